@@ -1,0 +1,7 @@
+"""Errors that several modules raise. Each message names the value, the limit and the remedy."""
+
+from __future__ import annotations
+
+
+class DeviceError(RuntimeError):
+    """The device asked for cannot be used here; the message says what was found and what would help."""

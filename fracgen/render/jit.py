@@ -1,0 +1,32 @@
+"""How the CPU renderer is compiled: `inner` functions are inlined into four cached `stage`s."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+
+# Wrappers that let Python call a function cost more compilation than most of these functions.
+inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _sources() -> str:
+    """Digest of every source file that a stage may inline."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*here.glob("*.py"), *here.parent.glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def stage(function: Any) -> Any:
+    """Compile on first call, keep the binary on disk, release the interpreter lock while it runs.
+
+    Numba reuses a binary while the file of its function is unchanged, and does not look at the
+    files of what was inlined into it. So the stamp it compares is made to cover all of them.
+    """
+    compiled = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)(function)
+    compiled._cache._cache_file._source_stamp = _sources()
+    return compiled
