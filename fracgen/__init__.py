@@ -23,9 +23,9 @@ _HOMES = {
     "Preset": "fracgen.recipe",
     "PRESETS": "fracgen.presets",
     "Recipe": "fracgen.recipe",
-    "make_renderer": "fracgen.render",
+    "make_renderer": "fracgen.renderer",
     "preset": "fracgen.presets",
-    "render": "fracgen.render",
+    "render": "fracgen.renderer",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from fracgen.recipe import BankSpec as BankSpec
     from fracgen.recipe import Preset as Preset
     from fracgen.recipe import Recipe as Recipe
-    from fracgen.render import make_renderer as make_renderer
-    from fracgen.render import render as render
+    from fracgen.renderer import make_renderer as make_renderer
+    from fracgen.renderer import render as render
 
 
 def __getattr__(name: str) -> Any:

@@ -137,7 +137,7 @@ class CodeBank:
             **self.metadata, "format": FORMAT, "format_version": str(FORMAT_VERSION), "classes": str(self.classes),
             "non_contractive": str(int(self.non_contractive)), "sha256": self.sha256,
         }  # fmt: skip
-        arrays = {"maps": self.maps, "sizes": self.sizes, "probabilities": self.probabilities}
+        arrays: dict[str, NDArray[Any]] = {"maps": self.maps, "sizes": self.sizes, "probabilities": self.probabilities}
         with whole_file(path) as file:
             file.write(save(arrays, header))
 
@@ -164,7 +164,8 @@ class CodeBank:
             raise BankError(f"{path} is a safetensors file but not a fracgen bank: make one with `fracgen sample`")
         if header["format_version"] != str(FORMAT_VERSION):
             raise BankError(
-                f"{path} has bank format {header['format_version']}, this fracgen reads {FORMAT_VERSION}: upgrade fracgen"
+                f"{path} has bank format {header['format_version']}, this fracgen reads {FORMAT_VERSION}: "
+                "upgrade fracgen"
             )
         own = ("format", "format_version", "classes", "non_contractive", "sha256")
         metadata = {k: v for k, v in header.items() if k not in own}
@@ -237,7 +238,7 @@ def _validate(bank: CodeBank) -> None:
     )
 
 
-def _refuse(bad: NDArray[np.bool_], message: Any) -> None:
+def _refuse(bad: Any, message: Any) -> None:
     where = np.flatnonzero(bad)
     if where.size:
         more = f" (and {where.size - 1} more codes)" if where.size > 1 else ""

@@ -23,7 +23,9 @@ _SYSTEM, _VALUES, _DIRECTIONS = range(3)
 Array = NDArray[np.float64]
 
 
-def sample_codes(seed: int, first: int, count: int, maps: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def sample_codes(
+    seed: int, first: int, count: int, maps: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Codes first .. first + count - 1 of a bank.
 
     Args:

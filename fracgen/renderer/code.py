@@ -8,10 +8,10 @@ import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipe import MAX_MAPS
-from fracgen.render.arithmetic import below, draw, sin_cos, uniform
-from fracgen.render.jit import inner
-from fracgen.render.plan import JITTER_TRIES
-from fracgen.render.simd import fma
+from fracgen.renderer.arithmetic import below, draw, sin_cos, uniform
+from fracgen.renderer.jit import inner
+from fracgen.renderer.plan import JITTER_TRIES
+from fracgen.renderer.simd import fma
 
 _F = np.float32
 _U = np.uint32

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fracgen.bank import CodeBank
     from fracgen.recipe import Recipe
-    from fracgen.render.base import Renderer
+    from fracgen.renderer.base import Renderer
 
 
 def make_renderer(
@@ -38,24 +38,25 @@ def make_renderer(
         recipe = preset(recipe).recipe
     name = str(device)
     if name == "auto":
-        from fracgen.render.availability import cuda_fault
+        from fracgen.renderer.availability import cuda_fault
 
         fault = cuda_fault()
         if fault:
             print(f"fracgen: rendering on the CPU: {fault}", file=sys.stderr)
         name = "cpu" if fault else "cuda"
     if name == "cpu":
-        from fracgen.render.cpu import CpuRenderer
+        from fracgen.renderer.cpu import CpuRenderer
 
         return CpuRenderer(bank, recipe, threads)
     if name == "cuda" or name.startswith("cuda:"):
-        from fracgen.render.availability import cuda_fault
+        from fracgen.renderer.availability import cuda_fault
 
         if fault := cuda_fault():
             raise DeviceError(f"no usable GPU: {fault}")
-        from fracgen.render.cuda import CudaRenderer
+        from fracgen.renderer.cuda import CudaRenderer
 
-        return CudaRenderer(bank, recipe, name)
+        cuda: Renderer = CudaRenderer(bank, recipe, name)
+        return cuda
     raise ValueError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N")
 
 

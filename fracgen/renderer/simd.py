@@ -91,7 +91,7 @@ def advance(typingctx: Any, table: Any, words: Any, shift: Any, x: Any, y: Any, 
 
     Args:
         table: float32 [7, LANES]; rows a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f
-            per map, then the choice table (int32 bits), see `render.code`.
+            per map, then the choice table (int32 bits), see `renderer.code`.
         words: uint32 [orbits]; 16 bits from bit `shift` on choose the map.
         x, y: float32 [orbits], changed in place.
     """

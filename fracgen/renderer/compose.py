@@ -6,10 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.render.jit import inner, stage
-from fracgen.render.plan import (
-    BLUR, CROP_LEFT, CROP_TOP, HUE, HUE_SCALE, HUE_SHIFT, LEFT, OBJECTS, SATURATION, SATURATION_SCALE,
-    SATURATION_SHIFT, SIDE, TOP, VALUE, VALUE_SCALE, VALUE_SHIFT,
+from fracgen.renderer.jit import inner, stage
+from fracgen.renderer.plan import (
+    BLUR,
+    CROP_LEFT,
+    CROP_TOP,
+    HUE,
+    HUE_SCALE,
+    HUE_SHIFT,
+    LEFT,
+    OBJECTS,
+    SATURATION,
+    SATURATION_SCALE,
+    SATURATION_SHIFT,
+    SIDE,
+    TOP,
+    VALUE,
+    VALUE_SCALE,
+    VALUE_SHIFT,
 )  # fmt: skip
 
 _I = np.int32

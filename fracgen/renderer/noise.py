@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.render.arithmetic import fill
-from fracgen.render.jit import inner, stage
-from fracgen.render.plan import AMPLITUDES, CORNERS
+from fracgen.renderer.arithmetic import fill
+from fracgen.renderer.jit import inner, stage
+from fracgen.renderer.plan import AMPLITUDES, CORNERS
 
 _U = np.uint32
 _NOISE = _U(Purpose.NOISE)
@@ -51,7 +51,9 @@ def _mean(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @inner
-def _level(m: Any, level: Any, amplitude: Any, coarse: Any, fine: Any, work: Any, words: Any, view: Any, where: Any) -> None:
+def _level(
+    m: Any, level: Any, amplitude: Any, coarse: Any, fine: Any, work: Any, words: Any, view: Any, where: Any
+) -> None:
     """One doubling: coarse [m + 1, m + 1] to fine [2m + 1, 2m + 1]."""
     calls = max(1, m // 8)
     diamond, horizontal, vertical = work

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from fracgen.bank import CodeBank
 from fracgen.draws import Stream, seed_key
 from fracgen.recipe import MAX_MAPS, Recipe
-from fracgen.render.attractor import attractor_stage
-from fracgen.render.base import Rendered, checked_epoch, checked_index
-from fracgen.render.compose import compose_stage
-from fracgen.render.noise import noise_stage
-from fracgen.render.plan import CODE, IMAGE_FIELDS, LAYER_FIELDS, ORBITS, TABLE_ROWS, Plan
-from fracgen.render.scout import scout_stage
-from fracgen.render.simd import LANES
+from fracgen.renderer.attractor import attractor_stage
+from fracgen.renderer.base import Rendered, checked_epoch, checked_index
+from fracgen.renderer.compose import compose_stage
+from fracgen.renderer.noise import noise_stage
+from fracgen.renderer.plan import CODE, IMAGE_FIELDS, LAYER_FIELDS, ORBITS, TABLE_ROWS, Plan
+from fracgen.renderer.scout import scout_stage
+from fracgen.renderer.simd import LANES
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""

@@ -45,7 +45,7 @@ four corners (12 fractional bits) and its amplitude at each level (16)."""
 
 TABLE_ROWS = 7
 """A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
-eight maps, then the choice table of `render.code` as int32 bits."""
+eight maps, then the choice table of `renderer.code` as int32 bits."""
 
 JITTER = {"none": 0, "scale": 1, "svd": 2, "sval": 3, "fractaldb": 4}
 SOURCE = {"own": 0, "class": 1, "bank": 2}

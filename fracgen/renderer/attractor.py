@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.render.arithmetic import fill
-from fracgen.render.jit import inner, stage
-from fracgen.render.plan import CODE, FLIPS, FULL_CELL, ORBITS, ROUND_STEPS, STAMP
-from fracgen.render.simd import LANES, advance, locate
+from fracgen.renderer.arithmetic import fill
+from fracgen.renderer.jit import inner, stage
+from fracgen.renderer.plan import CODE, FLIPS, FULL_CELL, ORBITS, ROUND_STEPS, STAMP
+from fracgen.renderer.simd import LANES, advance, locate
 
 _U = np.uint32
 _ORBIT = _U(Purpose.ORBIT)

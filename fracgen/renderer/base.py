@@ -45,7 +45,7 @@ def checked_index(index: Any) -> NDArray[np.uint32]:
     array = np.atleast_1d(np.asarray(index))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"index has type {array.dtype} and shape {list(array.shape)}: give a list of whole numbers")
-    if array.size and not (0 <= int(array.min()) and int(array.max()) <= MAX_INDEX):
+    if array.size and not (int(array.min()) >= 0 and int(array.max()) <= MAX_INDEX):
         raise ValueError(f"index reaches from {array.min()} to {array.max()}: samples are numbered 0 to {MAX_INDEX}")
     return array.astype(np.uint32)
 

@@ -16,15 +16,37 @@ import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipe import MAX_MAPS
-from fracgen.render.arithmetic import below, draw, exp, fill, uniform, unit
-from fracgen.render.code import A, B, C, D, E, F, choice_table, choose_code, jitter
-from fracgen.render.jit import inner, stage
-from fracgen.render.plan import (
-    AMPLITUDES, BLUR, CODE, CORNERS, CROP_LEFT, CROP_TOP, FLIPS, HUE, HUE_SCALE, HUE_SHIFT, LEFT, OBJECTS,
-    SATURATION, SATURATION_SCALE, SATURATION_SHIFT, SCOUT_BURN_IN, SCOUT_STEPS, SCOUT_STRIDE, SCOUTS, SIDE, STAMP,
-    TOP, VALUE, VALUE_SCALE, VALUE_SHIFT,
+from fracgen.renderer.arithmetic import below, draw, exp, fill, uniform, unit
+from fracgen.renderer.code import A, B, C, D, E, F, choice_table, choose_code, jitter
+from fracgen.renderer.jit import inner, stage
+from fracgen.renderer.plan import (
+    AMPLITUDES,
+    BLUR,
+    CODE,
+    CORNERS,
+    CROP_LEFT,
+    CROP_TOP,
+    FLIPS,
+    HUE,
+    HUE_SCALE,
+    HUE_SHIFT,
+    LEFT,
+    OBJECTS,
+    SATURATION,
+    SATURATION_SCALE,
+    SATURATION_SHIFT,
+    SCOUT_BURN_IN,
+    SCOUT_STEPS,
+    SCOUT_STRIDE,
+    SCOUTS,
+    SIDE,
+    STAMP,
+    TOP,
+    VALUE,
+    VALUE_SCALE,
+    VALUE_SHIFT,
 )  # fmt: skip
-from fracgen.render.simd import LANES, advance, fma
+from fracgen.renderer.simd import LANES, advance, fma
 
 _F, _I, _U = np.float32, np.int32, np.uint32
 _INFINITY = _F(np.inf)

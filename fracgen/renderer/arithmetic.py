@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1
-from fracgen.render.jit import inner
-from fracgen.render.simd import ROUND_BITS, ROUND_TO_INT, float_bits, fma
+from fracgen.renderer.jit import inner
+from fracgen.renderer.simd import ROUND_BITS, ROUND_TO_INT, float_bits, fma
 
 _M0, _M1 = np.uint64(MULTIPLIER_0), np.uint64(MULTIPLIER_1)
 _W0, _W1 = np.uint32(WEYL_0), np.uint32(WEYL_1)
