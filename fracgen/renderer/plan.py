@@ -1,7 +1,7 @@
 """A recipe as the plain numbers that the renderers read.
 
 The CPU renderer receives a `Plan` as an argument; the CUDA kernels receive the same numbers as
-preprocessor definitions (`defines`), so that NVRTC can drop what a recipe does not use.
+preprocessor definitions (`header`), so that NVRTC can drop what a recipe does not use.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fracgen.draws import Purpose
 from fracgen.recipe import Recipe
 
 ORBITS = 1024
@@ -46,6 +47,15 @@ four corners (12 fractional bits) and its amplitude at each level (16)."""
 TABLE_ROWS = 7
 """A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
 eight maps, then the choice table of `renderer.code` as int32 bits."""
+
+_LAYER_NAMES = "HUE SATURATION VALUE STAMP FLIPS SIDE LEFT TOP CODE".split()
+_IMAGE_NAMES = (
+    "OBJECTS CROP_LEFT CROP_TOP BLUR HUE_SCALE HUE_SHIFT SATURATION_SCALE SATURATION_SHIFT VALUE_SCALE VALUE_SHIFT "
+    "CORNERS AMPLITUDES"
+).split()
+_CONSTANTS = (
+    "ORBITS ROUND_STEPS SCOUTS SCOUT_STEPS SCOUT_BURN_IN SCOUT_STRIDE JITTER_TRIES LAYER_FIELDS IMAGE_FIELDS"
+).split()
 
 JITTER = {"none": 0, "scale": 1, "svd": 2, "sval": 3, "fractaldb": 4}
 SOURCE = {"own": 0, "class": 1, "bank": 2}
@@ -93,9 +103,21 @@ class Plan(NamedTuple):
             )),
         )  # fmt: skip
 
-    def defines(self) -> dict[str, str]:
-        """The plan as C preprocessor definitions: integers, and floats as exact hexadecimal."""
-        return {
-            f"PLAN_{name.upper()}": str(value) if isinstance(value, int) else f"{float(value).hex()}f"
-            for name, value in self._asdict().items()
-        }
+
+def header(plan: Plan, **more: int) -> str:
+    """`plan.cuh`: the plan, this module's constants and `more` as C preprocessor definitions.
+
+    Integers are decimal, floats exact hexadecimal.
+    """
+    names: dict[str, object] = {f"PLAN_{name.upper()}": value for name, value in plan._asdict().items()}
+    names |= {f"PURPOSE_{purpose.name}": int(purpose) for purpose in Purpose}
+    names |= {f"JITTER_{name.upper()}": number for name, number in JITTER.items()}
+    names |= {f"LAYER_{name}": globals()[name] for name in _LAYER_NAMES}
+    names |= {f"IMAGE_{name}": globals()[name] for name in _IMAGE_NAMES}
+    names |= {name: globals()[name] for name in _CONSTANTS}
+    names |= {name.upper(): value for name, value in more.items()}
+    lines = (
+        f"#define {name} {value if isinstance(value, int) else float(value).hex() + 'f'}"  # type: ignore[arg-type]
+        for name, value in names.items()
+    )
+    return "// Generated from fracgen/renderer/plan.py.\n#pragma once\n" + "\n".join(lines) + "\n"

@@ -1,0 +1,155 @@
+// The chaos game into a histogram, the histogram into densities. Twin: fracgen/renderer/attractor.py.
+//
+// One block an attractor. Counters are 16 bits, two to a word, in shared memory where the device
+// has enough for a canvas of this size (HISTOGRAM_GLOBAL 0), else in global memory, where they
+// live in L2. Bound by shared memory: a step takes about seven cycles of table look-ups a warp and
+// one conflicted atomic; arithmetic comes second.
+#include "chaos.cuh"
+#include "plan.cuh"
+
+#define SIDE_CELLS (PLAN_CANVAS + 2)
+#define CELLS (SIDE_CELLS * SIDE_CELLS)
+#define CELL_WORDS ((CELLS + 7) / 8 * 4)  // whole 16-byte units
+#define ORBITS_PER_THREAD (ORBITS / ATTRACTOR_THREADS)
+
+struct Window { float scale_x, offset_x, scale_y, offset_y; u32 step_x, step_y; };
+
+// Count a point, unless it falls outside of the grid.
+__device__ __forceinline__ void count(u32* histogram, const Window& w, float x, float y) {
+    u32 gx = (u32)__float_as_int(ADD(FMA(x, w.scale_x, w.offset_x), ROUND_TO_INT)) - ROUND_BITS;
+    u32 gy = (u32)__float_as_int(ADD(FMA(y, w.scale_y, w.offset_y), ROUND_TO_INT)) - ROUND_BITS;
+    if (gx < SIDE_CELLS && gy < SIDE_CELLS) {
+        u32 cell = gx * w.step_x + gy * w.step_y;
+        atomicAdd(histogram + (cell >> 1), cell & 1 ? 0x10000u : 1u);
+    }
+}
+
+// Whether some cell has reached 2^15 points, so that another round could overflow it.
+__device__ inline bool overfull(const u32* histogram) {
+    u32 seen = 0;
+    for (u32 i = threadIdx.x; i < CELL_WORDS / 4; i += ATTRACTOR_THREADS) {
+        uint4 v = reinterpret_cast<const uint4*>(histogram)[i];
+        seen |= v.x | v.y | v.z | v.w;
+    }
+    return __syncthreads_or((seen & 0x80008000u) != 0);
+}
+
+__device__ inline void chaos_game(
+    const Table& table, const float* starts, const Window& window, u32 slot, u32 view, const Where& at, u32* histogram
+) {
+    const u32 tid = threadIdx.x;
+    float x[ORBITS_PER_THREAD], y[ORBITS_PER_THREAD];
+#pragma unroll
+    for (int o = 0; o < ORBITS_PER_THREAD; ++o) {
+        x[o] = starts[o * ATTRACTOR_THREADS + tid];
+        y[o] = starts[ORBITS + o * ATTRACTOR_THREADS + tid];
+    }
+    const int whole = PLAN_POINTS / ORBITS;  // steps that every orbit takes
+    for (int round = 0; round * ROUND_STEPS * ORBITS < PLAN_POINTS; ++round) {
+        if (round > 0) {
+            __syncthreads();
+            if (overfull(histogram)) return;
+        }
+        const int first = round * ROUND_STEPS;
+        const int last = first + ROUND_STEPS < whole ? first + ROUND_STEPS : whole;
+#pragma unroll
+        for (int o = 0; o < ORBITS_PER_THREAD; ++o) {
+            const u32 orbit = o * ATTRACTOR_THREADS + tid;
+            int step = first;
+            for (; step + 8 <= last; step += 8) {
+                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, at);
+#pragma unroll
+                for (int k = 0; k < 8; ++k) {
+                    advance(table, choice_bits(words, k), x[o], y[o]);
+                    count(histogram, window, x[o], y[o]);
+                }
+            }
+            if (first + ROUND_STEPS > whole) {  // the last round: what is left of a block of eight
+                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, at);
+                const int rest = last - step + (orbit < PLAN_POINTS % ORBITS);
+#pragma unroll
+                for (int k = 0; k < 8; ++k) {
+                    if (k < rest) {
+                        advance(table, choice_bits(words, k), x[o], y[o]);
+                        count(histogram, window, x[o], y[o]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Visit the stamped counts of the columns and rows that this thread looks after: `visit(r, c, n)`.
+// A thread walks down a column of a strip of rows, so that it loads each row's three cells once.
+template <class Visit>
+__device__ inline void stamped(const u16* cells, u32 stamp, Visit visit) {
+    u32 mask[9];
+#pragma unroll
+    for (int k = 0; k < 9; ++k) mask[k] = 0u - (stamp >> k & 1);
+    const int columns = PLAN_CANVAS < ATTRACTOR_THREADS ? PLAN_CANVAS : ATTRACTOR_THREADS;
+    const int strips = ATTRACTOR_THREADS / columns;
+    const int rows = (PLAN_CANVAS + strips - 1) / strips;
+    const int strip = (int)threadIdx.x / columns;
+    if (strip >= strips) return;
+    const int first = strip * rows, last = first + rows < PLAN_CANVAS ? first + rows : PLAN_CANVAS;
+    for (int c = (int)threadIdx.x % columns; c < PLAN_CANVAS; c += columns) {
+        u32 above = 0, here = 0;  // sums begun by the two rows before, for the rows below them
+        for (int r = first - 2; r < last; ++r) {
+            const u16* at = cells + (r + 2) * SIDE_CELLS + c;  // grid row r + 2 is picture row r + 1
+            u32 a = at[0], b = at[1], d = at[2];
+            u32 sum = above + (a & mask[6]) + (b & mask[7]) + (d & mask[8]);
+            above = here + (a & mask[3]) + (b & mask[4]) + (d & mask[5]);
+            here = (a & mask[0]) + (b & mask[1]) + (d & mask[2]);
+            if (r >= first) visit(r, c, sum);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
+    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* layers, const Table* tables,
+    const float* starts, const float* windows, u32* scratch, u8* density
+) {
+#if HISTOGRAM_GLOBAL
+    u32* histogram = scratch + (u64)blockIdx.x * CELL_WORDS;
+#else
+    extern __shared__ uint4 shared_memory[];
+    u32* histogram = reinterpret_cast<u32*>(shared_memory);
+#endif
+    __shared__ Table table;
+    __shared__ u32 largest;
+
+    const u32 job = blockIdx.x, tid = threadIdx.x;
+    const int* layer = layers + job * LAYER_FIELDS;
+    if (layer[LAYER_CODE] < 0) return;
+    const u32 slot = job % PLAN_MAX_OBJECTS, picture = job / PLAN_MAX_OBJECTS, view = picture % PLAN_VIEWS;
+    const Where at = {key0, key1, indices[picture / PLAN_VIEWS], epoch, stream};
+    const bool transpose = layer[LAYER_FLIPS] & 1;
+    const float* w = windows + job * 4;
+    const Window window = {w[0], w[1], w[2], w[3], transpose ? 1u : SIDE_CELLS, transpose ? SIDE_CELLS : 1u};
+
+    if (tid < 8) table.linear[tid] = tables[job].linear[tid];
+    else if (tid < 16) table.rest[tid - 8] = tables[job].rest[tid - 8];
+    if (tid == 16) largest = 0;
+    for (u32 i = tid; i < CELL_WORDS / 4; i += ATTRACTOR_THREADS)
+        reinterpret_cast<uint4*>(histogram)[i] = make_uint4(0, 0, 0, 0);
+    __syncthreads();
+
+    chaos_game(table, starts + (u64)job * 2 * ORBITS, window, slot, view, at, histogram);
+    __syncthreads();
+
+    const u16* cells = reinterpret_cast<const u16*>(histogram);
+    const u32 stamp = layer[LAYER_STAMP];
+    u32 own = 0;
+    stamped(cells, stamp, [&](int, int, u32 n) { own = n > own ? n : own; });
+    for (int step = 16; step > 0; step >>= 1) {
+        u32 other = __shfl_xor_sync(0xFFFFFFFFu, own, step);
+        own = other > own ? other : own;
+    }
+    if (tid % 32 == 0) atomicMax(&largest, own);
+    __syncthreads();
+
+    // ceil(255 n / largest) as one product; counts are below 2^24, as the number of points is.
+    const u32 per_count = largest ? 0xFF000000u / largest : 0;
+    u8* out = density + (u64)job * PLAN_CANVAS * PLAN_CANVAS;
+    stamped(cells, stamp, [&](int r, int c, u32 n) { out[r * PLAN_CANVAS + c] = (u8)((n * per_count + 0xFFFFFFu) >> 24); });
+}

@@ -1,0 +1,113 @@
+"""Run the CUDA kernels' own sources on a CPU: a `Backend` for `KernelPipeline`."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fracgen.bank import CodeBank
+from fracgen.draws import Stream, seed_key
+from fracgen.recipe import Recipe
+from fracgen.renderer.base import Rendered, checked_index
+from fracgen.renderer.kernels import KernelPipeline, OutputFormat
+from fracgen.renderer.layout import Layout
+from fracgen.renderer.plan import Plan
+from fracgen.renderer.sources import digest, kernel_folder
+
+HERE = Path(__file__).parent
+FLAGS = "-std=c++17 -O2 -fPIC -shared -mfma -ffp-contract=off -fno-strict-aliasing -fno-extern-tls-init -w".split()
+
+
+class HostBackend:
+    """Compiles each kernel with g++ into a library of its own and runs it on fibers.
+
+    Args:
+        folder: where libraries are built.
+        order: the order threads run in: 0 forward, 1 backward, 2 shuffled.
+        sanitize: build with the undefined behaviour sanitizer, which aborts the process.
+    """
+
+    def __init__(self, folder: Path, order: int = 0, sanitize: bool = False) -> None:
+        self.folder, self.order, self.sanitize = folder, order, sanitize
+        self._shared: dict[str, int] = {}
+
+    def with_layout(self, layout: Layout) -> HostBackend:
+        """Tell how much dynamic shared memory each kernel's launches take: here it is compiled in."""
+        self._shared = {kernel: layout.dynamic_shared(kernel) for kernel in ("attractor", "noise")}
+        return self
+
+    def upload(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.ascontiguousarray(array)
+
+    def scratch(self, name: str, nbytes: int) -> np.ndarray[Any, Any]:
+        return np.full(max(16, nbytes), 0xCD, np.uint8)  # rubbish, as on a device
+
+    def load(self, kernel: str, plan_header: str) -> ctypes.CDLL:
+        own = "".join(path.read_text() for path in sorted(HERE.glob("*.[hc]*")))
+        key = f"{digest()}{own}{plan_header}{self._shared.get(kernel)}{self.sanitize}"
+        folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        library = folder / "kernel.so"
+        if not library.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "plan.cuh").write_text(plan_header)
+            defines = [f"-DKERNEL={kernel}", f'-DKERNEL_FILE="{kernel_folder() / kernel}.cu"']
+            if self._shared.get(kernel):
+                defines.append(f"-DDYNAMIC_SHARED={self._shared[kernel]}")
+            if self.sanitize:
+                defines += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-g"]
+            command = ["g++", *FLAGS, *defines, f"-I{folder}", f"-I{kernel_folder()}", f"-I{HERE}",
+                       str(HERE / "runner.cpp"), "-o", str(library) + ".part"]  # fmt: skip
+            subprocess.run(command, check=True)
+            Path(str(library) + ".part").replace(library)
+        loaded = ctypes.CDLL(str(library))
+        loaded.launch.restype = ctypes.c_char_p
+        return loaded
+
+    def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
+        assert len(arguments) == function.parameters(), "the launch passes another number of arguments"
+        boxes = [_box(argument) for argument in arguments]
+        pointers = (ctypes.c_void_p * len(boxes))(*[ctypes.addressof(box) for box in boxes])
+        fault = function.launch(*map(ctypes.c_uint, (*grid, threads)), ctypes.c_int(self.order), pointers)
+        assert fault is None, fault.decode()
+
+
+def _box(argument: Any) -> Any:
+    if argument is None:
+        return ctypes.c_void_p(None)
+    if isinstance(argument, np.ndarray):
+        assert argument.flags.c_contiguous
+        return ctypes.c_void_p(argument.ctypes.data)
+    return {np.uint32: ctypes.c_uint32, np.uint64: ctypes.c_uint64}[type(argument)](int(argument))
+
+
+class HostRenderer:
+    """The CUDA renderer's twin on `HostBackend`; `render` is that of the renderer protocol."""
+
+    def __init__(
+        self, bank: CodeBank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **layout: Any
+    ) -> None:
+        self.bank, self.recipe, self.plan = bank, recipe, Plan.of(recipe)
+        self.layout = Layout.choose(self.plan, shared_memory, **layout)
+        self.pipeline = KernelPipeline(bank, self.plan, self.layout, backend.with_layout(self.layout), 1 << 22)
+
+    def render(
+        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        form: OutputFormat | None = None, values: Any = None,
+    ) -> Rendered:  # fmt: skip
+        form = form or OutputFormat()
+        indices = checked_index(index)
+        batch, size, views = len(indices), self.plan.size, self.plan.views
+        axes = (size, size, 3) if form.channels_last else (3, size, size)
+        dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[form.element_bytes]
+        out = np.full((batch, views, *axes), 0xCD, dtype)
+        shown = np.full((batch, views, size, size), 0xCD, np.uint8) if masks else None
+        codes = np.full((batch, self.plan.max_objects), -2, np.int32)
+        self.pipeline.run(indices, batch, seed_key(seed), epoch, int(stream), out, shown, codes, values, form)
+        if views == 1:
+            return Rendered(out[:, 0], codes, None if shown is None else shown[:, 0])
+        return Rendered(out, codes, shown)

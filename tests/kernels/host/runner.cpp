@@ -1,0 +1,197 @@
+// Runs one kernel (KERNEL, from the file KERNEL_FILE) over a grid, block after block. See cuda_on_host.h.
+#include "cuda_on_host.h"
+
+#include KERNEL_FILE
+
+#ifdef DYNAMIC_SHARED
+thread_local uint4 shared_memory[(DYNAMIC_SHARED + 15) / 16];
+#endif
+
+#include <link.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace {
+
+constexpr size_t STACK = 64 * 1024, GUARD = 4096;
+enum State { READY, AT_BARRIER, IN_WARP, DONE };
+
+struct Fiber {
+    ucontext_t context;
+    State state;
+    int line, result;
+};
+
+struct Warp {
+    uint32_t arrived, generation, values[2][32];
+    int line;
+};
+
+std::vector<Fiber> fibers;
+std::vector<Warp> warps;
+ucontext_t scheduler;
+unsigned current;
+int any;
+char fault[256];
+std::function<void()> body;
+
+void yield() { swapcontext(&fibers[current].context, &scheduler); }
+
+void entry() {
+    body();
+    fibers[current].state = DONE;
+    swapcontext(&fibers[current].context, &scheduler);
+}
+
+char* stacks(unsigned count) {
+    static char* memory = nullptr;
+    static unsigned have = 0;
+    if (count > have) {
+        memory = (char*)mmap(nullptr, count * (STACK + GUARD), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        for (unsigned i = 0; i < count; ++i) mprotect(memory + i * (STACK + GUARD), GUARD, PROT_NONE);
+        have = count;
+    }
+    return memory;
+}
+
+// Shared memory starts a block with rubbish on a GPU; here with 0xCD, so that reading before
+// writing shows. It is all of this library's thread-local storage.
+void poison() {
+#ifdef DYNAMIC_SHARED
+    shared_memory[0].x = 0;  // makes sure that the storage exists
+#endif
+    dl_iterate_phdr([](dl_phdr_info* info, size_t, void*) {
+        bool ours = false;
+        size_t size = 0;
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const auto& p = info->dlpi_phdr[i];
+            uintptr_t begin = info->dlpi_addr + p.p_vaddr, at = (uintptr_t)&fault;
+            if (p.p_type == PT_LOAD && at >= begin && at < begin + p.p_memsz) ours = true;
+            if (p.p_type == PT_TLS) size = p.p_memsz;
+        }
+        if (ours && info->dlpi_tls_data && size) memset(info->dlpi_tls_data, 0xCD, size);
+        return 0;
+    }, nullptr);
+}
+
+unsigned nth(unsigned i, unsigned count, int order) {
+    if (order == 1) return count - 1 - i;
+    if (order == 2) return (unsigned)((i * 2654435761ull + 12345) % count);  // a permutation for powers of two
+    return i;
+}
+
+bool run_block(unsigned threads, int order) {
+    poison();
+    char* memory = stacks(threads);
+    for (unsigned i = 0; i < threads; ++i) {
+        Fiber& f = fibers[i];
+        getcontext(&f.context);
+        f.context.uc_stack.ss_sp = memory + i * (STACK + GUARD) + GUARD;
+        f.context.uc_stack.ss_size = STACK;
+        f.context.uc_link = nullptr;
+        makecontext(&f.context, entry, 0);
+        f.state = READY;
+    }
+    memset(warps.data(), 0, warps.size() * sizeof(Warp));
+    any = 0;
+    for (;;) {
+        bool moved = false;
+        for (unsigned i = 0; i < threads; ++i) {
+            current = nth(i, threads, order);
+            if (fibers[current].state != READY) continue;
+            threadIdx = {current, 0, 0};
+            swapcontext(&scheduler, &fibers[current].context);
+            if (fault[0]) return false;
+            moved = true;
+        }
+        unsigned waiting = 0, done = 0;
+        int line = 0;
+        for (const Fiber& f : fibers) {
+            done += f.state == DONE;
+            if (f.state != AT_BARRIER) continue;
+            if (waiting++ && f.line != line) {
+                snprintf(fault, sizeof fault, "divergent barrier: lines %d and %d", line, f.line);
+                return false;
+            }
+            line = f.line;
+        }
+        if (done == threads) return true;
+        if (waiting == threads) {
+            for (Fiber& f : fibers) f.state = READY, f.result = any;
+            any = 0;
+        } else if (!moved) {
+            snprintf(fault, sizeof fault, "deadlock: %u of %u threads wait at line %d, %u are done", waiting, threads,
+                     line, done);
+            return false;
+        }
+    }
+}
+
+template <class... P, size_t... I>
+void apply(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+    kernel(*(P*)arguments[I]...);
+}
+
+template <class... P>
+void call(void (*kernel)(P...), void** arguments) { apply(kernel, arguments, std::index_sequence_for<P...>()); }
+
+template <class... P>
+int arity(void (*)(P...)) { return sizeof...(P); }
+
+}  // namespace
+
+int host_barrier(int line, int predicate) {
+    any |= predicate != 0;
+    Fiber& f = fibers[current];
+    f.state = AT_BARRIER, f.line = line;
+    yield();
+    return f.result;
+}
+
+uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane_mask) {
+    const unsigned lane = current % 32;
+    Warp& w = warps[current / 32];
+    if (w.arrived && w.line != line) {
+        snprintf(fault, sizeof fault, "divergent shuffle: lines %d and %d", w.line, line);
+        yield();
+    }
+    w.line = line;
+    const uint32_t generation = w.generation;
+    w.values[generation & 1][lane] = value;
+    w.arrived |= 1u << lane;
+    if (w.arrived == mask) {
+        w.arrived = 0, ++w.generation;
+        for (unsigned i = current - lane; i < current - lane + 32 && i < fibers.size(); ++i)
+            if (fibers[i].state == IN_WARP) fibers[i].state = READY;
+    } else {
+        fibers[current].state = IN_WARP;
+        yield();
+    }
+    return w.values[generation & 1][lane ^ lane_mask];
+}
+
+extern "C" int parameters() { return arity(KERNEL); }
+
+// Returns null, or what went wrong.
+extern "C" const char* launch(unsigned grid_x, unsigned grid_y, unsigned threads, int order, void** arguments) {
+    fibers = std::vector<Fiber>(threads);
+    warps = std::vector<Warp>((threads + 31) / 32);
+    body = [=] { call(KERNEL, arguments); };
+    fault[0] = 0;
+    gridDim = {grid_x, grid_y, 1}, blockDim = {threads, 1, 1};
+    for (unsigned y = 0; y < grid_y; ++y) {
+        for (unsigned x = 0; x < grid_x; ++x) {
+            blockIdx = {order == 1 ? grid_x - 1 - x : x, y, 0};
+            if (!run_block(threads, order)) return fault;
+        }
+    }
+    return nullptr;
+}
