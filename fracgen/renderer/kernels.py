@@ -87,9 +87,10 @@ class KernelPipeline:
     def prepare(self, form: OutputFormat) -> None:
         """Compile what rendering in this format needs, so that a later `run` only launches."""
         for kernel in ("scout", "attractor", "noise", "compose"):
-            self._function(kernel, form)
+            self.function(kernel, form)
 
-    def _function(self, kernel: str, form: OutputFormat) -> Any:
+    def function(self, kernel: str, form: OutputFormat) -> Any:
+        """A kernel, compiled on first use."""
         # Only `compose` depends on the format, so all others share one binary.
         key = (kernel, form if kernel == "compose" else OutputFormat())
         if key not in self._functions:
@@ -135,5 +136,5 @@ class KernelPipeline:
     def _launch(self, kernel: str, form: OutputFormat, grid: tuple[int, int], *arguments: Any) -> None:
         layout = self.layout
         self.backend.launch(
-            self._function(kernel, form), grid, layout.threads(kernel), layout.dynamic_shared(kernel), *arguments
+            self.function(kernel, form), grid, layout.threads(kernel), layout.dynamic_shared(kernel), *arguments
         )

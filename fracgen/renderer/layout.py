@@ -34,12 +34,14 @@ class Layout:
     noise_cells: int
 
     @classmethod
-    def choose(cls, plan: Plan, shared_memory: int) -> Layout:
+    def choose(cls, plan: Plan, shared_memory: int, **threads: int) -> Layout:
         """The layout for a plan on a device.
 
         Args:
             plan: what to render.
             shared_memory: most bytes a block may ask for on the device.
+            threads: other block sizes than the usual: attractor_threads (a power of two from 32 to
+                1,024), noise_threads, compose_threads.
         """
         budget = shared_memory - STATIC_RESERVE
         histogram_bytes = ((plan.canvas + 2) ** 2 + 7) // 8 * 16
@@ -48,13 +50,13 @@ class Layout:
         lattice_global = lattice_bytes > budget
         stride = lattice_side if lattice_global else plan.size
         return cls(
-            attractor_threads=min(1024, ORBITS),
+            attractor_threads=threads.get("attractor_threads", min(1024, ORBITS)),
             histogram_global=histogram_bytes > budget,
             histogram_bytes=histogram_bytes,
-            noise_threads=512,
+            noise_threads=threads.get("noise_threads", 512),
             lattice_global=lattice_global,
             lattice_bytes=lattice_bytes,
-            compose_threads=256,
+            compose_threads=threads.get("compose_threads", 256),
             compose_rows=max(1, min(16, STRIP_BYTES // (3 * plan.size) - 2)),
             noise_stride=stride,
             noise_cells=lattice_side**2 if lattice_global else plan.size**2,

@@ -7,10 +7,12 @@ binaries are kept under a digest of everything that decides them.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import os
 import re
-import sys
+import tempfile
 from pathlib import Path
 
 from fracgen.errors import DeviceError
@@ -32,8 +34,8 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(base) / "fracgen"
 
 
-def compile_kernel(name: str, plan_header: str, arch: str) -> bytes:
-    """The binary (cubin) of a kernel; from the cache where it is there.
+def compile_kernel(name: str, plan_header: str, arch: str) -> Path:
+    """The file of a kernel's binary (cubin), compiled if it is not in the cache.
 
     Args:
         name: file name without `.cu`.
@@ -43,18 +45,26 @@ def compile_kernel(name: str, plan_header: str, arch: str) -> bytes:
     Raises:
         KernelError: NVRTC refuses the source or the architecture.
     """
-    key = binary_key(name, plan_header, arch)
-    path = cache_folder() / f"{name}-{arch}-{key}.cubin"
+    file_name = f"{name}-{arch}-{binary_key(name, plan_header, arch)}.cubin"
+    path = cache_folder() / file_name
     if path.is_file():
-        return path.read_bytes()
+        return path
     binary, _ = build(name, plan_header, arch)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(binary)
-    except OSError as error:
-        print(f"fracgen: compiled kernels are not kept: {error}", file=sys.stderr)
-    return binary
+    except OSError:
+        path = _session_folder() / file_name
+    with whole_file(path) as file:
+        file.write(binary)
+    return path
+
+
+@functools.cache
+def _session_folder() -> Path:
+    """A cache for this process alone, where the user's cannot be written."""
+    folder = tempfile.TemporaryDirectory(prefix="fracgen-kernels-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def binary_key(name: str, plan_header: str, arch: str) -> str:

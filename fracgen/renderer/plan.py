@@ -48,14 +48,15 @@ TABLE_ROWS = 7
 """A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
 eight maps, then the choice table of `renderer.code` as int32 bits."""
 
-_LAYER_NAMES = "HUE SATURATION VALUE STAMP FLIPS SIDE LEFT TOP CODE".split()
+_LAYER_NAMES = ("HUE", "SATURATION", "VALUE", "STAMP", "FLIPS", "SIDE", "LEFT", "TOP", "CODE")
 _IMAGE_NAMES = (
-    "OBJECTS CROP_LEFT CROP_TOP BLUR HUE_SCALE HUE_SHIFT SATURATION_SCALE SATURATION_SHIFT VALUE_SCALE VALUE_SHIFT "
-    "CORNERS AMPLITUDES"
-).split()
+    "OBJECTS", "CROP_LEFT", "CROP_TOP", "BLUR", "HUE_SCALE", "HUE_SHIFT", "SATURATION_SCALE", "SATURATION_SHIFT",
+    "VALUE_SCALE", "VALUE_SHIFT", "CORNERS", "AMPLITUDES",
+)  # fmt: skip
 _CONSTANTS = (
-    "ORBITS ROUND_STEPS SCOUTS SCOUT_STEPS SCOUT_BURN_IN SCOUT_STRIDE JITTER_TRIES LAYER_FIELDS IMAGE_FIELDS"
-).split()
+    "ORBITS", "ROUND_STEPS", "SCOUTS", "SCOUT_STEPS", "SCOUT_BURN_IN", "SCOUT_STRIDE", "JITTER_TRIES",
+    "LAYER_FIELDS", "IMAGE_FIELDS",
+)  # fmt: skip
 
 JITTER = {"none": 0, "scale": 1, "svd": 2, "sval": 3, "fractaldb": 4}
 SOURCE = {"own": 0, "class": 1, "bank": 2}

@@ -20,7 +20,10 @@ from fracgen.renderer.plan import Plan
 from fracgen.renderer.sources import digest, kernel_folder
 
 HERE = Path(__file__).parent
-FLAGS = "-std=c++17 -O2 -fPIC -shared -mfma -ffp-contract=off -fno-strict-aliasing -fno-extern-tls-init -w".split()
+FLAGS = [
+    "-std=c++17", "-O2", "-fPIC", "-mfma", "-ffp-contract=off", "-fno-strict-aliasing",
+    "-fno-extern-tls-init", "-w",
+]  # fmt: skip
 
 
 class HostBackend:
@@ -60,13 +63,24 @@ class HostBackend:
                 defines.append(f"-DDYNAMIC_SHARED={self._shared[kernel]}")
             if self.sanitize:
                 defines += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-g"]
-            command = ["g++", *FLAGS, *defines, f"-I{folder}", f"-I{kernel_folder()}", f"-I{HERE}",
-                       str(HERE / "runner.cpp"), "-o", str(library) + ".part"]  # fmt: skip
-            subprocess.run(command, check=True)
-            Path(str(library) + ".part").replace(library)
+            places = [f"-I{folder}", f"-I{kernel_folder()}", str(HERE / "kernel.cpp"), self._runner()]
+            self._compile(["-shared", *defines, *places], library)
         loaded = ctypes.CDLL(str(library))
         loaded.launch.restype = ctypes.c_char_p
         return loaded
+
+    def _runner(self) -> str:
+        """The part that is the same for all kernels, compiled once."""
+        path = self.folder / "runner.o"
+        if not path.is_file():
+            self._compile(["-c", str(HERE / "runner.cpp")], path)
+        return str(path)
+
+    @staticmethod
+    def _compile(arguments: list[str], output: Path) -> None:
+        part = output.with_suffix(".part")
+        subprocess.run(["g++", *FLAGS, f"-I{HERE}", *arguments, "-o", str(part)], check=True)
+        part.replace(output)
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
         assert len(arguments) == function.parameters(), "the launch passes another number of arguments"

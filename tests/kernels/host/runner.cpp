@@ -1,20 +1,15 @@
-// Runs one kernel (KERNEL, from the file KERNEL_FILE) over a grid, block after block. See cuda_on_host.h.
+// Runs a kernel (kernel.cpp) over a grid, block after block, thread after thread. See cuda_on_host.h.
 #include "cuda_on_host.h"
-
-#include KERNEL_FILE
-
-#ifdef DYNAMIC_SHARED
-thread_local uint4 shared_memory[(DYNAMIC_SHARED + 15) / 16];
-#endif
 
 #include <link.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#include <functional>
-#include <utility>
 #include <vector>
+
+void host_call(void** arguments);
+void host_touch_shared();
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -40,34 +35,21 @@ ucontext_t scheduler;
 unsigned current;
 int any;
 char fault[256];
-std::function<void()> body;
+void** call_arguments;
+char* stacks;
 
 void yield() { swapcontext(&fibers[current].context, &scheduler); }
 
 void entry() {
-    body();
+    host_call(call_arguments);
     fibers[current].state = DONE;
     swapcontext(&fibers[current].context, &scheduler);
-}
-
-char* stacks(unsigned count) {
-    static char* memory = nullptr;
-    static unsigned have = 0;
-    if (count > have) {
-        memory = (char*)mmap(nullptr, count * (STACK + GUARD), PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        for (unsigned i = 0; i < count; ++i) mprotect(memory + i * (STACK + GUARD), GUARD, PROT_NONE);
-        have = count;
-    }
-    return memory;
 }
 
 // Shared memory starts a block with rubbish on a GPU; here with 0xCD, so that reading before
 // writing shows. It is all of this library's thread-local storage.
 void poison() {
-#ifdef DYNAMIC_SHARED
-    shared_memory[0].x = 0;  // makes sure that the storage exists
-#endif
+    host_touch_shared();  // the storage exists from its first use on
     dl_iterate_phdr([](dl_phdr_info* info, size_t, void*) {
         bool ours = false;
         size_t size = 0;
@@ -90,11 +72,10 @@ unsigned nth(unsigned i, unsigned count, int order) {
 
 bool run_block(unsigned threads, int order) {
     poison();
-    char* memory = stacks(threads);
     for (unsigned i = 0; i < threads; ++i) {
         Fiber& f = fibers[i];
         getcontext(&f.context);
-        f.context.uc_stack.ss_sp = memory + i * (STACK + GUARD) + GUARD;
+        f.context.uc_stack.ss_sp = stacks + i * (STACK + GUARD) + GUARD;
         f.context.uc_stack.ss_size = STACK;
         f.context.uc_link = nullptr;
         makecontext(&f.context, entry, 0);
@@ -135,17 +116,6 @@ bool run_block(unsigned threads, int order) {
     }
 }
 
-template <class... P, size_t... I>
-void apply(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
-    kernel(*(P*)arguments[I]...);
-}
-
-template <class... P>
-void call(void (*kernel)(P...), void** arguments) { apply(kernel, arguments, std::index_sequence_for<P...>()); }
-
-template <class... P>
-int arity(void (*)(P...)) { return sizeof...(P); }
-
 }  // namespace
 
 int host_barrier(int line, int predicate) {
@@ -178,20 +148,24 @@ uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane_mask
     return w.values[generation & 1][lane ^ lane_mask];
 }
 
-extern "C" int parameters() { return arity(KERNEL); }
-
 // Returns null, or what went wrong.
 extern "C" const char* launch(unsigned grid_x, unsigned grid_y, unsigned threads, int order, void** arguments) {
     fibers = std::vector<Fiber>(threads);
     warps = std::vector<Warp>((threads + 31) / 32);
-    body = [=] { call(KERNEL, arguments); };
+    call_arguments = arguments;
     fault[0] = 0;
+    const size_t size = threads * (STACK + GUARD);
+    stacks = (char*)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stacks == MAP_FAILED) return "no memory for the fibers' stacks";
+    for (unsigned i = 0; i < threads; ++i) mprotect(stacks + i * (STACK + GUARD), GUARD, PROT_NONE);
     gridDim = {grid_x, grid_y, 1}, blockDim = {threads, 1, 1};
-    for (unsigned y = 0; y < grid_y; ++y) {
-        for (unsigned x = 0; x < grid_x; ++x) {
+    bool good = true;
+    for (unsigned y = 0; good && y < grid_y; ++y) {
+        for (unsigned x = 0; good && x < grid_x; ++x) {
             blockIdx = {order == 1 ? grid_x - 1 - x : x, y, 0};
-            if (!run_block(threads, order)) return fault;
+            good = run_block(threads, order);
         }
     }
-    return nullptr;
+    munmap(stacks, size);
+    return good ? nullptr : fault;
 }

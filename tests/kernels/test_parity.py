@@ -1,0 +1,156 @@
+"""The kernels' own sources, run on a CPU, against the CPU renderer: not one byte may differ."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from host import HostBackend, HostRenderer
+
+from fracgen.bank import CodeBank
+from fracgen.draws import Stream
+from fracgen.epoch import half_bits, order_keys, permute
+from fracgen.presets import PRESETS
+from fracgen.recipe import BankSpec, Recipe
+from fracgen.renderer.cpu import CpuRenderer
+from fracgen.renderer.kernels import OutputFormat
+
+KB = 1024
+
+
+def bank_for(name: str) -> CodeBank:
+    spec = PRESETS[name].bank
+    classes = 120 if spec.codes == spec.classes else 12
+    return CodeBank.from_spec(BankSpec(120, classes, spec.maps), seed=5)
+
+
+def check(host: HostRenderer, index, **options) -> None:
+    """Bytes of pictures, masks and codes; on failure, names the first that differs."""
+    ours = host.render(index, masks=True, **options)
+    cpu = CpuRenderer(host.bank, host.recipe).render(index, masks=True, **options)
+    for what in ("codes", "masks", "images"):
+        a, b = getattr(ours, what), getattr(cpu, what)
+        assert a.shape == b.shape, what
+        wrong = np.argwhere(a != b)
+        first = tuple(wrong[0]) if wrong.size else ()
+        assert not wrong.size, f"{what}: {len(wrong)} differ, first at {first}: kernel {a[first]}, CPU {b[first]}"
+
+
+@pytest.mark.parametrize("shared_memory", [227, 64])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_recipe_in_shared_and_global_memory(name, shared_memory, build_folder):
+    recipe = PRESETS[name].recipe
+    host = HostRenderer(bank_for(name), recipe, HostBackend(build_folder), shared_memory * KB)
+    check(host, [0, 1, 77, 2**32 - 1], seed=11, epoch=3)
+
+
+@pytest.mark.parametrize("size", [8, 33, 100, 224, 300])
+def test_sizes(size, build_folder):
+    recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(size), points=20_000)
+    host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
+    check(host, range(6), seed=1)
+
+
+def test_largest_size_takes_global_memory(build_folder):
+    recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(1024), points=50_000)
+    host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
+    assert host.layout.histogram_global
+    assert host.layout.lattice_global
+    check(host, [3])
+
+
+@pytest.mark.parametrize("points", [1, 1023, 1024, 8192, 32 * 1024, 32 * 1024 + 1, 65_536, 97_280, 131_073])
+def test_numbers_of_points(points, build_folder):
+    recipe = Recipe("points", size=64, canvas=64, points=points)
+    check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(3))
+
+
+@pytest.mark.parametrize("jitter", ["none", "scale", "svd", "sval", "fractaldb"])
+def test_jitters(jitter, build_folder):
+    recipe = Recipe("jitter", size=32, canvas=32, points=3000, jitter=jitter, jitter_strength=0.4)
+    check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(24), seed=2)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_order_of_threads_does_not_matter(order, build_folder):
+    recipe = dataclasses.replace(PRESETS["multi-instance"].recipe.at_size(96), points=20_000)
+    check(HostRenderer(bank_for("multi-instance"), recipe, HostBackend(build_folder, order)), range(3))
+
+
+@pytest.mark.parametrize("threads", [
+    {"attractor_threads": 256, "noise_threads": 128, "compose_threads": 64},
+    {"attractor_threads": 512, "noise_threads": 1024, "compose_threads": 512},
+])  # fmt: skip
+def test_block_size_does_not_matter(threads, build_folder):
+    recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(80), points=40_000)
+    check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder), **threads), range(3))
+
+
+def test_many_codes(build_folder):
+    """Breadth: 300 codes of 2 to 8 maps, small pictures, the validation stream, a seed above 32 bits."""
+    bank = CodeBank.sample(300, seed=9, classes=300)
+    recipe = Recipe("small", size=32, canvas=32, points=4096)
+    check(HostRenderer(bank, recipe, HostBackend(build_folder)), range(300), seed=2**40 + 3, stream=Stream.VALIDATION)
+
+
+def one_dot() -> CodeBank:
+    """A code whose points nearly all fall into one pixel, and codes whose matrices are singular."""
+    maps = np.zeros((3, 8, 2, 3), np.float32)
+    maps[0, :2] = [[[0.001, 0, 0.3], [0, 0.001, 0.3]], [[1e-5, 0, 0.9], [0, 1e-5, 0.1]]]
+    maps[1, :2] = [[[0, 0, 0.3], [0, 0, 0.3]], [[0, 0, 0.9], [0, 0, 0.1]]]
+    maps[2, :2] = [[[0.9, 0, 0.0], [0, 0, 0.0]], [[0.5, 0, 0.9], [0, 0, 0.0]]]
+    return CodeBank(maps, np.full(3, 2, np.uint8), 3)
+
+
+def test_counters_stop_before_they_overflow(build_folder):
+    recipe = Recipe("dots", size=40, canvas=40, points=150_000, jitter="none")
+    check(HostRenderer(one_dot(), recipe, HostBackend(build_folder)), range(6))
+
+
+def test_chunks_and_batches_do_not_matter(build_folder):
+    recipe = Recipe("small", size=32, canvas=32, points=2000)
+    host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
+    whole = host.render(range(7)).images
+    host.pipeline.chunk = 3
+    assert np.array_equal(host.render(range(7)).images, whole)
+    assert np.array_equal(host.render([5, 2, 2]).images, whole[[5, 2, 2]])
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("element_bytes", [1, 2, 4])
+def test_output_formats(element_bytes, channels_last, build_folder):
+    """Every type is a table look-up of the byte, in either order of axes."""
+    recipe = Recipe("small", size=32, canvas=32, points=2000)
+    host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
+    dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[element_bytes]
+    values = (np.arange(3)[:, None] * 1000 + np.arange(256)[None] * 7).astype(dtype)
+    out = host.render(range(3), form=OutputFormat(element_bytes, channels_last), values=values).images
+    bytes_ = CpuRenderer(host.bank, recipe).render(range(3)).images
+    expected = bytes_ if element_bytes == 1 else np.stack([values[c][bytes_[:, c]] for c in range(3)], 1)
+    assert np.array_equal(np.moveaxis(out, -1, 1) if channels_last else out, expected)
+
+
+@pytest.mark.parametrize(("size", "classes"), [(1, 1), (7, 3), (1000, 10), (65_537, 100), (1_000_000, 1000)])
+def test_order(size, classes, build_folder):
+    bank = CodeBank.sample(classes, classes=classes)
+    host = HostRenderer(bank, Recipe("small", size=8, canvas=8, points=1), HostBackend(build_folder))
+    count = min(size, 500)
+    keys = order_keys(seed=3, epoch=4)
+    indices, labels = np.zeros(count, np.uint32), np.zeros(count, np.int64)
+    stride = max(1, size // count)
+    host.pipeline.backend.launch(
+        host.pipeline.function("order", OutputFormat()), (-(-count // 256), 1), 256, 0, np.uint64(0),
+        np.uint32(stride), np.uint32(count), np.uint64(size), np.uint32(half_bits(size)), keys, np.uint32(classes),
+        indices, labels,
+    )  # fmt: skip
+    expected = permute(np.arange(count) * stride, size, keys)
+    assert np.array_equal(indices, expected)
+    assert np.array_equal(labels, expected % classes)
+
+
+def test_undefined_behaviour_sanitizer(build_folder):
+    """Aborts the process on signed overflow, bad shifts and the like, so reaching the end is passing."""
+    for name in ("paper", "multi-formula"):
+        recipe = dataclasses.replace(PRESETS[name].recipe.at_size(64), points=10_000)
+        check(HostRenderer(bank_for(name), recipe, HostBackend(build_folder, sanitize=True)), range(4))
