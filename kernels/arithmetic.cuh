@@ -4,6 +4,7 @@
 // operation an explicit correctly rounded one, so no compiler option and no contraction can change
 // a bit. No libm.
 #pragma once
+#include "device.cuh"
 
 #define FMA(a, b, c) __fmaf_rn((a), (b), (c))
 #define MUL(a, b) __fmul_rn((a), (b))

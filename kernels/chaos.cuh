@@ -10,21 +10,25 @@ struct Table {
     float4 rest[8];    // e, f, choice (int bits), unused
 };
 
-// Column u >> 13 of 16 random bits u keeps its own map while u << 8 <= choice, else it yields map
-// choice & 7. `bits` is u << 8.
+// A choice as a `Table` holds it: the other map's number becomes its row's offset in bytes.
+__device__ __forceinline__ float table_choice(int choice) { return __int_as_float((choice & ~7) | (choice & 7) << 4); }
+
+// Column u >> 13 of 16 random bits u keeps its own map while u << 8 <= choice, else it yields the
+// choice's own. `bits` is u << 8.
 __device__ __forceinline__ void advance(const Table& table, u32 bits, float& x, float& y) {
-    int column = (int)(bits >> 21);
-    int choice = __float_as_int(table.rest[column].z);
-    int map = (int)bits <= choice ? column : choice & 7;
-    float4 m = table.linear[map];
-    float2 t = *reinterpret_cast<const float2*>(&table.rest[map]);
-    float px = x;
+    const char* linear = reinterpret_cast<const char*>(table.linear);
+    const char* rest = reinterpret_cast<const char*>(table.rest);
+    const u32 column = bits >> 17 & 0x70;
+    const int choice = *reinterpret_cast<const int*>(rest + column + 8);
+    const u32 map = (int)bits <= choice ? column : (u32)choice & 0x70;
+    const float4 m = *reinterpret_cast<const float4*>(linear + map);
+    const float2 t = *reinterpret_cast<const float2*>(rest + map);
+    const float px = x;
     x = FMA(m.x, px, FMA(m.y, y, t.x));
     y = FMA(m.z, px, FMA(m.w, y, t.y));
 }
 
 // The 16 bits of step k, 0..7, of a block of four words, moved to bits 8..23.
 __device__ __forceinline__ u32 choice_bits(const Words& words, int k) {
-    u32 word = words.w[k >> 1];
-    return k & 1 ? word >> 8 & 0xFFFF00u : word << 8 & 0xFFFF00u;
+    return pick_bytes(words.w[k >> 1], k & 1 ? 0x4324 : 0x4104);
 }

@@ -1,14 +1,17 @@
 // Compose pictures: colour, background, placed attractors, blur, store. Twin: fracgen/renderer/compose.py.
 //
-// One block a strip of COMPOSE_ROWS rows of a picture. The strip is coloured in shared memory, with
-// a row above and below it where the picture is blurred, and stored once, through the table of
-// output values that makes any type and normalisation. Bound by issue (about 60 integer operations
-// a pixel), then by the stores.
+// One block a strip of COMPOSE_ROWS rows of a picture. A thread colours four pixels of a row at a
+// time; the strip lies in shared memory, a plane a channel, four pixels to a word, with a row above
+// and below it where the picture is blurred. The blur works on two pixels in the 16-bit halves of a
+// word. The picture is stored once, through the table of output values that makes any type and
+// normalisation. Bound by issue (about 50 integer operations a pixel, 20 more with blur).
 #include "arithmetic.cuh"
 #include "plan.cuh"
 
-#define STRIP (COMPOSE_ROWS + 2)
 #define PIXELS (PLAN_SIZE * PLAN_SIZE)
+#define GROUPS ((PLAN_SIZE + 3) / 4)  // of four pixels a row
+#define HALVES 0x00FF00FFu
+#define SEGMENT_ROWS 8  // rows that a thread blurs in one go
 
 #if OUT_BYTES == 1
 typedef u8 Out;
@@ -18,162 +21,227 @@ typedef u16 Out;
 typedef u32 Out;
 #endif
 
-struct Colour { int red, green, blue; };
+struct Picture {
+    const int* image;   // record, in shared memory
+    const int* layers;  // records, in shared memory
+    const u32* orders;  // see `rgb`
+    const u8* density;
+    const i16* noise;
+};
 
-// One channel of HSV to RGB: hue in [0, 180) steps of 2 degrees; phase 150 is red, 90 green, 30 blue.
-__device__ __forceinline__ int channel(int hue, int saturation, int value, int phase) {
-    int k = hue + phase;
-    k = k >= 180 ? k - 180 : k;
-    int t = min(k, 120 - k);
-    t = max(0, min(t, 30));
-    int dark = (saturation * t * 2185 + 32768) >> 16;
+// Value darkened by saturation * t / 30.
+__device__ __forceinline__ int shade(int saturation, int value, int t) {
+    const int dark = (saturation * t * 2185 + 32768) >> 16;
     return ((value * (255 - dark) + 128) * 257) >> 16;
 }
 
-__device__ __forceinline__ Colour hsv(int hue, int saturation, int value) {
-    Colour c = {channel(hue, saturation, value, 150), channel(hue, saturation, value, 90),
-                channel(hue, saturation, value, 30)};
-    return c;
+// HSV to RGB in the three low bytes: hue in [0, 180) steps of 2 degrees. In every sixth of the circle
+// one channel is the value, one fully darkened and one on the way; `orders` says which is which.
+__device__ __forceinline__ u32 rgb(const u32* orders, int hue, int saturation, int value) {
+    const int sixth = (hue * 2185) >> 16, along = hue - 30 * sixth;
+    const int middle = shade(saturation, value, sixth & 1 ? along : 30 - along), low = shade(saturation, value, 30);
+    return pick_bytes(value | middle << 8 | low << 16, orders[sixth]);
+}
+
+__device__ __forceinline__ u32 order_of_sixth(int i) {
+    return i == 0 ? 0x4210u : i == 1 ? 0x4201u : i == 2 ? 0x4102u : i == 3 ? 0x4012u : i == 4 ? 0x4021u : 0x4120u;
 }
 
 __device__ __forceinline__ int clamp(int v) { return max(0, min(v, 255)); }
 
 __device__ __forceinline__ int wrap(int hue) {
-    int h = hue & 255;
+    const int h = hue & 255;
     return h >= 180 ? h - 180 : h;
 }
 
-__device__ __forceinline__ Colour own_colour(const int* layer, int density) {
-    int saturation = PLAN_GREY ? 0 : layer[LAYER_SATURATION], value = PLAN_GREY ? 127 : layer[LAYER_VALUE];
-    return hsv(wrap(density + layer[LAYER_HUE]), saturation, value);
-}
-
-__device__ __forceinline__ Colour background(const int* image, const i16* noise, int r, int c) {
-    Colour black = {0, 0, 0};
-    if (!PLAN_NOISE) return black;
-    int x = noise[r * NOISE_STRIDE + c];
-    int hue = (x * image[IMAGE_HUE_SCALE] + image[IMAGE_HUE_SHIFT]) >> 20;
-    int saturation = (x * image[IMAGE_SATURATION_SCALE] + image[IMAGE_SATURATION_SHIFT]) >> 20;
-    int value = (x * image[IMAGE_VALUE_SCALE] + image[IMAGE_VALUE_SHIFT]) >> 20;
-    return hsv(wrap(hue), clamp(saturation), clamp(value));
+// The colour of an attractor's density (where above 0), else of the background's noise.
+__device__ __forceinline__ u32 colour(const Picture& p, const int* layer, int density, int noise) {
+    int hue = 0, saturation = 0, value = 0;
+    if (PLAN_NOISE) {
+        hue = (noise * p.image[IMAGE_HUE_SCALE] + p.image[IMAGE_HUE_SHIFT]) >> 20;
+        saturation = clamp((noise * p.image[IMAGE_SATURATION_SCALE] + p.image[IMAGE_SATURATION_SHIFT]) >> 20);
+        value = clamp((noise * p.image[IMAGE_VALUE_SCALE] + p.image[IMAGE_VALUE_SHIFT]) >> 20);
+    }
+    if (density > 0) {
+        hue = density + layer[LAYER_HUE];
+        saturation = PLAN_GREY ? 0 : layer[LAYER_SATURATION];
+        value = PLAN_GREY ? 127 : layer[LAYER_VALUE];
+    }
+    return rgb(p.orders, wrap(hue), saturation, value);
 }
 
 // Bilinear taps of a pixel: two cells and the second's weight in 256ths.
 __device__ __forceinline__ void taps(int place, int step, int& first, int& second, int& weight) {
-    int position = max(0, place * step + (step >> 1) - 32768);
+    const int position = max(0, place * step + (step >> 1) - 32768);
     first = min(position >> 16, PLAN_CANVAS - 1);
     second = min(first + 1, PLAN_CANVAS - 1);
     weight = position >> 8 & 255;
 }
 
-__device__ __forceinline__ int bilinear(int a, int b, int c, int d, int right, int down) {
-    int top = a * (256 - right) + b * right, bottom = c * (256 - right) + d * right;
-    return (top * (256 - down) + bottom * down + 32768) >> 16;
-}
-
-// A placed attractor's colour at a pixel; false where it is black there.
-__device__ inline bool placed(const int* layer, const u8* density, int r, int c, Colour& colour) {
+// A placed attractor's colour at a pixel; 0 where it is black or not there.
+__device__ inline u32 placed(const Picture& p, const int* layer, const u8* density, int r, int c) {
     const int side = layer[LAYER_SIDE];
     r -= layer[LAYER_TOP], c -= layer[LAYER_LEFT];
-    if (layer[LAYER_CODE] < 0 || r < 0 || c < 0 || r >= side || c >= side) return false;
+    if (layer[LAYER_CODE] < 0 || r < 0 || c < 0 || r >= side || c >= side) return 0;
     const int step = (PLAN_CANVAS << 16) / side;
     int r0, r1, down, c0, c1, right;
     taps(r, step, r0, r1, down);
     taps(c, step, c0, c1, right);
-    const int d00 = density[r0 * PLAN_CANVAS + c0], d01 = density[r0 * PLAN_CANVAS + c1];
-    const int d10 = density[r1 * PLAN_CANVAS + c0], d11 = density[r1 * PLAN_CANVAS + c1];
-    if ((d00 | d01 | d10 | d11) == 0) return false;
-    const Colour none = {0, 0, 0};
-    const Colour a = d00 ? own_colour(layer, d00) : none, b = d01 ? own_colour(layer, d01) : none;
-    const Colour e = d10 ? own_colour(layer, d10) : none, f = d11 ? own_colour(layer, d11) : none;
-    colour.red = bilinear(a.red, b.red, e.red, f.red, right, down);
-    colour.green = bilinear(a.green, b.green, e.green, f.green, right, down);
-    colour.blue = bilinear(a.blue, b.blue, e.blue, f.blue, right, down);
-    return (colour.red | colour.green | colour.blue) != 0;
-}
-
-// The picture before the blur; `shown` says whether an attractor is what one sees.
-__device__ inline Colour colour_at(
-    const int* image, const int* layers, const u8* density, const i16* noise, int r, int c, bool& shown
-) {
-    shown = false;
-    if (PLAN_PLACED) {
-        for (int slot = image[IMAGE_OBJECTS] - 1; slot >= 0; --slot) {
-            Colour colour;
-            shown = placed(layers + slot * LAYER_FIELDS, density + slot * PLAN_CANVAS * PLAN_CANVAS, r, c, colour);
-            if (shown) return colour;
-        }
-    } else {
-        int d = density[(r + image[IMAGE_CROP_TOP]) * PLAN_CANVAS + c + image[IMAGE_CROP_LEFT]];
-        shown = d > 0;
-        if (shown) return own_colour(layers, d);
+    const int d[4] = {density[r0 * PLAN_CANVAS + c0], density[r0 * PLAN_CANVAS + c1], density[r1 * PLAN_CANVAS + c0],
+                      density[r1 * PLAN_CANVAS + c1]};
+    if ((d[0] | d[1] | d[2] | d[3]) == 0) return 0;
+    u32 texel[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) texel[k] = d[k] > 0 ? colour(p, layer, d[k], 0) : 0;
+    u32 result = 0;
+#pragma unroll
+    for (int k = 0; k < 3; ++k) {
+        const int shift = 8 * k;
+        const int top = (texel[0] >> shift & 255) * (256 - right) + (texel[1] >> shift & 255) * right;
+        const int bottom = (texel[2] >> shift & 255) * (256 - right) + (texel[3] >> shift & 255) * right;
+        result |= (u32)((top * (256 - down) + bottom * down + 32768) >> 16) << shift;
     }
-    return background(image, noise, r, c);
+    return result;
 }
 
-__device__ __forceinline__ int weigh(int a, int b, int c, int outer, int inner) {
-    return ((a + c) * outer + b * inner + 128) >> 8;
-}
-
-__device__ __forceinline__ void store(Out* out, const Out* values, int channel, int pixel, u8 v) {
-#if OUT_BYTES == 1
-    Out value = v;
-#else
-    Out value = values[channel * 256 + v];
+// Four pixels from column c on, before the blur: their colours, and as a return value the bytes that
+// say where an attractor is what one sees. Columns past the right edge are reflected.
+__device__ inline u32 four_pixels(const Picture& p, int r, int c, u32* out) {
+    const i16* noise = p.noise + r * NOISE_STRIDE;
+    const u8* density = p.density + (r + p.image[IMAGE_CROP_TOP]) * PLAN_CANVAS + p.image[IMAGE_CROP_LEFT];
+    int x[4] = {0, 0, 0, 0}, d[4] = {0, 0, 0, 0};
+#if PLAN_NOISE && PLAN_SIZE % 4 == 0 && NOISE_STRIDE % 4 == 0
+    const uint2 four = *reinterpret_cast<const uint2*>(noise + c);
+    x[0] = (int)(four.x << 16) >> 16, x[1] = (int)four.x >> 16;
+    x[2] = (int)(four.y << 16) >> 16, x[3] = (int)four.y >> 16;
+#elif PLAN_NOISE
+    for (int k = 0; k < 4; ++k) x[k] = noise[c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k];
 #endif
-    out[OUT_CHANNELS_LAST ? pixel * 3 + channel : channel * PIXELS + pixel] = value;
+#if !PLAN_PLACED && PLAN_SIZE % 4 == 0 && PLAN_CANVAS == PLAN_SIZE
+    const u32 bytes = *reinterpret_cast<const u32*>(density + c);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) d[k] = bytes >> (8 * k) & 255;
+#elif !PLAN_PLACED
+    for (int k = 0; k < 4; ++k) d[k] = density[c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k];
+#endif
+    u32 shown = 0;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        u32 value = 0;
+        if (PLAN_PLACED) {
+            const int column = c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k;
+            for (int slot = p.image[IMAGE_OBJECTS] - 1; slot >= 0 && value == 0; --slot)
+                value = placed(p, p.layers + slot * LAYER_FIELDS, p.density + slot * PLAN_CANVAS * PLAN_CANVAS, r, column);
+            d[k] = value != 0;
+        }
+        if (!PLAN_PLACED || value == 0) value = colour(p, p.layers, PLAN_PLACED ? 0 : d[k], x[k]);
+        out[k] = value;
+        shown |= (u32)(d[k] > 0) << (8 * k);
+    }
+    return shown;
+}
+
+// Two pixels in the halves of a word: outer * (a + c) + inner * b, rounded to bytes. The weights sum
+// to 256, so a half holds the sum.
+__device__ __forceinline__ u32 weigh(u32 a, u32 b, u32 c, u32 outer, u32 inner) {
+    return ((a + c) * outer + b * inner + 0x00800080u) >> 8 & HALVES;
+}
+
+// Four pixels of a row blurred along it: pixels 0 and 2 in `even`, 1 and 3 in `odd`.
+__device__ __forceinline__ void blur_along(const u32* row, int g, u32 outer, u32 inner, u32& even, u32& odd) {
+    const u32 word = row[g];
+    const u32 left = g > 0 ? row[g - 1] >> 24 : word >> 8 & 255;
+    const u32 right = g < GROUPS - 1 ? row[g + 1] & 255 : word >> 16 & 255;
+    const u32 e = word & HALVES, o = word >> 8 & HALVES;
+    even = weigh(o << 16 | left, e, o, outer, inner);
+    odd = weigh(e, o, e >> 16 | right << 16, outer, inner);
+}
+
+__device__ __forceinline__ void store(Out* out, const Out* values, const u32* planes, int row, int c) {
+    const int pixel = row * PLAN_SIZE + c;
+#pragma unroll
+    for (int k = 0; k < 3; ++k) {
+#if OUT_BYTES == 1 && !OUT_CHANNELS_LAST && PLAN_SIZE % 4 == 0
+        *reinterpret_cast<u32*>(out + k * PIXELS + pixel) = planes[k];
+#else
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const u32 byte = planes[k] >> (8 * i) & 255;
+            const Out value = OUT_BYTES == 1 ? (Out)byte : values[k * 256 + byte];
+            if (PLAN_SIZE % 4 == 0 || c + i < PLAN_SIZE)
+                out[OUT_CHANNELS_LAST ? (pixel + i) * 3 + k : k * PIXELS + pixel + i] = value;
+        }
+#endif
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
     const int* images, const int* layers, const u8* density, const i16* noise, const Out* values, Out* out, u8* masks,
     int* codes
 ) {
-    __shared__ u8 strip[3][STRIP][PLAN_SIZE];
+    __shared__ u32 plain[3][COMPOSE_ROWS + 2][GROUPS];
+    __shared__ u32 blurred[3][COMPOSE_ROWS][GROUPS];
     __shared__ int image[IMAGE_FIELDS];
     __shared__ int layer[PLAN_MAX_OBJECTS * LAYER_FIELDS];
+    __shared__ u32 orders[6];
 
     const u32 picture = blockIdx.y, tid = threadIdx.x;
     for (u32 i = tid; i < IMAGE_FIELDS; i += COMPOSE_THREADS) image[i] = images[picture * IMAGE_FIELDS + i];
     for (u32 i = tid; i < PLAN_MAX_OBJECTS * LAYER_FIELDS; i += COMPOSE_THREADS)
         layer[i] = layers[picture * PLAN_MAX_OBJECTS * LAYER_FIELDS + i];
+    if (tid < 6) orders[tid] = order_of_sixth((int)tid);
     __syncthreads();
     if (codes && blockIdx.x == 0 && picture % PLAN_VIEWS == 0 && tid < PLAN_MAX_OBJECTS)
         codes[picture / PLAN_VIEWS * PLAN_MAX_OBJECTS + tid] = layer[tid * LAYER_FIELDS + LAYER_CODE];
 
-    const int first = (int)blockIdx.x * COMPOSE_ROWS;
-    const int rows = min(COMPOSE_ROWS, PLAN_SIZE - first);
-    const int outer = image[IMAGE_BLUR], inner = 256 - 2 * outer;
-    const u8* own_density = density + (u64)picture * PLAN_MAX_OBJECTS * PLAN_CANVAS * PLAN_CANVAS;
-    const i16* own_noise = noise + (u64)picture * NOISE_CELLS;
-    Out* target = out + (u64)picture * 3 * PIXELS;
+    const Picture own = {image, layer, orders, density + (u64)picture * PLAN_MAX_OBJECTS * PLAN_CANVAS * PLAN_CANVAS,
+                         noise + (u64)picture * NOISE_CELLS};
+    const int first = (int)blockIdx.x * COMPOSE_ROWS, rows = min(COMPOSE_ROWS, PLAN_SIZE - first);
+    const u32 outer = image[IMAGE_BLUR], inner = 256 - 2 * outer;
 
-    // Rows first - 1 .. first + rows of the picture, reflected at its edges, in strip rows 0 .. rows + 1.
+    // Rows first - 1 .. first + rows of the picture, reflected at its edges, to rows 0 .. rows + 1.
     const int margin = outer > 0;
-    for (int i = (int)tid; i < (rows + 2 * margin) * PLAN_SIZE; i += COMPOSE_THREADS) {
-        const int row = i / PLAN_SIZE + 1 - margin, c = i % PLAN_SIZE;
+    for (int i = (int)tid; i < (rows + 2 * margin) * GROUPS; i += COMPOSE_THREADS) {
+        const int row = i / GROUPS + 1 - margin, g = i % GROUPS;
         int r = first + row - 1;
-        const bool inside = row >= 1 && row <= rows;
         r = r < 0 ? -r : r >= PLAN_SIZE ? 2 * PLAN_SIZE - 2 - r : r;
-        bool shown;
-        Colour colour = colour_at(image, layer, own_density, own_noise, r, c, shown);
-        strip[0][row][c] = (u8)colour.red, strip[1][row][c] = (u8)colour.green, strip[2][row][c] = (u8)colour.blue;
-        if (masks && inside) masks[(u64)picture * PIXELS + r * PLAN_SIZE + c] = shown;
+        u32 pixel[4];
+        const u32 shown = four_pixels(own, r, 4 * g, pixel);
+#pragma unroll
+        for (int k = 0; k < 3; ++k) {
+            u32 word = 0;
+#pragma unroll
+            for (int j = 0; j < 4; ++j) word |= (pixel[j] >> (8 * k) & 255) << (8 * j);
+            plain[k][row][g] = word;
+        }
+        if (masks && row >= 1 && row <= rows)
+            for (int j = 0; j < 4 && 4 * g + j < PLAN_SIZE; ++j)
+                masks[(u64)picture * PIXELS + r * PLAN_SIZE + 4 * g + j] = shown >> (8 * j) & 1;
     }
     __syncthreads();
 
-    for (int i = (int)tid; i < rows * PLAN_SIZE; i += COMPOSE_THREADS) {
-        const int row = i / PLAN_SIZE + 1, c = i % PLAN_SIZE, pixel = first * PLAN_SIZE + i;
-        const int left = c > 0 ? c - 1 : 1, right = c < PLAN_SIZE - 1 ? c + 1 : PLAN_SIZE - 2;
-#pragma unroll
-        for (int k = 0; k < 3; ++k) {
-            int v = strip[k][row][c];
-            if (outer > 0) {
-                int above = weigh(strip[k][row - 1][left], strip[k][row - 1][c], strip[k][row - 1][right], outer, inner);
-                int here = weigh(strip[k][row][left], v, strip[k][row][right], outer, inner);
-                int under = weigh(strip[k][row + 1][left], strip[k][row + 1][c], strip[k][row + 1][right], outer, inner);
-                v = weigh(above, here, under, outer, inner);
+    if (margin) {
+        const int segments = (rows + SEGMENT_ROWS - 1) / SEGMENT_ROWS;
+        for (int i = (int)tid; i < 3 * segments * GROUPS; i += COMPOSE_THREADS) {
+            const int g = i % GROUPS, k = i / GROUPS % 3, start = i / GROUPS / 3 * SEGMENT_ROWS;
+            u32 even[3], odd[3];
+            blur_along(plain[k][start], g, outer, inner, even[0], odd[0]);
+            blur_along(plain[k][start + 1], g, outer, inner, even[1], odd[1]);
+            for (int row = start; row < min(start + SEGMENT_ROWS, rows); ++row) {
+                blur_along(plain[k][row + 2], g, outer, inner, even[2], odd[2]);
+                blurred[k][row][g] = weigh(even[0], even[1], even[2], outer, inner) |
+                                     weigh(odd[0], odd[1], odd[2], outer, inner) << 8;
+                even[0] = even[1], even[1] = even[2], odd[0] = odd[1], odd[1] = odd[2];
             }
-            store(target, values, k, pixel, (u8)v);
         }
+        __syncthreads();
+    }
+
+    for (int i = (int)tid; i < rows * GROUPS; i += COMPOSE_THREADS) {
+        const int row = i / GROUPS, g = i % GROUPS;
+        u32 planes[3];
+#pragma unroll
+        for (int k = 0; k < 3; ++k) planes[k] = margin ? blurred[k][row][g] : plain[k][row + 1][g];
+        store(out + (u64)picture * 3 * PIXELS, values, planes, first + row, 4 * g);
     }
 }

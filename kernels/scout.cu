@@ -119,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     if (tid < 8) {
         const float* m = maps[(int)tid < size ? tid : 0];
         table.linear[tid] = make_float4(m[A], m[B], m[C], m[D]);
-        table.rest[tid] = make_float4(m[E], m[F], __int_as_float(choices[tid]), 0.0f);
+        table.rest[tid] = make_float4(m[E], m[F], table_choice(choices[tid]), 0.0f);
         tables[job].linear[tid] = table.linear[tid];
         tables[job].rest[tid] = table.rest[tid];
     }

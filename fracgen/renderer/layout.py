@@ -14,8 +14,8 @@ SHARED_MEMORY = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 10
 
 STATIC_RESERVE = 1024
 """Bytes kept for the kernels' own static arrays (tables, records) beside a histogram or lattice."""
-STRIP_BYTES = 40 * 1024
-"""A strip of rows that `compose` works on, at most: static arrays end at 48 KB."""
+STRIP_BYTES = 44 * 1024
+"""What `compose` keeps of a strip of rows, plain and blurred, at most: static arrays end at 48 KB."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Layout:
                 1,024), noise_threads, compose_threads.
         """
         budget = shared_memory - STATIC_RESERVE
-        histogram_bytes = ((plan.canvas + 2) ** 2 + 7) // 8 * 16
+        row_cells = (plan.canvas + 3) // 2 * 2  # with the halo, in whole words
+        histogram_bytes = ((plan.canvas + 2) * row_cells + 7) // 8 * 16
         lattice_side = (1 << plan.levels) + 1
         lattice_bytes = (lattice_side**2 * 2 + 15) // 16 * 16
         lattice_global = lattice_bytes > budget
@@ -56,8 +57,8 @@ class Layout:
             noise_threads=threads.get("noise_threads", 512),
             lattice_global=lattice_global,
             lattice_bytes=lattice_bytes,
-            compose_threads=threads.get("compose_threads", 256),
-            compose_rows=max(1, min(16, STRIP_BYTES // (3 * plan.size) - 2)),
+            compose_threads=threads.get("compose_threads", 192),
+            compose_rows=max(1, min(16, (STRIP_BYTES // (3 * (plan.size + 3)) - 2) // 2)),
             noise_stride=stride,
             noise_cells=lattice_side**2 if lattice_global else plan.size**2,
         )

@@ -12,9 +12,11 @@
 #define __launch_bounds__(...)
 #define __shared__ thread_local
 #define __restrict__
+#define HOST_BUILD
 
 struct float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct dim3 { unsigned x, y, z; };
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
@@ -31,12 +33,28 @@ inline int __float_as_int(float v) { int i; memcpy(&i, &v, 4); return i; }
 inline float __int_as_float(int v) { float f; memcpy(&f, &v, 4); return f; }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
+inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 // Fibers never run at once, so an atomic is a plain update.
 inline unsigned atomicAdd(unsigned* at, unsigned v) { unsigned old = *at; *at += v; return old; }
 inline unsigned atomicMax(unsigned* at, unsigned v) { unsigned old = *at; if (v > old) *at = v; return old; }
+
+// The host's version of device.cuh.
+extern thread_local uint4 shared_memory[];
+inline unsigned shared_offset(const void* p) { return (unsigned)((const char*)p - (const char*)shared_memory); }
+inline void shared_add_if(bool on, unsigned offset, unsigned value) {
+    if (on) *(unsigned*)((char*)shared_memory + offset) += value;
+}
+inline unsigned pick_bytes(unsigned word, unsigned order) {
+    unsigned result = 0;
+    for (int i = 0; i < 4; ++i) {
+        unsigned digit = order >> (4 * i) & 15;
+        result |= (digit < 4 ? word >> (8 * digit) & 255u : 0u) << (8 * i);
+    }
+    return result;
+}
 
 int host_barrier(int line, int predicate);
 uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane);

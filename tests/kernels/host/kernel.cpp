@@ -5,13 +5,11 @@
 
 #include <utility>
 
-#ifdef DYNAMIC_SHARED
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED 16
+#endif
 thread_local uint4 shared_memory[(DYNAMIC_SHARED + 15) / 16];
 void host_touch_shared() { shared_memory[0].x = 0; }
-#else
-thread_local char no_dynamic_shared;
-void host_touch_shared() { no_dynamic_shared = 0; }
-#endif
 
 template <class... P, size_t... I>
 static void apply(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
