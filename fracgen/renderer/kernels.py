@@ -61,7 +61,7 @@ class KernelPipeline:
             backend.upload((~bank.contracts).astype(np.uint8)), backend.upload(bank.probabilities),
             np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
-        self._functions: dict[tuple[str, OutputFormat], Any] = {}
+        self.functions: dict[tuple[str, OutputFormat], Any] = {}
         self.chunk = max(1, scratch_bytes // sum(self.scratch_sizes().values()))
 
     def scratch_sizes(self) -> dict[str, int]:
@@ -93,9 +93,9 @@ class KernelPipeline:
         """A kernel, compiled on first use."""
         # Only `compose` depends on the format, so all others share one binary.
         key = (kernel, form if kernel == "compose" else OutputFormat())
-        if key not in self._functions:
-            self._functions[key] = self.backend.load(kernel, self.header(key[1]))
-        return self._functions[key]
+        if key not in self.functions:
+            self.functions[key] = self.backend.load(kernel, self.header(key[1]))
+        return self.functions[key]
 
     def run(
         self, indices: Any, count: int, key: tuple[int, int], epoch: int, stream: int, out: Any, masks: Any,

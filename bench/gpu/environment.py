@@ -1,0 +1,56 @@
+"""What was measured on: device, driver, versions, commit."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x", "numpy", "numba", "timm", "torchvision", "lightning")
+
+
+def describe(root: Path) -> dict[str, Any]:
+    """`date`, `commit`, `device` and `versions` of the results file."""
+    import cupy
+
+    from fracgen.renderer import nvrtc
+
+    properties = torch.cuda.get_device_properties(0)
+    driver = cupy.cuda.runtime.driverGetVersion()
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _run(["git", "-C", str(root), "rev-parse", "HEAD"]) or "unknown",
+        "device": {
+            "name": properties.name,
+            "driver": _run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "-i", "0"]),
+            "cuda": f"{driver // 1000}.{driver % 1000 // 10}",
+            "multiprocessors": properties.multi_processor_count,
+            "memory_gib": round(properties.total_memory / 2**30, 1),
+            "capability": f"{properties.major}.{properties.minor}",
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch_cuda": torch.version.cuda,
+            "nvrtc": ".".join(map(str, nvrtc.version())),
+            **{name: v for name in PACKAGES if (v := _version(name))},
+        },
+    }
+
+
+def _run(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

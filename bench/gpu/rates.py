@@ -1,0 +1,102 @@
+"""Images and points a second, with a breakdown by kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import torch
+
+from bench.gpu.clock import milliseconds
+from bench.gpu.parity import small_bank
+from fracgen.bank import CodeBank
+from fracgen.presets import PRESETS
+from fracgen.renderer.cuda import CudaRenderer
+
+
+def stages(renderer: CudaRenderer, index: Any, **options: Any) -> dict[str, float]:
+    """Device milliseconds of each kernel over one batch, from events around every launch."""
+    backend, marks = renderer.pipeline.backend, []
+    launch = backend.launch
+    names = {id(f): key[0] for key, f in renderer.pipeline.functions.items()}
+
+    def timed(function: Any, *arguments: Any) -> None:
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        begin.record()
+        launch(function, *arguments)
+        end.record()
+        marks.append((names[id(function)], begin, end))
+
+    backend.launch = timed
+    try:
+        renderer.render(index, **options)
+    finally:
+        backend.launch = launch
+    torch.cuda.synchronize()
+    total: dict[str, float] = {}
+    for name, begin, end in marks:
+        total[name] = total.get(name, 0.0) + begin.elapsed_time(end)
+    return total
+
+
+def measure(batch: int) -> list[dict[str, Any]]:
+    """`render` of the results file: every recipe at 224 and 256 px, in uint8 and bfloat16."""
+    rows = []
+    for name, preset in PRESETS.items():
+        for size in (224, 256):
+            renderer = CudaRenderer(small_bank(name), preset.recipe.at_size(size))
+            for dtype in (torch.uint8, torch.bfloat16):
+                n = batch if preset.recipe.max_objects == 1 else batch // 4
+                index = torch.arange(n, dtype=torch.int32, device="cuda")
+                options = {"dtype": dtype, "channels_last": dtype == torch.bfloat16}
+                ms = milliseconds(lambda r=renderer, i=index, o=options: r.render(i, **o), runs=7)
+                rows.append({
+                    "recipe": name, "size": size, "dtype": str(dtype).removeprefix("torch."), "batch": n,
+                    "images_per_s": n / (ms / 1e3), "stages": stages(renderer, index, **options),
+                })  # fmt: skip
+                print(f"  {name:15} {size} {rows[-1]['dtype']:9} {n / (ms / 1e3):12,.0f} images/s", flush=True)
+    return rows
+
+
+def chaos_game(batch: int) -> dict[str, Any]:
+    """`chaos_game` of the results file: points a second of the chaos game alone.
+
+    The attractor kernel also makes densities; the difference between 100,000 points and 1,024, which
+    costs the same otherwise, is the game's own time.
+    """
+    bank, recipe = small_bank("paper"), PRESETS["paper"].recipe
+    index = torch.arange(batch, dtype=torch.int32, device="cuda")
+    times = {}
+    for points in (1024, recipe.points):
+        renderer = CudaRenderer(bank, dataclasses.replace(recipe, points=points))
+        renderer.render(index)
+        times[points] = sorted(stages(renderer, index)["attractor"] for _ in range(9))[4]
+    drawn = (recipe.points - 1024) * batch
+    return {
+        "points_per_s": drawn / ((times[recipe.points] - times[1024]) / 1e3),
+        "points_per_s_with_densities": recipe.points * batch / (times[recipe.points] / 1e3),
+        "batch": batch,
+    }
+
+
+def epoch(images: int, batch: int) -> dict[str, Any]:
+    """`epoch` of the results file: one whole epoch of labelled images through the batch API, wall clock.
+
+    Every batch lands in a tensor of its own on the device; nothing comes to the host.
+    """
+    bank = CodeBank.sample(100_000, seed=0, classes=1000)
+    renderer = CudaRenderer(bank, PRESETS["paper"].recipe)
+    for number in (0, 1):  # the first is the warm-up
+        total = images if number else 4 * batch
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        seen = 0
+        for first in range(0, total, batch):
+            count = min(batch, total - first)
+            indices, labels = renderer.order(first, count, images, epoch=number)
+            pictures = renderer.render(indices, epoch=number).images
+            seen += len(pictures) * (len(labels) == count)
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - begin
+    return {"images": seen, "seconds": seconds, "images_per_s": seen / seconds, "batch": batch, "classes": bank.classes}
