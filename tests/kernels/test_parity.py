@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from host import HostBackend, HostRenderer
+from host import HostBackend, HostRenderer, one_dot
 
 from fracgen.bank import CodeBank
 from fracgen.draws import Stream
@@ -92,15 +92,6 @@ def test_many_codes(build_folder):
     bank = CodeBank.sample(300, seed=9, classes=300)
     recipe = Recipe("small", size=32, canvas=32, points=4096)
     check(HostRenderer(bank, recipe, HostBackend(build_folder)), range(300), seed=2**40 + 3, stream=Stream.VALIDATION)
-
-
-def one_dot() -> CodeBank:
-    """A code whose points nearly all fall into one pixel, and codes whose matrices are singular."""
-    maps = np.zeros((3, 8, 2, 3), np.float32)
-    maps[0, :2] = [[[0.001, 0, 0.3], [0, 0.001, 0.3]], [[1e-5, 0, 0.9], [0, 1e-5, 0.1]]]
-    maps[1, :2] = [[[0, 0, 0.3], [0, 0, 0.3]], [[0, 0, 0.9], [0, 0, 0.1]]]
-    maps[2, :2] = [[[0.9, 0, 0.0], [0, 0, 0.0]], [[0.5, 0, 0.9], [0, 0, 0.0]]]
-    return CodeBank(maps, np.full(3, 2, np.uint8), 3)
 
 
 def test_counters_stop_before_they_overflow(build_folder):

@@ -33,10 +33,13 @@ class HostBackend:
         folder: where libraries are built.
         order: the order threads run in: 0 forward, 1 backward, 2 shuffled.
         sanitize: build with the undefined behaviour sanitizer, which aborts the process.
+        edited: kernel name -> another text for its file, to plant a fault.
     """
 
-    def __init__(self, folder: Path, order: int = 0, sanitize: bool = False) -> None:
-        self.folder, self.order, self.sanitize = folder, order, sanitize
+    def __init__(
+        self, folder: Path, order: int = 0, sanitize: bool = False, edited: dict[str, str] | None = None
+    ) -> None:
+        self.folder, self.order, self.sanitize, self.edited = folder, order, sanitize, edited or {}
         self._shared: dict[str, int] = {}
 
     def with_layout(self, layout: Layout) -> HostBackend:
@@ -52,13 +55,17 @@ class HostBackend:
 
     def load(self, kernel: str, plan_header: str) -> ctypes.CDLL:
         own = "".join(path.read_text() for path in sorted(HERE.glob("*.[hc]*")))
-        key = f"{digest()}{own}{plan_header}{self._shared.get(kernel)}{self.sanitize}"
+        key = f"{digest()}{own}{plan_header}{self._shared.get(kernel)}{self.sanitize}{self.edited}"
         folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         library = folder / "kernel.so"
         if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "plan.cuh").write_text(plan_header)
-            defines = [f"-DKERNEL={kernel}", f'-DKERNEL_FILE="{kernel_folder() / kernel}.cu"']
+            source = kernel_folder() / f"{kernel}.cu"
+            if kernel in self.edited:
+                source = folder / f"{kernel}.cu"
+                source.write_text(self.edited[kernel])
+            defines = [f"-DKERNEL={kernel}", f'-DKERNEL_FILE="{source}"']
             if self._shared.get(kernel):
                 defines.append(f"-DDYNAMIC_SHARED={self._shared[kernel]}")
             if self.sanitize:
@@ -125,3 +132,12 @@ class HostRenderer:
         if views == 1:
             return Rendered(out[:, 0], codes, None if shown is None else shown[:, 0])
         return Rendered(out, codes, shown)
+
+
+def one_dot() -> CodeBank:
+    """A code whose points nearly all fall into one pixel, and codes whose matrices are singular."""
+    maps = np.zeros((3, 8, 2, 3), np.float32)
+    maps[0, :2] = [[[0.001, 0, 0.3], [0, 0.001, 0.3]], [[1e-5, 0, 0.9], [0, 1e-5, 0.1]]]
+    maps[1, :2] = [[[0, 0, 0.3], [0, 0, 0.3]], [[0, 0, 0.9], [0, 0, 0.1]]]
+    maps[2, :2] = [[[0.9, 0, 0.0], [0, 0, 0.0]], [[0.5, 0, 0.9], [0, 0, 0.0]]]
+    return CodeBank(maps, np.full(3, 2, np.uint8), 3)

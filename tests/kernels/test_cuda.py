@@ -1,0 +1,119 @@
+"""The CUDA renderer: on a real card where there is one, and its messages where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import fracgen
+from fracgen.errors import DeviceError
+from fracgen.presets import PRESETS
+from fracgen.renderer import availability
+from fracgen.renderer.cuda import CudaRenderer
+from fracgen.renderer.kernels import OutputFormat
+from fracgen.renderer.plan import Plan
+
+FAULT = availability.cuda_fault()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(FAULT is not None, reason=f"needs a GPU: {FAULT}")
+def test_bytes_on_the_card(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    from bench.gpu import parity
+
+    result = parity.check(images_per_recipe=64)
+    assert result["mismatched_bytes"] == 0, result
+    assert all(result["other_ways"].values()), result["other_ways"]
+
+
+@pytest.mark.skipif(FAULT is None, reason="this machine has a GPU")
+def test_asking_for_a_gpu_where_there_is_none():
+    bank = fracgen.CodeBank.sample(10, classes=10)
+    with pytest.raises(DeviceError, match=r"no usable GPU: .*; "):
+        fracgen.render(bank, [0], device="cuda")
+
+
+@pytest.mark.skipif(FAULT is None, reason="this machine has a GPU")
+def test_auto_falls_back_with_one_line(capsys):
+    fracgen.make_renderer(fracgen.CodeBank.sample(10, classes=10), "paper", "auto")
+    assert capsys.readouterr().err.startswith("fracgen: rendering on the CPU: ")
+
+
+def test_no_cupy(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "CuPy is not installed; install fracgen[cuda13]" in availability.cuda_fault()
+
+
+def test_torch_without_cuda(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "is a build without CUDA" in availability.cuda_fault()
+
+
+class FakeRuntime:
+    def __init__(self, driver: int, runtime: int) -> None:
+        self.driver, self.runtime = driver, runtime
+
+    def driverGetVersion(self) -> int:
+        return self.driver
+
+    def runtimeGetVersion(self) -> int:
+        return self.runtime
+
+
+def fake_cuda(monkeypatch, *, available: bool, driver: int, runtime: int) -> None:
+    import cupy
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(cupy.cuda, "runtime", FakeRuntime(driver, runtime))
+
+
+def test_driver_too_old(monkeypatch):
+    fake_cuda(monkeypatch, available=False, driver=12040, runtime=13000)
+    assert "driver supports CUDA 12.4 and torch needs CUDA 13" in availability.cuda_fault()
+
+
+def test_wrong_cupy_wheel(monkeypatch):
+    fake_cuda(monkeypatch, available=True, driver=13000, runtime=12090)
+    fault = availability.cuda_fault()
+    assert "CuPy wheel is for CUDA 12 and torch for CUDA 13" in fault
+    assert "fracgen[cuda13]" in fault
+
+
+def test_nvrtc_missing(monkeypatch):
+    fake_cuda(monkeypatch, available=True, driver=13000, runtime=13000)
+    from cupy.cuda import nvrtc
+
+    def fail() -> None:
+        raise RuntimeError("libnvrtc.so.13 not found")
+
+    monkeypatch.setattr(nvrtc, "getVersion", fail)
+    assert "NVRTC, the run-time compiler, is missing (libnvrtc.so.13 not found)" in availability.cuda_fault()
+
+
+def test_nothing_wrong(monkeypatch):
+    fake_cuda(monkeypatch, available=True, driver=13000, runtime=13000)
+    assert availability.cuda_fault() is None
+
+
+def test_out_of_memory_says_which_batch_fits(monkeypatch):
+    renderer = CudaRenderer.__new__(CudaRenderer)
+    renderer.plan, renderer.device = Plan.of(PRESETS["paper"].recipe), "cuda:0"
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400 << 20, 16 << 30))
+    message = str(renderer._out_of_memory(100_000, OutputFormat(4)))
+    fits = int(message.rsplit("batch of ", 1)[1].split()[0])
+    assert "400 of 16384 MiB are free" in message
+    assert 0 < fits * 3 * 256 * 256 * 4 <= 400 << 20
+
+
+def test_importing_the_cuda_renderer_needs_no_cupy():
+    """Only launching does: a machine without CuPy can still say what is missing."""
+    import subprocess
+
+    code = "import sys; sys.modules['cupy'] = None; import fracgen.renderer.cuda"
+    subprocess.run([sys.executable, "-c", code], check=True)
