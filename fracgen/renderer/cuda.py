@@ -159,8 +159,8 @@ class CudaRenderer:
                 f"out is {out.dtype} {list(out.shape)} on {out.device}: this batch needs {dtype} on {self.device} "
                 f"in memory of shape {list(shape)}"
             )
-        if not memory.is_contiguous():
-            raise ValueError("out has gaps or another memory format: pass a contiguous (or channels-last) tensor")
+        if not memory.is_contiguous() or memory.data_ptr() % 16:
+            raise ValueError("out has gaps, another memory format or an odd address: pass a freshly made tensor")
         return memory
 
     def _out_of_memory(self, count: int, form: OutputFormat) -> DeviceError:
@@ -209,7 +209,7 @@ class CudaBackend:
 
         with cupy.cuda.Device(self.device.index):
             function = cupy.RawModule(path=str(compile_kernel(kernel, plan_header, self.arch))).get_function(kernel)
-            function.compile()
+            assert function.num_regs > 0  # asking loads it now: a graph capture would be too late
         return function
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:

@@ -16,6 +16,8 @@ from fracgen.recipe import MAX_MAPS
 from fracgen.renderer.layout import Layout
 from fracgen.renderer.plan import IMAGE_FIELDS, LAYER_FIELDS, ORBITS, Plan, header
 
+MAX_GRID_Y = 65_535
+"""CUDA's limit on a grid's second dimension, which counts pictures."""
 TABLE_BYTES = 256
 """`Table` in chaos.cuh: eight maps of eight 32-bit numbers."""
 
@@ -62,7 +64,8 @@ class KernelPipeline:
             np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
         self.functions: dict[tuple[str, OutputFormat], Any] = {}
-        self.chunk = max(1, scratch_bytes // sum(self.scratch_sizes().values()))
+        most = MAX_GRID_Y // plan.views
+        self.chunk = max(1, min(most, scratch_bytes // sum(self.scratch_sizes().values())))
 
     def scratch_sizes(self) -> dict[str, int]:
         """Bytes that pass between kernels, per sample."""

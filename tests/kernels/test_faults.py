@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host import HostBackend, HostRenderer, one_dot
+from host import HostBackend, HostRenderer, dots
 
 from fracgen.bank import CodeBank
 from fracgen.presets import PRESETS
@@ -33,12 +33,12 @@ def same_bytes(folder: str, file_name: str, number: int, order: int) -> bool:
     edited = {file_name.removesuffix(".cu"): text[: at.start()] + text[at.end() :]}
     # Ordinary codes, and one whose points pile up until drawing has to stop.
     recipe = dataclasses.replace(
-        PRESETS["paper"].recipe.at_size(64), points=100_000, blur_probability=1.0, jitter="none"
+        PRESETS["paper"].recipe.at_size(32), points=100_000, blur_probability=1.0, jitter="none"
     )  # fmt: skip
-    for bank in (CodeBank.sample(20, seed=3, classes=20), one_dot()):
-        expected = CpuRenderer(bank, recipe).render(range(2)).images
+    for bank in (CodeBank.sample(20, seed=3, classes=20), dots()):
+        expected = CpuRenderer(bank, recipe).render(range(9)).images
         host = HostRenderer(bank, recipe, HostBackend(Path(folder), order, edited=edited))
-        if not np.array_equal(host.render(range(2)).images, expected):
+        if not np.array_equal(host.render(range(9)).images, expected):
             return False
     return True
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from host import HostBackend, HostRenderer, one_dot
+from host import HostBackend, HostRenderer, dots
 
 from fracgen.bank import CodeBank
 from fracgen.draws import Stream
@@ -96,7 +96,7 @@ def test_many_codes(build_folder):
 
 def test_counters_stop_before_they_overflow(build_folder):
     recipe = Recipe("dots", size=40, canvas=40, points=150_000, jitter="none")
-    check(HostRenderer(one_dot(), recipe, HostBackend(build_folder)), range(6))
+    check(HostRenderer(dots(), recipe, HostBackend(build_folder)), range(6))
 
 
 def test_chunks_and_batches_do_not_matter(build_folder):

@@ -134,10 +134,13 @@ class HostRenderer:
         return Rendered(out, codes, shown)
 
 
-def one_dot() -> CodeBank:
-    """A code whose points nearly all fall into one pixel, and codes whose matrices are singular."""
+def dots() -> CodeBank:
+    """Codes that fill a counter: one dot, two dots of singular maps, and two dots beside six fainter
+    ones, where it shows at which point drawing stopped."""
     maps = np.zeros((3, 8, 2, 3), np.float32)
     maps[0, :2] = [[[0.001, 0, 0.3], [0, 0.001, 0.3]], [[1e-5, 0, 0.9], [0, 1e-5, 0.1]]]
     maps[1, :2] = [[[0, 0, 0.3], [0, 0, 0.3]], [[0, 0, 0.9], [0, 0, 0.1]]]
-    maps[2, :2] = [[[0.9, 0, 0.0], [0, 0, 0.0]], [[0.5, 0, 0.9], [0, 0, 0.0]]]
-    return CodeBank(maps, np.full(3, 2, np.uint8), 3)
+    for i in range(8):
+        scale = 0.01 if i < 2 else 0.002
+        maps[2, i] = [[scale, 0, np.cos(i)], [0, scale, np.sin(i)]]
+    return CodeBank(maps, np.array([2, 2, 8], np.uint8), 3)
