@@ -44,7 +44,7 @@ class CodeBank:
     sizes: NDArray[np.uint8]
     """uint8 [codes]: number of maps, 2..8."""
     classes: int
-    probabilities: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
+    probabilities: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
     """float32 [codes, 8]: of choosing a map. Used as they stand for codes that do not contract;
     for all others the renderer takes |det A| of the jittered maps. Default: |det A|, normalised."""
     non_contractive: bool = False
