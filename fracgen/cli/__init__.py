@@ -55,7 +55,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # how Typer says that the command line makes no sense
             raise
-        print(f"fracgen: {one_line(error.format_message())} (fracgen --help lists what there is)", file=sys.stderr)
+        message = error.format_message()
+        if message.startswith("Usage"):  # a group of commands without a command
+            print(message, file=sys.stderr)
+        else:
+            print(f"fracgen: {one_line(message)} (add --help for what there is)", file=sys.stderr)
         return 2
 
 

@@ -1,24 +1,91 @@
-"""Why the GPU cannot be used here, if it cannot: one sentence with the remedy."""
+"""Why the GPU cannot be used here, if it cannot: what was found and what would help.
+
+The driver is asked first, through its own library: that takes milliseconds, where importing torch
+takes seconds, and it is the usual answer on a machine without a GPU.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+from typing import Any
+
+_INSTALL = "install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
 
 
 def cuda_fault() -> str | None:
     """None where the CUDA renderer can run, else what was found and what would help."""
+    if fault := driver_fault():
+        return fault
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed; install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
+        return f"a GPU is here but CuPy is not installed; {_INSTALL}"
     import torch
 
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA; install the default torch wheel"
     if not torch.cuda.is_available():
-        return "torch finds no CUDA device; check that `nvidia-smi` lists a GPU and that its driver is recent enough"
-    import cupy
+        return (
+            f"torch {torch.__version__} (CUDA {torch.version.cuda}) cannot use the GPU; its driver may be too old: "
+            "update the driver, or install a torch of an earlier CUDA"
+        )
+    return cupy_fault(torch.version.cuda)
 
+
+def driver_fault() -> str | None:
+    """What is wrong with the NVIDIA driver, or that there is none; None where it lists a GPU."""
     try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy {cupy.__version__} cannot reach the driver ({error}); install the CuPy wheel of torch's CUDA"
-    return None if count else "CuPy finds no CUDA device; check that `nvidia-smi` lists a GPU"
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return (
+            "no NVIDIA driver was found (libcuda.so.1); on a machine with an NVIDIA GPU install its driver, "
+            f"then {_INSTALL}"
+        )
+    code = driver.cuInit(0)
+    if code == 100:
+        return "the NVIDIA driver lists no GPU; check `nvidia-smi`, and that CUDA_VISIBLE_DEVICES does not hide it"
+    if code:
+        return f"the NVIDIA driver does not start (CUDA error {code}); check `nvidia-smi`, update or reload the driver"
+    count = ctypes.c_int(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    return None if count.value else "the NVIDIA driver lists no GPU; check `nvidia-smi`"
+
+
+def cupy_fault(torch_cuda: str | None) -> str | None:
+    """What is wrong with CuPy beside a torch of that CUDA version ("13.0"); None where they match and NVRTC loads."""
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime.runtimeGetVersion()
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # a broken wheel raises anything, at import or at first use
+        return f"CuPy does not work ({type(error).__name__}: {' '.join(str(error).split())[:200]}); {_INSTALL}"
+    major = runtime // 1000
+    if torch_cuda is not None and int(torch_cuda.split(".")[0]) != major:
+        return f"CuPy {cupy.__version__} is built for CUDA {major}, torch for CUDA {torch_cuda}; {_INSTALL}"
+    return None
+
+
+def cuda_facts() -> dict[str, Any]:
+    """What is here of CUDA, JSON types: driver's CUDA version, GPUs, torch's CUDA, CuPy, NVRTC. Imports torch."""
+    facts: dict[str, Any] = {"driver_cuda": None, "gpus": [], "torch_cuda": None, "cupy": None, "nvrtc": None}
+    if driver_fault() is None:
+        driver, number = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+        driver.cuDriverGetVersion(ctypes.byref(number))
+        facts["driver_cuda"] = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        facts["torch_cuda"] = torch.version.cuda
+        if torch.cuda.is_available():
+            for k in range(torch.cuda.device_count()):
+                gpu = torch.cuda.get_device_properties(k)
+                facts["gpus"].append({
+                    "name": gpu.name, "capability": f"{gpu.major}.{gpu.minor}",
+                    "memory_gib": round(gpu.total_memory / 2**30, 1),
+                })  # fmt: skip
+    if importlib.util.find_spec("cupy") is not None and cupy_fault(None) is None:
+        import cupy
+
+        facts["cupy"] = cupy.__version__
+        facts["nvrtc"] = ".".join(str(part) for part in cupy.cuda.nvrtc.getVersion())
+    return facts
