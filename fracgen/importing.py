@@ -21,8 +21,29 @@ from fracgen.recipe import MAX_MAPS
 
 MAX_PICKLE_BYTES = 1 << 30
 
-_CORES = ("numpy.core", "numpy._core")
-"""NumPy 1 and 2."""
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_SCALAR = np.float64(0).__reduce__()[0]
+
+
+def _frombuffer(data: Any, kind: Any, shape: Any, order: Any) -> Any:
+    return np.frombuffer(data, kind).reshape(shape, order=order)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    return text.encode("latin1")  # how old pickles spell bytes
+
+
+_CORES = ("numpy.core", "numpy._core")  # NumPy 1 and 2
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+    **{(f"{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in _CORES},
+    **{(f"{core}.multiarray", "scalar"): _SCALAR for core in _CORES},
+    **{(f"{core}.numeric", "_frombuffer"): _frombuffer for core in _CORES},
+}
+"""All that a pickle of arrays, numbers and plain containers needs. Python functions are our own, so
+that a pickle cannot reach into NumPy's."""
 
 
 def import_codes(
@@ -74,16 +95,8 @@ class _Unpickler(pickle.Unpickler):
     """Admits the reconstruction of NumPy arrays, and nothing else that has a name."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        for core in _CORES:
-            if (module, name) in ((f"{core}.multiarray", "_reconstruct"), (f"{core}.multiarray", "scalar")):
-                return super().find_class(module, name)
-            if (module, name) == (f"{core}.numeric", "_frombuffer"):
-                # NumPy's own is a Python function, whose attributes a pickle could change.
-                return lambda data, kind, shape, order: np.frombuffer(data, kind).reshape(shape, order=order)
+        if (module, name) in _ADMITTED:
+            return _ADMITTED[module, name]
         raise BankError(f"this pickle asks for {module}.{name}, which no file of codes needs: refused")
 
     def persistent_load(self, pid: Any) -> Any:
