@@ -37,9 +37,11 @@ def run(arguments: Sequence[str]) -> int:
 
     try:
         code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
+        if code == 130:  # Typer's word for Ctrl-C
+            raise KeyboardInterrupt
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("\nfracgen: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -20,7 +20,8 @@ FORMATS = ("sheet", "folder", "wds", "npy", "raw")
 STREAMS = ("wds", "npy", "raw")
 """Formats that can go to standard output."""
 
-BATCH_BYTES = 1 << 24
+BATCH_BYTES, BATCH_IMAGES = 1 << 26, 512
+"""Limits of what is rendered at a time, whichever is reached first."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def write(
         OSError: the output cannot be written. What is there then are whole files.
     """
     start, made = time.perf_counter(), 0
-    size = max(1, BATCH_BYTES // (3 * job.recipe.size**2 * job.recipe.views))
+    size = max(1, min(BATCH_IMAGES, BATCH_BYTES // (3 * job.recipe.size**2 * job.recipe.views)))
     first, last = job.span(writer.record.get("per_file", 1))
     for part_first, part_last in writer.parts(job):
         with writer.part(job, part_first, part_last) as put:

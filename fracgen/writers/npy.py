@@ -71,6 +71,7 @@ class NpyWriter:
                 def put(batch: Batch) -> None:
                     _write_images(pixels, batch)
                     answers.write((batch.classes if job.multi_label else batch.labels).astype("<i8").tobytes())
+                    answers.flush()  # what is written of both is what a later run keeps
 
                 yield put
         except OSError:  # a full disk: give the space back
