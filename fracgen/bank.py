@@ -54,7 +54,8 @@ class CodeBank:
 
     def __post_init__(self) -> None:
         if self.probabilities is None:
-            object.__setattr__(self, "probabilities", _determinants(self.maps, self.sizes))
+            with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
+                object.__setattr__(self, "probabilities", _determinants(self.maps, self.sizes))
         _validate(self)
         for array in (self.maps, self.sizes, self.probabilities):
             array.setflags(write=False)

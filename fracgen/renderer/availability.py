@@ -1,63 +1,100 @@
-"""Why the GPU cannot be used here, if it cannot: one sentence with the remedy."""
+"""Why the GPU cannot be used here, if it cannot: what was found and what would help.
+
+The driver is asked first, through its own library: that takes milliseconds, where importing torch
+takes seconds, and it is the usual answer on a machine without a GPU.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import warnings
+from typing import Any
+
+_INSTALL = "install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
 
 
 def cuda_fault() -> str | None:
     """None where the CUDA renderer can run, else what was found and what would help."""
+    if fault := driver_fault():
+        return fault
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed; install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
+        return f"a GPU is here but CuPy is not installed; {_INSTALL}"
     import torch
 
     if torch.version.cuda is None:
         return f"torch {torch.__version__} is a build without CUDA; install the default torch wheel"
-    torch_cuda = int(torch.version.cuda.split(".")[0])
-    return _driver_fault(torch_cuda) or _cupy_fault(torch_cuda)
-
-
-def _driver_fault(torch_cuda: int) -> str | None:
-    """What is wrong between torch and the driver."""
-    import torch
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of an old driver; the sentence below says it better
-        available = torch.cuda.is_available()
-    if available:
-        return None
+        usable = torch.cuda.is_available()
+    if not usable:
+        return (
+            f"the NVIDIA driver supports CUDA {driver_cuda()} and torch {torch.__version__} needs CUDA "
+            f"{torch.version.cuda}; update the driver, or install a torch of an earlier CUDA"
+        )
+    return cupy_fault(torch.version.cuda)
+
+
+def driver_fault() -> str | None:
+    """What is wrong with the NVIDIA driver, or that there is none; None where it lists a GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return (
+            "no NVIDIA driver was found (libcuda.so.1); on a machine with an NVIDIA GPU install its driver, "
+            f"then {_INSTALL}"
+        )
+    code = driver.cuInit(0)
+    if code == 100:
+        return "the NVIDIA driver lists no GPU; check `nvidia-smi`, and that CUDA_VISIBLE_DEVICES does not hide it"
+    if code:
+        return f"the NVIDIA driver does not start (CUDA error {code}); check `nvidia-smi`, update or reload the driver"
+    count = ctypes.c_int(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    return None if count.value else "the NVIDIA driver lists no GPU; check `nvidia-smi`"
+
+
+def driver_cuda() -> str:
+    """The CUDA version that the driver supports, such as "13.0"."""
+    number = ctypes.c_int(0)
+    ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(number))
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def cupy_fault(torch_cuda: str | None) -> str | None:
+    """What is wrong with CuPy beside a torch of that CUDA version ("13.0"); None where they match and NVRTC loads."""
     try:
         import cupy
 
-        driver = int(cupy.cuda.runtime.driverGetVersion())
-    except Exception:  # whatever CuPy raises without a driver, there is none to name
-        driver = 0
-    if 0 < driver // 1000 < torch_cuda:
-        major, minor = driver // 1000, driver % 1000 // 10
-        return (
-            f"the NVIDIA driver supports CUDA {major}.{minor} and torch needs CUDA {torch_cuda}; "
-            f"update the driver, or install torch for CUDA {major} and fracgen[cuda{major}]"
-        )
-    return "torch finds no CUDA device; check that `nvidia-smi` lists a GPU and that its driver is recent enough"
-
-
-def _cupy_fault(torch_cuda: int) -> str | None:
-    """What is wrong between CuPy, NVRTC and torch."""
-    try:
-        import cupy
-        from cupy.cuda import nvrtc
-
-        runtime = int(cupy.cuda.runtime.runtimeGetVersion()) // 1000
-    except ImportError as error:
-        return f"CuPy does not import ({error}); install fracgen[cuda{torch_cuda}] afresh"
-    if runtime != torch_cuda:
-        return (
-            f"the CuPy wheel is for CUDA {runtime} and torch for CUDA {torch_cuda}; uninstall cupy-cuda{runtime}x "
-            f"and install fracgen[cuda{torch_cuda}]"
-        )
-    try:
-        nvrtc.getVersion()
-    except Exception as error:  # CuPy raises what its loader raised, of several types
-        return f"NVRTC, the run-time compiler, is missing ({error}); install fracgen[cuda{torch_cuda}]"
+        runtime = cupy.cuda.runtime.runtimeGetVersion()
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # a broken wheel raises anything, at import or at first use
+        return f"CuPy does not work ({type(error).__name__}: {' '.join(str(error).split())[:200]}); {_INSTALL}"
+    major = runtime // 1000
+    if torch_cuda is not None and int(torch_cuda.split(".")[0]) != major:
+        return f"CuPy {cupy.__version__} is built for CUDA {major}, torch for CUDA {torch_cuda}; {_INSTALL}"
     return None
+
+
+def cuda_facts() -> dict[str, Any]:
+    """What is here of CUDA, JSON types: driver's CUDA version, GPUs, torch's CUDA, CuPy, NVRTC. Imports torch."""
+    facts: dict[str, Any] = {"driver_cuda": None, "gpus": [], "torch_cuda": None, "cupy": None, "nvrtc": None}
+    if driver_fault() is None:
+        facts["driver_cuda"] = driver_cuda()
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        facts["torch_cuda"] = torch.version.cuda
+        if torch.cuda.is_available():
+            for k in range(torch.cuda.device_count()):
+                gpu = torch.cuda.get_device_properties(k)
+                facts["gpus"].append({
+                    "name": gpu.name, "capability": f"{gpu.major}.{gpu.minor}",
+                    "memory_gib": round(gpu.total_memory / 2**30, 1),
+                })  # fmt: skip
+    if importlib.util.find_spec("cupy") is not None and cupy_fault(None) is None:
+        import cupy
+
+        facts["cupy"] = cupy.__version__
+        facts["nvrtc"] = ".".join(str(part) for part in cupy.cuda.nvrtc.getVersion())
+    return facts

@@ -25,6 +25,10 @@ class Rendered:
     masks: Any = None
     """uint8 [B, size, size] or [B, 2, size, size] where asked for: 1 where an attractor shows, before the blur."""
 
+    def on_host(self) -> Rendered:
+        """The same with NumPy arrays."""
+        return Rendered(_numpy(self.images), _numpy(self.codes), None if self.masks is None else _numpy(self.masks))
+
 
 class Renderer(Protocol):
     """Renders image (seed, epoch, index): the same bytes on every backend."""
@@ -36,6 +40,10 @@ class Renderer(Protocol):
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False
     ) -> Rendered:
         """Render the samples `index` (integers in [0, 2^32), any order, repeats allowed) of an epoch."""
+
+
+def _numpy(array: Any) -> NDArray[Any]:
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
 
 
 def checked_index(index: Any) -> NDArray[np.uint32]:

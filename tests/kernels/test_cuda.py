@@ -44,60 +44,60 @@ def test_auto_falls_back_with_one_line(capsys):
     assert capsys.readouterr().err.startswith("fracgen: rendering on the CPU: ")
 
 
-def test_no_cupy(monkeypatch):
+@pytest.fixture
+def driver(monkeypatch):
+    """A machine whose driver lists a GPU and supports CUDA 13.0."""
+    monkeypatch.setattr(availability, "driver_fault", lambda: None)
+    monkeypatch.setattr(availability, "driver_cuda", lambda: "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+
+
+def test_no_driver(monkeypatch):
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(availability.ctypes, "CDLL", missing)
+    assert "no NVIDIA driver was found (libcuda.so.1)" in availability.cuda_fault()
+
+
+def test_no_cupy(monkeypatch, driver):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "CuPy is not installed; install fracgen[cuda13]" in availability.cuda_fault()
 
 
-def test_torch_without_cuda(monkeypatch):
+def test_torch_without_cuda(monkeypatch, driver):
     monkeypatch.setattr(torch.version, "cuda", None)
     assert "is a build without CUDA" in availability.cuda_fault()
 
 
-class FakeRuntime:
-    def __init__(self, driver: int, runtime: int) -> None:
-        self.driver, self.runtime = driver, runtime
-
-    def driverGetVersion(self) -> int:
-        return self.driver
-
-    def runtimeGetVersion(self) -> int:
-        return self.runtime
+def test_driver_too_old(monkeypatch, driver):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(availability, "driver_cuda", lambda: "12.4")
+    fault = availability.cuda_fault()
+    assert "driver supports CUDA 12.4" in fault
+    assert "needs CUDA 13.0; update the driver" in fault
 
 
-def fake_cuda(monkeypatch, *, available: bool, driver: int, runtime: int) -> None:
+def test_wrong_cupy_wheel(monkeypatch, driver):
     import cupy
 
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(cupy.cuda, "runtime", FakeRuntime(driver, runtime))
-
-
-def test_driver_too_old(monkeypatch):
-    fake_cuda(monkeypatch, available=False, driver=12040, runtime=13000)
-    assert "driver supports CUDA 12.4 and torch needs CUDA 13" in availability.cuda_fault()
-
-
-def test_wrong_cupy_wheel(monkeypatch):
-    fake_cuda(monkeypatch, available=True, driver=13000, runtime=12090)
+    monkeypatch.setattr(cupy.cuda, "runtime", type("Runtime", (), {"runtimeGetVersion": lambda: 12090}))
     fault = availability.cuda_fault()
-    assert "CuPy wheel is for CUDA 12 and torch for CUDA 13" in fault
-    assert "fracgen[cuda13]" in fault
+    assert "is built for CUDA 12, torch for CUDA 13.0; install fracgen[cuda13]" in fault
 
 
-def test_nvrtc_missing(monkeypatch):
-    fake_cuda(monkeypatch, available=True, driver=13000, runtime=13000)
+def test_nvrtc_missing(monkeypatch, driver):
     from cupy.cuda import nvrtc
 
     def fail() -> None:
         raise RuntimeError("libnvrtc.so.13 not found")
 
     monkeypatch.setattr(nvrtc, "getVersion", fail)
-    assert "NVRTC, the run-time compiler, is missing (libnvrtc.so.13 not found)" in availability.cuda_fault()
+    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in availability.cuda_fault()
 
 
-def test_nothing_wrong(monkeypatch):
-    fake_cuda(monkeypatch, available=True, driver=13000, runtime=13000)
+def test_nothing_wrong(driver):
     assert availability.cuda_fault() is None
 
 

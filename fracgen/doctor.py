@@ -1,0 +1,161 @@
+"""Examine an installation: what is there, what is missing, how to get it, and does it render right."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, Literal
+
+from fracgen.provenance import commit, version_of
+
+CORE = ("numpy", "numba", "pillow", "safetensors", "typer", "rich", "torch", "torchvision")
+EXTRAS = {
+    "lightning": "train", "timm": "train", "anomalib": "eval", "scikit-learn": "eval", "scikit-image": "eval",
+    "matplotlib": "eval", "jinja2": "eval", "webdataset": "wds", "tensorboard": "tensorboard", "wandb": "wandb",
+}  # fmt: skip
+_IMPORT_NAMES = {"pillow": "PIL"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "missing", "fault"]
+    """`missing` is no fault: an extra that is not installed, a GPU that is not there."""
+    found: str
+    remedy: str = ""
+    facts: dict[str, Any] | None = None
+    """More of the same for programs, JSON types."""
+
+
+def examine() -> list[Check]:
+    """Look at everything; takes some seconds, since it imports torch and compiles or loads the renderer."""
+    checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), _gpu()]
+    return [*checks, self_test()]
+
+
+def _python() -> Check:
+    known = commit()
+    found = f"fracgen {version_of('fracgen')}{f' at {known[:12]}' if known else ''}, Python {platform.python_version()}"
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        return Check("fracgen", "fault", found, "use Python 3.11 to 3.14")
+    return Check("fracgen", "ok", f"{found}, {platform.platform()}")
+
+
+def _core(package: str) -> Check:
+    """A package that fracgen cannot do without: installed, and importable."""
+    version = version_of(package)
+    try:
+        import_module(_IMPORT_NAMES.get(package, package))
+    except Exception as error:  # a broken package raises anything
+        found = f"{version or 'not installed'}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return Check(package, "fault", found, f"reinstall it: pip install --force-reinstall {package}")
+    return Check(package, "ok", version or "")
+
+
+def _extras() -> Check:
+    versions = {package: version_of(package) for package in EXTRAS}
+    found = ", ".join(f"{package} {version}" for package, version in versions.items() if version) or "none"
+    missing = [package for package, version in versions.items() if not version]
+    wanted = sorted({EXTRAS[package] for package in missing})
+    if not missing:
+        return Check("extras", "ok", found, facts=versions)
+    remedy = f"{', '.join(missing)} if wanted: pip install 'fracgen[{','.join(wanted)}]'"
+    return Check("extras", "missing", found, remedy, versions)
+
+
+def _cpu() -> Check:
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    vectors = [name for name in ("avx2", "fma", "avx512f", "neon", "sve") if features.get(name)]
+    threads = len(os.sched_getaffinity(0))
+    found = f"{llvm.get_host_cpu_name()}, {threads} threads, {' '.join(vectors) or 'no vector extensions known'}"
+    facts = {"name": llvm.get_host_cpu_name(), "threads": threads, "features": vectors}
+    if platform.machine() == "x86_64" and not features.get("fma"):
+        remedy = "this CPU has no fused multiply-add: rendering is right but slow; use a newer one"
+        return Check("CPU", "missing", found, remedy, facts)
+    return Check("CPU", "ok", found, facts=facts)
+
+
+def _numba_cache() -> Check:
+    """Whether compiled code can be kept: without it every run compiles for many seconds."""
+    from fracgen.renderer.compose import compose_stage
+
+    folder = compose_stage._cache.cache_path
+    try:
+        os.makedirs(folder, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        remedy = "set NUMBA_CACHE_DIR to a folder of yours"
+        return Check("compiled code", "fault", f"{folder} cannot be written", remedy)
+    return Check("compiled code", "ok", f"kept in {folder}")
+
+
+def _gpu() -> Check:
+    """Having no GPU is no fault; having one that does not work is, and so is a CuPy that does not import."""
+    from fracgen.renderer.availability import cuda_facts, cuda_fault, cupy_fault, driver_fault
+
+    facts = cuda_facts()
+    if fault := driver_fault():
+        if importlib.util.find_spec("cupy") is None or cupy_fault(facts["torch_cuda"]) is None:
+            return Check("GPU", "missing", fault, "fracgen renders on the CPU meanwhile", facts)
+        return Check("GPU", "fault", str(cupy_fault(facts["torch_cuda"])), "or uninstall CuPy", facts)
+    if fault := cuda_fault():
+        absent = importlib.util.find_spec("cupy") is None
+        return Check("GPU", "missing" if absent else "fault", fault, facts=facts)
+    names = ", ".join(f"{gpu['name']} ({gpu['capability']}, {gpu['memory_gib']} GiB)" for gpu in facts["gpus"])
+    found = (
+        f"{names}; driver for CUDA {facts['driver_cuda']}, torch CUDA {facts['torch_cuda']}, "
+        f"CuPy {facts['cupy']}, NVRTC {facts['nvrtc']}"
+    )
+    return Check("GPU", "ok", found, facts=facts)
+
+
+def self_test(recipe: str = "paper") -> Check:
+    """Render one image on the CPU and compare its bytes with those that every machine must get."""
+    golden = golden_hashes()
+    try:
+        found = image_hash(recipe)
+    except Exception as error:  # whatever breaks here is what the user wants to hear of
+        message = " ".join(str(error).split())[:200]
+        return Check("self-test", "fault", f"rendering failed ({type(error).__name__}: {message})", "report this")
+    if recipe not in golden:
+        return Check("self-test", "ok", f"an image of {recipe} was rendered; no golden hashes to compare with")
+    if found != golden[recipe]:
+        remedy = "the same image must be the same bytes on every machine: please report this with --json's output"
+        return Check("self-test", "fault", f"image of {recipe} is {found[:16]}, not {golden[recipe][:16]}", remedy)
+    return Check("self-test", "ok", f"image of {recipe} has the golden hash {found[:16]}")
+
+
+def golden_hashes() -> dict[str, str]:
+    """SHA-256 by recipe, as `image_hash` makes them; empty where this version has none."""
+    path = files("fracgen.renderer") / "golden.json"
+    if not path.is_file():
+        return {}
+    hashes: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return hashes
+
+
+def image_hash(recipe: str, render: Callable[..., Any] | None = None) -> str:
+    """SHA-256 of sample 0 of a preset at seed 0, epoch 0, its bank sampled with seed 0: bytes of [3, size, size]."""
+    import numpy as np
+
+    from fracgen.bank import CodeBank
+    from fracgen.presets import preset
+    from fracgen.renderer import make_renderer
+
+    chosen = preset(recipe)
+    render = render or make_renderer(CodeBank.from_spec(chosen.bank), chosen.recipe, "cpu").render
+    return hashlib.sha256(np.ascontiguousarray(render([0]).on_host().images[0]).tobytes()).hexdigest()

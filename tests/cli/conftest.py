@@ -1,0 +1,63 @@
+"""Running the command line, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fracgen import CodeBank
+from fracgen.cli import run
+
+
+@dataclass
+class Ran:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run a command line here, in an empty folder."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def call(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.CompletedProcess[Any]]:
+    """Run a command line as a process."""
+
+    def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
+        command = [sys.executable, "-m", "fracgen", *(str(argument) for argument in arguments)]
+        options.setdefault("env", {**os.environ, **options.pop("set", {})})
+        if "stdout" not in options:
+            options.setdefault("capture_output", True)
+        return subprocess.run(command, timeout=300, **options)
+
+    return call
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """Arguments of a bank of 15 codes and a recipe of 16 px and 300 points, on the CPU."""
+    CodeBank.sample(15, classes=5).save(tmp_path / "bank.safetensors")
+    (tmp_path / "tiny.json").write_text(json.dumps({"name": "tiny", "size": 16, "canvas": 16, "points": 300}))
+    return [str(tmp_path / "bank.safetensors"), "--recipe", str(tmp_path / "tiny.json"), "--device", "cpu"]

@@ -1,0 +1,177 @@
+"""Bad input gets one clear line on stderr and exit code 2, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from fracgen import CodeBank
+from fracgen.renderer.availability import cuda_fault
+
+
+def refused(ran: Any, *says: str) -> None:
+    """Exit code 2, one line on stderr that holds `says`, nothing on stdout, nothing in the folder."""
+    assert ran.code == 2, ran.err
+    assert ran.out == ""
+    assert ran.err.count("\n") == 1
+    assert ran.err.endswith("\n")
+    assert ran.err.startswith("fracgen: ")
+    for text in says:
+        assert text in ran.err
+    assert os.listdir() == []
+
+
+def spoil(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """A bank's file with changed arrays and a header that says all is well."""
+    bank = CodeBank.sample(15, classes=5)
+    bank.save(path)
+    arrays = load_file(path)
+    change(arrays)
+    save_file(arrays, path, {
+        "format": "fracgen-bank", "format_version": "1", "classes": "5", "non_contractive": "0", "sha256": "0",
+    })  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a["maps"].__setitem__((7, 1, 0, 0), np.nan), "code 7, map 1 holds nan"),
+        (lambda a: a["sizes"].__setitem__(3, 1), "code 3 has 1 maps: a code needs 2 to 8"),
+        (lambda a: a["sizes"].__setitem__(3, 9), "code 3 has 9 maps: a code needs 2 to 8"),
+        (lambda a: a["maps"].__setitem__((4, 0), [[2, 0, 0], [0, 2, 0]]), "code 4, map 0 has singular value 2"),
+        (lambda a: None, "does not match its own SHA-256"),
+    ],
+    ids=["nan", "one-map", "nine-maps", "expanding", "tampered"],
+)
+def test_a_bad_bank(fracgen: Any, tmp_path: Path, change: Any, says: str) -> None:
+    refused(fracgen("render", spoil(tmp_path / "bank", change), "--device", "cpu"), says)
+
+
+def test_a_truncated_bank(fracgen: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bank"
+    CodeBank.sample(15).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    refused(fracgen("render", path, "--device", "cpu"), str(path), "is not a readable bank", "fracgen sample")
+
+
+def test_a_missing_bank(fracgen: Any, tmp_path: Path) -> None:
+    refused(fracgen("render", tmp_path / "none"), "no bank at", "fracgen sample -o")
+    refused(fracgen("codes", "stats", tmp_path / "none"), "no bank at")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--size", "0"], "size 0 is out of range: use a whole number from 8 to 1024 pixels"),
+        (["--size", "100000"], "size 100000 is out of range"),
+        (["--size", "big"], "'--size'"),
+        (["-n", "0"], "0 images are out of range"),
+        (["-n", "5000000000"], "5000000000 images are out of range"),
+        (["--seed", "-1"], "seed -1 is out of range"),
+        (["--epoch", "-1"], "epoch -1 is out of range"),
+        (["--recipe", "papr"], "use one of paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance"),
+        (["--recipe", "none.json"], "none.json: No such file"),
+        (["--format", "jpeg"], "unknown format 'jpeg': use one of sheet, folder, wds, npy, raw"),
+        (["--format", "sheet", "-o", "-"], "format sheet cannot go to a pipe: use one of wds, npy, raw"),
+        (["--format", "folder", "--recipe", "multi-instance"], "several classes"),
+        (["--order", "random"], "unknown order 'random': use one of index, epoch"),
+        (["--shard", "4/4"], "shard '4/4' is not of the form i/n with i from 0 to n - 1"),
+        (["--shard", "four"], "shard 'four' is not of the form i/n"),
+        (["--threads", "0"], "threads 0 is out of range"),
+        (["--format", "wds", "--per-file", "0"], "0 images a file is out of range"),
+        (["--format", "wds", "--wds-member", "jpg"], "unknown member 'jpg': use one of png, npy"),
+        (["--device", "tpu"], "unknown device 'tpu': use auto, cpu, cuda or cuda:N"),
+        (["--gpu", "--device", "cpu"], "contradict each other"),
+        (["--resume"], "a contact sheet is one file and cannot be carried on"),
+        (["-n", "100000"], "is over 65500 px wide"),
+        (["-o", "no/such/folder/sheet.png"], "there is no folder no/such/folder"),
+        (["-o", "."], "is a folder: name a file"),
+        (["--sise", "3"], "No such option: --sise"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bad_option(fracgen: Any, arguments: list[str], says: str) -> None:
+    device = [] if {"--device", "--gpu"} & set(arguments) else ["--device", "cpu"]
+    refused(fracgen("render", *device, *arguments), says)
+
+
+@pytest.mark.parametrize("format", ["folder", "wds", "npy", "sheet", "raw"])
+def test_an_output_that_cannot_be_written(fracgen: Any, tiny: list[str], tmp_path: Path, format: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    says = "file" if format in ("folder", "wds", "npy") else "there is no folder"
+    refused(fracgen("render", *tiny, "--format", format, "-o", tmp_path / "file" / "out"), says)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.parametrize("format", ["folder", "sheet"])
+def test_an_output_without_permission(fracgen: Any, tiny: list[str], tmp_path: Path, format: str) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    refused(fracgen("render", *tiny, "--format", format, "-o", tmp_path / "locked" / "out"), "Permission denied")
+
+
+@pytest.mark.skipif(cuda_fault() is None, reason="this machine has a usable GPU")
+@pytest.mark.parametrize("arguments", [["--gpu"], ["--device", "cuda"], ["--device", "cuda:1"]])
+def test_a_gpu_that_is_not_there(fracgen: Any, arguments: list[str]) -> None:
+    refused(fracgen("render", *arguments), "no usable GPU", "install")
+
+
+def test_a_recipe_file_that_is_none(fracgen: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    for text, says in [
+        ("{", "is not JSON"),
+        ("[1]", "holds a list"),
+        ('{"name": "mine", "sise": 3}', "unknown field 'sise' in recipe"),
+        ('{"name": "mine", "size": 4}', "size 4 is out of range"),
+        ('{"name": "mine", "recipe": {}}', "a preset has the fields"),
+    ]:
+        path.write_text(text)
+        refused(fracgen("render", "--recipe", path, "--device", "cpu"), str(path), says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sample", "--codes", "0"], "codes 0 is out of range"),
+        (["sample", "--codes", "10", "--classes", "3"], "use 9 codes"),
+        (["sample", "--maps", "1-8"], "maps 1 is out of range"),
+        (["sample", "--maps", "2-9"], "maps 9 is out of range"),
+        (["sample", "--maps", "few"], "range 'few' is not of the form LOW-HIGH"),
+        (["sample", "--seed", "-3"], "seed -3 is out of range"),
+        (["sample", "-o", "none/bank"], "there is no folder none"),
+        (["sample", "--recipe", "x"], "unknown recipe 'x'"),
+        (["codes", "import", "nothing"], "nothing is at nothing"),
+        (["codes", "show"], "Missing argument"),
+        (["paint"], "No such command 'paint'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_other_commands_refuse_as_well(fracgen: Any, arguments: list[str], says: str) -> None:
+    refused(fracgen(*arguments), says)
+
+
+def test_a_code_that_is_not_there(fracgen: Any, tiny: list[str]) -> None:
+    refused(fracgen("codes", "show", tiny[0], "15"), "there is no code 15: the bank holds codes 0 to 14")
+
+
+def test_a_folder_of_another_job(fracgen: Any, tiny: list[str], tmp_path: Path) -> None:
+    out = ["--format", "npy", "-o", tmp_path / "out"]
+    assert fracgen("render", *tiny, "-n", "5", *out).code == 0
+    before = sorted((p, p.read_bytes()) for p in (tmp_path / "out").iterdir())
+    refused(fracgen("render", *tiny, "-n", "5", *out), "add --resume")
+    refused(fracgen("render", *tiny, "-n", "5", *out, "--resume", "--seed", "1"), "seed 0 there, 1 asked for")
+    assert sorted((p, p.read_bytes()) for p in (tmp_path / "out").iterdir()) == before
+
+
+def test_as_a_process_it_is_the_same(process: Any, tmp_path: Path) -> None:
+    done = process("render", "--size", "0", cwd=tmp_path, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "fracgen: size 0 is out of range: use a whole number from 8 to 1024 pixels\n"
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,153 @@
+"""`sample`, `codes`, `doctor`, and what all commands share."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fracgen.doctor as doctor
+from fracgen import CodeBank, __version__
+from fracgen.cli import COMMANDS
+
+
+def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
+    ran = fracgen("sample", "-o", "b", "--codes", "40", "--classes", "10", "--maps", "3-5", "--seed", "7")
+    assert ran.code == 0
+    bank = CodeBank.load("b")
+    assert ran.out == f"{bank.sha256}  b\n"
+    assert ran.err == "fracgen: 40 codes of 3 to 5 maps in 10 classes, seed 7\n"
+    assert bank.sha256 == CodeBank.sample(40, seed=7, classes=10, maps=(3, 5)).sha256
+
+
+def test_sample_follows_a_preset(fracgen: Any) -> None:
+    assert fracgen("sample", "--recipe", "anderson2022").code == 0
+    bank = CodeBank.load("bank.safetensors")
+    assert (len(bank), bank.classes, int(bank.sizes.max())) == (1000, 1000, 4)
+
+
+def test_codes_show(fracgen: Any) -> None:
+    CodeBank.sample(12, classes=4).save("b")
+    bank = CodeBank.load("b")
+    shown = json.loads(fracgen("codes", "show", "b", "3", "11", "--json").out)
+    assert [code["code"] for code in shown] == [3, 11]
+    assert [code["class"] for code in shown] == [1, 3]
+    assert [len(code["maps"]) for code in shown] == bank.sizes[[3, 11]].tolist()
+    first = shown[0]["maps"][0]
+    np.testing.assert_allclose([first[k] for k in "abe"], bank.maps[3, 0, 0])
+    np.testing.assert_allclose([first[k] for k in "cdf"], bank.maps[3, 0, 1])
+    np.testing.assert_allclose(first["s1"] * first["s2"], abs(np.linalg.det(bank.maps[3, 0, :, :2])), rtol=1e-4)
+    text = fracgen("codes", "show", "b").out
+    assert text.startswith("code 0  class 0  sigma factor ")
+    assert text.count("\n") == 2 + bank.sizes[0]
+
+
+def test_codes_stats(fracgen: Any) -> None:
+    CodeBank.sample(12, classes=4).save("b")
+    data = json.loads(fracgen("codes", "stats", "b", "--json").out)
+    assert (data["codes"], data["classes"], data["codes_a_class"], data["not_contractive"]) == (12, 4, 3, 0)
+    assert sum(data["codes_by_maps"].values()) == 12
+    assert data["sha256"] == CodeBank.load("b").sha256
+    assert data["largest_singular_value"][1] < 1
+    assert data["sha256"] in fracgen("codes", "stats", "b").out
+
+
+def test_codes_import(fracgen: Any) -> None:
+    bank = CodeBank.sample(6)
+    params = [{"system": m[:n].astype(float)} for m, n in zip(bank.maps, bank.sizes, strict=True)]
+    Path("ifs.pkl").write_bytes(pickle.dumps({"params": params, "hparams": {}}))
+    ran = fracgen("codes", "import", "ifs.pkl", "-o", "b", "--classes", "3")
+    assert ran.code == 0, ran.err
+    np.testing.assert_array_equal(CodeBank.load("b").maps, bank.maps)
+    assert ran.out == f"{CodeBank.load('b').sha256}  b\n"
+
+
+def test_help_lists_every_command_and_every_command_has_help(fracgen: Any) -> None:
+    text = fracgen("--help").out
+    for name, (line, _) in COMMANDS.items():
+        assert f"  {name} " in text
+        assert line.split()[0] in text
+        own = fracgen(name, "--help")
+        assert own.code == 0
+        assert own.out.startswith(f"Usage: fracgen {name}")
+        assert len(own.out.splitlines()[2].split()) > 3  # what it does, in a sentence
+    assert fracgen().out == text
+    assert fracgen("--version").out == f"fracgen {__version__}\n"
+
+
+def test_every_option_says_what_it_is_for(fracgen: Any) -> None:
+    import typer
+
+    from fracgen.cli import _app
+
+    def check(command: Any, name: str) -> None:
+        for parameter in command.params:
+            if not parameter.name.endswith("completion"):
+                assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+        for child, inner in getattr(command, "commands", {}).items():
+            check(inner, f"{name} {child}")
+
+    check(typer.main.get_command(_app(set(COMMANDS))), "fracgen")
+
+
+def test_doctor_finds_this_installation_sound(fracgen: Any) -> None:
+    ran = fracgen("doctor", "--json")
+    assert ran.code == 0, ran.out
+    data = json.loads(ran.out)
+    assert data["ok"]
+    checks = {check["name"]: check for check in data["checks"]}
+    assert {"fracgen", "numpy", "numba", "torch", "extras", "CPU", "compiled code", "GPU", "self-test"} <= set(checks)
+    assert checks["numpy"]["found"] == np.__version__
+    assert checks["CPU"]["facts"]["threads"] >= 1
+    assert checks["self-test"]["status"] == "ok"
+
+
+def test_doctor_exits_with_1_on_a_fault(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = doctor.Check("numpy", "ok", "2.0")
+    absent = doctor.Check("GPU", "missing", "none", "get one")
+    monkeypatch.setattr(doctor, "examine", lambda: [sound, absent])
+    assert fracgen("doctor").code == 0
+    monkeypatch.setattr(doctor, "examine", lambda: [sound, replace(sound, status="fault", remedy="reinstall it")])
+    ran = fracgen("doctor")
+    assert ran.code == 1
+    assert "-> reinstall it" in ran.out
+    assert not json.loads(fracgen("doctor", "--json").out)["ok"]
+
+
+def test_doctor_sees_wrong_bytes_and_broken_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = doctor.image_hash("paper")
+    monkeypatch.setattr(doctor, "golden_hashes", lambda: {"paper": right})
+    assert doctor.self_test().status == "ok"
+    assert "golden hash" in doctor.self_test().found
+    monkeypatch.setattr(doctor, "golden_hashes", lambda: {"paper": "0" * 64})
+    assert doctor.self_test().status == "fault"
+    monkeypatch.setattr(doctor, "golden_hashes", dict)
+    assert "no golden hashes" in doctor.self_test().found
+
+    def broken(name: str) -> None:
+        raise ImportError("undefined symbol")
+
+    monkeypatch.setattr(doctor, "import_module", broken)
+    check = doctor._core("numpy")
+    assert check.status == "fault"
+    assert "undefined symbol" in check.found
+    assert "reinstall" in check.remedy
+
+
+def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    availability = "fracgen.renderer.availability"
+    monkeypatch.setattr(f"{availability}.driver_fault", lambda: "no driver; install one")
+    monkeypatch.setattr(f"{availability}.cuda_facts", lambda: {"torch_cuda": "13.0"})
+    monkeypatch.setattr(f"{availability}.cupy_fault", lambda cuda: None)
+    assert doctor._gpu().status == "missing"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(f"{availability}.cupy_fault", lambda cuda: "CuPy does not work (ImportError)")
+    assert doctor._gpu().status == "fault"
+    monkeypatch.setattr(f"{availability}.driver_fault", lambda: None)
+    monkeypatch.setattr(f"{availability}.cuda_fault", lambda: "CuPy is built for CUDA 12, torch for CUDA 13.0")
+    assert doctor._gpu().status == "fault"

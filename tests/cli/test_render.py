@@ -1,0 +1,261 @@
+"""`fracgen render`: what it makes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fracgen import CodeBank, preset
+from fracgen.cli.render import preset_bank
+from fracgen.presets import PRESETS
+from fracgen.renderer import make_renderer
+
+
+def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
+    done = process("render", "--device", "cpu", cwd=tmp_path, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert os.listdir(tmp_path) == ["fractals.png"]
+    sheet = np.asarray(Image.open(tmp_path / "fractals.png"))
+    assert sheet.shape == (2048, 2048, 3)
+    images = make_renderer(CodeBank.sample(), "paper", "cpu").render(range(10)).images
+    for k, image in enumerate(images):  # those of the whole bank, although it was not sampled
+        y, x = 256 * (k // 8), 256 * (k % 8)
+        np.testing.assert_array_equal(sheet[y : y + 256, x : x + 256], image.transpose(1, 2, 0))
+    assert done.stderr.startswith("fracgen: 64 images of paper, 256 px, to fractals.png in ")
+    assert done.stderr.count("\n") == 1
+    assert "\r" not in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("count", [1, 64, 1500])
+def test_a_part_of_the_bank_shows_the_same_codes(name: str, count: int) -> None:
+    chosen = preset(name)
+    small, whole = preset_bank(chosen, 3, count, "index", "sheet"), CodeBank.from_spec(chosen.bank, 3)
+    assert small.per_class == whole.per_class
+    if small.classes < whole.classes:
+        assert small.classes == count
+        np.testing.assert_array_equal(small.maps, whole.maps[: len(small)])
+    assert preset_bank(chosen, 3, count, "index", "folder").sha256 == whole.sha256
+    assert preset_bank(chosen, 3, count, "epoch", "sheet").sha256 == whole.sha256
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_recipe_renders(fracgen: Any, name: str) -> None:
+    ran = fracgen("render", "--recipe", name, "-n", "3", "--size", "32", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    colours = np.asarray(Image.open("fractals.png")).reshape(-1, 3)
+    assert len(np.unique(colours, axis=0)) > 1
+
+
+def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
+    seen = set()
+    for options in [[], ["--seed", "1"], ["--epoch", "1"], ["--order", "epoch"], ["--size", "32"], ["--shard", "1/2"]]:
+        assert fracgen("render", *tiny, "-n", "8", "--format", "raw", "-o", "x", *options).code == 0
+        seen.add(Path("x").read_bytes())
+    assert len(seen) == 6
+    for options in [["--threads", "1"], ["--threads", "3"], ["--device", "cpu"], ["--shard", "0/1"]]:
+        assert fracgen("render", *tiny, "-n", "8", "--format", "raw", "-o", "x", *options).code == 0
+        assert Path("x").read_bytes() in seen
+
+
+def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
+    data = preset("fractaldb").to_json()
+    data["bank"], data["recipe"]["points"] = {"codes": 6, "classes": 3, "maps": [2, 2]}, 500
+    (tmp_path / "mine.json").write_text(json.dumps(data))
+    ran = fracgen(
+        "render", "--recipe", tmp_path / "mine.json", "--size", "16", "-n", "6", "--format", "npy", "-o", "out",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert np.load("out/labels.npy").tolist() == [0, 1, 2, 0, 1, 2]
+    assert json.loads(Path("out/dataset.json").read_text())["bank"]["codes"] == 6
+
+
+def test_resume_and_shards(fracgen: Any, tiny: list[str]) -> None:
+    common = ["render", *tiny, "-n", "30", "--format", "folder"]
+    assert fracgen(*common, "-o", "whole").code == 0
+    for i in range(3):
+        assert fracgen(*common, "-o", "parts", "--shard", f"{i}/3").code == 0
+
+    def files(folder: str) -> dict[str, bytes]:
+        return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*.png")}
+
+    assert len(files("whole")) == 30
+    assert files("parts") == files("whole")
+    Path("whole/0002/0000012.png").unlink()
+    ran = fracgen(*common, "-o", "whole", "--resume")
+    assert ran.code == 0
+    assert "1 images of tiny" in ran.err
+    assert "(29 were there already)" in ran.err
+    assert files("parts") == files("whole")
+
+
+def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fracgen.renderer.availability.cuda_fault", lambda: "nothing found; install something")
+    ran = fracgen("render", *tiny[:-1], "auto", "-n", "1")
+    assert ran.code == 0
+    assert ran.err.splitlines()[0] == "fracgen: rendering on the CPU: nothing found; install something"
+
+
+def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fracgen.writers.folder.encode_png", full)
+    ran = fracgen("render", *tiny, "-n", "9", "--format", "folder", "-o", "out")
+    assert (ran.code, ran.out, ran.err) == (1, "", "fracgen: No space left on device\n")
+    assert [p.name for p in Path("out").rglob("*") if p.is_file()] == ["dataset.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("format", ["raw", "wds", "npy"])
+def test_a_full_device_behind_stdout(process: Any, tiny: list[str], format: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = process(
+            "render", *tiny, "-n", "500", "--format", format, "-o", "-", stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "fracgen: No space left on device\n"
+
+
+def test_a_small_disk(process: Any, tiny: list[str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        options = ["--format", "wds", "--per-file", "100", "-o", disk / "out"]
+        done = process("render", *tiny, "-n", "2000", *options, text=True)
+        assert done.returncode == 1
+        assert done.stderr == "fracgen: No space left on device\n"
+        assert not list((disk / "out").glob(".*"))
+        names = sorted(p.name for p in (disk / "out").glob("*.tar"))
+        assert names == [f"shard-{k:06d}.tar" for k in range(len(names))]
+        assert 1 <= len(names) < 20
+        for name in names:
+            listed = subprocess.run(["tar", "-tf", str(disk / "out" / name)], capture_output=True, check=True).stdout
+            assert len(listed.split()) == 300
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_reader_that_stops_is_no_error(tiny: list[str]) -> None:
+    command = [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "20000", "--format", "raw", "-o", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    assert process.stderr
+    assert len(process.stdout.read(1000)) == 1000
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 1
+
+
+def test_control_c_ends_with_130(tiny: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "200000", "--format", "folder", "-o", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not any(out.rglob("*.png")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "\nfracgen: interrupted\n"
+    assert process.returncode == 130
+    assert not list(out.rglob("*.part"))
+
+
+def on_a_terminal(arguments: list[str], cwd: Path, **environment: str) -> str:
+    """What a command writes to a terminal that is its stderr."""
+    master, slave = pty.openpty()
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    command = [sys.executable, "-m", "fracgen", "render", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, cwd=cwd, env=env)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            data = os.read(master, 65_536)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        seen += data
+    os.close(master)
+    process.communicate()
+    assert process.returncode == 0
+    return seen.decode()
+
+
+def test_a_terminal_gets_a_preview_and_progress(tiny: list[str], tmp_path: Path) -> None:
+    seen = on_a_terminal([*tiny, "-n", "6000", "--format", "raw", "-o", "x"], tmp_path)
+    assert "▀" in seen
+    assert "\x1b[38;2;" in seen
+    assert "/6,000 images" in seen
+    assert " left" in seen
+
+
+def test_no_color_and_no_preview(tiny: list[str], tmp_path: Path) -> None:
+    for arguments, environment in [([], {"NO_COLOR": "1"}), (["--no-preview"], {})]:
+        seen = on_a_terminal([*tiny, *arguments], tmp_path, **environment)
+        assert "▀" not in seen
+        assert "[38;2;" not in seen
+
+
+def test_a_terminal_is_not_filled_with_bytes(tiny: list[str], tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "fracgen", "render", *tiny, "--format", "raw", "-o", "-"]
+    done = subprocess.run(command, stdout=slave, stderr=subprocess.PIPE, text=True)
+    os.close(slave)
+    os.close(master)
+    assert done.returncode == 2
+    assert "stdout is a terminal" in done.stderr
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tiny: list[str], tmp_path: Path) -> None:
+    """All formats in one process: first few images of each, then ten times as many."""
+    code = f"""
+import resource
+from fracgen.cli import run
+tiny = {tiny!r} + ["--size", "64", "--threads", "2"]
+formats = ["raw", "sheet", "folder", "wds", "npy"]
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+for n in (1024, 10240):
+    for k, format in enumerate(formats):
+        assert run(["render", *tiny, "-n", str(n), "--format", format, "-o", f"{{format}}-{{n}}"]) == 0
+    print(peak())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    few, many = (int(line) for line in done.stdout.split())
+    more = (10_240 - 1024) * 3 * 64 * 64  # bytes that holding the images would take
+    assert many - few < 0.2 * more
+
+
+def test_preview_shrinks_by_means() -> None:
+    from fracgen.cli.preview import Preview, shrink
+
+    image = np.arange(3 * 48 * 48, dtype=np.uint32).reshape(3, 48, 48).astype(np.uint8)
+    expected = image.reshape(3, 24, 2, 24, 2).astype(int).sum(axis=(2, 4)) // 4
+    np.testing.assert_array_equal(shrink(image, 24), expected.transpose(1, 2, 0))
+    assert shrink(image[:, :8, :8], 24).shape == (24, 24, 3)
+    preview = Preview(columns=50)
+    preview.add(np.stack([image[None]] * 9))
+    assert preview.text().count("\n") == 24  # two lines of images of twelve lines each
+    assert preview.text().count("▀") == 24 * 48

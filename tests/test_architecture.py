@@ -1,0 +1,141 @@
+"""The shape of the code: which way imports point, who may import CuPy, and what importing costs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fracgen
+
+PACKAGE = Path(fracgen.__file__).parent
+
+LAYERS = [
+    ["fracgen", "fracgen.errors", "fracgen.files", "fracgen.provenance"],
+    ["fracgen.draws", "fracgen.recipe"],
+    ["fracgen.epoch", "fracgen.presets", "fracgen.sampling"],
+    ["fracgen.bank"],
+    ["fracgen.importing"],
+    ["fracgen.renderer"],
+    ["fracgen.loader", "fracgen.writers"],
+    ["fracgen.pretrain"],
+    ["fracgen.bench", "fracgen.demo", "fracgen.doctor"],
+    ["fracgen.cli"],
+    ["fracgen.__main__"],
+]
+"""Codes, recipe and draws, renderer, loader and writers, pre-training, command line: a module
+imports from its own line and from lines above it."""
+
+CUPY = {"fracgen.renderer.availability", "fracgen.renderer.cuda", "fracgen.renderer.nvrtc"}
+
+HEAVY = {"torch", "torchvision", "numba", "llvmlite", "cupy", "lightning", "anomalib", "matplotlib", "timm", "PIL"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by name."""
+    result = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ["fracgen", *path.relative_to(PACKAGE).with_suffix("").parts]
+        result[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return result
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of what a module imports anywhere, those for type checkers alone left out."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield node.module or ""
+
+
+def layer(module: str) -> int | None:
+    """Number of the layer of a module, by its first two names."""
+    top = ".".join(module.split(".")[:2])
+    return next((k for k, names in enumerate(LAYERS) if top in names), None)
+
+
+def test_every_module_has_its_place() -> None:
+    assert len(modules()) > 30
+    homeless = [name for name in modules() if layer(name) is None]
+    assert not homeless, f"say in LAYERS where these stand: {homeless}"
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for name, path in modules().items():
+        for other in imports(path):
+            if other == "fracgen" or not other.startswith("fracgen."):
+                continue  # the package's own names are loaded when they are used
+            own, its = layer(name), layer(other)
+            if own is None or its is None or its > own:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_only_the_cuda_backend_imports_cupy() -> None:
+    users = {name for name, path in modules().items() if any(i.split(".")[0] == "cupy" for i in imports(path))}
+    assert users <= CUPY
+    assert "fracgen.renderer.availability" in users  # so this test does see imports
+
+
+def test_nobody_imports_click_or_the_evaluation() -> None:
+    for name, path in modules().items():
+        tops = {i.split(".")[0] for i in imports(path)}
+        assert "click" not in tops, f"{name}: Typer carries its own"
+        assert "fracgen_eval" not in tops or name.startswith("fracgen.cli"), name
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh Python holds after running `code`."""
+    tell = "import sys, json; print('\\n' + json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{tell}"], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("code", "free_of"),
+    [
+        ("import fracgen", HEAVY | {"numpy", "safetensors", "typer"}),
+        ("import fracgen; fracgen.CodeBank, fracgen.Recipe, fracgen.PRESETS", HEAVY),
+        ("import fracgen; fracgen.CodeBank.sample(10)", HEAVY),
+        ("from fracgen.cli import run; assert run(['--help']) == 0", HEAVY | {"numpy", "rich"}),
+        ("from fracgen.cli import run; assert run(['render', '--help']) == 0", HEAVY | {"numpy"}),
+        ("from fracgen.cli import run; assert run(['render', '--recipe', 'none']) == 2", HEAVY),
+        ("import fracgen; fracgen.make_renderer(fracgen.CodeBank.sample(2), 'paper', 'cpu')", {"torch", "cupy"}),
+    ],
+)
+def test_importing_stays_light(code: str, free_of: set[str]) -> None:
+    assert not loaded_by(code) & free_of
+
+
+def test_heavy_modules_would_be_seen() -> None:
+    assert "numba" in loaded_by("import numba")
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "fracgen", "--help"], capture_output=True, text=True, check=True)
+        assert "render" in done.stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(4)) < 0.5
+
+
+def test_importing_prints_nothing() -> None:
+    code = "import fracgen, fracgen.cli, fracgen.writers, fracgen.doctor, fracgen.renderer"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
