@@ -5,7 +5,7 @@ A few long orbits run to stationarity; from then on they measure the extent and,
 leave their points as starts for the orbits that are drawn. So no drawn orbit pays for a burn-in
 of its own, and the window is known before the first point is drawn: no point is computed twice
 or kept. The extent is that of 24,576 points rather than of the drawn ones themselves;
-`tests/render/test_statistics.py` holds the window's distribution against the ancestor's.
+`tests/renderer/test_statistics.py` holds the window's distribution against the ancestor's.
 """
 
 from __future__ import annotations
