@@ -84,13 +84,14 @@ def graded(coordinates: Any, size: Any, window: Any, taps: Any) -> Any:
     span_x, span_y = window[2] - window[0], window[3] - window[1]
     scale_x = (size - 1) / (span_x if span_x > 0 else 1.0)
     scale_y = (size - 1) / (span_y if span_y > 0 else 1.0)
+    low_x, low_y = window[0], window[1]
     for i in range(len(coordinates)):
-        # Rounded down for all that can matter; np.floor would cost more than the generator's cast.
-        row = int((coordinates[i, 0] - window[0]) * scale_x + 2.0) - 2
-        column = int((coordinates[i, 1] - window[1]) * scale_y + 2.0) - 2
+        row = np.int64(np.floor((coordinates[i, 0] - low_x) * scale_x))
+        column = np.int64(np.floor((coordinates[i, 1] - low_y) * scale_y))
         for k in range(len(taps)):
-            r, c = row + taps[k, 0] - 1, column + taps[k, 1] - 1
-            if 0 <= r < size and 0 <= c < size:
+            r = row + taps[k, 0] - 1
+            c = column + taps[k, 1] - 1
+            if r >= 0 and r < size and c >= 0 and c < size:
                 image[r, c] += 1.0
     largest = image.max()
     if largest > 0:
@@ -239,7 +240,7 @@ class Ancestor:
         taps = np.array([[1, 1]])
         if self.recipe.stamp:
             bits = self.rng.integers(1, 512)
-            taps = np.argwhere((bits >> np.arange(9).reshape(3, 3)) & 1)
+            taps = np.stack(np.divmod(np.flatnonzero(bits >> np.arange(9) & 1), 3), 1)
         return graded(coordinates, self.recipe.size, window, taps)
 
     def flip(self, image: Any) -> Any:
