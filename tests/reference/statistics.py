@@ -43,7 +43,7 @@ def check_pixels(name: str, ours: Any, reference: Any, alpha: float = ALPHA, out
         AssertionError: they have not; `output`/name.png shows both means and the p-values.
     """
     p = z_test(ours, reference)
-    assert (p < 1).mean() > 0.05, f"{name}: only {(p < 1).mean():.0%} of the pixels vary enough to be tested"
+    assert (p < 1).sum() >= 20, f"{name}: only {(p < 1).sum()} pixels vary enough to be tested"
     if smallest(p) < alpha:
         path = plot(output / f"{name}.png", np.mean(ours, axis=0), np.mean(reference, axis=0), p)
         where = tuple(int(i) for i in np.unravel_index(p.argmin(), p.shape))
