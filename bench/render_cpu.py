@@ -179,7 +179,9 @@ def measure(rounds: int, images: int, ancestor: Path | None) -> dict[str, Any]:
     together = interleaved({"threads": lambda: two.render(range(images * 8)), "processes": processes.render}, rounds)
     processes.close()
 
-    sampling = interleaved({"sample": lambda: CodeBank.sample(100_000, seed=0)}, max(3, rounds // 3))["sample"]
+    sampling = interleaved(
+        {"sample": lambda: CodeBank.sample(100_000, seed=0)}, max(3, rounds // 3), clock=time.thread_time
+    )["sample"]
     results = {
         "ours, one core": result("images/s", ours),
         "ours, one core, points": result("points/s", [RECIPE.points * v for v in ours]),

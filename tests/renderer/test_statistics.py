@@ -108,10 +108,12 @@ def extent_ratios(codes: int) -> Any:
 
 
 def check_extents(codes: int) -> None:
-    """The scouts' extent is a little smaller than that of the drawn points: MEASURED.
+    """The scouts' extent is a little smaller than that of the drawn points. Measured on 400 codes, per axis:
+    0.7% in the median, 2.6% in the mean, more than 11.5% for one code in twenty (where the ancestor's own
+    extent changes by 5.5% from one run to the next).
 
-    That is what 24,576 points of one long orbit would give too, and little beside the window's
-    random factor of 0.5 to 2; but it is no zero, so it is held where it is.
+    24,576 points of one long orbit give the same; twice as many scouting steps would halve it. It is
+    little beside the window's random factor of 0.5 to 2, but it is no zero, so it is held where it is.
     """
     ratio = extent_ratios(codes)
     assert 0.985 < np.median(ratio) <= 1.0
