@@ -53,7 +53,8 @@ def chaos_game(
 
 @inner
 def densities(plan: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> None:
-    """Densities 0..255 of canvas^2 pixels, to out: ceil(255 count / largest count), 0 where no point fell.
+    """Densities 0..255 of canvas^2 pixels, to out: 255 count / largest count rounded up, 0 where no point
+    fell; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
 
     Stamping every point equals convolving the histogram with the stamp: bit 3 i + j of `stamp` is
     its cell (i, j). The histogram's one-pixel halo supplies points just outside of the picture.

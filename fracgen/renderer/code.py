@@ -127,7 +127,8 @@ def choice_table(maps: Any, n: Any, stored: Any, probabilities: Any, choices: An
 
     Column u >> 13 keeps its own map while u << 8 <= entry, else it yields map entry & 7, so one
     comparison of integers decides. Probabilities are |det A|, or the stored ones of an imported
-    code that does not contract; rounded to 2^-16, but never to zero.
+    code that does not contract; rounded down to 2^-16, but never to zero, and the likeliest map takes
+    what that leaves.
     """
     weights = np.zeros(MAX_MAPS, np.float32)
     total = _F(0.0)

@@ -26,7 +26,7 @@ from fracgen.renderer.plan import (
     VALUE_SHIFT,
 )  # fmt: skip
 
-_I = np.int32
+_I, _H = np.int32, np.uint16
 _GREY = np.uint8(127)
 
 @inner
@@ -142,7 +142,9 @@ def place(plan: Any, layer: Any, density: Any, mask: Any, picture: Any) -> None:
 
 @inner
 def _weigh(a: Any, b: Any, c: Any, outer: Any, inner: Any) -> Any:
-    return np.uint8(_I(_I(_I(_I(a) + _I(c)) * outer) + _I(_I(b) * inner) + _I(128)) >> _I(8))
+    """In 16 bits, so that a vector holds twice as many: weights sum to 256, hence all to 65,408 at most."""
+    sides = _H(_H(_H(a) + _H(c)) * outer)
+    return np.uint8(_H(_H(sides + _H(_H(b) * inner)) + _H(128)) >> _H(8))
 
 
 @inner
@@ -150,7 +152,7 @@ def blur(picture: Any, outer: Any, work: Any) -> None:
     """3x3 Gaussian in place, rows then columns, each rounded to bytes; borders reflect without
     repeating the edge. `outer` is the weight of a neighbour in 256ths; `work` is uint8 [size, size]."""
     size = picture.shape[1]
-    inner = _I(256 - 2 * outer)
+    outer, inner = _H(outer), _H(256 - 2 * outer)
     for k in range(3):
         plane = picture[k]
         for r in range(size):

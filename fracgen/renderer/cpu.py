@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,6 +23,8 @@ from fracgen.renderer.simd import LANES
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
+
+RunStage = Callable[[str, Callable[[], None]], None]
 
 
 class CpuRenderer:
@@ -46,10 +49,14 @@ class CpuRenderer:
         pixels = self.plan.views * max(recipe.size**2, self.plan.max_objects * recipe.canvas**2)
         self.chunk = max(1, min(16, CHUNK_PIXELS // pixels))
 
+    STAGES = ("scout", "attractor", "noise", "compose")
+
     def render(
-        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False
-    ) -> Rendered:
-        """See `Renderer.render`; arrays are NumPy's."""
+        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        run_stage: RunStage | None = None,
+    ) -> Rendered:  # fmt: skip
+        """See `Renderer.render`; arrays are NumPy's. `run_stage` is called with the name and the work of
+        each stage of each chunk, on one thread, so that a benchmark can time them."""
         indices = checked_index(index)
         key = tuple(np.uint32(word) for word in seed_key(seed))
         job = (*key, np.uint32(checked_epoch(epoch)), np.uint32(stream), indices)
@@ -59,13 +66,15 @@ class CpuRenderer:
         codes = np.empty((batch, self.plan.max_objects), np.int32)
 
         chunks = [(first, min(first + self.chunk, batch)) for first in range(0, batch, self.chunk)]
-        workers = min(self.threads, len(chunks))
+        workers = min(self.threads, len(chunks)) if run_stage is None else 1
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
 
         def work() -> None:
             space = _Space(self.plan, self.chunk)
             for first, last in queue:
-                self._chunk(job, first, last, space, pictures, shown, codes)
+                for name, stage in self._stages(job, first, last, space, pictures, shown):
+                    stage() if run_stage is None else run_stage(name, stage)
+                codes[first:last] = space.layers[: last - first, 0, :, CODE]
 
         if workers <= 1:
             work()
@@ -78,17 +87,24 @@ class CpuRenderer:
             pictures[:, 0] if squeeze else pictures, codes, (shown[:, 0] if squeeze else shown) if masks else None
         )
 
-    def _chunk(
-        self, job: Any, first: int, last: int, space: _Space, pictures: NDArray[np.uint8], shown: NDArray[np.uint8],
-        codes: NDArray[np.int32],
-    ) -> None:  # fmt: skip
-        plan, s = self.plan, space
-        scout_stage(plan, self._codes, job, first, last, s.images, s.layers, s.tables, s.starts, s.windows)
-        attractor_stage(plan, job, first, last, s.layers, s.tables, s.starts, s.windows, s.density)
-        if plan.noise:
-            noise_stage(plan, job, first, last, s.images, s.noise)
-        compose_stage(plan, first, last, s.images, s.layers, s.density, s.noise, pictures, shown)
-        codes[first:last] = s.layers[: last - first, 0, :, CODE]
+    def _stages(
+        self, job: Any, first: int, last: int, s: _Space, pictures: NDArray[np.uint8], shown: NDArray[np.uint8]
+    ) -> list[tuple[str, Callable[[], None]]]:
+        """What makes samples first .. last - 1, in order."""
+        plan, codes = self.plan, self._codes
+        work: dict[str, Callable[[], None]] = {
+            "scout": lambda: scout_stage(
+                plan, codes, job, first, last, s.images, s.layers, s.tables, s.starts, s.windows
+            ),
+            "attractor": lambda: attractor_stage(
+                plan, job, first, last, s.layers, s.tables, s.starts, s.windows, s.density
+            ),
+            "noise": lambda: noise_stage(plan, job, first, last, s.images, s.noise),
+            "compose": lambda: compose_stage(
+                plan, first, last, s.images, s.layers, s.density, s.noise, pictures, shown
+            ),
+        }  # fmt: skip
+        return [(name, work[name]) for name in self.STAGES if name != "noise" or plan.noise]
 
 
 class _Space:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper
 
 
 def _sources() -> str:
-    """Digest of every source file that a stage may inline."""
+    """Digest of every source file that a stage may inline, and of the vector width if one is forced."""
     here = Path(__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(os.environ.get("FRACGEN_LANES", "").encode())
     for path in sorted([*here.glob("*.py"), *here.parent.glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

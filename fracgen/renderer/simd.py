@@ -10,6 +10,7 @@ coefficient on a CPU with AVX2. `fma` is IEEE-exact, so the results are those of
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -19,8 +20,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 16 if llvm.get_host_cpu_features().get("avx512f") else 8
-"""Orbits advanced together. It decides speed only: a lane never sees another."""
+LANES = int(os.environ.get("FRACGEN_LANES", 16 if llvm.get_host_cpu_features().get("avx512f") else 8))
+"""Orbits advanced together, 8 or 16 (FRACGEN_LANES forces one, for tests). It decides speed only: a lane never
+sees another."""
 
 ROUND_TO_INT = 12582912.0
 """1.5 * 2^23: adding it to a float32 below 2^22 in size rounds it to the nearest integer, ties to

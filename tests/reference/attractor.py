@@ -1,0 +1,159 @@
+"""The chaos game in NumPy, slow and obvious: extent, window, histogram and densities of one attractor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fracgen.draws import Purpose
+from fracgen.recipe import Recipe
+from tests.reference.arithmetic import Draws, F, below, fma, uniform
+
+SCOUTS, SCOUT_STEPS, BURN_IN = 64, 512, 128
+ORBITS = 1024
+SPACING = (SCOUT_STEPS - BURN_IN) // (ORBITS // SCOUTS)
+ROUND = 32 * ORBITS
+FULL = 2**15
+
+
+@dataclass
+class Layer:
+    """The random fields of one attractor in one picture; see `renderer.plan`."""
+
+    hue: int
+    saturation: int
+    value: int
+    stamp: int
+    flips: int
+    side: int
+    left: int
+    top: int
+
+
+def draw_layer(recipe: Recipe, draws: Draws, slot: int, view: int) -> Layer:
+    """Flips, stamp (never the empty one), colour, size and place."""
+    flips, stamp, saturation, value = draws.words(Purpose.LAYER, 1, slot, view)
+    hue, size, left, top = draws.words(Purpose.LAYER, 2, slot, view)
+    layer = Layer(
+        hue=below(hue, 255),
+        saturation=int(F(uniform(saturation, 0.3, 1.0) * F(255))),
+        value=int(F(uniform(value, 0.5, 1.0) * F(255))),
+        stamp=1 + below(stamp, 511) if recipe.stamp else 0b000010000,
+        flips=int(flips) & 7 if recipe.flips else 0,
+        side=recipe.size, left=0, top=0,
+    )  # fmt: skip
+    if recipe.objects is not None:
+        layer.side = max(1, int(F(uniform(size, *recipe.object_size) * F(recipe.size))))
+        layer.left = below(left, recipe.size) - layer.side // 2
+        layer.top = below(top, recipe.size) - layer.side // 2
+    return layer
+
+
+def fixed_point(m: Any) -> tuple[Any, Any]:
+    """Cramer's rule on (I - A) x = b."""
+    a, b, e, c, d, f = m
+    p, q = F(F(1) - a), F(F(1) - d)
+    det = fma(p, q, -F(b * c))
+    if not abs(det) > F(1e-6):
+        return F(0), F(0)
+    return F(fma(q, e, F(b * f)) / det), F(fma(p, f, F(c * e)) / det)
+
+
+def bits(draws: Draws, purpose: Purpose, step: int, orbits: int, slot: int, view: int) -> Any:
+    """The 16 bits with which each orbit chooses its map at a step: a call serves eight steps of one orbit."""
+    words = draws.words(purpose, np.arange(orbits, dtype=np.uint64) + np.uint64(step // 8 * orbits), slot, view)
+    word = words[step % 8 // 2].astype(np.int64)
+    return word >> 16 * (step % 2) & 0xFFFF
+
+
+def move(maps: Any, choice: Any, u: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """One step of every orbit."""
+    chosen = choice[u >> 13, u & 8191]
+    a, b, e, c, d, f = np.array(maps, np.float32)[chosen].T
+    return fma(a, x, fma(b, y, e)), fma(c, x, fma(d, y, f))
+
+
+def scout(maps: Any, choice: Any, draws: Draws, slot: int, view: int) -> tuple[Any, Any]:
+    """64 orbits from the maps' fixed points. After 128 steps of burn-in every step counts for the extent,
+    and every 24th leaves its points as starts.
+
+    Returns:
+        The extent (smallest x, smallest y, largest x, largest y), and starts [2, 1024].
+    """
+    x, y = np.array([fixed_point(maps[i % len(maps)]) for i in range(SCOUTS)], np.float32).T
+    seen, starts = [], []
+    for step in range(SCOUT_STEPS):
+        x, y = move(maps, choice, bits(draws, Purpose.SCOUT, step, SCOUTS, slot, view), x, y)
+        if step >= BURN_IN:
+            seen.append((x, y))
+            if (step - BURN_IN + 1) % SPACING == 0:
+                starts.append((x, y))
+    every = np.array(seen)
+    extent = (*every.min(axis=(0, 2)), *every.max(axis=(0, 2)))
+    return extent, np.concatenate(starts, axis=1)
+
+
+def axis(low: Any, high: Any, shift: Any, scale: Any, cells: int, flip: bool) -> tuple[Any, Any]:
+    """The window on one axis, as scale and offset to grid lines: line 1 is pixel 0, or the last if flipped."""
+    extent = F(high - low)
+    span = F(extent * scale)
+    if not span > 0:
+        span = F(1)
+    centre = fma(extent, shift, F(F(low + high) * F(0.5)))
+    per_unit = F(F(cells - 1) / span)
+    start = fma(span, F(-0.5), centre)
+    offset = fma(-start, per_unit, F(-0.5))
+    return (-per_unit, F(F(cells) - offset)) if flip else (per_unit, F(offset + F(1)))
+
+
+def window(recipe: Recipe, extent: Any, flips: int, draws: Draws, slot: int, view: int) -> tuple[Any, ...]:
+    """Centre moved by U(-shift, shift) extents, extent multiplied by U(scale), per axis."""
+    w = draws.words(Purpose.LAYER, 0, slot, view)
+    shift, scale, cells = recipe.window_shift, recipe.window_scale, recipe.canvas
+    along_x = axis(extent[0], extent[2], uniform(w[0], -shift, shift), uniform(w[2], *scale), cells, bool(flips & 2))
+    along_y = axis(extent[1], extent[3], uniform(w[1], -shift, shift), uniform(w[3], *scale), cells, bool(flips & 4))
+    return *along_x, *along_y
+
+
+def histogram(
+    recipe: Recipe, maps: Any, choice: Any, starts: Any, place: Any, flips: int, draws: Draws, slot: int, view: int
+) -> Any:
+    """Points per cell, int64 [canvas + 2, canvas + 2]; the outermost cells are a halo of one pixel.
+
+    Point i is step i // 1024 of orbit i % 1024. Before every round of 32,768 points but the first,
+    drawing ends if some cell holds 2^15 points or more. x runs along rows (down), unless transposed.
+    """
+    side = recipe.canvas + 2
+    counts = np.zeros((side, side), np.int64)
+    x, y = starts
+    for first in range(0, recipe.points, ORBITS):
+        if first % ROUND == 0 and counts.max() >= FULL:
+            break
+        x, y = move(maps, choice, bits(draws, Purpose.ORBIT, first // ORBITS, ORBITS, slot, view), x, y)
+        along_x = np.rint(fma(x, place[0], place[1]))[: recipe.points - first]
+        along_y = np.rint(fma(y, place[2], place[3]))[: recipe.points - first]
+        for gx, gy in zip(along_x, along_y, strict=True):
+            if 0 <= gx < side and 0 <= gy < side:
+                counts[(int(gy), int(gx)) if flips & 1 else (int(gx), int(gy))] += 1
+    return counts
+
+
+def densities(counts: Any, stamp: int) -> Any:
+    """Densities int64 [canvas, canvas] in 0..255: every point marks the cells (i, j) around it whose bit
+    3 i + j of `stamp` is set, so a pixel gathers from the cells opposite.
+
+    The largest count becomes 255 and others 255 count / largest, rounded up, by a product with the
+    largest's rounded-down reciprocal in 2^-24.
+    """
+    canvas = len(counts) - 2
+    total = np.zeros((canvas, canvas), np.int64)
+    for i in range(3):
+        for j in range(3):
+            if stamp >> (3 * i + j) & 1:
+                total += counts[i : i + canvas, j : j + canvas]
+    largest = int(total.max())
+    if largest == 0:
+        return total
+    return -(-total * (255 * 2**24 // largest) // 2**24)

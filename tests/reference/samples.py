@@ -1,0 +1,138 @@
+"""Samples of what the renderer and the ancestor's algorithm draw, stage by stage, for statistical tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bench.ancestor import Ancestor, extent, iterate
+from fracgen.bank import CodeBank
+from fracgen.draws import seed_key
+from fracgen.recipe import Recipe
+from fracgen.renderer.attractor import attractor_stage
+from fracgen.renderer.compose import compose_stage
+from fracgen.renderer.cpu import CpuRenderer, _Space
+from fracgen.renderer.noise import noise_stage
+from fracgen.renderer.scout import scout_stage
+
+SETTLE = 1000
+"""Points after which an orbit has forgotten its start."""
+
+
+class Ours:
+    """The stages of the CPU renderer, run on n samples one after the other, a fault planted between if asked for."""
+
+    def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
+        self.renderer = CpuRenderer(bank, recipe, threads=1)
+        self.recipe, self.n = recipe, n
+        self.space = _Space(self.renderer.plan, n)
+        low, high = (np.uint32(word) for word in seed_key(seed))
+        self.job = (low, high, np.uint32(0), np.uint32(0), np.arange(n, dtype=np.uint32))
+
+    def scout(self) -> Ours:
+        """Layers, tables, starts and windows."""
+        s = self.space
+        scout_stage(
+            self.renderer.plan, self.renderer._codes, self.job, 0, self.n, s.images, s.layers, s.tables, s.starts,
+            s.windows,
+        )  # fmt: skip
+        return self
+
+    def windows(self) -> Any:
+        """Windows float64 [n, 4]: smallest x and y, extent in x and y. Call after `scout`, without flips."""
+        per_unit, offset = (self.space.windows[:, 0, 0, k::2].astype(np.float64) for k in (0, 1))
+        span = (self.recipe.canvas - 1) / per_unit
+        return np.concatenate([(0.5 - offset) / per_unit, span], axis=1)
+
+    def density(self, box: Any = None, fault: Callable[[_Space], None] | None = None) -> Any:
+        """Densities uint8 [n, canvas, canvas], in the window `box` (smallest x and y, largest x and y) where
+        one is given; `fault` changes what the scouts found."""
+        self.scout()
+        s = self.space
+        if box is not None:
+            per_unit = (self.recipe.canvas - 1) / (box[2:] - box[:2])
+            s.windows[..., 0::2], s.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
+        if fault:
+            fault(s)
+        attractor_stage(self.renderer.plan, self.job, 0, self.n, s.layers, s.tables, s.starts, s.windows, s.density)
+        return s.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
+
+    def noise(self) -> Any:
+        """Noise float64 [n, size, size]."""
+        self.scout()
+        noise_stage(self.renderer.plan, self.job, 0, self.n, self.space.images, self.space.noise)
+        return self.space.noise[:, 0, : self.recipe.size, : self.recipe.size] / 4096.0
+
+    def background(self) -> Any:
+        """Pictures uint8 [n, 3, size, size] without any attractor."""
+        self.noise()
+        s, size = self.space, self.recipe.size
+        s.density[:] = 0
+        pictures = np.empty((self.n, 1, 3, size, size), np.uint8)
+        compose_stage(
+            self.renderer.plan, 0, self.n, s.images, s.layers, s.density, s.noise, pictures,
+            np.empty((0, 1, size, size), np.uint8),
+        )  # fmt: skip
+        return pictures[:, 0]
+
+
+class Theirs:
+    """The ancestor's algorithm on the codes that `Ours` draws: sample i has code i modulo the bank's length."""
+
+    def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
+        assert bank.classes == len(bank)
+        self.systems = [bank.maps[k, : bank.sizes[k]].astype(np.float64) for k in range(len(bank))]
+        self.recipe, self.n = recipe, n
+        self.generator = Ancestor(recipe, seed)
+
+    def _coordinates(self, i: int) -> Any:
+        system = self.generator.jitter(self.systems[i % len(self.systems)])
+        return iterate(system, self.recipe.points)
+
+    def windows(self) -> Any:
+        """As `Ours.windows`."""
+        found = np.array([self.generator.window(extent(self._coordinates(i))) for i in range(self.n)])
+        found[:, 2:] -= found[:, :2]
+        return found
+
+    def density(self, box: Any = None) -> Any:
+        """As `Ours.density`: densities rounded up to bytes.
+
+        In a given window the orbit's first points are left out: they remember the fixed point it
+        starts from, which is a point of the attractor but may be one that it hardly ever visits.
+        """
+        g, result = self.generator, np.empty((self.n, self.recipe.size, self.recipe.size), np.uint8)
+        for i in range(self.n):
+            if box is None:
+                points = self._coordinates(i)
+                window = g.window(extent(points))
+            else:
+                points, window = iterate(self.systems[i % len(self.systems)], SETTLE + self.recipe.points)[SETTLE:], box
+            result[i] = np.ceil(g.flip(g.density(points, window)) * 255 - 1e-9)
+        return result
+
+    def noise(self) -> Any:
+        """As `Ours.noise`."""
+        size = self.recipe.size
+        return np.stack([self.generator.noise()[:size, :size] for _ in range(self.n)])
+
+    def background(self) -> Any:
+        """As `Ours.background`."""
+        return np.stack([self.generator.background() for _ in range(self.n)]).transpose(0, 3, 1, 2)
+
+    def pictures(self) -> Any:
+        """Whole pictures uint8 [n, 3, size, size]."""
+        images = [self.generator(self.systems[i % len(self.systems)]) for i in range(self.n)]
+        return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def hsv(pixels: Any) -> Any:
+    """HSV float64 [n, 3] (hue in [0, 180), others 0..255) of RGB bytes [n, 3]."""
+    rgb = np.asarray(pixels, np.float64)
+    value, low = rgb.max(axis=1), rgb.min(axis=1)
+    span = np.maximum(value - low, 1e-9)
+    r, g, b = rgb.T
+    sector = np.where(value == r, (g - b) / span, np.where(value == g, 2 + (b - r) / span, 4 + (r - g) / span))
+    return np.stack([sector * 30 % 180, 255 * (value - low) / np.maximum(value, 1e-9), value], 1)
