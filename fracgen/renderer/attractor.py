@@ -46,6 +46,7 @@ def chaos_game(
         row, shift = words[(step & 7) >> 1], np.int32((step & 1) << 4)
         for i in range(0, ORBITS, LANES):
             advance(table, row, shift, x, y, i)
+        for i in range(0, ORBITS, LANES):
             locate(x, y, grid_window, strides, cells, i)
         for i in range(min(ORBITS, plan.points - step * ORBITS)):
             histogram[np.uint32(cells[i])] += _ONE
@@ -61,18 +62,19 @@ def densities(plan: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> N
     Counts stay below 2^24 (`plan.points` does), so the division by the largest is a 32-bit product.
     """
     side, canvas = plan.canvas + 2, plan.canvas
-    counts[:] = 0
-    for tap in range(9):
-        if (stamp >> tap) & 1:
-            for r in range(canvas):
+    largest = np.uint32(0)
+    for r in range(canvas):  # a row at a time, so that its sums stay in the nearest cache
+        target = counts[r * canvas : (r + 1) * canvas]
+        for c in range(canvas):
+            target[c] = 0
+        for tap in range(9):
+            if (stamp >> tap) & 1:
                 first = (r + tap // 3) * side + tap % 3
                 source = histogram[first : first + canvas]
-                target = counts[r * canvas : (r + 1) * canvas]
                 for c in range(canvas):
                     target[c] += np.uint32(source[c])
-    largest = np.uint32(0)
-    for i in range(canvas * canvas):
-        largest = max(largest, counts[i])
+        for c in range(canvas):
+            largest = max(largest, target[c])
     if largest == 0:
         out[:] = 0
         return
