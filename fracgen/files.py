@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+_UMASK = os.umask(0)  # it can only be read by setting it, which threads must not do beside each other
+os.umask(_UMASK)
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[IO[bytes]]:
@@ -34,7 +37,7 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[I
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, 0o666 & ~_UMASK)
         os.replace(name, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -61,9 +64,3 @@ def remove_parts(folder: Path) -> None:
     """Remove what killed processes left in a folder and its sub-folders: hidden files that end in `.part`."""
     for part in folder.glob("**/.*.part"):
         part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -103,12 +103,14 @@ def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> M
     bar = Progress(last - first, "images")
     show = Preview() if (colourful() if preview is None else preview) else None
 
-    def progress(batch: Batch) -> None:
-        bar.add(len(batch.index))
-        if show:
-            show.add(batch.images)
+    with working() as check:
 
-    with working():
+        def progress(batch: Batch) -> None:
+            check()
+            bar.add(len(batch.index))
+            if show:
+                show.add(batch.images)
+
         try:
             made = write(job, renderer, writer, progress=progress)  # type: ignore[arg-type]
         finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -14,17 +16,37 @@ class WorkFailed(Exception):
 
 
 @contextmanager
-def working() -> Iterator[None]:
+def working() -> Iterator[Callable[[], None]]:
     """Around the part of a command that makes things: what fails in here exits with 1, not 2.
 
-    Faults of our own (TypeError, AssertionError, ...) keep their traceback.
+    Faults of our own (TypeError, AssertionError, ...) keep their traceback. Yields a function to be
+    called now and then, which raises KeyboardInterrupt where Ctrl-C was pressed: Python drops the
+    one it raises itself where that happens to hit a destructor or a callback of the collector.
     """
+    pressed = []
+
+    def press(*_: object) -> None:
+        pressed.append(True)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread()  # others may not set handlers
+    before = signal.getsignal(signal.SIGINT)
+    listens = ours and before is signal.default_int_handler
+    if listens:
+        signal.signal(signal.SIGINT, press)
     try:
-        yield
+        yield check
     except BrokenPipeError:
         raise
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         raise WorkFailed(one_line(error)) from error
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, before)
 
 
 def refusals() -> tuple[type[Exception], ...]:

@@ -4,7 +4,8 @@ Every sample has the members KEY.png (KEY.0.png and KEY.1.png for pairs; .npy fo
 KEY.cls (its class, decimal) and KEY.json (sample number, class, and the classes of all attractors
 in the picture). timm reads several labels from it with `target_key="classes"`.
 
-    fracgen render -n 100000 --format wds -o - | python train.py     # webdataset: "pipe:cat" or "-"
+    webdataset.WebDataset("pipe:fracgen render -n 100000 --format wds -o -", shardshuffle=False)
+    timm.create_dataset("wds/", root="out/wds", split="shard-{000000..000099}.tar|100000")
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,3 +153,18 @@ def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(f"{availability}.driver_fault", lambda: None)
     monkeypatch.setattr(f"{availability}.cuda_fault", lambda: "CuPy is built for CUDA 12, torch for CUDA 13.0")
     assert doctor._gpu().status == "fault"
+
+
+def test_a_control_c_that_python_drops_is_not_lost() -> None:
+    from fracgen.cli.status import working
+
+    class Deaf:
+        def __del__(self) -> None:
+            with contextlib.suppress(KeyboardInterrupt):  # as Python itself does around a destructor
+                signal.raise_signal(signal.SIGINT)
+
+    with working() as check:
+        check()
+        Deaf()
+        with pytest.raises(KeyboardInterrupt):
+            check()

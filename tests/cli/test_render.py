@@ -165,10 +165,15 @@ def test_a_reader_that_stops_is_no_error(tiny: list[str]) -> None:
     assert process.wait(60) == 1
 
 
+def listen_to_control_c() -> None:
+    """A shell starts background jobs deaf to it, and so would be what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_control_c_ends_with_130(tiny: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "200000", "--format", "folder", "-o", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_control_c)
     deadline = time.monotonic() + 120
     while not any(out.rglob("*.png")):
         assert process.poll() is None

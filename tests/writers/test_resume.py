@@ -116,6 +116,13 @@ def test_another_job_may_not_carry_on(tmp_path: Path, format: str, other: dict[s
     assert contents(tmp_path / "out") == before
 
 
+def test_many_threads_leave_file_modes_alone(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    export(job(200), make_writer("folder", tmp_path / "out", threads=8))
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("*.png")} == {0o666 & ~mask}
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     for resume in (False, True):
