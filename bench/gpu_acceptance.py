@@ -10,9 +10,8 @@ differs. Ceilings are measured on the card in the same run, not taken from a dat
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "evaluation")]
 
-SANITIZERS = ("memcheck", "racecheck", "initcheck")
+TIME_LIMIT_S = 560  # the sanitizer's tools, which come last, are skipped where they would pass it
 
 
 def main() -> int:
@@ -40,55 +39,42 @@ def main() -> int:
     if options.sanitize_child:
         return sanitize_child()
 
-    from bench.gpu import ceilings, environment, parity, rates, training
+    from bench.gpu import environment
 
     share = 10 if options.quick else 1
     result = environment.describe(ROOT)
-    failed: dict[str, str] = {}
+    result["failed"] = failed = {}
+    begin = time.perf_counter()
+    options.out.mkdir(parents=True, exist_ok=True)
+    device = result["device"]["name"].replace(" ", "-").lower()
+    target = options.out / f"gpu-{result['date'][:10]}-{device}"
 
-    def part(name: str, work: Any) -> None:
-        """One failure must not cost the other figures: it is recorded and told at the end."""
-        begin = time.perf_counter()
+    def part(name: str, module: str, function: str, *arguments: Any) -> None:
+        """One failure must not cost the other figures, nor a killed run those it had: each part
+        imports what it needs, and the files are written after each."""
+        start = time.perf_counter()
         try:
-            result[name] = work()
+            result[name] = getattr(importlib.import_module(module), function)(*arguments)
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {error}"
-        print(f"{name}: {failed.get(name, 'done')} ({time.perf_counter() - begin:.0f} s)", flush=True)
+        print(f"{name}: {failed.get(name, 'done')} ({time.perf_counter() - start:.0f} s)", flush=True)
+        target.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        target.with_suffix(".md").write_text(markdown(result))
 
-    part("parity", lambda: parity.check(1500 // share))
-    part("ceilings", ceilings.measure)
-    part("chaos_game", lambda: rates.chaos_game(2112 // share))
-    part("render", lambda: rates.measure(4224 // share))
-    part("epoch", lambda: rates.epoch(1_000_000 // share, 4224))
-    part("train_step", lambda: training.measure(512, 20 // share + 4))
-    part("sanitizer", sanitize)
-    result["failed"] = failed
-
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = f"gpu-{result['date'][:10]}-{result['device']['name'].replace(' ', '-').lower()}"
-    (options.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    (options.out / f"{name}.md").write_text(markdown(result))
+    part("parity", "bench.gpu.parity", "check", 1500 // share)
+    part("other_ways", "bench.gpu.parity", "other_ways")
+    part("ceilings", "bench.gpu.ceilings", "measure")
+    part("chaos_game", "bench.gpu.rates", "chaos_game", 2112 // share)
+    part("render", "bench.gpu.rates", "measure", 4224 // share)
+    part("epoch", "bench.gpu.rates", "epoch", 1_000_000 // share, 4224)
+    part("train_step", "bench.gpu.training", "measure", 512, 20 // share + 4)
+    part("sanitizer", "bench.gpu.sanitizer", "sanitize", begin + TIME_LIMIT_S)
     print(markdown(result))
+
     wrong = result.get("parity", {}).get("mismatched_bytes", 1)
-    others = [way for way, same in result.get("parity", {}).get("other_ways", {}).items() if not same]
-    return 1 if wrong or others or failed else 0
-
-
-def sanitize() -> dict[str, str]:
-    """Each tool of compute-sanitizer on small batches of every recipe: its last line."""
-    tool = shutil.which("compute-sanitizer")
-    if tool is None:
-        return {"skipped": "compute-sanitizer is not installed here"}
-    report = {}
-    for name in SANITIZERS:
-        command = [tool, "--tool", name, "--error-exitcode", "9", sys.executable, __file__, "--sanitize-child"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=90)
-            lines = [line for line in done.stdout.splitlines() if line.startswith("=========")]
-            report[name] = f"exit {done.returncode}: {lines[-1] if lines else done.stderr[-200:]}"
-        except subprocess.TimeoutExpired:
-            report[name] = "stopped after 90 s"
-    return report
+    others = [way for way, same in result.get("other_ways", {}).items() if not same]
+    errors = [tool for tool, said in result.get("sanitizer", {}).items() if said["verdict"] == "errors"]
+    return 1 if wrong or others or errors or failed else 0
 
 
 def sanitize_child() -> int:
@@ -121,7 +107,8 @@ def markdown(result: dict[str, Any]) -> str:
         "|---|---|",
     ]
     lines += [f"| {what} | {figure} |" for what, figure in figures(result)]
-    lines += [f"| compute-sanitizer {tool} | {verdict} |" for tool, verdict in result.get("sanitizer", {}).items()]
+    for tool, said in result.get("sanitizer", {}).items():
+        lines.append(f"| compute-sanitizer {tool} | {said['verdict']}: {said['last_line']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -129,8 +116,8 @@ def figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The rows of the table: what, and what was measured."""
     if p := result.get("parity"):
         yield f"bytes unlike the CPU renderer's, over {p['images_checked']:,} images", str(p["mismatched_bytes"])
-        for way, same in p["other_ways"].items():
-            yield f"the same bytes: {way.replace('_', ' ')}", "yes" if same else "NO"
+    for way, same in result.get("other_ways", {}).items():
+        yield f"the same bytes: {way.replace('_', ' ')}", "yes" if same else "NO"
     if c := result.get("ceilings"):
         yield "ceiling: instructions", f"{c['warp_instructions_per_s'] / 1e12:.2f} x 10^12 warp instructions/s"
         yield "ceiling: shared memory atomics", f"{c['shared_atomics_per_s'] / 1e12:.2f} x 10^12/s"

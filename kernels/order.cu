@@ -8,14 +8,17 @@ __device__ __forceinline__ u32 mix(u32 x) {
 }
 
 extern "C" __global__ void order(
-    u64 first, u32 stride, u32 count, u64 size, u32 bits, const u32* keys, u32 classes, u32* indices, long long* labels
+    u64 first, u32 stride, u32 count, u64 size, u32 bits, u32 key0, u32 key1, u32 key2, u32 key3, u32 key4, u32 key5,
+    u32 classes, u32* indices, long long* labels
 ) {
     const u32 i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
+    const u32 keys[6] = {key0, key1, key2, key3, key4, key5};
     const u64 low = ((u64)1 << bits) - 1;
     u64 x = first + (u64)i * stride;
     do {
         u64 a = x >> bits, b = x & low;
+#pragma unroll
         for (int round = 0; round < 6; ++round) {
             u64 next = a ^ (mix((u32)b ^ keys[round]) & low);
             a = b, b = next;

@@ -22,11 +22,12 @@ extern "C" __global__ void atomics(int turns, unsigned* out) {
     extern __shared__ unsigned histogram[];
     for (int i = threadIdx.x; i < 33280; i += blockDim.x) histogram[i] = 0;
     __syncthreads();
+    // The value depends on the word, as in the attractor: a constant 1 would become another instruction.
     unsigned base = (unsigned)__cvta_generic_to_shared(histogram), at = threadIdx.x * 2654435761u;
     for (int turn = 0; turn < turns; ++turn) {
         at = at * 747796405u + 2891336453u;
         unsigned word = (unsigned)(((unsigned long long)at * 33280u) >> 32);
-        asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(base + word * 4), "r"(1) : "memory");
+        asm volatile("red.shared.add.u32 [%0], %1;" ::"r"(base + word * 4), "r"(at & 1 ? 0x10000u : 1u) : "memory");
     }
     __syncthreads();
     if (histogram[threadIdx.x] == 0xFFFFFFFFu) out[0] = 1;

@@ -6,7 +6,6 @@ device: kernels receive torch's own pointers, and outputs go to anything that sp
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -52,13 +51,17 @@ class CudaRenderer:
         self.device = torch.device("cuda", torch.cuda.current_device() if number is None else number)
         if self.device.index >= torch.cuda.device_count():
             raise DeviceError(f"no device {device}: torch finds {torch.cuda.device_count()} (cuda:0 and up)")
-        self._backend = CudaBackend(self.device)
-        self.layout = Layout.choose(self.plan, self._backend.shared_memory)
-        try:
-            self.pipeline = KernelPipeline(bank, self.plan, self.layout, self._backend, scratch_bytes)
-        except torch.cuda.OutOfMemoryError:
-            raise self._out_of_memory(0, OutputFormat()) from None
-        self.pipeline.prepare(OutputFormat())
+        with torch.cuda.device(self.device):
+            self._backend = CudaBackend(self.device)
+            self.layout = Layout.choose(self.plan, self._backend.shared_memory)
+            try:
+                self.pipeline = KernelPipeline(bank, self.plan, self.layout, self._backend, scratch_bytes)
+            except torch.cuda.OutOfMemoryError:
+                raise self._out_of_memory(0, OutputFormat()) from None
+            self.pipeline.prepare(OutputFormat())
+            self._tables: dict[Any, Any] = {}  # of output values: kept for good, as graphs hold their addresses
+            self._home = torch.cuda.current_stream(self.device)
+            self._home.synchronize()  # the bank is whole before any other stream can ask for it
 
     def render(
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
@@ -83,6 +86,7 @@ class CudaRenderer:
         with torch.cuda.device(self.device):
             try:
                 indices = self._indices(index)
+                self._guard(torch.cuda.current_stream(self.device))
                 batch, size, views = len(indices), self.plan.size, self.plan.views
                 # Memory first, view after: a permuted view of channels-last memory has the usual shape.
                 axes = (size, size, 3) if channels_last else (3, size, size)
@@ -122,33 +126,45 @@ class CudaRenderer:
         """
         import torch
 
+        if not (first >= 0 and count >= 0 and stride >= 1 and 1 <= size <= 2**32):
+            raise ValueError(f"positions {first}, {first + stride}, ... of an epoch of {size} samples make no sense")
+        if count and first + (count - 1) * stride >= size:
+            last = first + (count - 1) * stride
+            raise ValueError(f"position {last} is past the end: the epoch has {size} samples, numbered from 0")
         with torch.cuda.device(self.device):
-            keys = self._order_keys(seed, epoch, int(stream))
             indices = torch.empty(count, dtype=torch.int32, device=self.device)
             labels = torch.empty(count, dtype=torch.int64, device=self.device)
-            form = OutputFormat()
-            self._backend.launch(
-                self.pipeline.function("order", form), ((count + 255) // 256, 1), 256, 0, np.uint64(first),
-                np.uint32(stride), np.uint32(count), np.uint64(size), np.uint32(half_bits(size)), keys,
-                np.uint32(self.bank.classes), indices, labels,
-            )  # fmt: skip
+            if count:
+                self._backend.launch(
+                    self.pipeline.function("order", OutputFormat()), ((count + 255) // 256, 1), 256, 0,
+                    np.uint64(first), np.uint32(stride), np.uint32(count), np.uint64(size),
+                    np.uint32(half_bits(size)), *order_keys(seed, epoch, int(stream)),
+                    np.uint32(self.bank.classes), indices, labels,
+                )  # fmt: skip
         return indices, labels
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019  (a renderer lives as long as its device memory does)
-    def _order_keys(self, seed: int, epoch: int, stream: int) -> Any:
-        return self._backend.upload(order_keys(seed, epoch, stream))
-
-    @functools.lru_cache(maxsize=4)  # noqa: B019
     def _values(self, dtype: Any) -> Any:
         from fracgen.normalise import table
 
-        return table(self.recipe, dtype).to(self.device).contiguous()
+        if dtype not in self._tables:
+            self._backend.refuse_capture("the first batch of a new type")
+            self._tables[dtype] = table(self.recipe, dtype).to(self.device).contiguous()
+        return self._tables[dtype]
+
+    def _guard(self, current: Any) -> None:
+        """Keep the bank's memory until what `current` is about to run has ended."""
+        if current != self._home:
+            for tensor in (*self.pipeline.codes, *self._tables.values()):
+                if not isinstance(tensor, np.generic):
+                    tensor.record_stream(current)
 
     def _indices(self, index: Any) -> Any:
         import torch
 
         if isinstance(index, torch.Tensor) and index.is_cuda:
-            return index.to(device=self.device, dtype=torch.int32)  # the low 32 bits are what counts
+            if index.dim() != 1 or index.is_floating_point() or index.is_complex():
+                raise ValueError(f"index is {index.dtype} {list(index.shape)}: give a list of whole numbers")
+            return index.to(device=self.device, dtype=torch.int32).contiguous()  # the low 32 bits are what counts
         return self._backend.upload(checked_index(index))
 
     def _given(self, out: Any, shape: tuple[int, ...], dtype: Any, channels_last: bool) -> Any:
@@ -190,9 +206,20 @@ class CudaBackend:
         self.shared_memory = int(getattr(properties, "shared_memory_per_block_optin", known))
         self._scratch: dict[tuple[str, int], Any] = {}
 
+    def refuse_capture(self, what: str) -> None:
+        """Raise where a CUDA graph is being captured, in which `what` cannot happen."""
+        import torch
+
+        if torch.cuda.is_current_stream_capturing():
+            raise DeviceError(
+                f"{what} cannot be part of a CUDA graph: render once before the capture, with index as a tensor "
+                "on the device"
+            )
+
     def upload(self, array: np.ndarray[Any, Any]) -> Any:
         import torch
 
+        self.refuse_capture("an index from the host")
         # Torch has few operations on unsigned integers, but the bits are all a kernel sees.
         signed = {np.dtype(np.uint32): np.int32, np.dtype(np.uint64): np.int64}.get(array.dtype)
         host = torch.from_numpy(np.ascontiguousarray(array.view(signed) if signed else array).copy())
@@ -207,6 +234,7 @@ class CudaBackend:
     def load(self, kernel: str, plan_header: str) -> Any:
         import cupy
 
+        self.refuse_capture("the compilation of a kernel")
         with cupy.cuda.Device(self.device.index):
             function = cupy.RawModule(path=str(compile_kernel(kernel, plan_header, self.arch))).get_function(kernel)
             assert function.num_regs > 0  # asking loads it now: a graph capture would be too late

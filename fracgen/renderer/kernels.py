@@ -58,7 +58,7 @@ class KernelPipeline:
 
     def __init__(self, bank: CodeBank, plan: Plan, layout: Layout, backend: Backend, scratch_bytes: int) -> None:
         self.plan, self.layout, self.backend = plan, layout, backend
-        self._codes = (
+        self.codes = (
             backend.upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), backend.upload(bank.sizes),
             backend.upload((~bank.contracts).astype(np.uint8)), backend.upload(bank.probabilities),
             np.uint32(bank.classes), np.uint32(bank.per_class),
@@ -114,8 +114,11 @@ class KernelPipeline:
             values: [3, 256] of the format's element size: the output value of each byte of each
                 channel; unused for 1 byte.
         """
+        if count == 0:
+            return
         plan, layout = self.plan, self.layout
-        step = min(self.chunk, count)
+        parts = -(-count // self.chunk)
+        step = -(-count // parts)  # equal parts: a short last one would leave most of the device idle
         space = {name: self.backend.scratch(name, n * step) for name, n in self.scratch_sizes().items()}
         strips = -(-plan.size // layout.compose_rows)
         seeds = (np.uint32(key[0]), np.uint32(key[1]), np.uint32(epoch), np.uint32(stream))
@@ -124,7 +127,7 @@ class KernelPipeline:
             pictures, jobs = n * plan.views, n * plan.views * plan.max_objects
             own = indices[first : first + n]
             records = (space["images"], space["layers"], space["tables"], space["starts"], space["windows"])
-            self._launch("scout", form, (jobs, 1), *self._codes, *seeds, own, *records)
+            self._launch("scout", form, (jobs, 1), *self.codes, *seeds, own, *records)
             self._launch(
                 "attractor", form, (jobs, 1), *seeds, own, *records[1:], space["histogram"], space["density"]
             )  # fmt: skip

@@ -51,9 +51,13 @@ def compile_kernel(name: str, plan_header: str, arch: str) -> Path:
         return path
     binary, _ = build(name, plan_header, arch)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        path = _session_folder() / file_name
+        return _write(path, binary)
+    except OSError:  # no room, or not ours to write
+        return _write(_session_folder() / file_name, binary)
+
+
+def _write(path: Path, binary: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(binary)
     return path

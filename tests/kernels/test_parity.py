@@ -108,6 +108,11 @@ def test_chunks_and_batches_do_not_matter(build_folder):
     assert np.array_equal(host.render([5, 2, 2]).images, whole[[5, 2, 2]])
 
 
+def test_an_empty_batch(build_folder):
+    host = HostRenderer(bank_for("paper"), Recipe("small", size=32, canvas=32), HostBackend(build_folder))
+    assert host.render([]).images.shape == (0, 3, 32, 32)
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("element_bytes", [1, 2, 4])
 def test_output_formats(element_bytes, channels_last, build_folder):
@@ -132,7 +137,7 @@ def test_order(size, classes, build_folder):
     stride = max(1, size // count)
     host.pipeline.backend.launch(
         host.pipeline.function("order", OutputFormat()), (-(-count // 256), 1), 256, 0, np.uint64(0),
-        np.uint32(stride), np.uint32(count), np.uint64(size), np.uint32(half_bits(size)), keys, np.uint32(classes),
+        np.uint32(stride), np.uint32(count), np.uint64(size), np.uint32(half_bits(size)), *keys, np.uint32(classes),
         indices, labels,
     )  # fmt: skip
     expected = permute(np.arange(count) * stride, size, keys)
