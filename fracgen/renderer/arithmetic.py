@@ -16,7 +16,8 @@ from fracgen.renderer.simd import ROUND_BITS, ROUND_TO_INT, float_bits, fma
 
 _M0, _M1 = np.uint64(MULTIPLIER_0), np.uint64(MULTIPLIER_1)
 _W0, _W1 = np.uint32(WEYL_0), np.uint32(WEYL_1)
-_HALF = np.uint64(32)
+_Q = np.uint64
+_HALF, _LOW = _Q(32), _Q(0xFFFFFFFF)
 _F = np.float32
 _UNIT = _F(2.0**-24)
 _MAGIC = _F(ROUND_TO_INT)
@@ -25,17 +26,22 @@ _MAGIC_BITS = np.int32(ROUND_BITS)
 
 @inner
 def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
-    """Philox4x32-7 of four uint32 counter words and two uint32 key words: four uint32."""
+    """Philox4x32-7 of four uint32 counter words and two uint32 key words: four uint32.
+
+    The words are kept in 64 bits with whatever a product left above bit 31: a SIMD unit multiplies
+    the lower halves of 64-bit lanes, and so needs no shuffles between rounds. That halves the time.
+    """
+    a, b, c, d = _Q(c0), _Q(c1), _Q(c2), _Q(c3)
     for _ in range(ROUNDS):
-        p0 = _M0 * np.uint64(c0)
-        p1 = _M1 * np.uint64(c2)
-        c0 = np.uint32(np.uint32(p1 >> _HALF) ^ c1 ^ k0)
-        c1 = np.uint32(p1)
-        c2 = np.uint32(np.uint32(p0 >> _HALF) ^ c3 ^ k1)
-        c3 = np.uint32(p0)
+        p0 = (a & _LOW) * _M0
+        p1 = (c & _LOW) * _M1
+        a = (p1 >> _HALF) ^ b ^ _Q(k0)
+        b = p1
+        c = (p0 >> _HALF) ^ d ^ _Q(k1)
+        d = p0
         k0 = np.uint32(k0 + _W0)
         k1 = np.uint32(k1 + _W1)
-    return c0, c1, c2, c3
+    return np.uint32(a), np.uint32(b), np.uint32(c), np.uint32(d)
 
 
 @inner
