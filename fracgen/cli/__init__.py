@@ -1,5 +1,108 @@
-"""The command line."""
+"""The command line: `main` finds the command, runs it, and turns errors into one line and an exit code.
+
+Codes: 0 done, 1 failed while working, 2 refused before work began, 3 a grid finished with failed
+cells, 130 interrupted. Data goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+# To add a command, add one line: its name, the line that `fracgen --help` shows, and where it is:
+# a function, or a `typer.Typer` that holds sub-commands. Only the command that is called is imported,
+# and it imports what is heavy (torch, numba, lightning, ...) inside its function.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sample": ("Sample a bank of IFS codes.", "fracgen.cli.sample:sample"),
+    "render": ("Render images: a contact sheet, a folder, WebDataset, NumPy arrays or a stream.",
+               "fracgen.cli.render:render"),
+    "codes": ("Look at codes; import those of other projects.", "fracgen.cli.codes:app"),
+    "pretrain": ("Pre-train a network and export its weights.", "fracgen.cli.pretrain:pretrain"),
+    "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.export:export"),
+    "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
+}  # fmt: skip
 
 
-def main() -> None:
-    """Entry point of `fracgen`."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `fracgen`: runs the command line and exits."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code."""
+    from fracgen.cli.status import WorkFailed, one_line, refusals
+
+    try:
+        code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        print("\nfracgen: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output wants no more. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except WorkFailed as error:
+        print(f"fracgen: {error}", file=sys.stderr)
+        return 1
+    except refusals() as error:
+        print(f"fracgen: {one_line(error)}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # how Typer says that the command line makes no sense
+            raise
+        message = error.format_message()
+        if message.startswith("Usage"):  # a group of commands without a command
+            print(message, file=sys.stderr)
+        else:
+            print(f"fracgen: {one_line(message)} (add --help for what there is)", file=sys.stderr)
+        return 2
+
+
+def _wanted(arguments: Sequence[str]) -> set[str]:
+    """Commands to import: the one that is called; all of them where the shell asks for completions."""
+    if "_FRACGEN_COMPLETE" in os.environ:
+        return set(COMMANDS)
+    return {next((a for a in arguments if not a.startswith("-")), "")}
+
+
+def _app(wanted: set[str]) -> typer.Typer:
+    app = typer.Typer(
+        rich_markup_mode=None,  # plain text: importing what draws boxes takes longer than all the rest
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def fracgen(
+        context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and exit.")
+    ) -> None:
+        """Fractal images for pre-training, rendered as fast as a network can eat them."""
+        from fracgen import __version__
+
+        if version:
+            print(f"fracgen {__version__}")
+            raise typer.Exit
+        if context.invoked_subcommand is None:
+            print(context.get_help())
+
+    for name, (line, home) in COMMANDS.items():
+        command: Any = _not_imported
+        if name in wanted:
+            module, attribute = home.split(":")
+            command = getattr(import_module(module), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, help=line)
+        else:
+            app.command(name, short_help=line)(command)
+    return app
+
+
+def _not_imported() -> None:
+    """Stands for a command that is listed but not called."""

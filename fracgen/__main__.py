@@ -1,0 +1,5 @@
+"""`python -m fracgen`: the same as the command `fracgen`."""
+
+from fracgen.cli import main
+
+main()

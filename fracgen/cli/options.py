@@ -1,0 +1,64 @@
+"""What several commands read from their options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fracgen.recipe import Preset
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` as (i, n), i counted from 0. Raises ValueError."""
+    head, slash, tail = text.partition("/")
+    try:
+        i, n = int(head), int(tail)
+    except ValueError:
+        i = n = -1
+    if not slash or not 0 <= i < n:
+        raise ValueError(f"shard {text!r} is not of the form i/n with i from 0 to n - 1: for example 0/4")
+    return i, n
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """`2-8`, or `4` for 4-4. Raises ValueError."""
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high or low)
+    except ValueError:
+        raise ValueError(f"range {text!r} is not of the form LOW-HIGH: for example 2-8") from None
+
+
+def parse_device(device: str, gpu: bool) -> str:
+    """`--device` and `--gpu` as one name. Raises ValueError where they contradict each other."""
+    if gpu and device == "cpu":
+        raise ValueError("--gpu and --device cpu contradict each other: drop one")
+    return "cuda" if gpu and device == "auto" else device
+
+
+def read_preset(name: str) -> Preset:
+    """A preset by its name, or from a JSON file of a preset or of a recipe (then with `paper`'s codes).
+
+    Raises:
+        ValueError: there is no such preset, or the file holds neither.
+        OSError: the file cannot be read.
+    """
+    from fracgen.presets import preset
+    from fracgen.recipe import Preset, Recipe
+
+    if not name.endswith(".json"):
+        return preset(name)
+    try:
+        data = json.loads(Path(name).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} is not JSON ({error}): give a recipe as Recipe.to_json makes it") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{name} holds a {type(data).__name__}: give a recipe as Recipe.to_json makes it")
+    try:
+        if "recipe" in data:
+            return Preset.from_json(data)
+        return Preset(str(data.get("name", name)), "", preset("paper").bank, Recipe.from_json(data))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
