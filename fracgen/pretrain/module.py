@@ -22,6 +22,7 @@ from fracgen.pretrain.config import Config
 from fracgen.pretrain.data import Data, Remaining
 from fracgen.pretrain.objective import Objective, images_of_pairs
 from fracgen.pretrain.observers import Observer
+from fracgen.pretrain.schedule import one_cycle
 
 
 class Pretraining(lightning.LightningModule):
@@ -83,9 +84,7 @@ class Pretraining(lightning.LightningModule):
             )
         else:
             optimizer = torch.optim.AdamW(self.parameters(), c.learning_rate, weight_decay=c.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, c.learning_rate, total_steps=c.steps + 1, pct_start=c.warm_up, cycle_momentum=False
-        )  # one more than there are: it is asked for the rate after the last step, too
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, c.steps, c.warm_up))
         if self._state is not None:
             optimizer.load_state_dict(self._state["optimizer"])
             schedule.load_state_dict(self._state["schedule"])
