@@ -73,8 +73,10 @@ def _torchvision(name: str, outputs: int, size: int) -> torch.nn.Module | None:
 
     if name not in _torchvision_names():
         return None
-    sized = {"image_size": size} if name.startswith("vit_") else {}
-    model: torch.nn.Module = torchvision.models.get_model(name, weights=None, num_classes=outputs, **sized)
+    more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
+    if name in ("googlenet", "inception_v3"):
+        more = {"aux_logits": False, "init_weights": True}  # one output; and a choice that they ask for
+    model: torch.nn.Module = torchvision.models.get_model(name, weights=None, num_classes=outputs, **more)
     return model
 
 
