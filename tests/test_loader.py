@@ -289,9 +289,9 @@ def test_dataset_holds_the_loader_s_images() -> None:
 def test_dataset_in_a_plain_data_loader_with_workers(context: str) -> None:
     data = FractalDataset(BANK, RECIPE, seed=7, epoch_size=20)
     data[0]  # has rendered before its workers are made
-    plain = [batch for batch in torch.utils.data.DataLoader(data, batch_size=8)]
-    worked = [batch for batch in torch.utils.data.DataLoader(
-        data, batch_size=8, num_workers=1, multiprocessing_context=context)]  # fmt: skip
+    plain = list(torch.utils.data.DataLoader(data, batch_size=8))
+    worked = list(torch.utils.data.DataLoader(
+        data, batch_size=8, num_workers=1, multiprocessing_context=context))  # fmt: skip
     assert [len(images) for images, _ in plain] == [8, 8, 4]
     assert all(same(a, b) for a, b in zip(plain, worked, strict=True))
 

@@ -20,10 +20,10 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums may not be split differently
 
-import torch  # noqa: E402
+import torch
 
-from fracgen.pretrain import checkpoint, config, folder, module, run  # noqa: E402
-from fracgen.recipe import BankSpec  # noqa: E402
+from fracgen.pretrain import checkpoint, config, folder, module, run
+from fracgen.recipe import BankSpec
 
 KILLS = {
     "in the first step": ("step", 0),

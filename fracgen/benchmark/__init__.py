@@ -1,0 +1,1 @@
+"""Benchmarks: interleaved timing, records with machine and versions, and one subject a file."""
