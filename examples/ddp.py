@@ -1,4 +1,4 @@
-"""Several processes share every batch: torchrun --nproc-per-node 2 examples/ddp.py
+"""Several processes share every batch: torchrun --standalone --nproc-per-node 2 examples/ddp.py
 
 Each rank renders its own share on its own device; together they see the images that one process
 would see. The position is saved by one rank and read by all, on however many there are next time.

@@ -22,5 +22,5 @@ for images, present, masks in loader:  # present: [B, classes], 1 where a class 
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-shown = masks.float().mean().item()
+    shown = masks.float().mean().item()
 print(f"loss {loss.item():.3f}; {present.sum(1).mean().item():.1f} classes a picture, covering {shown:.0%} of it")

@@ -165,8 +165,8 @@ PRESETS: dict[str, Config] = {
     ),
 }  # fmt: skip
 """Pre-trainings by name. `quick` is for a laptop: 20 classes of 2 codes at 64 px on a ResNet-18, the attractors
-on black, never flipped, of fewer points. With backgrounds and flips as in `paper` the same 8,000 images teach a
-fresh network less than half as much."""
+on black, never flipped, of fewer points: 92 to 94 % of validation images are told right after 8,000 (seeds 0 to 2).
+With the noise background 8,000 images took a fresh ResNet-18 to 26 %, so a demonstration goes without."""
 
 
 def preset(name: str) -> Config:
