@@ -20,6 +20,8 @@ _HOMES = {
     "BankSpec": "fracgen.recipe",
     "CodeBank": "fracgen.bank",
     "DeviceError": "fracgen.errors",
+    "FractalDataset": "fracgen.dataset",
+    "FractalLoader": "fracgen.loader",
     "Preset": "fracgen.recipe",
     "PRESETS": "fracgen.presets",
     "Recipe": "fracgen.recipe",
@@ -33,7 +35,9 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from fracgen.bank import BankError as BankError
     from fracgen.bank import CodeBank as CodeBank
+    from fracgen.dataset import FractalDataset as FractalDataset
     from fracgen.errors import DeviceError as DeviceError
+    from fracgen.loader import FractalLoader as FractalLoader
     from fracgen.presets import PRESETS as PRESETS
     from fracgen.presets import preset as preset
     from fracgen.recipe import BankSpec as BankSpec

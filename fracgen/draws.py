@@ -53,6 +53,8 @@ class Purpose(IntEnum):
     """Displacements of the background's lattice; the slot is the level and the kind of point."""
     ORDER = 8
     """The permutation in which an epoch visits its samples."""
+    STEP = 9
+    """A training step's own numbers, such as dropout's (word 2 is the rank, word 3 the step): no picture's."""
 
 
 class Stream(IntEnum):

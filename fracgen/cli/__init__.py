@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("Render images: a contact sheet, a folder, WebDataset, NumPy arrays or a stream.",
                "fracgen.cli.render:render"),
     "codes": ("Look at codes; import those of other projects.", "fracgen.cli.codes:app"),
+    "pretrain": ("Pre-train a network and export its weights.", "fracgen.cli.pretrain:pretrain"),
+    "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.export:export"),
     "bench": ("Measure speed here.", "fracgen.cli.bench:app"),
     "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip

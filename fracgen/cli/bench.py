@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fracgen.cli.bench_training import loader, train
+
 app = typer.Typer(help="Measure speed: median and spread, with the machine and the versions beside it.")
 
 
@@ -47,3 +49,7 @@ def render(
         with whole_file(output) as file:
             file.write((json.dumps(data, indent=2) + "\n").encode())
     typer.echo(json.dumps(data, indent=2) if as_json else markdown(data), nl=as_json)
+
+
+app.command()(loader)
+app.command()(train)

@@ -1,0 +1,117 @@
+"""`fracgen pretrain`: weights from fractals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def pretrain(
+    preset: Annotated[
+        str | None,
+        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view; "
+                     "quick for a laptop.", show_default="paper"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Classifier of torchvision or timm.", show_default="wide_resnet50_2; quick: resnet18"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run's folder.", show_default="runs/PRESET-MODEL-SEED")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="auto: go on from the newest whole checkpoint in --output, or begin where there is no run. "
+                     "A path: go on from that checkpoint."),
+    ] = None,
+    bank: Annotated[Path | None, typer.Option(help="Codes; default: those of the preset.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="Of images, order and first weights.", show_default="0")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the images in pixels.", show_default="the preset's")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How many.", show_default="100; quick: few")] = None,
+    epoch_size: Annotated[int | None, typer.Option(help="Images an epoch.", show_default="1000000")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step, all processes' together.", show_default="512")
+    ] = None,
+    validation_size: Annotated[
+        int | None, typer.Option(help="Images shown after every epoch; 0: none.", show_default="10240")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd or adamw.", show_default="sgd")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak of the one-cycle schedule.", show_default="0.1")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="L2.", show_default="0.0001")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Stop there; --resume goes on.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[
+        int | None, typer.Option(help="Processes on this node.", show_default="1, or torchrun's")
+    ] = None,
+    num_nodes: Annotated[int, typer.Option(help="Nodes, where SLURM starts the processes.")] = 1,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16; auto: bfloat16 on CUDA.")] = "auto",
+    channels_last: Annotated[bool | None, typer.Option(help="Default: on CUDA.", show_default=False)] = None,
+    compile: Annotated[
+        bool | None, typer.Option(help="torch.compile; default: long runs on CUDA.", show_default=False)
+    ] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option(help="Only operations that repeat exactly; default: on a CPU.", show_default=False)
+    ] = None,
+    prefetch: Annotated[int, typer.Option(help="Batches rendered ahead.")] = 2,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="A checkpoint after so many steps, too.", show_default=False)
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="A checkpoint after so many minutes, and after every epoch.")
+    ] = 10.0,
+    log_steps: Annotated[int, typer.Option(help="A row in metrics.csv after so many steps.")] = 50,
+    logger: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb, besides metrics.csv.", show_default=False)
+    ] = None,
+) -> None:  # fmt: skip
+    """Pre-train a network on fractal images that are rendered as it goes, and export its weights.
+
+    The run's folder holds its configuration, codes, log, metrics, checkpoints and export; its path is
+    printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
+    """
+    require_training()
+    from fracgen.bank import CodeBank
+    from fracgen.cli.status import working
+    from fracgen.pretrain.config import Machine
+    from fracgen.pretrain.config import preset as named
+    from fracgen.pretrain.folder import RunFolder
+    from fracgen.pretrain.run import prepare, resolve
+    from fracgen.recipe import BankSpec
+
+    given = {
+        "model": model, "seed": seed, "epochs": epochs, "epoch_size": epoch_size, "batch_size": batch_size,
+        "validation_size": validation_size, "optimizer": optimizer, "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    codes = None if bank is None else CodeBank.load(bank)
+    if codes is not None:
+        changes["bank"] = BankSpec(len(codes), codes.classes)
+    machine = Machine(
+        device, devices, num_nodes, precision, channels_last, compile, deterministic, prefetch, max_steps,  # type: ignore[arg-type]
+        checkpoint_steps, checkpoint_minutes, log_steps, tuple(logger or ()),
+    )  # fmt: skip
+    base = named(preset or "paper")
+    default = Path("runs") / f"{base.preset}-{model or base.model}-{seed or 0}".replace("/", "-")
+    folder = RunFolder(output or default)
+    if size is not None:
+        begun = resume is not None and folder.begun and preset is None
+        changes["recipe"] = (folder.read_config()[0] if begun else base).recipe.at_size(size)
+    config = resolve(preset, changes, folder, resume)
+    run = prepare(config, folder, machine, bank=codes, resume=resume)
+    with working():
+        run.train()
+    if run.trainer.is_global_zero:
+        print(folder.path)
+
+
+def require_training() -> None:
+    """Refuse with the remedy where Lightning is not installed. Raises ValueError."""
+    from importlib.util import find_spec
+
+    if find_spec("lightning") is None:
+        raise ValueError("Lightning is not installed: install fracgen[train]")
