@@ -141,8 +141,11 @@ class FractalLoader:
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
         values = None if dtype == torch.uint8 else normalisation.table(self.recipe, dtype, normalise=normalise)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
-        self.device = torch.as_tensor(self._renderer.render([]).images).device
+        self.device: torch.device = getattr(self._renderer, "device", torch.device("cpu"))
         self._table = None if values is None else values.to(self.device)
+        # The CUDA renderer normalises and lays out as it writes; for the CPU that is done here, by the same table.
+        fused = self.device.type == "cuda" and (values is None or normalise)
+        self._form: dict[str, Any] = {"dtype": dtype, "channels_last": channels_last} if fused else {}
         self._bank_sha256 = bank.sha256
         self._epoch, self._first, self._next = 0, 0, (0, 0)
 
@@ -239,11 +242,13 @@ class FractalLoader:
 
     def _make(self, epoch: int, batch: int) -> tuple[torch.Tensor, ...]:
         index = self._indices(epoch, batch)
-        made = self._renderer.render(index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self.masks)
+        made = self._renderer.render(
+            index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self.masks, **self._form
+        )
         images = torch.as_tensor(made.images)
-        if self._table is not None:
+        if not self._form and self._table is not None:
             images = normalisation.apply(images, self._table, channels_last=self.channels_last)
-        elif self.channels_last:
+        elif not self._form and self.channels_last:
             images = channels_last(images)
         labels = self._labels(index, made)
         return (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)

@@ -174,7 +174,8 @@ def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:
         ValueError: torchrun started another number of processes than the options say, or a logger
             is not installed.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated")  # Lightning calls torch by an old name
     gpu = use_gpu(machine.device)
     deterministic = not gpu if machine.deterministic is None else machine.deterministic

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 import hashlib
 import json
 import pickle
 import resource
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ def test_a_run_that_stops_early_says_how_to_go_on(tmp_path: Path, capsys: pytest
     run = train(TINY, tmp_path / "run", max_steps=1)
     assert checkpoint.steps_in(run.checkpoints) == [0, 1]
     assert not run.export.exists()
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fracgen-loader")]
     assert "stopped after step 1 of 3: continue with --resume auto" in capsys.readouterr().err
     assert train(TINY, run.path, resume="auto").export.is_dir()
     assert checkpoint.newest(run.checkpoints)[0]["step"] == 3
