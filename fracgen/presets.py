@@ -11,7 +11,9 @@ _ALL = [
         "points on a coloured noise background at 256 px, as in the default generator of Anderson and Farrell "
         "(WACV 2022) that it builds on. Where that generator has defects this recipe has not: N reaches 8, the blur "
         "has the probability it is given, no stamp is empty, every pixel is equally wide, and nothing is cached "
-        "between images. Its hues count 1..255 rather than 0..255 over the densities, so that 0 can mean background.",
+        "between images. Its hues count 1..255 rather than 0..255 over the densities, so that 0 can mean background. "
+        "Its window is that of 24,576 scouting points, not of the 100,000 drawn ones, and so a little smaller: 0.7% "
+        "in the median, 2.6% in the mean, 11% for one attractor in twenty, whose thin tips few points reach.",
         BankSpec(100_000, 1000, (2, 8)),
         Recipe("paper"),
     ),
