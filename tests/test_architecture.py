@@ -22,10 +22,11 @@ LAYERS = [
     ["fracgen.epoch", "fracgen.presets", "fracgen.sampling"],
     ["fracgen.bank"],
     ["fracgen.importing"],
+    ["fracgen.normalise", "fracgen.prefetch"],
     ["fracgen.renderer"],
-    ["fracgen.loader", "fracgen.writers"],
+    ["fracgen.dataset", "fracgen.loader", "fracgen.writers"],
     ["fracgen.pretrain"],
-    ["fracgen.bench", "fracgen.demo", "fracgen.doctor"],
+    ["fracgen.benchmark", "fracgen.demo", "fracgen.doctor"],
     ["fracgen.cli"],
     ["fracgen.__main__"],
 ]

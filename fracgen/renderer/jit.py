@@ -17,7 +17,8 @@ def _sources() -> str:
     """Digest of every source file that a stage may inline, and of the vector width if one is forced."""
     here = Path(__file__).parent
     digest = hashlib.sha256(os.environ.get("FRACGEN_LANES", "").encode())
-    for path in sorted([*here.glob("*.py"), *here.parent.glob("*.py")]):
+    above = (here.parent / name for name in ("draws.py", "recipe.py"))
+    for path in sorted([*here.glob("*.py"), *above]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
