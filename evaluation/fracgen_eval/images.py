@@ -78,7 +78,7 @@ def load_images(paths: Sequence[Path], geometry: Geometry) -> Any:
     return images
 
 
-class OriginalSize:
+class OriginalSize(Sequence[Any]):
     """Maps and masks at the size of the picture file, made on access: what MVTec's own tool measures."""
 
     def __init__(self, samples: Sequence[Sample], maps: NDArray[np.float32]) -> None:
@@ -87,19 +87,21 @@ class OriginalSize:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, n: int) -> NDArray[np.float32]:
+    def __getitem__(self, n: Any) -> Any:
         """float32 [H, W], bilinear."""
-        return _bilinear(self.maps[n][..., None], self._size(n))[..., 0]
+        return _bilinear(self.maps[n][..., None], self.size(n))[..., 0]
 
     def masks(self) -> Sequence[Any]:
         """The ground truth, as a sequence of bool [H, W]."""
         return _OriginalMasks(self)
 
-    def _size(self, n: int) -> tuple[int, int]:
+    def size(self, n: int) -> tuple[int, int]:
+        """Width and height of the n-th picture file."""
         from PIL import Image
 
         with Image.open(self.samples[n].path) as file:
-            return file.size
+            width, height = file.size
+            return width, height
 
 
 class _OriginalMasks(Sequence[Any]):
@@ -109,10 +111,10 @@ class _OriginalMasks(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.maps)
 
-    def __getitem__(self, n: Any) -> NDArray[np.bool_]:
+    def __getitem__(self, n: Any) -> Any:
         from PIL import Image
 
-        width, height = self.maps._size(n)
+        width, height = self.maps.size(n)
         mask = self.maps.samples[n].mask
         if mask is None:
             return np.zeros((height, width), bool)

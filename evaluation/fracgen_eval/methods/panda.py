@@ -88,7 +88,8 @@ class Panda:
         optimiser = torch.optim.SGD(
             learned.values(), settings["lr"], settings["momentum"], weight_decay=settings["weight_decay"]
         )
-        order, losses = torch.Generator().manual_seed(self.seed), []
+        order = torch.Generator().manual_seed(self.seed)
+        losses: list[float] = []
         for _ in range(settings["ewc_epochs" if ewc else "early_epochs"]):
             for part in batches(torch.randperm(len(images), generator=order), settings["batch"]):
                 if settings["max_steps"] and len(losses) >= settings["max_steps"]:
