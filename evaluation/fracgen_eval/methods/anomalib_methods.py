@@ -47,6 +47,8 @@ class AnomalibMethod:
         patience = self.settings.get("patience", 0)
         stopper = _Stopper(self, watch, patience) if watch and patience and self.name not in ONE_PASS else None
         with quiet(), seeded(self.seed):
+            if self.name == "cflow":
+                self.module.model.fiber_batch_size = self._fibers(len(images))
             run = _trainer(self.device, epochs, stopper)
             run.fit(self.module, train_dataloaders=self._loader(images))
             if run.interrupted:
@@ -84,6 +86,12 @@ class AnomalibMethod:
         """Take up a fitted state."""
         self.module.model.load_state_dict(state, strict=True)
         self.module.eval()
+
+    def _fibers(self, number: int) -> int:
+        """C-Flow's fibers per step: as set, but no more than the last batch has in its smallest map."""
+        size = self.settings["batch"]
+        last, stride = number % size or size, 2 ** (int(self.layers[-1][-1]) + 1)
+        return int(min(self.settings["fiber_batch"], last * (self.geometry.side // stride) ** 2))
 
     def _loader(self, images: Any) -> Any:
         import torch
