@@ -7,7 +7,9 @@ from fracgen_eval.methods.base import Method as Method
 from fracgen_eval.methods.base import Prediction as Prediction
 from fracgen_eval.methods.base import Watch as Watch
 from fracgen_eval.methods.settings import METHODS as METHODS
-from fracgen_eval.methods.settings import Settings, check_method, settings_for
+from fracgen_eval.methods.settings import Settings as Settings
+from fracgen_eval.methods.settings import check_method as check_method
+from fracgen_eval.methods.settings import settings_for as settings_for
 
 
 def build_method(
