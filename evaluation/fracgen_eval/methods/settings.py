@@ -56,10 +56,10 @@ DEFAULTS: dict[str, Settings] = {
 METHODS = tuple(DEFAULTS)
 
 TRIAL: dict[str, Settings] = {
-    "fastflow": {"epochs": 8, "most_epochs": 8},
+    "fastflow": {"epochs": 3, "most_epochs": 3},
     "cflow": {"epochs": 1, "most_epochs": 1, "fiber_batch": 1024},
-    "rd": {"epochs": 8, "most_epochs": 8},
-    "stfpm": {"epochs": 10, "most_epochs": 10},
+    "rd": {"epochs": 4, "most_epochs": 4},
+    "stfpm": {"epochs": 6, "most_epochs": 6},
     "panda": {"max_steps": 4},
     "cutpaste": {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128},
 }
