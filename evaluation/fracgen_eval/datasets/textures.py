@@ -30,7 +30,7 @@ PHOTOGRAPHS = {
 }  # fmt: skip
 """Category and file in scikit-image's data folder: CC0 textures, a Pompeian coin photograph, the
 Hubble deep field and a stained tissue slide, all free of restrictions by scikit-image's notes."""
-EASY = "gravel"
+EASY = "brick"
 """The category that every method should tell apart with half-way useful features."""
 SIDE = 128
 """Side of a crop in pixels."""
