@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import platform
 import time
 import traceback
@@ -188,6 +189,7 @@ def versions() -> dict[str, str]:
 
 
 def _reset_peak(device: str) -> None:
+    gc.collect()  # the cell before this one leaves cycles behind, and gigabytes in them
     with contextlib.suppress(OSError):  # only Linux has it; elsewhere the peak is the process's so far
         Path("/proc/self/clear_refs").write_text("5")
     if device == "cuda":

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,7 +85,7 @@ def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[
         # After a process died, the cells it may have been working on are run one at a time, so that one is to blame.
         alone = bool(suspects)
         queue = suspects if alone else waiting
-        pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"))
+        pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"), _end_with_parent)
         running: dict[Future[str], Cell] = {}
         try:
             while running or queue:
@@ -105,6 +106,18 @@ def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[
                 suspects = list(running.values())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _died(work: _Work, cell: Cell) -> str:

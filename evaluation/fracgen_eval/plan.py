@@ -13,6 +13,7 @@ from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, li
 from fracgen_eval.datasets.base import SMALL_IMAGES, known
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import METHODS, check_method, settings_for
+from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
 from fracgen_eval.results import DONE, Cell, status_of
 
@@ -73,6 +74,8 @@ def make_plan(request: Request) -> Plan:
         if spec.name in weights:
             raise EvaluationError(f"weights {spec.name!r} are given twice: give each file a name of its own")
         weights[spec.name] = load_weights(spec, request.model, request.input_norm)
+        if "panda" in request.methods and request.overrides.get("panda", {}).get("variant") == "ewc":
+            check_task(weights[spec.name])
     source, root = dataset(request.dataset), _root(request)
     names = request.categories or tuple(source.categories(root))
     if request.limit == "small" and request.categories is None:

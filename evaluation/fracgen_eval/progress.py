@@ -78,6 +78,7 @@ class Progress:
 
     def _table(self) -> Any:
         from rich.table import Table
+        from rich.text import Text
 
         counts = self.counts
         table = Table.grid(padding=(0, 2))
@@ -89,9 +90,9 @@ class Progress:
         outer = Table.grid()
         outer.add_row(table)
         for line in self.recent:
-            outer.add_row(line)
+            outer.add_row(Text(line))
         for cell, start in self.running.items():
-            outer.add_row(f"running: {cell.title} ({time.perf_counter() - start:.0f} s)")
+            outer.add_row(Text(f"running: {cell.title} ({time.perf_counter() - start:.0f} s)"))
         return outer
 
 

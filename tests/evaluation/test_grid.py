@@ -254,6 +254,22 @@ def test_a_process_that_dies_costs_its_own_cell_only(textures, tmp_path):
     assert "its process was killed" in found[1]["error"]["message"]
 
 
+def test_processes_of_a_killed_grid_do_not_live_on(textures, tmp_path):
+    process = start(tmp_path, textures, tmp_path / "out", ("panda",), (0, 1), (0, 1, 2), jobs=2)
+    for line in process.stdout:
+        if line.startswith("done"):
+            break
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(children) >= 2
+    ends = time.monotonic() + 60
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+
+
 def test_layers_make_cells_for_two_methods_only(textures, tmp_path):
     sets = (("layer1", "layer2"), ("layer2", "layer3"))
     plan = make_plan(request(tmp_path, textures, methods=("patchcore", "padim", "panda"), layers=sets))
@@ -306,6 +322,7 @@ BAD = {
     "bad limit": ({"limit": "tiny"}, "use small, or a number"),
     "weights twice": ({"weights": (WeightsSpec("random"), WeightsSpec("random"))}, "given twice"),
     "absent weights": ({"weights": (WeightsSpec("mine", Path("w.safetensors")),)}, "no such weights file"),
+    "ewc without its task": ({"overrides": {"panda": {"variant": "ewc"}}}, "'ewc' needs the pre-training task"),
     "fastflow resnet50": ({"methods": ("fastflow",), "model": "resnet50"}, "FastFlow knows resnet18 and"),
 }
 

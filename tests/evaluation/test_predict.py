@@ -82,8 +82,8 @@ def test_predict_command_fits_keeps_and_uses_a_model(textures, pictures, quick, 
 def test_run_and_list_commands(textures, quick, tmp_path, capsys):
     options = [
         "eval", "run", "--method", "panda", "--dataset", "textures", "--root", str(textures),
-        "--category", "gravel,grass", "--weights", "random", "--model", "resnet18", "--limit", "small", "--settings", quick, "--device", "cpu",
-        "-o", str(tmp_path / "out"),
+        "--category", "gravel,grass", "--weights", "random", "--model", "resnet18", "--limit", "small",
+        "--settings", quick, "--device", "cpu", "-o", str(tmp_path / "out"),
     ]  # fmt: skip
     assert run([*options, "--dry-run"]) == 0
     dry = capsys.readouterr()

@@ -26,13 +26,7 @@ def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: 
     """
     import torch
 
-    missing = [] if weights.head is not None else ["its classifier (fc.weight, fc.bias)"]
-    missing += [f"{key} in its metadata" for key in NEEDED if key not in weights.metadata]
-    if missing:
-        raise EvaluationError(
-            f"{weights.name}: panda.variant 'ewc' needs the pre-training task, but the file lacks "
-            f"{', '.join(missing)}: export it with its classifier, or use 'dn2' or 'early'"
-        )
+    check_task(weights)
     assert weights.head is not None
     head = {k: v.to(device) for k, v in weights.head.items()}
     learned = {k: p for k, p in network.named_parameters() if k.startswith(("layer3", "layer4"))}
@@ -46,6 +40,17 @@ def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: 
             total[name] += gradient**2
         number += 1
     return {k: v / number for k, v in total.items()}
+
+
+def check_task(weights: Weights) -> None:
+    """Refuse weights that do not say what they were pre-trained on. Raises EvaluationError."""
+    missing = [] if weights.head is not None else ["its classifier (fc.weight, fc.bias)"]
+    missing += [f"{key} in its metadata" for key in NEEDED if key not in weights.metadata]
+    if missing:
+        raise EvaluationError(
+            f"{weights.name}: panda.variant 'ewc' needs the pre-training task, but the file lacks "
+            f"{', '.join(missing)}: export it with its classifier, or use 'dn2' or 'early'"
+        )
 
 
 def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
