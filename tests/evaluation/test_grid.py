@@ -230,6 +230,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(textures, tmp_path, monk
     assert run(request(tmp_path, textures, seeds=(0, 1))) == ([DONE], 0)  # a failed one is tried again
 
 
+@pytest.mark.study
 def test_a_process_that_dies_costs_its_own_cell_only(textures, tmp_path):
     """With several jobs; the method's process kills itself in one of three cells."""
     out = tmp_path / "out"
@@ -254,6 +255,7 @@ def test_a_process_that_dies_costs_its_own_cell_only(textures, tmp_path):
     assert "its process was killed" in found[1]["error"]["message"]
 
 
+@pytest.mark.study
 def test_processes_of_a_killed_grid_do_not_live_on(textures, tmp_path):
     process = start(tmp_path, textures, tmp_path / "out", ("panda",), (0, 1), (0, 1, 2), jobs=2)
     for line in process.stdout:

@@ -83,7 +83,7 @@ def grid_in_a_process(out, *arguments):
     script = "import sys; from fracgen.cli import main; main(['eval', 'run', *sys.argv[1:]])"
     start = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-c", script, "--weights", "random", "--limit", "small", "-o", str(out), *arguments],
+        [sys.executable, "-c", script, "--weights", "random", "--dataset", "textures", "--limit", "small", "-o", str(out), *arguments],
         check=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     seconds = time.perf_counter() - start
@@ -93,7 +93,7 @@ def grid_in_a_process(out, *arguments):
 
 
 def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path):
-    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--dataset", "textures", "--model", "resnet18")
+    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--model", "resnet18")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
     assert len(results) == 16
     assert seconds < 600
@@ -101,7 +101,7 @@ def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path)
 
 
 def test_all_methods_with_a_wide_resnet_stay_under_14_gb(tmp_path):
-    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--dataset", "textures", "--category", EASY)
+    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--category", EASY)
     print(f"{seconds:.0f} s, {peak:.1f} GB")
     assert len(results) == 8
     assert peak < 14
