@@ -82,10 +82,8 @@ def grid_in_a_process(out, *arguments):
     """Seconds, peak memory in GB and results of a grid of its own process."""
     script = "import sys; from fracgen.cli import main; main(['eval', 'run', *sys.argv[1:]])"
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", script, "--weights", "random", "--dataset", "textures", "--limit", "small", "-o", str(out), *arguments],
-        check=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    options = ["--weights", "random", "--dataset", "textures", "--limit", "small", "-o", str(out), *arguments]
+    subprocess.run([sys.executable, "-c", script, *options], check=True, cwd=Path(__file__).parents[2])
     seconds = time.perf_counter() - start
     results = list(read_results(out))
     # Cells reset the kernel's mark, so the process's own would show the last cell only.
