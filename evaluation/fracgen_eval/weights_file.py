@@ -88,5 +88,21 @@ def _config_beside(path: Path) -> dict[str, Any]:
         config = json.loads(beside.read_text())
     except ValueError as error:
         raise EvaluationError(f"{beside}: not JSON ({error}): restore it or take it away") from None
-    nested = config.get("pretrained_cfg", {}) if isinstance(config, dict) else {}
-    return {k: v for part in (config, nested) if isinstance(part, dict) for k, v in part.items()}
+    if not isinstance(config, dict):
+        raise EvaluationError(f"{beside}: holds a {type(config).__name__}: restore it or take it away")
+    nested = config.get("pretrained_cfg")
+    found = config | (nested if isinstance(nested, dict) else {})
+    return found | _pretraining(config.get("fracgen"))
+
+
+def _pretraining(about: Any) -> dict[str, Any]:
+    """What `fracgen export` says of the pre-training, under the names of a safetensors header."""
+    config = about.get("config") if isinstance(about, dict) else None
+    if not isinstance(config, dict):
+        return {}
+    names = {"recipe": "recipe", "bank_spec": "bank", "bank_seed": "bank_seed"}
+    return {
+        name: value if isinstance(value := config[key], (str, int)) else json.dumps(value)
+        for name, key in names.items()
+        if key in config
+    }

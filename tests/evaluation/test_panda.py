@@ -8,6 +8,7 @@ import torch
 from fracgen_eval.backbones import WeightsSpec, load_weights
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import build_method, settings_for
+from fracgen_eval.methods.fisher import check_task
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -108,6 +109,19 @@ def test_ewc_holds_the_weights_closer_than_early_does(with_task):
         return sum(((now[k] - v) ** 2).sum().item() for k, v in with_task.tensors.items() if v.is_floating_point())
 
     assert 0 < moved("ewc") < moved("early")
+
+
+def test_the_task_is_also_read_from_an_exports_config(with_task, tmp_path):
+    state = with_task.tensors | with_task.head
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    task = with_task.metadata
+    config = {"recipe": json.loads(task["recipe"]), "bank": json.loads(task["bank_spec"]), "bank_seed": 3}
+    about = {"pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}, "fracgen": {"config": config}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    exported = load_weights(WeightsSpec("exported", tmp_path / "model.safetensors"), "resnet18")
+    check_task(exported)
+    assert {k: json.loads(str(exported.metadata[k])) for k in task} == {k: json.loads(task[k]) for k in task}
+    assert (exported.mean, exported.norm) == ((0.5, 0.5, 0.5), "file")
 
 
 def test_the_fisher_is_the_mean_squared_gradient_of_a_batch(with_task):
