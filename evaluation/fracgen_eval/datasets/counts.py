@@ -1,0 +1,62 @@
+"""How many images each of the 27 categories has, as published."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from fracgen_eval.datasets.base import Category
+from fracgen_eval.errors import EvaluationError
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Images of one category."""
+
+    train: int
+    test_good: int
+    test_anomalous: int
+    masks: int
+    defects: dict[str, int]
+    """Images of each defect type; empty where the dataset names none."""
+
+
+@cache
+def published_counts(dataset: str) -> dict[str, Counts]:
+    """Counts of every category of `mvtec` or `visa`, in the dataset's order."""
+    text = (files("fracgen_eval") / "data" / "dataset_counts.csv").read_text()
+    found = {}
+    for row in csv.DictReader(text.splitlines()):
+        if row["dataset"] == dataset:
+            pairs = (pair.split(":") for pair in row["defect_types"].split(";") if pair)
+            found[row["class"]] = Counts(
+                int(row["train_normal"]), int(row["test_normal"]), int(row["test_anomalous"]), int(row["masks"]),
+                {defect: int(number) for defect, number in pairs},
+            )  # fmt: skip
+    return found
+
+
+def check_counts(category: Category, licence: str) -> None:
+    """Compare a category with its published counts.
+
+    Raises:
+        EvaluationError: an image or a mask is missing or too many; the message has both counts.
+    """
+    want = published_counts(category.dataset)[category.name]
+    test = category.test
+    pairs = [
+        ("training images", len(category.train), want.train),
+        ("good test images", sum(not s.anomalous for s in test), want.test_good),
+        ("test images with a defect", sum(s.anomalous for s in test), want.test_anomalous),
+        ("masks", sum(s.mask is not None for s in test), want.masks),
+    ]
+    for defect, number in want.defects.items():
+        pairs.append((f"test images of {defect}", sum(s.defect == defect for s in test), number))
+    wrong = [f"{found} {what} instead of {number}" for what, found, number in pairs if found != number]
+    if wrong:
+        raise EvaluationError(
+            f"{category.root}: {category.name} of {category.dataset} is not complete: {', '.join(wrong)}. "
+            f"Unpack the dataset again ({licence}), or evaluate what is there with --dataset folder"
+        )

@@ -1,0 +1,132 @@
+"""Pictures on their way into a method: decoded, resized, cropped; masks alike; score maps back again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen_eval.datasets.base import Sample
+from fracgen_eval.errors import EvaluationError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a picture becomes a square of `side` pixels."""
+
+    resize: int = 256
+    crop: int | None = None
+    """Side of the centre crop after resizing; None keeps all."""
+    shorter: bool = False
+    """Resize the shorter side to `resize` and keep the proportions, rather than both sides to it."""
+    antialias: bool = True
+    """Off: bilinear without a low-pass, as libraries resized tensors at the time of the paper."""
+
+    @property
+    def side(self) -> int:
+        """Side of the result in pixels."""
+        return self.crop or self.resize
+
+    def image(self, path: Path) -> NDArray[np.uint8]:
+        """uint8 [side, side, 3]. Raises EvaluationError where the file cannot be decoded."""
+        from PIL import Image
+
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise EvaluationError(f"{path}: cannot be read as an image ({error}): replace the file") from None
+        size = self._size(picture.size)
+        if self.antialias:
+            return self._cropped(np.asarray(picture.resize(size, Image.Resampling.BILINEAR)))
+        return self._cropped(_bilinear(np.asarray(picture), size))
+
+    def mask(self, sample: Sample) -> NDArray[np.bool_]:
+        """bool [side, side], true where defect (nearest neighbour); all false without a mask."""
+        from PIL import Image
+
+        if sample.mask is None:
+            return np.zeros((self.side, self.side), bool)
+        with Image.open(sample.mask) as file:
+            full = Image.fromarray(np.asarray(file.convert("L")) != 0)
+        return self._cropped(np.asarray(full.resize(self._size(full.size), Image.Resampling.NEAREST)))
+
+    def _size(self, size: tuple[int, int]) -> tuple[int, int]:
+        if not self.shorter:
+            return self.resize, self.resize
+        scale = self.resize / min(size)
+        return round(size[0] * scale), round(size[1] * scale)
+
+    def _cropped(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        if self.crop is None and not self.shorter:
+            return pixels
+        top, left = ((extent - self.side) // 2 for extent in pixels.shape[:2])
+        return pixels[top : top + self.side, left : left + self.side]
+
+
+def load_images(paths: Sequence[Path], geometry: Geometry) -> Any:
+    """All pictures as one torch tensor, uint8 [N, 3, side, side]: 0.2 MB each at 256 pixels."""
+    import torch
+
+    images = torch.empty((len(paths), 3, geometry.side, geometry.side), dtype=torch.uint8)
+    for n, path in enumerate(paths):
+        images[n] = torch.from_numpy(np.array(geometry.image(path))).permute(2, 0, 1)
+    return images
+
+
+class OriginalSize(Sequence[Any]):
+    """Maps and masks at the size of the picture file, made on access: what MVTec's own tool measures."""
+
+    def __init__(self, samples: Sequence[Sample], maps: NDArray[np.float32]) -> None:
+        self.samples, self.maps = samples, maps
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, n: Any) -> Any:
+        """float32 [H, W], bilinear."""
+        return _bilinear(self.maps[n][..., None], self.size(n))[..., 0]
+
+    def masks(self) -> Sequence[Any]:
+        """The ground truth, as a sequence of bool [H, W]."""
+        return _OriginalMasks(self)
+
+    def size(self, n: int) -> tuple[int, int]:
+        """Width and height of the n-th picture file."""
+        from PIL import Image
+
+        with Image.open(self.samples[n].path) as file:
+            width, height = file.size
+            return width, height
+
+
+class _OriginalMasks(Sequence[Any]):
+    def __init__(self, maps: OriginalSize) -> None:
+        self.maps = maps
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __getitem__(self, n: Any) -> Any:
+        from PIL import Image
+
+        width, height = self.maps.size(n)
+        mask = self.maps.samples[n].mask
+        if mask is None:
+            return np.zeros((height, width), bool)
+        with Image.open(mask) as file:
+            return np.asarray(file.convert("L")) != 0
+
+
+def _bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Bilinear without antialiasing, [H, W, C] to (width, height), of the same type."""
+    import torch
+
+    tensor = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float()
+    out = torch.nn.functional.interpolate(tensor, (size[1], size[0]), mode="bilinear", align_corners=False)
+    out = out.round() if pixels.dtype == np.uint8 else out
+    return out[0].permute(1, 2, 0).numpy().astype(pixels.dtype)

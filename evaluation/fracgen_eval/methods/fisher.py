@@ -1,0 +1,71 @@
+"""The diagonal Fisher information of a network's pre-training task, for PANDA's `ewc`.
+
+It needs what the network was pre-trained on: the classifier, and images with classes. For fractal
+weights these are a few files small: the weights keep their head, and the file's metadata names the
+bank (`bank_spec`, `bank_seed`) and the recipe from which the images are drawn again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fracgen_eval.backbones import Weights
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods.base import normalised
+from fracgen_eval.methods.settings import Settings
+
+NEEDED = ("recipe", "bank_spec", "bank_seed")
+
+
+def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: str) -> dict[str, Any]:
+    """Mean over batches of the squared gradient of the batch's cross-entropy, per adapted parameter.
+
+    Raises:
+        EvaluationError: the weights come without classifier, or do not say what they were pre-trained on.
+    """
+    import torch
+
+    check_task(weights)
+    assert weights.head is not None
+    head = {k: v.to(device) for k, v in weights.head.items()}
+    learned = {k: p for k, p in network.named_parameters() if k.startswith(("layer3", "layer4"))}
+    total = {k: torch.zeros_like(p) for k, p in learned.items()}
+    number = 0
+    for images, labels in _pretraining_batches(weights, settings):
+        features = network(normalised(images, weights, device))
+        logits = torch.nn.functional.linear(features, head["fc.weight"], head["fc.bias"])
+        loss = torch.nn.functional.cross_entropy(logits, labels.to(device))
+        for name, gradient in zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True):
+            total[name] += gradient**2
+        number += 1
+    return {k: v / number for k, v in total.items()}
+
+
+def check_task(weights: Weights) -> None:
+    """Refuse weights that do not say what they were pre-trained on. Raises EvaluationError."""
+    missing = [] if weights.head is not None else ["its classifier (fc.weight, fc.bias)"]
+    missing += [f"{key} in its metadata" for key in NEEDED if key not in weights.metadata]
+    if missing:
+        raise EvaluationError(
+            f"{weights.name}: panda.variant 'ewc' needs the pre-training task, but the file lacks "
+            f"{', '.join(missing)}: export it with its classifier, or use 'dn2' or 'early'"
+        )
+
+
+def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
+    """Batches of (uint8 [B, 3, S, S], int64 [B]) from the recipe and bank the weights were trained on."""
+    import torch
+
+    import fracgen
+    from fracgen.epoch import labels_of
+    from fracgen.recipe import BankSpec, Recipe
+
+    spec = BankSpec.from_json(json.loads(weights.metadata["bank_spec"]))
+    recipe = Recipe.from_json(json.loads(weights.metadata["recipe"]))
+    bank = fracgen.CodeBank.from_spec(spec, int(weights.metadata["bank_seed"]))
+    renderer = fracgen.make_renderer(bank, recipe, "cpu")
+    for start in range(0, settings["fisher_images"], settings["batch"]):
+        index = range(start, min(start + settings["batch"], settings["fisher_images"]))
+        images = torch.from_numpy(renderer.render(index).images)
+        yield images, torch.from_numpy(labels_of(index, spec.classes))

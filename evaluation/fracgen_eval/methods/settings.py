@@ -1,0 +1,127 @@
+"""Every method's settings: the paper's, the two protocols' training lengths, and what a file may override.
+
+`epochs` is the fixed length of the `honest` protocol, which never looks at test images. `most_epochs`
+and `patience` belong to `paper`, which stops on the test set's pixel AUROC as the paper's authors'
+configuration files do, so that tables can be compared; without patience all epochs are run.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fracgen_eval.backbones import MODELS
+from fracgen_eval.datasets.base import known
+from fracgen_eval.errors import EvaluationError
+
+Settings = dict[str, Any]
+PROTOCOLS = ("honest", "paper")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+LAYER_CHOICE = ("patchcore", "padim")
+"""Methods whose layers can be chosen, as in the paper's Figs. 4 to 6."""
+IMAGE_LEVEL = ("panda", "cutpaste")
+"""Methods that give no map."""
+
+DEFAULTS: dict[str, Settings] = {
+    "fastflow": {
+        "image_size": 256, "batch": 32, "flow_steps": 8, "conv3x3_only": True, "hidden_ratio": 1.0,
+        "epochs": 60, "most_epochs": 500, "patience": 3,
+    },
+    "cflow": {
+        "image_size": 256, "batch": 16, "layers": ["layer2", "layer3", "layer4"], "fiber_batch": 64,
+        "condition": 128, "blocks": 8, "clamp": 1.9, "lr": 1e-4, "epochs": 15, "most_epochs": 50, "patience": 2,
+    },
+    "patchcore": {"image_size": 256, "batch": 32, "layers": ["layer2", "layer3"], "coreset": 0.1, "neighbours": 9},
+    "padim": {"image_size": 256, "batch": 32, "layers": ["layer1", "layer2", "layer3"], "features": 0},
+    "rd": {
+        "image_size": 256, "batch": 16, "layers": ["layer1", "layer2", "layer3"],
+        "epochs": 200, "most_epochs": 200, "patience": 0,
+    },
+    "stfpm": {
+        "image_size": 256, "batch": 32, "layers": ["layer1", "layer2", "layer3"],
+        "epochs": 100, "most_epochs": 100, "patience": 5,
+    },
+    "panda": {
+        "variant": "dn2", "resize": 256, "crop": 224, "k": 2, "l2_normalize": False, "batch": 32, "max_steps": 0,
+        "lr": 1e-2, "momentum": 0.9, "weight_decay": 5e-5, "clip": 1e-3, "ewc_lambda": 1e4,
+        "early_epochs": 15, "ewc_epochs": 50, "fisher_images": 1024,
+    },
+    "cutpaste": {
+        "views": "3way", "image_size": 256, "batch": 64, "steps": 256, "frozen_steps": 20, "lr": 0.03,
+        "momentum": 0.9, "weight_decay": 3e-5, "jitter": 0.1, "original": False,
+    },
+}  # fmt: skip
+METHODS = tuple(DEFAULTS)
+
+TRIAL: dict[str, Settings] = {
+    "fastflow": {"epochs": 3, "most_epochs": 3},
+    "cflow": {"epochs": 1, "most_epochs": 1, "fiber_batch": 1024},
+    "rd": {"epochs": 4, "most_epochs": 4},
+    "stfpm": {"epochs": 6, "most_epochs": 6},
+    "panda": {"max_steps": 4},
+    "cutpaste": {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128},
+}
+"""`--limit small`: too short to be a result, long enough to show that everything works."""
+
+CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
+
+
+def settings_for(method: str, trial: bool = False, overrides: Settings | None = None) -> Settings:
+    """A method's settings. Raises EvaluationError for an unknown name or a value of the wrong kind."""
+    settings = dict(DEFAULTS[known(method, METHODS, "method")])
+    if trial:
+        settings |= TRIAL.get(method, {})
+    for key, value in (overrides or {}).items():
+        known(key, tuple(settings), f"setting of {method}")
+        settings[key] = _checked(method, key, value, settings[key])
+    if method == "cutpaste" and settings["original"]:
+        settings |= {"steps": 65_536, "frozen_steps": 0}
+    return settings
+
+
+def read_overrides(path: Path) -> dict[str, Settings]:
+    """Settings from a TOML or JSON file with one table per method.
+
+    Raises:
+        EvaluationError: the file cannot be read, or a method or setting is unknown.
+    """
+    try:
+        text = path.read_text()
+        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: cannot be read as TOML or JSON ({error})") from None
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise EvaluationError(f"{path}: expected one table per method, such as [patchcore] with coreset = 0.01")
+    for method, overrides in content.items():
+        settings_for(method, overrides=overrides)
+    return content
+
+
+def check_method(method: str, model: str, layers: tuple[str, ...] | None) -> None:
+    """Refuse what a method cannot do. Raises EvaluationError with the choices."""
+    known(method, METHODS, "method")
+    known(model, MODELS, "model")
+    if method == "fastflow" and model == "resnet50":
+        raise EvaluationError("Anomalib's FastFlow knows resnet18 and wide_resnet50_2 only: leave it out of --method")
+    for layer in layers or ():
+        known(layer, LAYERS, "layer")
+    if layers is not None and (not layers or list(layers) != sorted(set(layers))):
+        raise EvaluationError(f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2")
+
+
+def _checked(method: str, key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        raise EvaluationError(f"{method}.{key} = {value!r}: expected a {type(default).__name__}, such as {default!r}")
+    if key in CHOICES:
+        known(value, CHOICES[key], f"{method}.{key}")
+    if key == "layers":
+        check_method(method, MODELS[0], tuple(value))
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
+        if value < 0 or (least is None and value == 0):
+            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use a number above 0")
+    return value

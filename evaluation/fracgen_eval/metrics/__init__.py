@@ -1,0 +1,12 @@
+"""Metrics of anomaly detection: image AUROC, pixel AUROC and AUPRO, each exact."""
+
+from __future__ import annotations
+
+from fracgen_eval.metrics.aupro import aupro as aupro
+from fracgen_eval.metrics.aupro import aupro_of as aupro_of
+from fracgen_eval.metrics.auroc import auroc as auroc
+from fracgen_eval.metrics.auroc import pixel_auroc as pixel_auroc
+from fracgen_eval.metrics.auroc import pixel_auroc_of as pixel_auroc_of
+from fracgen_eval.metrics.counts import PixelCounts as PixelCounts
+from fracgen_eval.metrics.counts import count_pixels as count_pixels
+from fracgen_eval.metrics.threshold import best_f1_threshold as best_f1_threshold

@@ -1,0 +1,100 @@
+"""All test pixels, reduced to what the pixel metrics need: a count at and between defect scores.
+
+ROC and PRO curves rise only at scores that some defect pixel has. Between two such scores it
+matters how many normal pixels there are, not what their scores are. So one pass collects the
+scores of the defect pixels, a second counts the normal pixels around them, one image at a time:
+exact, ties included, in memory that grows with the defects' area and not with the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen_eval.errors import EvaluationError
+
+
+@dataclass(frozen=True)
+class PixelCounts:
+    """Pixels of a test set, grouped by the K distinct scores of its defect pixels."""
+
+    scores: NDArray[Any]
+    """[K], falling."""
+    defect: NDArray[np.int64]
+    """[K]: defect pixels of each score."""
+    overlap: NDArray[np.float64]
+    """[K]: what these pixels add to the mean over regions of the covered fraction; sums to 1."""
+    tied: NDArray[np.int64]
+    """[K]: normal pixels of exactly that score."""
+    between: NDArray[np.int64]
+    """[K + 1]: normal pixels above the highest score, between neighbours, and below the lowest."""
+    regions: int
+    """8-connected defect regions, over all images."""
+
+    @property
+    def normal(self) -> int:
+        """Normal pixels in all."""
+        return int(self.tied.sum() + self.between.sum())
+
+
+def count_pixels(maps: Sequence[Any], masks: Sequence[Any]) -> PixelCounts:
+    """Count the pixels of a test set.
+
+    Args:
+        maps: score maps [H, W], one per image, higher is more anomalous; sizes may differ between images.
+        masks: ground truth [H, W] of the same sizes, defect where not zero; all zero for a good image.
+            Both are read twice, one image at a time, so they may be made on access.
+
+    Raises:
+        EvaluationError: numbers or shapes differ, a score is not finite, or no pixel is defect or none normal.
+    """
+    if len(maps) != len(masks):
+        raise EvaluationError(f"{len(maps)} maps for {len(masks)} masks: give one mask per map")
+    scores, ascending, overlap, defect, regions = _defect_pixels(maps, masks)
+    codes = np.zeros(2 * len(scores) + 1, np.int64)
+    for n in range(len(maps)):
+        values = _map(maps[n], masks[n], n)
+        normal = np.sort(values[np.asarray(masks[n]) == 0])
+        # An even code 2i lies below the i-th rising defect score and above its predecessor; 2i + 1 equals it.
+        code = np.searchsorted(ascending, normal, "left") + np.searchsorted(ascending, normal, "right")
+        codes += np.bincount(code, minlength=len(codes))
+    if not codes.sum():
+        raise EvaluationError("every pixel of the test set is defect: a false-positive rate needs normal pixels")
+    return PixelCounts(scores, defect[::-1], overlap[::-1], codes[1::2][::-1], codes[0::2][::-1], regions)
+
+
+def _defect_pixels(maps: Sequence[Any], masks: Sequence[Any]) -> tuple[Any, Any, Any, Any, int]:
+    from skimage.measure import label
+
+    values: list[NDArray[Any]] = []
+    weights: list[NDArray[np.float64]] = []
+    regions = 0
+    for n in range(len(maps)):
+        mask = np.asarray(masks[n]) != 0
+        if not mask.any():
+            continue
+        labels, found = label(mask, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
+        inside = labels[mask] - 1
+        values.append(_map(maps[n], masks[n], n)[mask])
+        weights.append(1.0 / np.bincount(inside, minlength=found)[inside])
+        regions += found
+    if not regions:
+        raise EvaluationError("no mask of the test set marks a defect: pixel metrics need at least one")
+    ascending, group = np.unique(np.concatenate(values), return_inverse=True)
+    overlap = np.bincount(group, weights=np.concatenate(weights)) / regions
+    return ascending[::-1], ascending, overlap, np.bincount(group).astype(np.int64), regions
+
+
+def _map(values: Any, mask: Any, number: int) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != np.shape(mask) or array.ndim != 2:
+        raise EvaluationError(
+            f"map {number} has shape {list(array.shape)}, its mask {list(np.shape(mask))}: both must be [H, W], alike"
+        )
+    if not np.isfinite(array).all():
+        raise EvaluationError(f"map {number} holds a score that is not finite: the method diverged or overflowed")
+    return array

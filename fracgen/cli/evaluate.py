@@ -1,0 +1,257 @@
+"""`fracgen eval`: measure what weights are worth in eight anomaly detection methods."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fracgen_eval.plan import Plan
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Model = Annotated[str, typer.Option(help="resnet18, resnet50 or wide_resnet50_2.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Overrides = Annotated[Path | None, typer.Option("--settings", help="TOML or JSON: a table of settings per method.")]
+WEIGHTS_HELP = "imagenet, imagenet-v2, random, or name=FILE; may be repeated."
+
+
+@app.command()
+def run(
+    method: Annotated[list[str], typer.Option(help="A method, several with commas, or all; may be repeated.")],
+    weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
+    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder or textures.")] = "textures",
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `textures` needs none.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Categories, with commas or repeated.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
+    model: Model = "wide_resnet50_2",
+    layers: Annotated[
+        list[str] | None, typer.Option(help="For patchcore and padim, such as layer1,layer2; repeat for several sets.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds with commas, such as 0,1,2.")] = "0",
+    shots: Annotated[int | None, typer.Option(help="Few-shot: training images, drawn by the seed.")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="honest: fixed epochs. paper: stops on the test set, as the paper's tables did.")
+    ] = "honest",
+    limit: Annotated[str | None, typer.Option(help="small for a trial run, or a number of images.")] = None,
+    input_norm: Annotated[
+        str, typer.Option(help="checkpoint: the weights' own; imagenet: as the paper did.")
+    ] = "checkpoint",
+    map_size: Annotated[
+        str, typer.Option(help="evaluation, or original: pixel metrics at the files' size.")
+    ] = "evaluation",
+    settings: Overrides = None,
+    shard: Annotated[str, typer.Option(help="i/n: only every n-th cell, from the i-th, counted from 0.")] = "0/1",
+    jobs: Annotated[int, typer.Option(help="Processes at a time.", min=1)] = 1,
+    maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Run finished cells again.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, list the cells, estimate; run nothing.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Run a grid of methods, categories, weights and seeds; finished cells are never run again.
+
+    Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
+    """  # fmt: skip
+    from fracgen_eval.backbones import WeightsSpec
+    from fracgen_eval.methods.settings import METHODS, read_overrides
+    from fracgen_eval.plan import Request, make_plan
+
+    methods = _listed(method)
+    request = Request(
+        out=out, methods=METHODS if methods == ("all",) else methods, dataset=dataset, root=root,
+        weights=tuple(WeightsSpec.parse(w) for w in weights), categories=_listed(category) or None, model=model,
+        layers=tuple(_listed([one]) for one in layers or []), seeds=_numbers(seeds), shots=shots, protocol=protocol,
+        limit=limit, input_norm=input_norm, map_size=map_size,  # type: ignore[arg-type]
+        overrides=read_overrides(settings) if settings else {}, shard=_shard(shard), rerun=rerun,
+    )  # fmt: skip
+    chosen = _device(device)
+    plan = make_plan(request)
+    _announce(plan, jobs, chosen, maps)
+    if dry_run:
+        for cell in plan.pending:
+            print(cell.path)
+        return
+    raise typer.Exit(_run(plan, jobs, chosen, maps))
+
+
+@app.command("list")
+def list_(
+    out: Annotated[Path | None, typer.Argument(help="A result folder: lists its cells.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List methods with their settings and datasets with their categories; or the cells of a result folder."""
+    from fracgen_eval.datasets import DATASETS
+    from fracgen_eval.datasets.counts import published_counts
+    from fracgen_eval.methods.settings import DEFAULTS
+    from fracgen_eval.results import read_results
+
+    if out is not None:
+        if not out.is_dir():
+            raise ValueError(f"{out}: no such result folder; `fracgen eval run --out {out}` makes one")
+        for result in read_results(out):
+            if not isinstance(result, dict):
+                print(f"fracgen: {result}", file=sys.stderr)
+            elif as_json:
+                print(json.dumps({k: result.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
+            else:
+                numbers = result.get("metrics") or {"error": result.get("error", {}).get("message")}
+                line = "  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k}: {v}" for k, v in numbers.items())
+                print(f"{result['status']:7}{result['path']}  {line}")
+        return
+    names: dict[str, list[str]] = {
+        name: list(published_counts(name)) or (d.categories(Path()) if name == "textures" else [])
+        for name, d in DATASETS.items()
+    }
+    if as_json:
+        print(json.dumps({"methods": DEFAULTS, "datasets": names}, indent=1))
+        return
+    for name, values in DEFAULTS.items():
+        print(f"{name:10}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
+    for name, found in names.items():
+        print(f"{name:10}{' '.join(found) or 'any folder in MVTec layout'}")
+
+
+@app.command()
+def data(
+    dataset: Annotated[str, typer.Argument(help="textures writes the demo set; mvtec, visa and folder are checked.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="textures: folder to write.")] = Path("textures"),
+    seed: Annotated[int, typer.Option(help="textures: seed of crops and defects.", min=0)] = 0,
+    root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
+) -> None:
+    """Write the demo dataset, or check the counts and every file of a dataset. Nothing is downloaded."""
+    from fracgen_eval.datasets import check_files, write_textures
+    from fracgen_eval.datasets import dataset as dataset_of
+
+    source = dataset_of(dataset)
+    if dataset == "textures" and root is None:
+        print(write_textures(out, seed))
+        return
+    if root is None:
+        raise ValueError(f"where is {dataset}? give its folder with --root; nothing is downloaded")
+    for name in source.categories(root):
+        category = source.load(root, name)
+        check_files(category)
+        defects = sum(s.anomalous for s in category.test)
+        print(f"{name:15}{len(category.train):5} train {len(category.test) - defects:5} good {defects:5} with defects")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
+    method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
+    train: Annotated[Path | None, typer.Option(help="Folder of normal pictures to fit on.")] = None,
+    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP.split(";")[0] + ".")] = "imagenet",
+    model: Model = "resnet18",
+    layers: Annotated[str | None, typer.Option(help="For patchcore and padim, such as layer1,layer2.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the method.", min=0)] = 0,
+    settings: Overrides = None,
+    save: Annotated[Path | None, typer.Option(help="Keep the fitted model in this file.")] = None,
+    load: Annotated[Path | None, typer.Option(help="Use a kept model instead of fitting one.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for heatmaps.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Judge one's own pictures: prints a score and the file of each, highest first, and writes heatmaps.
+
+    Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
+    """
+    from fracgen_eval.backbones import WeightsSpec
+    from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+    from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
+
+    if (load is None) == (train is None):
+        raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
+    if missing := [p for p in images if not p.is_file()]:
+        raise ValueError(f"{missing[0]}: no such picture")
+    chosen = _device(device)
+    if load is not None:
+        fitted = FittedModel.load(load, chosen)
+    else:
+        assert train is not None
+        if out is not None and method in IMAGE_LEVEL:
+            raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
+        fitted = fit_model(
+            method, train, WeightsSpec.parse(weights), model=model, layers=_listed([layers]) if layers else None,
+            seed=seed, device=chosen, overrides=(read_overrides(settings) if settings else {}).get(method),
+        )  # fmt: skip
+    if save is not None:
+        fitted.save(save)
+    found = fitted.judge(images)
+    written = write_heatmaps(fitted, images, found, out) if out is not None else [None] * len(images)
+    normal = fitted.about.get("normal_score")
+    rows = [
+        {"path": str(p), "score": float(s), "above_normal": None if normal is None else bool(s > normal),
+         "heatmap": str(w) if w else None}
+        for p, s, w in zip(images, found.scores, written, strict=True)
+    ]  # fmt: skip
+    for row in sorted(rows, key=lambda row: -float(str(row["score"]))):
+        mark = "*" if row["above_normal"] else " "
+        print(json.dumps(row) if as_json else f"{row['score']:12.6g} {mark} {row['path']}")
+
+
+def _run(plan: Plan, jobs: int, device: str, maps: bool) -> int:
+    """Run a plan; the exit code."""
+    from fracgen_eval.grid import run_plan
+    from fracgen_eval.progress import Progress
+
+    try:
+        plan.request.out.mkdir(parents=True, exist_ok=True)
+        with Progress(plan, jobs) as progress:
+            failed = run_plan(plan, progress, jobs=jobs, device=device, keep_maps=maps)
+    except OSError as error:
+        print(f"fracgen: {error}", file=sys.stderr)
+        return 1
+    print(plan.request.out)
+    if failed:
+        print(f"fracgen: {failed} cells failed; `fracgen eval list {plan.request.out}` says why", file=sys.stderr)
+    return 3 if failed else 0
+
+
+def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
+    from fracgen_eval.estimate import estimate
+    from fracgen_eval.progress import duration
+
+    cost = estimate(plan, jobs, device, maps)
+    basis = "measured here" if plan.pending and cost.measured == len(plan.pending) else "a rule of thumb"
+    print(
+        f"fracgen: {len(plan.pending)} cells to run, {len(plan.finished)} finished, protocol {plan.request.protocol}, "
+        f"on {device}: about {duration(cost.seconds)} ({basis}), {cost.memory_gb:.0f} GB of memory, "
+        f"{cost.disk_mb:.0f} MB of disk",
+        file=sys.stderr,
+    )
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
+    usable = torch.cuda.is_available()
+    if device == "cuda" and not usable:
+        raise ValueError("device cuda cannot be used: PyTorch finds no GPU here; use --device cpu")
+    return "cuda" if usable and device != "cpu" else "cpu"
+
+
+def _listed(texts: list[str] | None) -> tuple[str, ...]:
+    """Names from repeated options and from commas in them, each once."""
+    return tuple(dict.fromkeys(name.strip() for text in texts or [] for name in text.split(",") if name.strip()))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(n) for n in text.split(",")))
+    except ValueError:
+        raise ValueError(f"seeds {text!r} are not whole numbers with commas: for example 0,1,2") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, shards = text.partition("/")
+    if not slash or not index.isdigit() or not shards.isdigit() or int(index) >= int(shards):
+        raise ValueError(f"shard {text!r} is not i/n with i from 0 to n - 1: for example 0/2")
+    return int(index), int(shards)

@@ -1,0 +1,30 @@
+"""What the tests of the evaluation share: the demo dataset, and a ban on the network."""
+
+import socket
+
+import pytest
+from fracgen_eval.datasets import write_textures
+
+
+@pytest.fixture(scope="session")
+def textures(tmp_path_factory):
+    """The demo dataset."""
+    return write_textures(tmp_path_factory.mktemp("data") / "textures")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Any attempt to reach another machine fails the test that made it."""
+
+    def refuse(self, address, *rest):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            raise AssertionError(f"a test tried to reach {address}: the evaluation must work without a network")
+        return connect(self, address, *rest)
+
+    def refuse_lookup(host, *rest, **more):
+        raise AssertionError(f"a test tried to look up {host}: the evaluation must work without a network")
+
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse_lookup)

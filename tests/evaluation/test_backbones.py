@@ -1,0 +1,149 @@
+"""Weights by name: every key style, strict comparison, the right normalisation, no network."""
+
+import json
+
+import pytest
+import torch
+from fracgen_eval.backbones import IMAGENET_MEAN, WeightsSpec, build_backbone, digest_of, load_weights
+from fracgen_eval.errors import EvaluationError
+from safetensors.torch import save_file
+from torchvision.models import get_model
+
+
+@pytest.fixture(scope="module")
+def state():
+    torch.manual_seed(1)
+    return get_model("resnet18", weights=None, num_classes=7).state_dict()
+
+
+def load(path, **options):
+    return load_weights(WeightsSpec("mine", path), "resnet18", **options)
+
+
+STYLES = {
+    "torchvision": lambda s: s,
+    "without head": lambda s: {k: v for k, v in s.items() if not k.startswith("fc.")},
+    "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
+    "lightning and compiled": lambda s: {"state_dict": {f"model._orig_mod.{k}": v for k, v in s.items()}},
+    "training script": lambda s: {"model": {f"module.{k}": v for k, v in s.items()}, "optimizer": {"lr": 0.1}},
+    "without counters": lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+def test_every_key_style_gives_the_same_tensors(state, tmp_path, style):
+    torch.save(STYLES[style](state), tmp_path / "w.pth")
+    weights = load(tmp_path / "w.pth")
+    network = build_backbone(weights).state_dict()
+    for key, tensor in state.items():
+        if not key.startswith("fc."):
+            assert torch.equal(network[key], tensor), key
+    assert (weights.head is None) == (style == "without head")
+
+
+def test_timm_and_torchvision_features_agree(state, tmp_path):
+    import timm
+
+    save_file(timm.create_model("resnet18", num_classes=7).state_dict() | state, tmp_path / "w.safetensors")
+    weights = load(tmp_path / "w.safetensors")
+    other = timm.create_model("resnet18", num_classes=0).eval()
+    other.load_state_dict(weights.tensors, strict=True)
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(other(x), build_backbone(weights)(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("layer3.1.conv2.weight"), r"w\.safetensors: .*1 missing: layer3\.1\.conv2\.weight"),
+        (lambda s: s.update({"neck.weight": torch.zeros(3)}), r"1 extra: neck\.weight"),
+        (lambda s: s.update({"conv1.weight": torch.zeros(64, 3, 1, 1)}), r"conv1\.weight is \[64, 3, 1, 1\] instead"),
+        (lambda s: s.pop("fc.bias"), r"1 missing: fc\.bias"),
+        (lambda s: s.pop("conv1.weight"), "expected the tensors of one ResNet, found none"),
+        (lambda s: s.update({f"student.{k}": v.clone() for k, v in s.items()}), "2 networks"),
+    ],
+)
+def test_tensors_that_do_not_match_are_refused(state, tmp_path, change, message):
+    changed = dict(state)
+    change(changed)
+    save_file(changed, tmp_path / "w.safetensors")
+    with pytest.raises(EvaluationError, match=message) as caught:
+        load(tmp_path / "w.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_models_file_is_refused(state, tmp_path):
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(EvaluationError, match="not the tensors of a resnet50"):
+        load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "resnet50")
+
+
+def test_damaged_and_foreign_files_are_refused(state, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
+    torch.save(state, tmp_path / "cut.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:5000])
+    torch.save(get_model("resnet18", weights=None), tmp_path / "pickle.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("cut.safetensors", "cut.pth", "pickle.pth", "list.pth", "absent.pth"):
+        with pytest.raises(EvaluationError, match=name) as caught:
+            load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_its_own_normalisation_by_default(state, tmp_path):
+    save_file(state, tmp_path / "plain.safetensors")
+    half = "[0.5, 0.5, 0.5]"
+    save_file(state, tmp_path / "own.safetensors", {"mean": half, "std": half, "recipe": "paper"})
+    own = load(tmp_path / "own.safetensors")
+    assert (own.mean, own.norm, own.metadata["recipe"]) == ((0.5, 0.5, 0.5), "file", "paper")
+    assert load(tmp_path / "own.safetensors", input_norm="imagenet").mean == IMAGENET_MEAN
+    assert load(tmp_path / "plain.safetensors").norm == "imagenet"
+    config = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.2, 0.2, 0.2], "std": [0.5, 0.5, 0.5]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load(tmp_path / "plain.safetensors").mean == (0.2, 0.2, 0.2)
+
+
+def test_random_weights_are_always_the_same_and_leave_the_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = load_weights(WeightsSpec.parse("random"), "resnet18")
+    build_backbone(first)
+    assert torch.equal(torch.rand(3), expected)
+    assert first.digest == load_weights(WeightsSpec.parse("random"), "resnet18").digest
+
+
+def test_digest_sees_one_changed_number(state):
+    changed = {k: v.clone() for k, v in state.items()}
+    changed["conv1.weight"][0, 0, 0, 0] += 1
+    assert digest_of(changed) != digest_of(state)
+    assert digest_of(dict(reversed(state.items()))) == digest_of(state)
+
+
+def test_imagenet_is_never_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(EvaluationError, match="IMAGENET1K_V1 is not in torch's cache, and nothing is downloaded"):
+        load_weights(WeightsSpec.parse("imagenet"), "wide_resnet50_2")
+    with pytest.raises(EvaluationError, match="no IMAGENET1K_V2"):
+        load_weights(WeightsSpec.parse("imagenet-v2"), "resnet18")
+
+
+def test_a_damaged_imagenet_file_is_refused(tmp_path, monkeypatch, state):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(state, tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
+    with pytest.raises(EvaluationError, match=r"begins with .* instead of f37072fd"):
+        load_weights(WeightsSpec.parse("imagenet"), "resnet18")
+
+
+@pytest.mark.parametrize("text", ["imagnet", "=x", "a/b=x", "a=", "../a=x"])
+def test_bad_names_are_refused(text):
+    with pytest.raises(EvaluationError, match="weights"):
+        WeightsSpec.parse(text)
+
+
+def test_unknown_model_is_refused():
+    with pytest.raises(EvaluationError, match="unknown model 'vgg16': use one of resnet18"):
+        load_weights(WeightsSpec.parse("random"), "vgg16")

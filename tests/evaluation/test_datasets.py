@@ -1,0 +1,190 @@
+"""Datasets: layouts, counts and what is refused before work begins."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from fracgen_eval.datasets import check_files, dataset, draw_shots, limited, write_textures
+from fracgen_eval.datasets.counts import published_counts
+from fracgen_eval.datasets.defects import DEFECTS
+from fracgen_eval.datasets.textures import PHOTOGRAPHS, SIDE, _parts, _photograph
+from fracgen_eval.errors import EvaluationError
+from PIL import Image
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def picture(path, size=(4, 4), value=128):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def mvtec_category(root, name):
+    """A tree with the published counts, of tiny pictures."""
+    want = published_counts("mvtec")[name]
+    for kind, number in [("train/good", want.train), ("test/good", want.test_good)]:
+        for n in range(number):
+            picture(root / name / kind / f"{n:03d}.png")
+    for defect, number in want.defects.items():
+        for n in range(number):
+            picture(root / name / "test" / defect / f"{n:03d}.png")
+            picture(root / name / "ground_truth" / defect / f"{n:03d}_mask.png", value=255)
+
+
+def test_textures_are_a_pure_function_of_the_seed(textures, tmp_path):
+    again = write_textures(tmp_path / "again")
+    other = write_textures(tmp_path / "other", seed=1)
+    assert tree(again) == tree(textures)
+    assert tree(other) != tree(textures)
+    assert write_textures(tmp_path / "again") == tmp_path / "again"
+    with pytest.raises(EvaluationError, match="seed 1"):
+        write_textures(tmp_path / "again", seed=1)
+
+
+@pytest.mark.parametrize("name", list(PHOTOGRAPHS))
+def test_textures_load_and_pass_their_own_check(textures, name):
+    category = dataset("textures").load(textures, name)
+    check_files(category)
+    assert len(category.train) == 40
+    assert category.has_masks
+    assert {s.defect for s in category.test} == {"good", *DEFECTS}
+    assert sum(s.anomalous for s in category.test) == sum(not s.anomalous for s in category.test)
+
+
+@pytest.mark.parametrize("name", list(PHOTOGRAPHS))
+def test_training_and_test_crops_never_share_a_pixel(name):
+    photograph = _photograph(name)
+    train, test = _parts(photograph)
+    assert train.shape[1] + test.shape[1] == photograph.shape[1]
+    assert min(*train.shape[:2], *test.shape[:2]) >= SIDE
+
+
+@pytest.mark.parametrize("defect", list(DEFECTS))
+@pytest.mark.parametrize("seed", range(5))
+def test_defect_masks_are_exact(defect, seed):
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(60, 200, (128, 128, 3), dtype=np.uint8)
+    damaged, mask = DEFECTS[defect](rng, clean)
+    changed = (damaged != clean).any(-1)
+    assert not changed[~mask].any()
+    assert changed[mask].mean() > 0.95
+    assert 20 < mask.sum() < 0.2 * mask.size
+
+
+def test_mvtec_with_published_counts(tmp_path):
+    mvtec_category(tmp_path, "toothbrush")
+    category = dataset("mvtec").load(tmp_path, "toothbrush")
+    check_files(category)
+    assert len(category.train) == 60
+    assert len(dataset("mvtec").categories(tmp_path)) == 15
+    (tmp_path / "toothbrush" / "train" / "good" / "007.png").unlink()
+    with pytest.raises(EvaluationError, match=r"59 training images instead of 60.*CC BY-NC-SA"):
+        dataset("mvtec").load(tmp_path, "toothbrush")
+
+
+def test_missing_category_says_what_is_expected(tmp_path):
+    with pytest.raises(EvaluationError, match=r"bottle: no such folder; expected <category>/train/good"):
+        dataset("mvtec").load(tmp_path, "bottle")
+    with pytest.raises(EvaluationError, match="unknown MVTec AD category 'botle'"):
+        dataset("mvtec").load(tmp_path, "botle")
+    with pytest.raises(EvaluationError, match="split_csv"):
+        dataset("visa").load(tmp_path, "candle")
+
+
+@pytest.mark.parametrize("layout", ["raw", "prepared"])
+def test_visa_in_both_layouts(tmp_path, layout):
+    want = published_counts("visa")["cashew"]
+    rows = []
+    plan = [("train", "normal", want.train), ("test", "normal", want.test_good), ("test", "anomaly", 100)]
+    for split, label, number in plan:
+        for n in range(number):
+            kind = "good" if label == "normal" else "bad"
+            if layout == "prepared":
+                picture(tmp_path / "1cls" / "cashew" / split / kind / f"{n:03d}.png")
+                mask = tmp_path / "1cls" / "cashew" / "ground_truth" / kind / f"{n:03d}.png"
+            else:
+                image = f"cashew/Data/Images/{label}/{split}{n:03d}.JPG"
+                picture(tmp_path / image)
+                mask = tmp_path / "cashew" / "Data" / "Masks" / f"{n:03d}.png"
+                truth = str(mask.relative_to(tmp_path)) if kind == "bad" else ""
+                rows.append(["cashew", split, label, image, truth])
+            if kind == "bad":
+                picture(mask, value=3)  # VisA's masks hold class numbers
+    if layout == "raw":
+        (tmp_path / "split_csv").mkdir()
+        with (tmp_path / "split_csv" / "1cls.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["object", "split", "label", "image", "mask"], *rows])
+    category = dataset("visa").load(tmp_path, "cashew")
+    check_files(category)
+    assert (len(category.train), len(category.test)) == (450, 150)
+    assert category.has_masks
+
+
+def test_a_folder_of_ones_own_without_masks(textures, tmp_path):
+    shutil.copytree(textures / "brick", tmp_path / "mine")
+    shutil.rmtree(tmp_path / "mine" / "ground_truth")
+    category = dataset("folder").load(tmp_path / "mine", "mine")
+    check_files(category)
+    assert not category.has_masks
+    assert dataset("folder").categories(tmp_path) == ["mine"]
+
+
+def damage(folder, how):
+    if how == "mask size":
+        picture(folder / "ground_truth" / "hole" / "001_mask.png", (5, 7), 255)
+    elif how == "mask missing":
+        (folder / "ground_truth" / "hole" / "001_mask.png").unlink()
+    elif how == "mask empty":
+        picture(folder / "ground_truth" / "hole" / "001_mask.png", (SIDE, SIDE), 0)
+    elif how == "corrupt":
+        path = folder / "train" / "good" / "003.png"
+        path.write_bytes(path.read_bytes()[:2000])
+    elif how == "not a picture":
+        (folder / "train" / "good" / "003.png").write_bytes(b"hello")
+    elif how == "no train":
+        shutil.rmtree(folder / "train" / "good")
+        (folder / "train" / "good").mkdir()
+    elif how == "no test":
+        shutil.rmtree(folder / "test")
+    elif how == "no good":
+        shutil.rmtree(folder / "test" / "good")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("mask size", r"001_mask\.png: the mask is 5x7 pixels, its image 001\.png is 128x128"),
+        ("mask missing", r"001\.png: its mask .*001_mask\.png is missing"),
+        ("mask empty", r"001_mask\.png: the mask is empty"),
+        ("corrupt", r"003\.png: cannot be read as an image .*replace the file"),
+        ("not a picture", r"003\.png: cannot be read as an image"),
+        ("no train", r"good: no training images; put the normal ones there"),
+        ("no test", r"test: no test images; expected"),
+        ("no good", r"must be of both kinds"),
+    ],
+)
+def test_bad_data_is_refused_with_the_file_and_the_remedy(textures, tmp_path, how, message):
+    shutil.copytree(textures / "gravel", tmp_path / "gravel")
+    damage(tmp_path / "gravel", how)
+    with pytest.raises(EvaluationError, match=message) as caught:
+        check_files(dataset("folder").load(tmp_path, "gravel"))
+    assert "\n" not in str(caught.value)
+
+
+def test_shots_are_drawn_by_the_seed(textures):
+    category = dataset("textures").load(textures, "grass")
+    drawn = [tuple(s.path.name for s in draw_shots(category, 4, seed).train) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 4
+    assert draw_shots(category, None, 0) is category
+    with pytest.raises(EvaluationError, match="use 1 to 40"):
+        draw_shots(category, 41, 0)
+
+
+def test_a_limit_keeps_both_kinds_and_every_defect_type(textures):
+    small = limited(dataset("textures").load(textures, "grass"), 12)
+    assert len(small.train) == len(small.test) == 12
+    assert {s.defect for s in small.test} == {"good", *DEFECTS}

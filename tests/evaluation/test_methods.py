@@ -1,0 +1,275 @@
+"""All eight methods through their protocol: whose weights they use, and that scores hang on nothing but the images."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from fracgen_eval.backbones import WeightsSpec, load_weights
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods import METHODS, Watch, build_method, settings_for
+from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+from safetensors.torch import save_file
+from torchvision.models import get_model
+
+SMALL = {
+    "fastflow": {"image_size": 64, "epochs": 2, "flow_steps": 2},
+    "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 256, "blocks": 2},
+    "patchcore": {"image_size": 64},
+    "padim": {"image_size": 64, "features": 20},
+    "rd": {"image_size": 64, "epochs": 2},
+    "stfpm": {"image_size": 64, "epochs": 2},
+    "panda": {"resize": 64, "crop": 64},
+    "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
+}
+
+
+def pictures(number, seed=0, side=64):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
+    return noise // 2 + torch.arange(side, dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file as a user brings it."""
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    torch.manual_seed(11)
+    state = get_model("resnet18", weights=None).state_dict()
+    for key, tensor in state.items():
+        if "running_mean" in key or key.endswith("bn1.bias"):
+            tensor.normal_(0, 0.05)
+    save_file(state, path, {"mean": "[0.4, 0.5, 0.6]", "std": "[0.3, 0.4, 0.5]"})
+    return load_weights(WeightsSpec("mine", path), "resnet18")
+
+
+def build(name, weights, **options):
+    settings = settings_for(name, overrides=SMALL[name] | options.pop("changes", {}))
+    return build_method(name, weights, settings, **options)
+
+
+@pytest.fixture(scope="module")
+def fitted(weights):
+    """Every method, fitted once."""
+    cache = {}
+
+    def get(name):
+        if name not in cache:
+            method = build(name, weights)
+            before = method.frozen()
+            facts = method.fit(pictures(8))
+            cache[name] = method, before, facts
+        return cache[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_frozen_network_holds_exactly_the_files_tensors(name, weights, fitted):
+    method, before, _ = fitted(name)
+    after = method.frozen()
+    assert set(before) == set(after)
+    assert {"conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer2.1.bn2.running_var"} <= set(after)
+    for key in before:
+        assert torch.equal(before[key], weights.tensors[key]), key
+        assert torch.equal(after[key], weights.tensors[key]), key
+
+
+@pytest.mark.parametrize("name", ["stfpm", "rd"])
+def test_students_and_decoders_are_not_pretrained(name, weights):
+    module = build(name, weights).module.model
+    other = module.student_model.feature_extractor if name == "stfpm" else module.decoder
+    shapes = {tuple(v.shape): v for k, v in weights.tensors.items() if v.ndim == 4}
+    for tensor in other.state_dict().values():
+        if tuple(tensor.shape) in shapes:
+            assert not any(torch.equal(tensor, w) for w in weights.tensors.values() if w.shape == tensor.shape)
+    assert all(p.requires_grad for p in other.parameters())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitted, monkeypatch):
+    """The frozen network's first layer sees (x / 255 - mean) / std of the file."""
+    method, _, _ = fitted(name)
+    seen = []
+    network = method.network if hasattr(method, "network") else None
+    if network is None:
+        from fracgen_eval.methods.anomalib_models import frozen_network
+
+        network = frozen_network(name, method.module)
+    hook = network.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    images = pictures(2, seed=5)
+    method.predict(images)
+    hook.remove()
+    expected = (images.float() / 255 - torch.tensor([0.4, 0.5, 0.6])[:, None, None]) / torch.tensor([0.3, 0.4, 0.5])[
+        :, None, None
+    ]
+    assert torch.allclose(seen[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scores_have_the_right_form(name, fitted):
+    method, _, _ = fitted(name)
+    found = method.predict(pictures(3, seed=2))
+    assert found.scores.shape == (3,)
+    assert found.scores.dtype == np.float32
+    assert np.isfinite(found.scores).all()
+    if name in IMAGE_LEVEL:
+        assert found.maps is None
+    else:
+        assert found.maps.shape == (3, 64, 64)
+        assert np.isfinite(found.maps).all()
+        assert found.maps.std() > 0
+
+
+@pytest.mark.parametrize("name", [m for m in METHODS if m != "cflow"])
+def test_scores_do_not_depend_on_the_batch_size(name, fitted):
+    method, _, _ = fitted(name)
+    images = pictures(7, seed=3)
+    whole, single = method.predict(images, batch=7), method.predict(images, batch=1)
+    assert single.scores == pytest.approx(whole.scores, rel=1e-5)
+    if whole.maps is not None:
+        assert np.allclose(single.maps, whole.maps, rtol=1e-5, atol=1e-5 * np.abs(whole.maps).max())
+
+
+def test_cflow_is_judged_in_batches_of_sixteen_whatever_is_asked(fitted):
+    method, _, _ = fitted("cflow")
+    images = pictures(7, seed=3)
+    assert np.array_equal(method.predict(images, batch=1).maps, method.predict(images, batch=7).maps)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_path):
+    from safetensors.torch import load_file
+
+    method, _, _ = fitted(name)
+    save_file(method.state(), tmp_path / "fitted.safetensors")
+    other = build(name, weights, seed=99)
+    other.restore(load_file(tmp_path / "fitted.safetensors"))
+    images = pictures(3, seed=4)
+    assert np.array_equal(other.predict(images).scores, method.predict(images).scores)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fitting_again_with_the_same_seed_gives_the_same_scores(name, weights, fitted):
+    method, _, _ = fitted(name)
+    again = build(name, weights)
+    torch.rand(3), np.random.rand(3)  # the state of global generators must not matter
+    again.fit(pictures(8))
+    images = pictures(3, seed=4)
+    assert np.array_equal(again.predict(images).scores, method.predict(images).scores)
+
+
+def test_global_generators_are_left_as_they_were(weights):
+    torch.manual_seed(3), np.random.seed(3)
+    expected = torch.rand(2), np.random.rand(2)
+    torch.manual_seed(3), np.random.seed(3)
+    build("padim", weights).fit(pictures(4))
+    assert torch.equal(torch.rand(2), expected[0])
+    assert np.array_equal(np.random.rand(2), expected[1])
+
+
+@pytest.mark.parametrize("name", ["patchcore", "stfpm"])
+def test_nothing_is_printed_and_no_file_written(name, weights, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    method = build(name, weights)
+    method.fit(pictures(6))
+    method.predict(pictures(2))
+    assert capfd.readouterr() == ("", "")
+    assert not os.listdir(tmp_path)
+
+
+def test_paper_protocol_stops_early_and_keeps_the_best_state(weights):
+    numbers = iter([0.5, 0.9, 0.6, 0.7, 0.8, 0.95])
+    states = []
+    method = build("stfpm", weights, protocol="paper", changes={"most_epochs": 6, "patience": 3})
+
+    def score(prediction):
+        states.append(prediction.scores.copy())
+        return next(numbers)
+
+    facts = method.fit(pictures(6), Watch(pictures(2, seed=1), score))
+    assert facts == {"epochs": 5, "best_epoch": 1, "watched": [0.5, 0.9, 0.6, 0.7, 0.8]}
+    assert np.array_equal(method.predict(pictures(2, seed=1)).scores, states[1])
+
+
+def test_honest_protocol_runs_its_epochs_and_never_looks(weights):
+    method = build("stfpm", weights)
+    assert method.fit(pictures(6)) == {"epochs": 2}
+
+
+def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights):
+    stfpm = build("stfpm", weights, protocol="paper").module.configure_optimizers()
+    rd = build("rd", weights, protocol="paper").module.configure_optimizers()
+    assert stfpm.defaults["weight_decay"] == 1e-4
+    assert rd.defaults["betas"] == (0.5, 0.999)
+    assert build_method("patchcore", weights, protocol="paper").geometry.side == 224
+
+
+def test_padim_gaussians_equal_anomalibs():
+    from anomalib.models.components import MultiVariateGaussian
+    from fracgen_eval.methods.padim_gaussian import block_gaussian
+
+    embedding = torch.randn(9, 20, 6, 5, generator=torch.Generator().manual_seed(0))
+    (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), block_gaussian().fit(embedding)
+    assert torch.allclose(ours_mean, mean, atol=1e-6)
+    assert torch.allclose(ours, inverse, rtol=1e-3, atol=1e-3 * inverse.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["patchcore", "padim"])
+def test_layers_can_be_chosen(name, weights):
+    method = build(name, weights, layers=("layer1", "layer2"))
+    method.fit(pictures(4))
+    assert method.predict(pictures(2)).maps.shape == (2, 64, 64)
+    assert not any(k.startswith("layer3") for k in method.frozen())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("patchcor", {}, "unknown method 'patchcor': use one of fastflow"),
+        ("stfpm", {"layers": ("layer1",)}, r"the layers of stfpm cannot be chosen.*patchcore, padim"),
+        ("padim", {"layers": ("layer5",)}, "unknown layer 'layer5'"),
+        ("padim", {"layers": ("layer2", "layer1")}, "in rising order"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name, options, message, weights):
+    with pytest.raises(EvaluationError, match=message):
+        build_method(name, weights, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[patchcor]\ncoreset = 0.1", "unknown method"),
+        ("[patchcore]\ncorset = 0.1", "unknown setting of patchcore 'corset'"),
+        ("[patchcore]\ncoreset = 'x'", "expected a float"),
+        ("[patchcore]\nneighbours = -1", "out of range"),
+        ("[panda]\nvariant = 'dn3'", "use one of dn2, early, ewc"),
+        ("coreset = 1", "one table per method"),
+        ("[patchcore", "cannot be read"),
+    ],
+)
+def test_bad_overrides_are_refused(text, message, tmp_path):
+    (tmp_path / "o.toml").write_text(text)
+    with pytest.raises(EvaluationError, match=message):
+        read_overrides(tmp_path / "o.toml")
+
+
+def test_overrides_reach_the_settings(tmp_path):
+    (tmp_path / "o.toml").write_text("[patchcore]\ncoreset = 1\n[padim]\nlayers = ['layer1', 'layer2']\n")
+    overrides = read_overrides(tmp_path / "o.toml")
+    assert settings_for("patchcore", overrides=overrides["patchcore"])["coreset"] == 1.0
+    assert settings_for("padim", overrides=overrides["padim"])["layers"] == ["layer1", "layer2"]
+
+
+def test_patchcore_finds_the_nearest_neighbours(weights, fitted):
+    method, _, _ = fitted("patchcore")
+    model = method.module.model
+    queries = torch.randn(50, model.memory_bank.shape[1], generator=torch.Generator().manual_seed(1)) * 0.1 + 0.5
+    distance, place = model.nearest_neighbors(queries, 3)
+    exact = ((queries[:, None].double() - model.memory_bank[None].double()) ** 2).sum(2).sqrt()
+    nearest = exact.topk(3, largest=False)
+    assert torch.allclose(distance.double(), nearest.values, rtol=1e-6)
+    assert torch.equal(place, nearest.indices)
+    assert torch.equal(model.nearest_neighbors(queries, 1)[0], distance[:, 0])

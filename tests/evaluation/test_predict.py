@@ -1,0 +1,153 @@
+"""Judging one's own pictures, and the commands of `fracgen eval` from the outside."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from fracgen_eval.backbones import WeightsSpec
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
+from PIL import Image
+from safetensors.torch import save_file
+
+from fracgen.cli import run
+
+QUICK = {"patchcore": {"image_size": 64}, "panda": {"resize": 64, "crop": 64}}
+
+
+@pytest.fixture(scope="module")
+def fitted(textures):
+    return fit_model(
+        "patchcore", textures / "gravel" / "train" / "good", WeightsSpec("random"), overrides=QUICK["patchcore"]
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(textures):
+    return sorted((textures / "gravel" / "test" / "hole").iterdir())
+
+
+@pytest.fixture
+def quick(tmp_path):
+    path = tmp_path / "quick.json"
+    path.write_text(json.dumps(QUICK))
+    return str(path)
+
+
+def test_a_kept_model_judges_alike(fitted, pictures, tmp_path):
+    fitted.save(tmp_path / "m.safetensors")
+    again = FittedModel.load(tmp_path / "m.safetensors")
+    first, second = fitted.judge(pictures), again.judge(pictures)
+    assert np.array_equal(first.scores, second.scores)
+    assert np.array_equal(first.maps, second.maps)
+    assert again.about == fitted.about
+    assert (again.about["train_images"], again.about["held_out_images"]) == (36, 4)
+
+
+def test_heatmaps_show_the_picture_and_its_map(fitted, pictures, tmp_path):
+    written = write_heatmaps(fitted, pictures, fitted.judge(pictures), tmp_path / "maps")
+    assert [p.name for p in written] == [f"{p.stem}_patchcore.png" for p in pictures]
+    both = np.asarray(Image.open(written[0]))
+    assert both.shape == (64, 128, 3)
+    assert np.array_equal(both[:, :64], fitted.method.geometry.image(pictures[0]))
+    assert not np.array_equal(both[:, :64], both[:, 64:])
+
+
+def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    fitted.save(tmp_path / "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:999])
+    for name in ("foreign", "cut", "absent"):
+        with pytest.raises(EvaluationError, match=name) as caught:
+            FittedModel.load(tmp_path / f"{name}.safetensors")
+        assert "\n" not in str(caught.value)
+
+
+def test_predict_command_fits_keeps_and_uses_a_model(textures, pictures, quick, tmp_path, capsys):
+    good = textures / "gravel" / "train" / "good"
+    kept = str(tmp_path / "kept.safetensors")
+    names = [str(p) for p in pictures]
+    options = ["--weights", "random", "--settings", quick, "--device", "cpu", "--json"]
+    assert run(["eval", "predict", "--train", str(good), "--save", kept, *options, *names]) == 0
+    first = capsys.readouterr().out
+    assert run(["eval", "predict", "--load", kept, "--device", "cpu", "--json", *names, "-o", str(tmp_path / "h")]) == 0
+    rows = [[json.loads(line) for line in text.splitlines()] for text in (first, capsys.readouterr().out)]
+    assert [r["score"] for r in rows[0]] == [r["score"] for r in rows[1]]
+    assert {r["path"] for r in rows[0]} == set(names)
+    assert rows[0] == sorted(rows[0], key=lambda r: -r["score"])
+    assert len(list((tmp_path / "h").iterdir())) == len(names)
+
+
+def test_run_and_list_commands(textures, quick, tmp_path, capsys):
+    options = [
+        "eval", "run", "--method", "panda", "--dataset", "textures", "--root", str(textures),
+        "--category", "gravel,grass", "--weights", "random", "--model", "resnet18", "--limit", "small",
+        "--settings", quick, "--device", "cpu", "-o", str(tmp_path / "out"),
+    ]  # fmt: skip
+    assert run([*options, "--dry-run"]) == 0
+    dry = capsys.readouterr()
+    assert len(dry.out.splitlines()) == 2
+    assert "2 cells to run" in dry.err
+    assert not (tmp_path / "out").exists()
+    assert run(options) == 0
+    done = capsys.readouterr()
+    assert done.out.strip() == str(tmp_path / "out")
+    assert "[2/2] panda textures/grass random seed 0: image AUROC" in done.err
+    assert run(["eval", "list", str(tmp_path / "out"), "--json"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {r["cell"]["category"] for r in listed} == {"gravel", "grass"}
+    assert {p.split("/", 1)[1] for p in dry.out.split()} == {r["path"].split("/", 2)[2][:-5] for r in listed}
+
+
+def test_a_grid_with_failed_cells_exits_with_3(textures, quick, tmp_path, capsys, monkeypatch):
+    import fracgen_eval.methods.panda as panda
+
+    def broken(self, images, watch=None):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(panda.Panda, "fit", broken)
+    options = ["--root", str(textures), "--category", "gravel", "--weights", "random", "--model", "resnet18"]
+    code = run(["eval", "run", "--method", "panda", *options, "--limit", "small", "-o", str(tmp_path / "out")])
+    assert code == 3
+    assert "failed: out of luck" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--method", "all", "--weights", "imagnet"], "unknown weights 'imagnet'"),
+        (["run", "--method", "all", "--weights", "random", "--dataset", "mvtec"], "give its folder with --root"),
+        (["run", "--method", "pandas", "--weights", "random"], "unknown method 'pandas'"),
+        (["run", "--method", "panda", "--weights", "random", "--seeds", "a"], "not whole numbers"),
+        (["run", "--method", "panda", "--weights", "random", "--shard", "3/3"], "not i/n"),
+        (["run", "--method", "panda", "--weights", "mine=nowhere.safetensors"], "no such weights file"),
+        (["data", "mvtec"], "give its folder with --root"),
+        (["list", "nowhere"], "no such result folder"),
+        (["predict", "nowhere.png", "--train", "x"], "no such picture"),
+        (["predict", "nowhere.png"], "give either --train"),
+    ],
+)
+def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["eval", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_command_writes_and_checks(tmp_path, capsys):
+    assert run(["eval", "data", "textures", "--out", str(tmp_path / "t")]) == 0
+    assert run(["eval", "data", "folder", "--root", str(tmp_path / "t")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert lines[1].split() == ["brick", "40", "train", "18", "good", "18", "with", "defects"]
+
+
+def test_list_names_methods_and_categories(capsys):
+    assert run(["eval", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert len(listed["methods"]) == 8
+    assert sum(len(listed["datasets"][d]) for d in ("mvtec", "visa")) == 27
