@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
 import os
 import platform
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.resources import files
 from typing import Any, Literal
 
 from fracgen.provenance import commit, version_of
@@ -39,8 +35,9 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at everything; takes some seconds, since it imports torch and compiles or loads the renderer."""
-    checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), _gpu()]
-    return [*checks, self_test()]
+    gpu = _gpu()
+    checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), gpu]
+    return [*checks, *(self_test(device) for device in (["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]))]
 
 
 def _python() -> Check:
@@ -123,39 +120,18 @@ def _gpu() -> Check:
     return Check("GPU", "ok", found, facts=facts)
 
 
-def self_test(recipe: str = "paper") -> Check:
-    """Render one image on the CPU and compare its bytes with those that every machine must get."""
-    golden = golden_hashes()
+def self_test(device: str = "cpu", recipe: str = "paper") -> Check:
+    """Render a recipe's golden batch on a device and compare its bytes with those that every machine must get."""
+    from fracgen.renderer import golden, make_renderer
+
+    name = f"self-test on {device}"
+    expected = golden.load()["images"][recipe]
     try:
-        found = image_hash(recipe)
+        found = golden.compute(recipe, lambda bank, image: make_renderer(bank, image, device))
     except Exception as error:  # whatever breaks here is what the user wants to hear of
         message = " ".join(str(error).split())[:200]
-        return Check("self-test", "fault", f"rendering failed ({type(error).__name__}: {message})", "report this")
-    if recipe not in golden:
-        return Check("self-test", "ok", f"an image of {recipe} was rendered; no golden hashes to compare with")
-    if found != golden[recipe]:
-        remedy = "the same image must be the same bytes on every machine: please report this with --json's output"
-        return Check("self-test", "fault", f"image of {recipe} is {found[:16]}, not {golden[recipe][:16]}", remedy)
-    return Check("self-test", "ok", f"image of {recipe} has the golden hash {found[:16]}")
-
-
-def golden_hashes() -> dict[str, str]:
-    """SHA-256 by recipe, as `image_hash` makes them; empty where this version has none."""
-    path = files("fracgen.renderer") / "golden.json"
-    if not path.is_file():
-        return {}
-    hashes: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return hashes
-
-
-def image_hash(recipe: str, render: Callable[..., Any] | None = None) -> str:
-    """SHA-256 of sample 0 of a preset at seed 0, epoch 0, its bank sampled with seed 0: bytes of [3, size, size]."""
-    import numpy as np
-
-    from fracgen.bank import CodeBank
-    from fracgen.presets import preset
-    from fracgen.renderer import make_renderer
-
-    chosen = preset(recipe)
-    render = render or make_renderer(CodeBank.from_spec(chosen.bank), chosen.recipe, "cpu").render
-    return hashlib.sha256(np.ascontiguousarray(render([0]).on_host().images[0]).tobytes()).hexdigest()
+        return Check(name, "fault", f"rendering failed ({type(error).__name__}: {message})", "report this")
+    if found != expected:
+        remedy = "the same images must be the same bytes on every machine: please report this with --json's output"
+        return Check(name, "fault", f"images of {recipe} are {found[:16]}, not {expected[:16]}", remedy)
+    return Check(name, "ok", f"images of {recipe} have the golden hash {found[:16]}")

@@ -22,8 +22,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         print(json.dumps({"ok": not faults, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         for check in checks:
-            print(f"{check.status:8}{check.name:15}{check.found}")
+            print(f"{check.status:8}{check.name:18}{check.found}")
             if check.remedy:
-                print(f"{'':23}-> {check.remedy}")
+                print(f"{'':26}-> {check.remedy}")
     if faults:
         raise typer.Exit(1)

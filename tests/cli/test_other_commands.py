@@ -16,6 +16,7 @@ import pytest
 import fracgen.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
+from fracgen.renderer import golden
 
 
 def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
@@ -103,10 +104,11 @@ def test_doctor_finds_this_installation_sound(fracgen: Any) -> None:
     data = json.loads(ran.out)
     assert data["ok"]
     checks = {check["name"]: check for check in data["checks"]}
-    assert {"fracgen", "numpy", "numba", "torch", "extras", "CPU", "compiled code", "GPU", "self-test"} <= set(checks)
+    expected = {"fracgen", "numpy", "numba", "torch", "extras", "CPU", "compiled code", "GPU", "self-test on cpu"}
+    assert expected <= set(checks)
     assert checks["numpy"]["found"] == np.__version__
     assert checks["CPU"]["facts"]["threads"] >= 1
-    assert checks["self-test"]["status"] == "ok"
+    assert checks["self-test on cpu"]["status"] == "ok"
 
 
 def test_doctor_exits_with_1_on_a_fault(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,14 +124,12 @@ def test_doctor_exits_with_1_on_a_fault(fracgen: Any, monkeypatch: pytest.Monkey
 
 
 def test_doctor_sees_wrong_bytes_and_broken_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = doctor.image_hash("paper")
-    monkeypatch.setattr(doctor, "golden_hashes", lambda: {"paper": right})
     assert doctor.self_test().status == "ok"
-    assert "golden hash" in doctor.self_test().found
-    monkeypatch.setattr(doctor, "golden_hashes", lambda: {"paper": "0" * 64})
+    stored = golden.load()
+    monkeypatch.setattr(golden, "load", lambda: {**stored, "images": {"paper": "0" * 64}})
     assert doctor.self_test().status == "fault"
-    monkeypatch.setattr(doctor, "golden_hashes", dict)
-    assert "no golden hashes" in doctor.self_test().found
+    assert "not 0000" in doctor.self_test().found
+    assert "rendering failed" in doctor.self_test("cuda:99").found
 
     def broken(name: str) -> None:
         raise ImportError("undefined symbol")
