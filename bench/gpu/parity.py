@@ -11,6 +11,7 @@ from fracgen.bank import CodeBank
 from fracgen.draws import Stream
 from fracgen.presets import PRESETS
 from fracgen.recipe import BankSpec
+from fracgen.renderer import golden
 from fracgen.renderer.cpu import CpuRenderer
 from fracgen.renderer.cuda import CudaRenderer
 
@@ -93,5 +94,6 @@ def other_ways() -> dict[str, bool]:
     positions = np.arange(512) * 2 + 1000
     expected_indices = permute(positions, 1_000_000, order_keys(3, 2)).astype(np.int32)
     same["epoch_order"] = np.array_equal(indices.cpu().numpy(), expected_indices)
+    same["golden_hashes"] = not golden.differences(CudaRenderer)
     same["labels"] = np.array_equal(labels.cpu().numpy(), expected_indices.astype(np.int64) % renderer.bank.classes)
     return same
