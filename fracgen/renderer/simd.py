@@ -161,9 +161,3 @@ def locate(typingctx: Any, x: Any, y: Any, window: Any, strides: Any, cells: Any
         return context.get_dummy_value()
 
     return types.void(x, y, window, strides, cells, types.int64), codegen
-
-
-def empty_orbits(count: int, dtype: Any) -> np.ndarray[Any, Any]:
-    """An array of `count` orbits; `count` is a multiple of LANES."""
-    assert count % LANES == 0
-    return np.empty(count, dtype)
