@@ -15,7 +15,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
-import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
