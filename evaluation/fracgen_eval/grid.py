@@ -18,11 +18,12 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
 
+from fracgen.files import whole_file
 from fracgen_eval.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.cell import run_cell, versions
 from fracgen_eval.datasets import Category
 from fracgen_eval.plan import Plan
-from fracgen_eval.results import FAILED, LOCKS, Cell, result_path, status_of, write_result
+from fracgen_eval.results import FAILED, FILTERS, LOCKS, Cell, result_path, status_of, write_result
 
 ELSEWHERE = "elsewhere"
 """What becomes of a cell that another process is working on."""
@@ -51,12 +52,27 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
     Returns:
         The number of failed cells.
     """
+    _keep_filters(plan)
     work = _Work(plan, device, keep_maps)
     failed = 0
     for cell, status in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
         failed += status == FAILED
         reporter.ended(cell, status)
     return failed
+
+
+def _keep_filters(plan: Plan) -> None:
+    """Write the first layer of each of the weights beside the results, for pictures of its filters."""
+    from safetensors.torch import save
+
+    folder = plan.request.out / FILTERS
+    for weights in plan.weights.values():
+        path = folder / f"{weights.name}-{weights.model}-{weights.digest}.safetensors"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                file.write(save({"conv1.weight": weights.tensors["conv1.weight"].contiguous()},
+                                {"name": weights.name, "model": weights.model}))  # fmt: skip
 
 
 class _Work:

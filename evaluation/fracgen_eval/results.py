@@ -21,7 +21,7 @@ from fracgen_eval.errors import EvaluationError
 
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
-CELLS, MAPS, LOCKS = "cells", "maps", ".locks"
+CELLS, MAPS, FILTERS, LOCKS = "cells", "maps", "filters", ".locks"
 METRICS = ("image_auroc", "pixel_auroc", "aupro")
 
 

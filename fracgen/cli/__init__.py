@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pretrain": ("Pre-train a network and export its weights.", "fracgen.cli.pretrain:pretrain"),
     "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.export:export"),
     "eval": ("Measure what weights are worth in eight anomaly detection methods.", "fracgen.cli.evaluate:app"),
+    "report": ("Tables and figures of an evaluation, beside the paper's.", "fracgen.cli.report:report"),
     "bench": ("Measure the speed of rendering, loading and training here.", "fracgen.cli.bench:app"),
     "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip

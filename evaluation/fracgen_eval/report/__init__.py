@@ -1,0 +1,149 @@
+"""`fracgen report`: a folder of cells as tables and figures, in one HTML file and in files of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fracgen.files import whole_file
+from fracgen_eval.errors import EvaluationError
+
+MANIFEST = "report.json"
+"""Lists the report's files, so that the next report in this place takes away what it no longer has."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written."""
+
+    html: Path
+    files: list[Path]
+    problems: list[str]
+    """One line each: files that are unreadable, foreign or duplicates, pictures that are not there."""
+    summary: list[str]
+    """Lines for a terminal."""
+
+
+def write_report(
+    source: Path, out: Path | None = None, *, roots: dict[str, Path] | None = None,
+    named: dict[str, str] | None = None, show_published: bool = False,
+) -> Report:  # fmt: skip
+    """Write the report of a result folder.
+
+    Args:
+        source: result folder of `fracgen eval run`.
+        out: folder to write; `report` below the source where None.
+        roots: folder of each dataset's pictures, for galleries.
+        named: the paper's column (`imagenet` or `fractals`) that stands beside weights of other names.
+        show_published: open the page with the paper's numbers shown.
+
+    Raises:
+        EvaluationError: there is nothing to report, or an argument does not fit the folder.
+        OSError: a file cannot be written.
+    """
+    from fracgen_eval.report import charts, text
+    from fracgen_eval.report.filters import filter_sheets
+    from fracgen_eval.report.gallery import galleries
+    from fracgen_eval.report.gather import gather
+    from fracgen_eval.report.page import render
+    from fracgen_eval.report.tables import make_tables, missing
+
+    found = gather(source)
+    named = dict(named or {})
+    if unknown := sorted(set(named) - set(found.weights())):
+        raise EvaluationError(f"no weights {unknown[0]!r} in {source}: it has {', '.join(found.weights())}")
+    target = out if out is not None else source / "report"
+    if target.exists() and not target.is_dir():
+        raise EvaluationError(f"{target} is a file: name a folder with -o")
+    tables = make_tables(found, named)
+    drawn = charts.all_charts(found, tables)
+    sheets, bad_filters = filter_sheets(source)
+    shown, bad_maps = galleries(found, roots or {})
+    found.problems += [*bad_filters, *bad_maps]
+    content: dict[str, Callable[[], bytes]] = {}
+    for table in tables:
+        for suffix, make in (("md", text.to_markdown), ("tex", text.to_latex), ("csv", text.to_csv)):
+            content[f"tables/{table.slug}.{suffix}"] = partial(_encoded, make, table)
+    for chart in drawn:
+        content[f"figures/{chart.slug}.svg"] = partial(_svg, chart)
+        content[f"figures/{chart.slug}.png"] = partial(_chart_png, chart)
+    for n, (_, sheet) in enumerate(sheets):
+        content[f"figures/filters-{n + 1}.png"] = partial(_png, sheet)
+    for gallery in shown:
+        slug = f"{gallery.condition.slug}-gallery-{gallery.column.replace(' ', '-').replace('/', '-')}"
+        content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
+    page = render(found, tables, drawn, sheets, shown, missing(tables), sorted(content), show_published)
+    content["report.html"] = page.encode
+    files = _write(target, content)
+    return Report(target / "report.html", files, found.problems, _summary(found, tables, missing(tables)))
+
+
+def _write(target: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
+    """Write files, each whole; then take away those of an earlier report that are no longer there."""
+    target.mkdir(parents=True, exist_ok=True)
+    before: Any = []
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads((target / MANIFEST).read_text())["files"]
+    files = []
+    for name, make in content.items():
+        path = target / name
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path, sync=False) as file:
+            file.write(make())
+        files.append(path)
+    with whole_file(target / MANIFEST) as file:
+        file.write(json.dumps({"files": sorted(content)}, indent=1).encode() + b"\n")
+    for name in before if isinstance(before, list) else []:
+        if isinstance(name, str) and name not in content and (target / name).resolve().is_relative_to(target.resolve()):
+            (target / name).unlink(missing_ok=True)
+    return files
+
+
+def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
+    from fracgen_eval.report.tables import METRIC_NAMES, column_title
+
+    lines = []
+    for table in tables:
+        lines.append(f"{METRIC_NAMES[table.metric]} on {table.condition.title}, {' / '.join(table.weights)}, averages:")
+        for column in table.columns:
+            means = [table.column_average(column, w).mean for w in table.weights]
+            lines.append(f"  {column_title(column):12}" + " / ".join("–" if m is None else f"{m:.1f}" for m in means))
+    counts = {"failed": len(found.failed), "not run": len(not_run), "files passed over or doubled": len(found.problems)}
+    lines += [f"{n} {what}" for what, n in counts.items() if n]
+    return lines
+
+
+def _encoded(make: Callable[[Any], str], table: Any) -> bytes:
+    return make(table).encode()
+
+
+def _svg(chart: Any) -> bytes:
+    from fracgen_eval.report.charts import to_svg
+
+    return to_svg(chart.draw("light"), chart.slug)
+
+
+def _chart_png(chart: Any) -> bytes:
+    from fracgen_eval.report.charts import to_png
+
+    return to_png(chart.draw("light"))
+
+
+def _gallery_png(gallery: Any) -> bytes:
+    from fracgen_eval.report.page import tile
+
+    return _png(tile(gallery))
+
+
+def _png(pixels: Any) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format="PNG")
+    return out.getvalue()

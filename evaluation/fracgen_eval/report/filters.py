@@ -1,0 +1,55 @@
+"""Fig. 2: the filters of the first layer of each weights, as an evaluation leaves them beside its cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.results import FILTERS
+
+SCALE, GAP = 5, 2
+
+
+def filter_sheets(folder: Path) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
+    """A picture [H, W, 3] per weights of a result folder, by title; and a line about each file that is not one."""
+    sheets, problems = [], []
+    for path in sorted((folder / FILTERS).glob("*.safetensors")):
+        try:
+            title, filters = read_filters(path)
+            sheets.append((title, sheet(filters)))
+        except EvaluationError as error:
+            problems.append(str(error).replace(f"{folder}/", ""))
+    return sheets, problems
+
+
+def read_filters(path: Path) -> tuple[str, NDArray[np.float32]]:
+    """Title and filters [64, 3, 7, 7] of a file. Raises EvaluationError where it holds none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            about = file.metadata() or {}
+            filters: Any = file.get_tensor("conv1.weight")
+    except (SafetensorError, OSError) as error:
+        raise EvaluationError(f"{path}: no first layer ({str(error).splitlines()[0]}); passed over") from None
+    if filters.ndim != 4 or filters.shape[1] != 3 or not np.isfinite(filters).all():
+        raise EvaluationError(f"{path}: filters of shape {list(filters.shape)} are no first layer; passed over")
+    return f"{about.get('name', path.stem)} ({about.get('model', 'model unknown')})", filters.astype(np.float32)
+
+
+def sheet(filters: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Filters in rows of 8, uint8 [H, W, 3]; each stretched over its own range, as first layers are usually shown."""
+    count, _, high, wide = filters.shape
+    rows = -(-count // 8)
+    page = np.full((rows * (high * SCALE + GAP) + GAP, 8 * (wide * SCALE + GAP) + GAP, 3), 255, np.uint8)
+    for n, one in enumerate(filters):
+        low, span = one.min(), max(float(np.ptp(one)), 1e-12)
+        pixels = np.rint((one - low) / span * 255).astype(np.uint8).transpose(1, 2, 0)
+        pixels = pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+        top, left = GAP + n // 8 * (high * SCALE + GAP), GAP + n % 8 * (wide * SCALE + GAP)
+        page[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return page

@@ -1,0 +1,206 @@
+"""A result folder as entries, and everything in it that is not one: nothing is dropped in silence."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods import METHODS, settings_for
+from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.results import CELLS, DONE, METRICS, read_results
+
+TRACEBACK = 4_000
+"""Last characters of a failed cell's traceback that a report shows."""
+BASELINES = ("imagenet", "imagenet-v2", "random")
+"""Weights that stand before all others, in this order."""
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """What cells must share to stand in one table."""
+
+    dataset: str
+    model: str
+    protocol: str
+    limit: str = ""
+    input_norm: str = "checkpoint"
+
+    @property
+    def title(self) -> str:
+        """A line for people."""
+        parts = [self.dataset, self.model, f"protocol {self.protocol}"]
+        parts += [f"TRIAL RUN (limit {self.limit})"] if self.limit else []
+        parts += ["ImageNet's input normalisation"] if self.input_norm == "imagenet" else []
+        return ", ".join(parts)
+
+    @property
+    def slug(self) -> str:
+        """For names of files."""
+        parts = [self.dataset, self.model, self.protocol, self.limit and f"limit{self.limit}"]
+        parts += ["imagenetnorm"] if self.input_norm == "imagenet" else []
+        return "-".join(p for p in parts if p)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell's result, checked."""
+
+    condition: Condition
+    method: str
+    column: str
+    """The method's name in tables: with the settings that are not the usual ones."""
+    category: str
+    weights: str
+    seed: int
+    done: bool
+    metrics: dict[str, float | None]
+    """In [0, 1]; None where a metric does not exist for the cell."""
+    layers: tuple[str, ...] | None
+    shots: int | None
+    map_size: str
+    path: str
+    result: dict[str, Any] = field(repr=False, hash=False, compare=False)
+
+    @property
+    def plain(self) -> bool:
+        """Neither few-shot nor with other layers: it belongs into the main tables."""
+        return self.layers is None and self.shots is None
+
+
+@dataclass
+class Gathered:
+    """Everything below a result folder."""
+
+    folder: Path
+    entries: list[Entry]
+    problems: list[str]
+    """One line each about files that are unreadable, foreign or duplicates."""
+
+    @property
+    def failed(self) -> list[Entry]:
+        """Cells that ended in an error."""
+        return [e for e in self.entries if not e.done]
+
+    def weights(self) -> list[str]:
+        """Names of weights in the order of tables: baselines, then the others by name."""
+        names = {e.weights for e in self.entries}
+        return [b for b in BASELINES if b in names] + sorted(names - set(BASELINES))
+
+    def conditions(self) -> list[Condition]:
+        """In the order of the report: MVTec AD, VisA, others; trial runs last."""
+        order = {"mvtec": 0, "visa": 1}
+        return sorted({e.condition for e in self.entries}, key=lambda c: (bool(c.limit), order.get(c.dataset, 2), c))
+
+
+def gather(folder: Path) -> Gathered:
+    """Read a result folder.
+
+    Raises:
+        EvaluationError: it is no result folder, or holds not one cell.
+    """
+    if not (folder / CELLS).is_dir():
+        remedy = f"`fracgen eval run --out {folder}` fills it"
+        raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
+    entries, problems = [], []
+    for result in read_results(folder):
+        if isinstance(result, EvaluationError):
+            problems.append(str(result).replace(f"{folder}/", ""))
+            continue
+        try:
+            entries.append(_entry(result))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problems.append(f"{result['path']}: not a cell's result ({_reason(error)}): move it away")
+    for path in sorted((folder / CELLS).rglob("*")):
+        if path.is_file() and path.suffix != ".json" and not path.name.endswith(".part"):
+            problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
+    if not entries:
+        found = f", only: {problems[0]}" if problems else ""
+        raise EvaluationError(f"{folder}: no cells to report{found}; `fracgen eval run --out {folder}` makes them")
+    entries = _told_apart(entries)
+    kept, more = _newest(entries)
+    return Gathered(folder, kept, problems + more)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _entry(result: dict[str, Any]) -> Entry:
+    cell = result["cell"]
+    names = {k: _text(cell[k], k) for k in ("method", "dataset", "category", "weights", "model", "protocol")}
+    if names["method"] not in METHODS:
+        raise ValueError(f"method {names['method']!r} is unknown")
+    done = result["status"] == DONE
+    seed, shots, layers = cell["seed"], cell.get("shots"), cell.get("layers")
+    if not isinstance(seed, int) or not (shots is None or isinstance(shots, int)):
+        raise ValueError("seed or shots is not a whole number")
+    if not isinstance(cell["settings"], dict):
+        raise ValueError("settings is not a table")
+    condition = Condition(
+        names["dataset"], names["model"], names["protocol"], str(cell.get("limit") or ""),
+        str(cell.get("input_norm") or "checkpoint"),
+    )  # fmt: skip
+    found = result["metrics"] if done else {}
+    return Entry(
+        condition, names["method"], _column(names["method"], cell), names["category"], names["weights"], seed, done,
+        {m: _share(found.get(m), m) for m in METRICS}, tuple(map(str, layers)) if layers else None, shots,
+        str(cell.get("map_size") or "evaluation"), result["path"], result,
+    )  # fmt: skip
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is {value!r} instead of a name")
+    return value
+
+
+def _share(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r} instead of a number")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}, out of [0, 1]")
+    return float(value)
+
+
+def _column(method: str, cell: dict[str, Any]) -> str:
+    """`patchcore`, or `patchcore coreset=0.01` where settings are not the usual ones."""
+    usual = settings_for(method, cell.get("limit") == "small")
+    other = {k: v for k, v in cell["settings"].items() if usual.get(k) != v}
+    if method not in IMAGE_LEVEL and cell.get("map_size") == "original":
+        other["map"] = "original size"
+    return " ".join([method, *(f"{k}={v}" for k, v in sorted(other.items()))])
+
+
+def _told_apart(entries: list[Entry]) -> list[Entry]:
+    """Different tensors under one name get names of their own."""
+    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for e in entries:
+        digests[e.weights, e.condition.model].add(str(e.result["cell"].get("weights_digest")))
+    from dataclasses import replace
+
+    return [
+        replace(e, weights=f"{e.weights}:{str(e.result['cell'].get('weights_digest'))[:4]}")
+        if len(digests[e.weights, e.condition.model]) > 1 else e
+        for e in entries
+    ]  # fmt: skip
+
+
+def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+    """One entry per cell: of several, the newest that is done; a line about each that gives way."""
+    groups: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for e in entries:
+        groups[e.condition, e.column, e.category, e.weights, e.seed, e.layers, e.shots].append(e)
+    kept, lines = [], []
+    for group in groups.values():
+        ranked = sorted(group, key=lambda e: (e.done, str(e.result.get("finished", "")), e.path), reverse=True)
+        kept.append(ranked[0])
+        for other in ranked[1:]:
+            same = "the same numbers" if other.metrics == ranked[0].metrics else "OTHER NUMBERS"
+            lines.append(f"{other.path}: the cell of {ranked[0].path} once more, with {same}; the newest counts")
+    return kept, lines

@@ -1,0 +1,142 @@
+"""The HTML page: one file that needs no network, made from a template by Jinja with everything escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen_eval.report.charts import Chart, to_svg
+from fracgen_eval.report.gallery import TILE, Gallery
+from fracgen_eval.report.gather import TRACEBACK, Entry, Gathered
+from fracgen_eval.report.significance import Comparison, compare
+from fracgen_eval.report.tables import METRIC_NAMES, Average, Table, Value, column_title
+from fracgen_eval.report.text import caption, number
+
+Tile = NDArray[np.uint8]
+
+
+def render(
+    found: Gathered, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
+    galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
+) -> str:  # fmt: skip
+    """The page as text."""
+    from jinja2 import Environment, StrictUndefined
+
+    from fracgen import __version__
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(
+        number=number, caption=caption, column_title=column_title, signed=_signed, average=_average_text,
+        metric_names=METRIC_NAMES,
+    )  # fmt: skip
+    here = files("fracgen_eval") / "report"
+    template = environment.from_string((here / "page.html.j2").read_text())
+    return template.render(
+        version=__version__, style=(here / "page.css").read_text(), script=(here / "page.js").read_text(),
+        tables=tables, comparisons={t.slug: _tested(compare(t)) for t in tables if len(t.weights) > 1},
+        charts=[(c, _uri("image/svg+xml", to_svg(c.draw("light"), c.slug)),
+                 _uri("image/svg+xml", to_svg(c.draw("dark"), c.slug))) for c in charts],
+        sheets=[(title, _picture(sheet, "PNG")) for title, sheet in sheets],
+        galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
+        failed=[(e, _error(e)) for e in found.failed], problems=found.problems, missing=not_run,
+        weights=_described(found), versions=_versions(found), files=files_made, show_published=show_published,
+        published_only=all(e.result.get("published") for e in found.entries), count=len(found.entries),
+        folder=found.folder.resolve().name,
+    )  # fmt: skip
+
+
+def tile(gallery: Gallery) -> Tile:
+    """A gallery as one picture: a row per case, columns as on the page."""
+    blank = np.full((TILE, TILE, 3), 200, np.uint8)
+    rows = [
+        np.concatenate([
+            c.picture if c.picture is not None else blank, c.truth,
+            *(t if t is not None else blank for _, heat, mask, _ in c.judged for t in (heat, mask)),
+        ], axis=1)
+        for c in gallery.cases
+    ]  # fmt: skip
+    wide = max(r.shape[1] for r in rows)
+    padded = [np.pad(r, ((0, 4), (0, wide - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
+    return np.concatenate(padded, axis=0)
+
+
+def _tested(comparisons: list[Comparison]) -> tuple[list[Comparison], bool]:
+    return comparisons, any(c.p is not None for c in comparisons)
+
+
+def _case_uris(case: Any) -> dict[str, Any]:
+    return {
+        "picture": None if case.picture is None else _picture(case.picture, "WEBP"),
+        "truth": _picture(case.truth, "WEBP"),
+        "judged": [
+            (name, _picture(heat, "WEBP"), None if mask is None else _picture(mask, "WEBP"), quality)
+            for name, heat, mask, quality in case.judged
+        ],
+    }
+
+
+def _picture(pixels: Tile, kind: str) -> str:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format=kind, **({"quality": 80} if kind == "WEBP" else {}))
+    return _uri(f"image/{kind.lower()}", out.getvalue())
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _error(entry: Entry) -> dict[str, str]:
+    error = entry.result.get("error")
+    error = error if isinstance(error, dict) else {}
+    return {
+        "type": str(error.get("type", "unknown error")), "message": str(error.get("message", "")),
+        "traceback": str(error.get("traceback", ""))[-TRACEBACK:],
+    }  # fmt: skip
+
+
+def _described(found: Gathered) -> list[tuple[str, str]]:
+    """What each of the weights is, as the cells' records say."""
+    out = {}
+    for e in found.entries:
+        about = e.result.get("weights")
+        if isinstance(about, dict) and e.done:
+            out[e.weights, e.condition.model] = (
+                f"{about.get('source', 'source unknown')}, {e.condition.model}, input normalised as by "
+                f"{about.get('norm', 'unknown')}, SHA-256 {about.get('digest', 'unknown')}"
+            )
+    return [(name, text) for (name, _), text in sorted(out.items())]
+
+
+def _versions(found: Gathered) -> list[str]:
+    """Distinct sets of versions, device and machine."""
+    lines = set()
+    for e in found.entries:
+        versions = e.result.get("versions")
+        if isinstance(versions, dict):
+            text = ", ".join(f"{k} {v}" for k, v in sorted(versions.items()))
+            where = [str(e.result[k]) for k in ("machine", "device") if k in e.result]
+            lines.add("; ".join([text, *where]))
+    return sorted(lines)
+
+
+def _signed(value: Value | Average, paper: float | None) -> str:
+    """`98.6 (−0.4)`: the paper's number and ours minus it."""
+    if paper is None:
+        return "not published"
+    if value.mean is None:
+        return f"{paper:.1f}"
+    return f"{paper:.1f} ({value.mean - paper:+.1f})".replace("-", "−")
+
+
+def _average_text(average: Average) -> str:
+    if average.mean is None:
+        return "–"
+    gap = f" ({average.count} of {average.total})" if average.count < average.total else ""
+    return f"{average.mean:.1f}{gap}"

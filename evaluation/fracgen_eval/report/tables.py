@@ -1,0 +1,232 @@
+"""Tables of a report: classes down, methods across, one number per weights in a cell.
+
+All numbers are percent. Averages are over what is there, and say how much that is.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fracgen_eval.datasets.counts import published_counts
+from fracgen_eval.methods import METHODS
+from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.report.gather import Condition, Entry, Gathered
+from fracgen_eval.report.published import AVERAGE, TABLES, column_of, published
+from fracgen_eval.results import METRICS
+
+METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+METHOD_NAMES = {
+    "fastflow": "FastFlow", "cflow": "C-Flow", "patchcore": "PatchCore", "padim": "PaDiM", "rd": "RD",
+    "stfpm": "STFPM", "cutpaste": "CutPaste", "panda": "PANDA",
+}  # fmt: skip
+ORDER = ("fastflow", "cflow", "patchcore", "padim", "rd", "stfpm", "cutpaste", "panda")
+"""Of the paper's columns."""
+assert set(ORDER) == set(METHODS)
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mvtec": {
+        "textures": ("carpet", "grid", "leather", "tile", "wood"),
+        "objects": (
+            "bottle", "cable", "capsule", "hazelnut", "metal_nut", "pill", "screw", "toothbrush", "transistor",
+            "zipper",
+        ),
+    },
+    "visa": {
+        "pcb": ("pcb1", "pcb2", "pcb3", "pcb4"),
+        "multi-in": ("candle", "capsules", "macaroni1", "macaroni2"),
+        "single-in": ("cashew", "chewinggum", "fryum", "pipe_fryum"),
+    },
+}  # fmt: skip
+"""Category groups of the paper's Fig. 3 (section 5.3)."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a cell of a table says for one of the weights."""
+
+    mean: float | None
+    """Percent, over seeds; None where there is no number."""
+    spread: float | None = None
+    """Sample standard deviation over seeds, percent; None for a single one."""
+    seeds: int = 0
+    state: str = "missing"
+    """`done`, `failed` (no seed has a number), `missing`, or `none`: the metric does not exist there."""
+
+    @property
+    def shown(self) -> float | None:
+        """As printed, to one decimal: ties are ties of what a reader sees."""
+        return None if self.mean is None else round(self.mean, 1)
+
+
+@dataclass(frozen=True)
+class Average:
+    """A mean over the numbers that are there."""
+
+    mean: float | None
+    count: int
+    total: int
+
+
+@dataclass
+class Table:
+    """One metric of one condition."""
+
+    condition: Condition
+    metric: str
+    classes: list[str]
+    columns: list[str]
+    weights: list[str]
+    values: dict[tuple[str, str, str], Value]
+    """By class, column and weights."""
+    definitions: list[str]
+    named: dict[str, str] = field(default_factory=dict)
+    """Which of the paper's columns stands beside which weights, where a name does not tell."""
+
+    @property
+    def number(self) -> int | None:
+        """The number of the paper's table that this one stands beside."""
+        return TABLES.get((self.condition.dataset, self.metric))
+
+    @property
+    def title(self) -> str:
+        """A line for people."""
+        return f"{METRIC_NAMES[self.metric]} on {self.condition.title}"
+
+    @property
+    def slug(self) -> str:
+        """For names of files and anchors."""
+        return f"{self.condition.slug}-{self.metric}"
+
+    @property
+    def absent(self) -> list[str]:
+        """Categories of the dataset of which the folder knows nothing."""
+        return [c for c in published_counts(self.condition.dataset) if c not in self.classes]
+
+    def value(self, row: str, column: str, weights: str) -> Value:
+        """A cell's number."""
+        return self.values.get((row, column, weights), Value(None))
+
+    def best(self, row: str, weights: str) -> set[str]:
+        """Columns with the row's highest number as printed, for one of the weights."""
+        return _highest({c: self.value(row, c, weights).shown for c in self.columns})
+
+    def better(self, row: str, column: str) -> set[str]:
+        """Weights with the highest number of a cell; none where there is only one."""
+        shown = {w: self.value(row, column, w).shown for w in self.weights}
+        return _highest(shown) if sum(v is not None for v in shown.values()) > 1 else set()
+
+    def column_average(self, column: str, weights: str, classes: Iterable[str] | None = None) -> Average:
+        """A method's mean over classes (the paper's "Model Avg"), or over some of them."""
+        rows = self.classes if classes is None else [c for c in self.classes if c in set(classes)]
+        return _average([self.value(row, column, weights).mean for row in rows])
+
+    def row_average(self, row: str, weights: str) -> Average:
+        """A class's mean over methods."""
+        return _average([self.value(row, column, weights).mean for column in self.columns])
+
+    def best_average(self, weights: str) -> set[str]:
+        """Columns with the highest average as printed."""
+        means = {c: self.column_average(c, weights).mean for c in self.columns}
+        return _highest({c: None if m is None else round(m, 1) for c, m in means.items()})
+
+    def published(self, row: str, column: str, weights: str) -> float | None:
+        """The paper's number, percent; its average where `row` is `average`."""
+        paper = column_of(weights, self.named)
+        if paper is None or self.number is None:
+            return None
+        return published().get((self.condition.dataset, self.metric, row, column, paper))
+
+    def published_average(self, column: str, weights: str) -> float | None:
+        """The paper's average of a column, where all its classes are here."""
+        return None if self.absent else self.published(AVERAGE, column, weights)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Category groups of Fig. 3, as far as they are here; one of all categories for other datasets."""
+        groups = GROUPS.get(self.condition.dataset, {"all categories": tuple(self.classes)})
+        here = {name: tuple(c for c in members if c in self.classes) for name, members in groups.items()}
+        return {name: members for name, members in here.items() if members}
+
+    def group_means(self) -> dict[tuple[str, str, str], float]:
+        """Percent by (group, column, weights): the spider charts' numbers."""
+        return {
+            (group, column, weights): average.mean
+            for group, members in self.groups.items()
+            for column in self.columns
+            for weights in self.weights
+            if (average := self.column_average(column, weights, members)).mean is not None
+        }
+
+
+def make_tables(found: Gathered, named: dict[str, str] | None = None) -> list[Table]:
+    """All tables of a folder: one per condition and metric that has a number or should have one."""
+    tables = []
+    for condition in found.conditions():
+        here = [e for e in found.entries if e.condition == condition and e.plain]
+        for metric in METRICS:
+            able = [e for e in here if metric == "image_auroc" or e.method not in IMAGE_LEVEL]
+            if any(e.metrics[metric] is not None or not e.done for e in able):
+                weights = [w for w in found.weights() if any(e.weights == w for e in here)]
+                tables.append(_table(condition, metric, able, weights, named or {}))
+    return tables
+
+
+def _table(condition: Condition, metric: str, entries: list[Entry], weights: list[str], named: dict[str, str]) -> Table:
+    published_order = list(published_counts(condition.dataset))
+    classes = sorted(
+        {e.category for e in entries},
+        key=lambda c: (published_order.index(c) if c in published_order else len(published_order), c),
+    )
+    if condition.dataset in GROUPS:
+        in_groups = [c for members in GROUPS[condition.dataset].values() for c in members]
+        classes.sort(key=lambda c: in_groups.index(c) if c in in_groups else len(in_groups))
+    columns = sorted({e.column for e in entries}, key=lambda c: (ORDER.index(c.split(" ", 1)[0]), c))
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for e in entries:
+        groups.setdefault((e.category, e.column, e.weights), []).append(e)
+    definitions = sorted({str(e.result["aupro_definition"]) for e in entries if e.result.get("aupro_definition")})
+    return Table(
+        condition, metric, classes, columns, weights,
+        {key: value_of(group, metric) for key, group in groups.items()},
+        definitions if metric == "aupro" else [], named,
+    )  # fmt: skip
+
+
+def value_of(entries: list[Entry], metric: str) -> Value:
+    """Mean and spread over the seeds of a cell."""
+    numbers = [100 * n for e in entries if (n := e.metrics[metric]) is not None]
+    if not numbers:
+        return Value(None, state="none" if any(e.done for e in entries) else "failed")
+    spread = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Value(statistics.fmean(numbers), spread, len(numbers), "done")
+
+
+def missing(tables: list[Table]) -> list[str]:
+    """A line for every cell of a table that nobody has run."""
+    return [
+        f"{column}, {row}, {weights}: not run ({table.condition.title})"
+        for table in tables
+        if table.metric == "image_auroc"
+        for row in table.classes
+        for column in table.columns
+        for weights in table.weights
+        if table.value(row, column, weights).state == "missing"
+    ]
+
+
+def column_title(column: str) -> str:
+    """`PatchCore coreset=0.01` of `patchcore coreset=0.01`."""
+    method, _, rest = column.partition(" ")
+    return f"{METHOD_NAMES[method]} {rest}".strip()
+
+
+def _average(numbers: list[float | None]) -> Average:
+    there = [n for n in numbers if n is not None]
+    return Average(statistics.fmean(there) if there else None, len(there), len(numbers))
+
+
+def _highest(shown: dict[str, float | None]) -> set[str]:
+    numbers = [v for v in shown.values() if v is not None]
+    return {k for k, v in shown.items() if numbers and v == max(numbers)}
