@@ -1,0 +1,99 @@
+"""A report of the paper's numbers alone says what the paper says."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from fracgen_eval.report import write_report
+from fracgen_eval.report.gather import gather
+from fracgen_eval.report.published import AVERAGE, published, write_cells
+from fracgen_eval.report.tables import GROUPS, make_tables
+
+TABLES = Path(__file__).parents[2] / "evaluation/fracgen_eval/data/paper_tables.csv"
+ROWS = list(csv.DictReader(TABLES.read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("published")
+    assert write_cells(out) == 27 * 8 * 2
+    return out
+
+
+@pytest.fixture(scope="module")
+def tables(folder):
+    return {t.number: t for t in make_tables(gather(folder))}
+
+
+def test_the_six_tables_in_order(tables):
+    assert list(tables) == [1, 2, 3, 4, 5, 6]
+    assert [len(t.classes) for t in tables.values()] == [15] * 3 + [12] * 3
+    assert [len(t.columns) for t in tables.values()] == [8, 6, 6] * 2
+    assert not any(t.absent for t in tables.values())
+
+
+def test_every_cell_and_the_one_that_is_missing(tables):
+    for row in ROWS:
+        if row["class"] != AVERAGE:
+            for w in ("imagenet", "fractals"):
+                value = tables[int(row["table"])].value(row["class"], row["method"], w)
+                if row[w]:
+                    assert value.mean == pytest.approx(float(row[w]), abs=1e-9)
+                else:
+                    assert (row["class"], row["method"], w) == ("carpet", "fastflow", "imagenet")
+                    assert (value.mean, value.state) == (None, "none")
+
+
+def test_averages_are_the_papers(tables):
+    checked = 0
+    for row in (r for r in ROWS if r["class"] == AVERAGE):
+        for w in ("imagenet", "fractals"):
+            table = tables[int(row["table"])]
+            mean = table.column_average(row["method"], w).mean
+            assert mean == pytest.approx(float(row[w]), abs=0.05 + 1e-9), (row, mean)
+            assert table.published_average(row["method"], w) == float(row[w])
+            checked += 1
+    assert checked == 80
+    assert tables[3].column_average("fastflow", "imagenet").count == 14
+
+
+def test_best_of_each_row_with_ties(tables):
+    ties = 0
+    for number, table in tables.items():
+        for name in table.classes:
+            for w in table.weights:
+                row = {r["method"]: round(float(r[w]), 1) for r in ROWS
+                       if r["table"] == str(number) and r["class"] == name and r[w]}  # fmt: skip
+                best = {m for m, v in row.items() if v == max(row.values())}
+                assert table.best(name, w) == best
+                ties += len(best) > 1
+    assert ties == 9
+    assert tables[1].best("leather", "imagenet") == {"patchcore", "rd", "cutpaste"}
+    assert tables[1].best_average("fractals") == {"cutpaste"}
+    assert tables[1].better("wood", "fastflow") == {"fractals"}
+
+
+def test_spider_group_means_recomputed(tables):
+    for number in (1, 4):
+        table, means = tables[number], tables[number].group_means()
+        assert len(means) == len(GROUPS[table.condition.dataset]) * 8 * 2
+        for (group, method, w), mean in means.items():
+            numbers = [published()[table.condition.dataset, "image_auroc", c, method, w]
+                       for c in GROUPS[table.condition.dataset][group]]  # fmt: skip
+            assert mean == pytest.approx(sum(numbers) / len(numbers), abs=1e-9)
+    rd = {g: tables[1].group_means()[g, "rd", "fractals"] for g in ("textures", "objects")}
+    assert rd["objects"] - rd["textures"] == pytest.approx(13.9, abs=0.05)
+
+
+def test_differences_from_the_paper_are_zero_and_files_are_written(folder, tmp_path):
+    done = write_report(folder, tmp_path / "out")
+    assert not done.problems
+    (table,) = (tmp_path / "out/tables").glob("mvtec*image_auroc.csv")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert all(float(r["difference"]) == 0 for r in rows if r["class"] != AVERAGE)
+    page = done.html.read_text()
+    assert "not tested" in page
+    assert "98.7" in page
+    assert "could exceed 1" in page
+    assert page.count("<figure>") == 4
+    assert {p.suffix for p in done.files} == {".html", ".md", ".tex", ".csv", ".svg", ".png"}
