@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("Measure what weights are worth in eight anomaly detection methods.", "fracgen.cli.evaluate:app"),
     "report": ("Tables and figures of an evaluation, beside the paper's.", "fracgen.cli.report:report"),
     "bench": ("Measure the speed of rendering, loading and training here.", "fracgen.cli.bench:app"),
+    "demo": ("All of it once, small, with a report: minutes on two cores.", "fracgen.cli.demo:demo"),
     "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip
 
@@ -41,11 +42,9 @@ def run(arguments: Sequence[str]) -> int:
     from fracgen.cli.status import WorkFailed, one_line, refusals
 
     try:
-        code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
-        if code == 130:  # Typer's word for Ctrl-C
-            raise KeyboardInterrupt
+        code = call(arguments)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code
     except (KeyboardInterrupt, typer.Abort):
         print("\nfracgen: interrupted", file=sys.stderr)
         return 130
@@ -68,6 +67,14 @@ def run(arguments: Sequence[str]) -> int:
         else:
             print(f"fracgen: {one_line(message)} (add --help for what there is)", file=sys.stderr)
         return 2
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code. What goes wrong is raised."""
+    code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
+    if code == 130:  # Typer's word for Ctrl-C
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
 
 
 def _wanted(arguments: Sequence[str]) -> set[str]:

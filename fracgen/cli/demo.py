@@ -1,0 +1,142 @@
+"""`fracgen demo`: everything once, small: codes, pictures, weights, and what the weights are worth."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+METHODS = "patchcore,padim,stfpm,panda,cutpaste"
+
+SETTINGS = """\
+# Shorter than the honest protocol's own (100 epochs and 256 steps), so that a demonstration ends in minutes.
+[stfpm]
+epochs = 10
+
+[cutpaste]
+image_size = 128
+batch = 16
+steps = 32
+"""
+
+EPOCHS = 4
+"""Of the pre-training preset `quick`; `--images` are divided among them."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder; a demo is continued there.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of codes, images, first weights and methods.", min=0)] = 0,
+    images: Annotated[
+        int | None, typer.Option(help="To pre-train on; a multiple of 4.", min=128, show_default="8000")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Methods to judge with, with commas.")] = METHODS,
+    category: Annotated[
+        str | None, typer.Option(help="Categories of textures, with commas.", show_default="all six")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Sample codes, render them, pre-train on them, judge the weights beside random ones, write a report.
+
+    Takes minutes on two CPU cores, and says each command as it goes. Called again it continues, and skips
+    what is finished. Prints the report's path. Exit code 3 where a method failed; the report is still written.
+    """
+    _check(out, seed, images, device)
+    from fracgen.cli.status import duration, say, working
+
+    begun = time.monotonic()
+    bank, sheet, run, grid = out / "bank.safetensors", out / "sheet.png", out / "pretrain", out / "eval"
+    weights, settings = run / "export" / "model.safetensors", out / "settings.toml"
+    where = [] if device == "auto" else ["--device", device]
+    if not bank.exists():
+        _step("1/5  a bank of fractal codes", "sample", "-o", bank, "--seed", seed)
+    if not sheet.exists():
+        _step("2/5  64 of them, rendered", "render", bank, "--recipe", "paper", "--seed", seed, "--no-preview",
+              *where, "-o", sheet)  # fmt: skip
+    if not weights.exists():
+        sizes = ["--epoch-size", images // EPOCHS, "--validation-size", 64] if images else []
+        _step("3/5  a ResNet-18 learns to tell 20 classes of fractals apart; it never sees a photograph", "pretrain",
+              "--preset", "quick", "--seed", seed, *sizes, *where, "--resume", "auto", "-o", run)  # fmt: skip
+    settings.write_text(SETTINGS, encoding="utf-8")
+    chosen = [] if category is None else ["--category", category]
+    failed = _step(
+        "4/5  finding defects in textures: its weights beside random ones, which any pre-training should beat",
+        "eval", "run", "--dataset", "textures", "--method", method, *chosen, "--weights", "random",
+        "--weights", f"fractal={weights}", "--model", "resnet18", "--seeds", seed, "--settings", settings,
+        "--maps", *where, "-o", grid,
+    )  # fmt: skip
+    with _announced("5/5  the report"), working():
+        from fracgen_eval.report import write_report
+
+        files = write_report(grid, out / "report")
+    for line in files.summary:
+        say(line)
+    say(f"{duration(time.monotonic() - begun)} in all; this shows that the chain works and is no benchmark.")
+    say("next: your own pictures, in MVTec's layout:")
+    say(f"  fracgen eval run --dataset folder --root DIR --method all --weights fractal={weights} --model resnet18")
+    say("or better weights, on a GPU: fracgen pretrain --preset paper")
+    print(files.html)
+    if failed:
+        raise typer.Exit(failed)
+
+
+def _check(out: Path, seed: int, images: int | None, device: str) -> None:
+    """Refuse before work begins, else lay the folder out. Raises ValueError or OSError."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("lightning", "anomalib", "sklearn", "skimage") if find_spec(name) is None]:
+        raise ValueError(f'{missing[0]} is not installed: pip install "fracgen[eval]"')
+    if images is not None and images % EPOCHS:
+        raise ValueError(f"images {images} is not a multiple of {EPOCHS}: use {images // EPOCHS * EPOCHS}")
+    if seed >= 2**32:
+        raise ValueError(f"seed {seed} is out of range: use 0 to 2^32 - 1")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder with -o")
+    note, asked = out / "demo.json", {"seed": seed, "images": images}
+    if note.is_file():
+        if note.read_text(encoding="utf-8") != json.dumps(asked):
+            raise ValueError(f"the demo in {out} was begun with another --seed or --images: name another folder")
+    elif out.is_dir() and any(not entry.name.endswith(".part") for entry in out.iterdir()):
+        raise ValueError(f"{out} already holds something else: name another folder with -o")
+    else:
+        from fracgen.files import whole_file
+
+        out.mkdir(parents=True, exist_ok=True)
+        with whole_file(note) as file:
+            file.write(json.dumps(asked).encode())
+
+
+def _step(title: str, *arguments: object) -> int:
+    """Run a command of ours, what it prints going to stderr; the exit code of a grid with failed cells, else 0."""
+    import shlex
+    import sys
+    from contextlib import redirect_stdout
+
+    from fracgen.cli import call
+    from fracgen.cli.status import say
+
+    words = [str(argument) for argument in arguments]
+    with _announced(title):
+        say(f"$ fracgen {shlex.join(words)}")
+        with redirect_stdout(sys.stderr):
+            code = call(words)
+    if code not in (0, 3):
+        raise typer.Exit(code)
+    return code
+
+
+@contextmanager
+def _announced(title: str) -> Iterator[None]:
+    """Says what begins, and how long it took."""
+    from fracgen.cli.status import duration, say
+
+    say(title)
+    begun = time.monotonic()
+    yield
+    say(f"that took {duration(time.monotonic() - begun)}")

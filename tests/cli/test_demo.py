@@ -1,0 +1,58 @@
+"""`fracgen demo`: all of it once, then nothing twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+TINY = ("demo", "--images", 128, "--category", "brick", "--method", "patchcore,panda", "--device", "cpu")
+
+
+def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any) -> None:
+    first = fracgen(*TINY)
+    assert first.code == 0, first.err
+    (path,) = first.out.splitlines()
+    assert Path(path).is_file()
+    for name in ("bank.safetensors", "sheet.png", "pretrain/export/model.safetensors"):
+        assert (Path("demo") / name).is_file()
+    cells = [json.loads(p.read_text()) for p in Path("demo/eval/cells").rglob("*.json")]
+    assert {(c["cell"]["method"], c["cell"]["weights"]) for c in cells} == {
+        (method, weights) for method in ("patchcore", "panda") for weights in ("random", "fractal")
+    }
+    for command in ("sample", "render", "pretrain", "eval run"):
+        assert f"$ fracgen {command} " in first.err
+    assert first.err.count("that took") == 5
+
+    made = {p: p.stat().st_mtime_ns for p in Path("demo").rglob("*.safetensors")}
+    again = fracgen(*TINY)
+    assert (again.code, again.out) == (0, first.out)
+    assert "$ fracgen pretrain" not in again.err
+    assert "0 cells to run, 4 finished" in again.err
+    assert made == {p: p.stat().st_mtime_ns for p in Path("demo").rglob("*.safetensors")}
+
+    other = fracgen(*TINY, "--seed", 1)
+    assert other.code == 2
+    assert "begun with another --seed" in other.err
+
+
+def test_a_folder_that_cannot_be_used_is_refused(fracgen: Any) -> None:
+    Path("taken").write_text("")
+    Path("full").mkdir()
+    Path("full/thesis.tex").write_text("")
+    for name in ("taken", "full"):
+        ran = fracgen("demo", "-o", name)
+        assert ran.code == 2
+        assert ran.out == ""
+        assert ran.err.count("\n") == 1
+        assert "name a" in ran.err
+
+
+def test_without_the_evaluation_it_says_what_to_install(fracgen: Any, monkeypatch: Any) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    ran = fracgen("demo")
+    assert ran.code == 2
+    assert 'pip install "fracgen[eval]"' in ran.err
+    assert not Path("demo").exists()
