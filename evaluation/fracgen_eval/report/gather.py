@@ -18,6 +18,8 @@ TRACEBACK = 4_000
 BASELINES = ("imagenet", "imagenet-v2", "random")
 """Weights that stand before all others, in this order."""
 
+DATASET_NAMES = {"mvtec": "MVTec AD", "visa": "VisA"}
+
 
 @dataclass(frozen=True, order=True)
 class Condition:
@@ -32,7 +34,7 @@ class Condition:
     @property
     def title(self) -> str:
         """A line for people."""
-        parts = [self.dataset, self.model, f"protocol {self.protocol}"]
+        parts = [DATASET_NAMES.get(self.dataset, self.dataset), self.model, f"protocol {self.protocol}"]
         parts += [f"TRIAL RUN (limit {self.limit})"] if self.limit else []
         parts += ["ImageNet's input normalisation"] if self.input_norm == "imagenet" else []
         return ", ".join(parts)

@@ -92,7 +92,8 @@ class Table:
     @property
     def title(self) -> str:
         """A line for people."""
-        return f"{METRIC_NAMES[self.metric]} on {self.condition.title}"
+        name = METRIC_NAMES[self.metric]
+        return f"{name[0].upper()}{name[1:]} on {self.condition.title}"
 
     @property
     def slug(self) -> str:
