@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-TINY = ("demo", "--images", 128, "--category", "brick", "--method", "patchcore,panda", "--device", "cpu")
+TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
 def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any) -> None:
@@ -18,7 +18,7 @@ def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any) ->
         assert (Path("demo") / name).is_file()
     cells = [json.loads(p.read_text()) for p in Path("demo/eval/cells").rglob("*.json")]
     assert {(c["cell"]["method"], c["cell"]["weights"]) for c in cells} == {
-        (method, weights) for method in ("patchcore", "panda") for weights in ("random", "fractal")
+        (method, weights) for method in ("padim", "panda") for weights in ("random", "fractal")
     }
     for command in ("sample", "render", "pretrain", "eval run"):
         assert f"$ fracgen {command} " in first.err
