@@ -68,7 +68,7 @@ def demo(
     settings.write_text(SETTINGS, encoding="utf-8")
     chosen = [] if category is None else ["--category", category]
     failed = _step(
-        "4/5  finding defects in textures: its weights beside random ones, which any pre-training should beat",
+        "4/5  finding defects in textures with its weights, and with random ones beside them",
         "eval", "run", "--dataset", "textures", "--method", method, *chosen, "--weights", "random",
         "--weights", f"fractal={weights}", "--model", "resnet18", "--seeds", seed, "--settings", settings,
         "--maps", *where, "-o", grid,
