@@ -113,8 +113,7 @@ def sorting(page):
             found.append(f"sort: {name} has {len(buttons)} buttons")
         start = table.evaluate(TABLE)
         names = sorted(r["name"] for r in start["rows"])
-        for button in buttons:
-            column = button.evaluate("b => b.parentElement.cellIndex")
+        for column, button in enumerate(buttons):  # one a column: head cells above several have none
             number = column > 0 and start["rows"][0]["keys"][column] is not None
             order = ["descending", "ascending"] if number else ["ascending", "descending"]
             for direction in order:
@@ -171,11 +170,12 @@ TABLE = """table => {
         text: [...row.cells].map(cell => cell.textContent.trim()),
         seen: row.checkVisibility(),
     }))
+    const heads = [...table.querySelectorAll("th > button.sort")].map(button => button.parentElement)
     const sorted = [...table.querySelectorAll("th[aria-sort]")].filter(th => th.ariaSort !== "none")
     return {
         rows: rows("classes"),
         averages: rows("averages"),
-        sorted: Object.fromEntries(sorted.map(th => [th.cellIndex, th.ariaSort])),
+        sorted: Object.fromEntries(sorted.map(th => [heads.indexOf(th), th.ariaSort])),
     }
 }"""
 

@@ -6,10 +6,16 @@ import base64
 import io
 import os
 
+import numpy as np
 import pytest
+from fracgen_eval.datasets import write_textures
+from fracgen_eval.report import write_report
+from fracgen_eval.report.published import write_cells
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.report.browser import chromium, executable, faults
+from tests.report.cells import add
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,52 @@ def report_html(tmp_path):
     return path
 
 
-def test_report_in_a_browser(browser, report_html):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report with everything in it: published numbers, charts, filters, galleries, gaps."""
+    folder = tmp_path_factory.mktemp("eval")
+    pictures = write_textures(folder / "data" / "textures")
+    rng = np.random.default_rng(0)
+    (folder / "maps").mkdir()
+    (folder / "filters").mkdir()
+    filters = rng.normal(size=(64, 3, 7, 7)).astype(np.float32)
+    save_file({"conv1.weight": filters}, folder / "filters/fractal.safetensors", {"name": "fractal"})
+    for n, category in enumerate(("brick", "gravel")):
+        image = sorted((pictures / category / "test/hole").iterdir())[0].relative_to(pictures / category)
+        images = [{"path": image.as_posix(), "defect": "hole", "score": 1.0}]
+        for weights in ("random", "fractal"):
+            name = f"maps/{category}-{weights}.npz"
+            mask = np.zeros((1, 256, 256), bool)
+            mask[:, 50:90, 60:120] = True
+            np.savez(folder / name, maps=rng.random((1, 256, 256)) + 0.1 * mask, masks=mask)
+            add(folder, category=category, weights=weights, value=0.7 + 0.1 * n, maps=name, images=images, side=256,
+                mask_threshold={"value": 0.5}, wall_s=2.0, device="cpu")  # fmt: skip
+            add(folder, "padim", category, weights, value=0.6)
+            add(folder, "stfpm", category, weights, value=0.65)
+            add(folder, "patchcore", category, weights, layers=("layer1", "layer2"), value=0.5)
+    add(folder, "padim", "grass", "fractal", status="failed")
+    add(folder, dataset="mvtec", category="carpet", weights="imagenet", model="wide_resnet50_2", value=0.9)
+    add(folder, dataset="mvtec", category="grid", weights="imagenet", model="wide_resnet50_2", value=0.8)
+    (folder / "cells/foreign.json").write_text("{}")
+    return write_report(folder)
+
+
+def test_report_in_a_browser(browser, report):
+    assert faults(browser, report.html) == []
+    page = report.html.read_text()
+    assert page.count("<figure") >= 12
+    assert page.count("data:image/webp") == 2 * 6
+    assert "Table 1." in page
+    assert len(page) < 10_000_000
+    assert len(report.problems) == 1
+
+
+def test_the_published_report_in_a_browser(browser, tmp_path):
+    write_cells(tmp_path)
+    assert faults(browser, write_report(tmp_path).html) == []
+
+
+def test_the_page_for_planted_faults_has_none(browser, report_html):
     assert faults(browser, report_html) == []
 
 

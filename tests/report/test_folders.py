@@ -11,25 +11,10 @@ from fracgen_eval.report import write_report
 from fracgen_eval.report.gather import gather
 from fracgen_eval.report.significance import compare
 from fracgen_eval.report.tables import make_tables, missing
-from fracgen_eval.results import Cell, result_path, write_result
+from fracgen_eval.results import result_path
 
 from fracgen.cli import run
-
-
-def add(out, method="patchcore", category="brick", weights="random", seed=0, value=0.9, status="done", **more):
-    extra = {k: more.pop(k) for k in ("maps", "images", "side", "mask_threshold", "wall_s", "device") if k in more}
-    settings = more.pop("settings", settings_for(method))
-    fields = {"dataset": "textures", "model": "resnet18", "protocol": "honest", "weights_digest": weights} | more
-    fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
-    cell = Cell(**fields, data_digest="d")
-    result = {"status": status, "finished": f"2026-01-0{seed + 1}T00:00:00+00:00"} | extra
-    if status == "done":
-        result |= {"metrics": {"image_auroc": value, "pixel_auroc": value, "aupro": value / 2},
-                   "aupro_definition": "official MVTec AD"}  # fmt: skip
-    else:
-        result |= {"error": {"type": "RuntimeError", "message": "<b>it broke</b>", "traceback": "Traceback: line 1"}}
-    write_result(out, cell, result)
-    return cell
+from tests.report.cells import add
 
 
 def test_a_messy_folder_gives_a_report_that_says_so(tmp_path, capsys):
