@@ -20,6 +20,8 @@ CPU_SECONDS = {
     "fastflow": 0.7, "cflow": 2.0, "patchcore": 0.1, "padim": 0.1, "rd": 0.25, "stfpm": 0.15, "panda": 0.05,
     "cutpaste": 0.4,
 }  # fmt: skip
+START_S, CELL_S = 12.0, 1.5
+"""Once for a process: Anomalib's import and torch's first steps. For each cell: building a model, files."""
 GPU_SPEEDUP = 30.0
 MEMORY_GB = {"resnet18": 2.0, "resnet50": 4.0, "wide_resnet50_2": 6.0}
 PADIM_GB = {"resnet18": 2.0, "resnet50": 10.0, "wide_resnet50_2": 10.0}
@@ -39,7 +41,7 @@ class Estimate:
 def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
     """What the pending cells of a plan will take."""
     known = measured_seconds(plan.request.out)
-    seconds, disk, measured = 0.0, 0.0, 0
+    seconds, disk, measured = START_S * bool(plan.pending), 0.0, 0
     for cell in plan.pending:
         data = plan.data(cell)
         like = known.get((cell.method, cell.model, cell.limit or "", device))
@@ -68,12 +70,13 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
     images = train * epochs
     if cell.method == "cutpaste":
         images = settings["steps"] * settings["batch"]
-    seconds = CPU_SECONDS[cell.method] * COST[cell.model] * (images + test)
+    side = settings.get("image_size") or settings["crop"]
+    seconds = CPU_SECONDS[cell.method] * COST[cell.model] * (images + test) * (side / 256) ** 2
     if cell.method == "patchcore":
         # The coreset's greedy search: selected patches times patches.
-        patches = train * (settings["image_size"] // 8) ** 2
+        patches = train * (side // 8) ** 2
         seconds += settings["coreset"] * patches**2 * 5e-7
-    return float(10 + seconds / (GPU_SPEEDUP if device == "cuda" else 1))
+    return float(CELL_S + seconds / (GPU_SPEEDUP if device == "cuda" else 1))
 
 
 def _memory_gb(cell: Cell) -> float:

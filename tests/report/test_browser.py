@@ -68,7 +68,11 @@ def report(tmp_path_factory):
 def test_report_in_a_browser(browser, report):
     assert faults(browser, report.html) == []
     page = report.html.read_text()
-    assert page.count("<figure") >= 12
+    drawn = {p.name for p in report.files if p.suffix == ".svg"}
+    kinds = ("spider", "layers-patchcore-image_auroc", "layers-patchcore-aupro", "cpu-time")
+    assert all(any(kind in name for name in drawn) for kind in kinds), drawn
+    assert page.count("<figure") == len(drawn) + 1 + 2  # filters, and a gallery of two cases
+    assert 'id="h-summary"' in page
     assert page.count("data:image/webp") == 2 * 6
     assert "Table 1." in page
     assert len(page) < 10_000_000

@@ -8,6 +8,7 @@ import pytest
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import settings_for
 from fracgen_eval.report import write_report
+from fracgen_eval.report.charts import all_charts, spiders
 from fracgen_eval.report.gather import gather
 from fracgen_eval.report.significance import compare
 from fracgen_eval.report.tables import make_tables, missing
@@ -128,12 +129,65 @@ def test_figures_of_layers_shots_and_cost(tmp_path):
         add(tmp_path, shots=shots, value=0.5 + shots / 10)
     out = write_report(tmp_path)
     names = {p.name for p in out.files if p.suffix == ".svg"}
-    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-pixel_auroc", "cpu-time"):
+    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-patchcore-pixel_auroc", "cpu-time"):
         assert any(word in n for n in names), (word, names)
     assert make_tables(gather(tmp_path))[0].value("brick", "patchcore", "random").mean == pytest.approx(60)
     page = out.html.read_text()
     assert "{1, 2}" in page
     assert "{2, 3}" in page
+
+
+def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
+    """A set of layers that ran on the easy category alone must not look better for it."""
+    for category, value in (("brick", 0.9), ("coins", 0.5)):
+        add(tmp_path, category=category, value=value)
+        add(tmp_path, category=category, shots=1, value=value - 0.1)
+    add(tmp_path, layers=("layer1", "layer2"), value=0.8)
+    add(tmp_path, category="coins", shots=2, value=0.6)
+    found = gather(tmp_path)
+    charts = {c.slug: c for c in all_charts(found, make_tables(found))}
+    layers = charts["textures-resnet18-honest-layers-patchcore-image_auroc"]
+    assert layers.rows == [["{1, 2}", "80.0"], ["{2, 3}", "90.0"]]
+    assert "brick" in layers.title
+    shots = charts["textures-resnet18-honest-shots-patchcore-image_auroc"]
+    assert shots.rows == [["1", "40.0"], ["2", "60.0"]]
+    assert "coins" in shots.title
+    assert not found.problems
+
+    add(tmp_path, category="gravel", layers=("layer3", "layer4"))
+    found = gather(tmp_path)
+    assert not any("layers" in c.slug for c in all_charts(found, make_tables(found)))
+    assert sum("is not drawn" in problem for problem in found.problems) == 3
+
+
+def test_the_summary_counts_only_what_all_weights_have(tmp_path):
+    for category, random, fractal in (("brick", 0.9, 0.7), ("coins", 0.5, 0.6), ("gravel", 0.8, 0.80004)):
+        add(tmp_path, category=category, value=random)
+        add(tmp_path, category=category, weights="fractal", value=fractal)
+    add(tmp_path, "padim", value=0.1, settings=settings_for("padim") | {"features": 10})
+    table = make_tables(gather(tmp_path))[0]
+    random, fractal = (table.overall(w) for w in ("random", "fractal"))
+    assert (random.mean, random.count, random.total) == (pytest.approx(100 * 2.2 / 3), 3, 6)
+    assert fractal.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
+    assert table.best_overall() == {"random"}
+    assert (table.wins("random"), table.wins("fractal")) == (1, 1)  # 80.0 and 80.0, as printed, is nobody's
+    assert list(table.titles.values()) == ["PatchCore", "PaDiM"]
+    done = write_report(tmp_path)
+    page = done.html.read_text()
+    assert "3 of 6" in page
+    assert "PaDiM (features=10)" in page
+    assert "  better in 1 / 1 of 3 cells" in done.summary
+
+
+def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path):
+    for n, method in enumerate(("patchcore", "padim", "stfpm")):
+        for weights in ("random", "fractal"):
+            add(tmp_path, method, weights=weights, value=0.5 + n / 10)
+    add(tmp_path, category="coins", value=0.1)  # of no use beside weights that were not run on it
+    found = gather(tmp_path)
+    (chart,) = spiders(make_tables(found)[0])
+    assert chart.header == ["mean over", "PatchCore", "PaDiM", "STFPM"]
+    assert chart.rows == [["random", "50.0", "60.0", "70.0"], ["fractal", "50.0", "60.0", "70.0"]]
 
 
 def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path):

@@ -63,7 +63,7 @@ def write_report(
         raise EvaluationError(f"{target} is a file: name a folder with -o")
     tables = make_tables(found, named)
     drawn = charts.all_charts(found, tables)
-    sheets, bad_filters = filter_sheets(source)
+    sheets, bad_filters = filter_sheets(source, found.weights())
     shown, bad_maps = galleries(found, roots or {})
     found.problems += [*bad_filters, *bad_maps]
     content: dict[str, Callable[[], bytes]] = {}
@@ -106,14 +106,18 @@ def _write(target: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
 
 
 def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
-    from fracgen_eval.report.tables import METRIC_NAMES, column_title
+    from fracgen_eval.report.tables import METRIC_NAMES
 
     lines = []
     for table in tables:
         lines.append(f"{METRIC_NAMES[table.metric]} on {table.condition.title}, {' / '.join(table.weights)}, averages:")
-        for column in table.columns:
+        wide = max(len(title) for title in table.titles.values())
+        for column, title in table.titles.items():
             means = [table.column_average(column, w).mean for w in table.weights]
-            lines.append(f"  {column_title(column):12}" + " / ".join("–" if m is None else f"{m:.1f}" for m in means))
+            lines.append(f"  {title:{wide}}  " + " / ".join("–" if m is None else f"{m:.1f}" for m in means))
+        if len(table.weights) > 1 and table.compared:
+            wins = " / ".join(str(table.wins(w)) for w in table.weights)
+            lines.append(f"  better in {wins} of {len(table.compared)} cells")
     counts = {"failed": len(found.failed), "not run": len(not_run), "files passed over or doubled": len(found.problems)}
     lines += [f"{n} {what}" for what, n in counts.items() if n]
     return lines

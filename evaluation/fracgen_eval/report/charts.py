@@ -11,11 +11,19 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from fracgen_eval.methods.settings import LAYER_CHOICE, LAYERS, settings_for
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, LAYERS
 from fracgen_eval.report.gather import Condition, Entry, Gathered
-from fracgen_eval.report.tables import METRIC_NAMES, Table, column_title, value_of
+from fracgen_eval.report.tables import (
+    GROUPS,
+    METRIC_NAMES,
+    Table,
+    column_title,
+    in_order,
+    short_titles,
+    value_of,
+)
 from fracgen_eval.results import METRICS
 
 INK = {"light": "#1d1d1f", "dark": "#ececec"}
@@ -24,6 +32,7 @@ COLOURS = {
     "light": ("#0b62c4", "#c0392b", "#1e8449", "#8e44ad", "#b9770e", "#117a8b"),
     "dark": ("#6cb2ff", "#ff8a7a", "#7bd88f", "#cf9bff", "#f3c969", "#6fd7e6"),
 }
+K = TypeVar("K")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
@@ -59,49 +68,65 @@ def to_png(figure: Any) -> bytes:
 
 
 def all_charts(found: Gathered, tables: list[Table]) -> list[Chart]:
-    """Every chart for which the folder has numbers."""
+    """Every chart for which the folder has numbers; what could not be drawn is added to its problems."""
     charts = [c for t in tables if t.metric == "image_auroc" for c in spiders(t)]
     for condition in found.conditions():
         here = [e for e in found.entries if e.condition == condition and e.done]
-        charts += layer_charts(condition, here, found.weights())
-        charts += shot_charts(condition, here, found.weights())
+        charts += layer_charts(condition, here, found)
+        charts += shot_charts(condition, here, found)
         charts += cost_charts(condition, here)
     return charts
 
 
 def spiders(table: Table) -> list[Chart]:
-    """Fig. 3: one axis per method, one polygon per category group, one chart per weights."""
-    means = table.group_means()
-    charts = []
+    """Fig. 3: an axis per method. A chart per weights with a polygon per category group, as in the paper; for a
+    dataset that has no groups, one chart with a polygon per weights."""
+    if table.condition.dataset not in GROUPS:
+        means = {
+            (w, column): statistics.fmean(v for c in rows if (v := table.value(c, column, w).mean) is not None)
+            for column in table.columns
+            if (rows := [row for row, other in table.compared if other == column])
+            for w in table.weights
+        }
+        chart = _spider_chart(table, "spider", "Image AUROC by method", table.weights, means)
+        return [chart] if chart else []
+    drawn = []
     for weights in table.weights:
-        columns = [c for c in table.columns if all((g, c, weights) in means for g in table.groups)]
-        if len(columns) < 3:
-            continue
-        values = {g: [means[g, c, weights] for c in columns] for g in table.groups}
-        low = min(0.0 if min(v) < 20 else 20.0 if min(v) < 45 else 40.0 for v in values.values())
-        charts.append(Chart(
-            f"{table.condition.slug}-spider-{_slug(weights)}",
-            f"Image AUROC by category group, {weights} ({table.condition.title})",
-            f"Spider chart of mean image AUROC with {weights}: "
-            + "; ".join(f"{g} {min(v):.1f} to {max(v):.1f} %" for g, v in values.items()),
-            ["group", *(column_title(c) for c in columns)],
-            [[g, *(f"{n:.1f}" for n in v)] for g, v in values.items()],
-            partial(_spider, columns=columns, values=values, low=low),
-        ))  # fmt: skip
-    return charts
+        means = {(g, c): mean for (g, c, w), mean in table.group_means().items() if w == weights}
+        title = f"Image AUROC by category group, {weights}"
+        drawn.append(_spider_chart(table, f"spider-{_slug(weights)}", title, list(table.groups), means))
+    return [chart for chart in drawn if chart]
 
 
-def _spider(scheme: str, columns: list[str], values: dict[str, list[float]], low: float) -> Any:
+def _spider_chart(
+    table: Table, slug: str, title: str, polygons: list[str], means: dict[tuple[str, str], float]
+) -> Chart | None:
+    """None where fewer than three methods have a number in every polygon."""
+    columns = [c for c in table.columns if all((p, c) in means for p in polygons)]
+    if len(columns) < 3:
+        return None
+    values = {p: [means[p, c] for c in columns] for p in polygons}
+    low = min(0.0 if min(v) < 20 else 20.0 if min(v) < 45 else 40.0 for v in values.values())
+    heads = [table.titles[c] for c in columns]
+    return Chart(
+        f"{table.condition.slug}-{slug}", f"{title} ({table.condition.title})",
+        f"Spider chart: {title}, percent. " + "; ".join(f"{p} {min(v):.1f} to {max(v):.1f}" for p, v in values.items()),
+        ["mean over", *heads], [[p, *(f"{n:.1f}" for n in v)] for p, v in values.items()],
+        partial(_spider, heads=heads, values=values, low=low),
+    )  # fmt: skip
+
+
+def _spider(scheme: str, heads: list[str], values: dict[str, list[float]], low: float) -> Any:
     import math
 
     figure = _figure(scheme, 5.2, 4.6)
     axes = figure.add_subplot(projection="polar")
-    angles = [2 * math.pi * n / len(columns) for n in range(len(columns))]
+    angles = [2 * math.pi * n / len(heads) for n in range(len(heads))]
     for n, (group, numbers) in enumerate(values.items()):
         colour, marker = COLOURS[scheme][n % 6], MARKERS[n % 6]
         axes.plot([*angles, angles[0]], [*numbers, numbers[0]], color=colour, marker=marker, markersize=4, label=group)
         axes.fill(angles, numbers, color=colour, alpha=0.12)
-    axes.set_xticks(angles, [column_title(c) for c in columns])
+    axes.set_xticks(angles, heads)
     axes.tick_params(axis="x", pad=8)
     axes.set_ylim(low, 100)
     _styled(axes, scheme)
@@ -109,57 +134,72 @@ def _spider(scheme: str, columns: list[str], values: dict[str, list[float]], low
     return figure
 
 
-def layer_charts(condition: Condition, entries: list[Entry], order: list[str]) -> list[Chart]:
+def layer_charts(condition: Condition, entries: list[Entry], found: Gathered) -> list[Chart]:
     """Figs. 4 to 6: PatchCore and PaDiM over layer sets, a chart per metric and method."""
     charts = []
-    for method in LAYER_CHOICE:
-        usual = tuple(settings_for(method)["layers"])
-        mine = [e for e in entries if e.method == method and e.shots is None and e.column == method]
-        sets = sorted({e.layers or usual for e in mine}, key=lambda s: (len(s), s))
-        if len(sets) < 2:
-            continue
-        for metric in METRICS:
-            numbers = {
-                (layers, w): _mean([e for e in mine if (e.layers or usual) == layers and e.weights == w], metric)
-                for layers in sets
-                for w in order
-            }
-            weights = [w for w in order if any(numbers[s, w] is not None for s in sets)]
-            if weights:
-                name = METRIC_NAMES[metric]
-                charts.append(_bars(
-                    f"{condition.slug}-layers-{method}-{metric}",
-                    f"{column_title(method)}: {name} by layers ({condition.title})", "layers", name + " / %",
-                    [_layers(s) for s in sets], {w: [numbers[s, w] for s in sets] for w in weights}, 100.0,
-                ))  # fmt: skip
+    able = [e for e in entries if e.method in LAYER_CHOICE and e.shots is None]
+    for column in in_order(e.column for e in able):
+        groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
+        for e in (e for e in able if e.column == column):
+            layers = e.layers or tuple(e.result["cell"]["settings"].get("layers", ()))
+            groups.setdefault((layers, e.weights), []).append(e)
+        sets = sorted({layers for layers, _ in groups}, key=lambda s: (len(s), s))
+        weights = [w for w in found.weights() if any(w == other for _, other in groups)]
+        for metric in METRICS if len(sets) > 1 else ():
+            title = f"{column_title(column)}: {METRIC_NAMES[metric]} by layers"
+            means, over = _comparable(groups, metric)
+            if not means:
+                found.problems.append(f"{title} ({condition.title}) is not drawn: {over}")
+                continue
+            charts.append(_bars(
+                f"{condition.slug}-layers-{_slug(column)}-{metric}", f"{title}, {over} ({condition.title})", "layers",
+                METRIC_NAMES[metric] + " / %", [_layers(s) for s in sets],
+                {w: [means.get((s, w)) for s in sets] for w in weights}, 100.0,
+            ))  # fmt: skip
     return charts
 
 
-def shot_charts(condition: Condition, entries: list[Entry], order: list[str]) -> list[Chart]:
-    """Few-shot: mean over categories against the number of training images, a chart per metric."""
+def shot_charts(condition: Condition, entries: list[Entry], found: Gathered) -> list[Chart]:
+    """Few-shot: a metric against the number of training images, a chart per metric and method."""
     few = [e for e in entries if e.shots is not None and e.layers is None]
-    counts = sorted({e.shots for e in few if e.shots})
     charts = []
-    for metric in METRICS if counts else ():
-        curves = {}
-        for column in sorted({e.column for e in few}):
-            for w in order:
-                mine = [e for e in few if e.column == column and e.weights == w]
-                points = [_mean([e for e in mine if e.shots == n], metric) for n in counts]
-                if any(p is not None for p in points):
-                    curves[f"{column_title(column)}, {w}"] = points
-        if not curves:
-            continue
-        name = METRIC_NAMES[metric]
-        charts.append(Chart(
-            f"{condition.slug}-shots-{metric}", f"Few-shot {name} ({condition.title})",
-            f"Curves of {name} against training images: "
-            + "; ".join(f"{k} ends at {_shown(v[-1])} %" for k, v in curves.items()),
-            ["training images", *curves],
-            [[str(n), *(_shown(v[i]) for v in curves.values())] for i, n in enumerate(counts)],
-            partial(_curves, counts=counts, curves=curves, label=name + " / %"),
-        ))  # fmt: skip
+    for column in in_order(e.column for e in few):
+        groups: dict[tuple[int, str], list[Entry]] = {}
+        for e in (e for e in few if e.column == column):
+            groups.setdefault((e.shots or 0, e.weights), []).append(e)
+        counts = sorted({shots for shots, _ in groups})
+        for metric in METRICS if column.split(" ")[0] not in IMAGE_LEVEL else METRICS[:1]:
+            title = f"Few-shot {METRIC_NAMES[metric]}, {column_title(column)}"
+            means, over = _comparable(groups, metric)
+            if not means:
+                found.problems.append(f"{title} ({condition.title}) is not drawn: {over}")
+                continue
+            weights = [w for w in found.weights() if any(w == other for _, other in groups)]
+            curves = {w: [means.get((n, w)) for n in counts] for w in weights}
+            charts.append(Chart(
+                f"{condition.slug}-shots-{_slug(column)}-{metric}", f"{title}, {over} ({condition.title})",
+                f"Curves of {METRIC_NAMES[metric]} against training images: "
+                + "; ".join(f"{w} ends at {_shown(v[-1])} %" for w, v in curves.items()),
+                ["training images", *curves],
+                [[str(n), *(_shown(v[i]) for v in curves.values())] for i, n in enumerate(counts)],
+                partial(_curves, counts=counts, curves=curves, label=METRIC_NAMES[metric] + " / %"),
+            ))  # fmt: skip
     return charts
+
+
+def _comparable(groups: dict[K, list[Entry]], metric: str) -> tuple[dict[K, float], str]:
+    """Mean over the categories that all groups with numbers have, percent; and how many these are, in words."""
+    means = {
+        key: {c: m for c in {e.category for e in group}
+              if (m := value_of([e for e in group if e.category == c], metric).mean) is not None}
+        for key, group in groups.items()
+    }  # fmt: skip
+    there = {key: by_category for key, by_category in means.items() if by_category}
+    common = set.intersection(*(set(m) for m in there.values())) if there else set()
+    if not common:
+        return {}, "no category has a number for all of its points" if there else "there are no numbers"
+    over = f"mean over {len(common)} categories" if len(common) > 1 else next(iter(common))
+    return {key: statistics.fmean(m[c] for c in sorted(common)) for key, m in there.items()}, over
 
 
 def _curves(scheme: str, counts: list[int], curves: dict[str, list[float | None]], label: str) -> Any:
@@ -183,7 +223,8 @@ def cost_charts(condition: Condition, entries: list[Entry]) -> list[Chart]:
     charts = []
     for device in sorted({str(e.result.get("device")) for e in entries if e.result.get("device")}):
         mine = [e for e in entries if e.result.get("device") == device]
-        columns = sorted({e.column for e in mine})
+        columns = in_order(e.column for e in mine)
+        titles = short_titles(columns)
         memory = "peak_gpu_memory_mb" if device == "cuda" else "peak_memory_mb"
         for key, what, scale in (("wall_s", "seconds per cell", 1.0), (memory, "peak memory / GB", 1024.0)):
             numbers = []
@@ -195,7 +236,7 @@ def cost_charts(condition: Condition, entries: list[Entry]) -> list[Chart]:
                 charts.append(_bars(
                     f"{condition.slug}-{_slug(device)}-{'time' if scale == 1 else 'memory'}",
                     f"{what[0].upper()}{what[1:]} on {device} ({condition.title})", "method", what,
-                    [column_title(c) for c in columns], {"mean over cells": numbers}, None,
+                    [titles[c] for c in columns], {"mean over cells": numbers}, None,
                 ))  # fmt: skip
     return charts
 
@@ -250,14 +291,6 @@ def _styled(axes: Any, scheme: str) -> None:
     axes.yaxis.label.set_color(INK[scheme])
     axes.grid(color=FAINT[scheme], alpha=0.5, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def _mean(entries: list[Entry], metric: str) -> float | None:
-    """Percent: over seeds, then over categories."""
-    categories = sorted({e.category for e in entries})
-    means = [value_of([e for e in entries if e.category == c], metric).mean for c in categories]
-    there = [m for m in means if m is not None]
-    return statistics.fmean(there) if there else None
 
 
 def _number(value: Any) -> float | None:

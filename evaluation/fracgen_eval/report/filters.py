@@ -14,8 +14,13 @@ from fracgen_eval.results import FILTERS
 SCALE, GAP = 5, 2
 
 
-def filter_sheets(folder: Path) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
-    """A picture [H, W, 3] per weights of a result folder, by title; and a line about each file that is not one."""
+def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
+    """A picture [H, W, 3] per weights of a result folder, with its title; and a line about each file that is not one.
+
+    Args:
+        folder: the result folder.
+        order: names of weights; those of other names come last.
+    """
     sheets, problems = [], []
     for path in sorted((folder / FILTERS).glob("*.safetensors")):
         try:
@@ -23,6 +28,8 @@ def filter_sheets(folder: Path) -> tuple[list[tuple[str, NDArray[np.uint8]]], li
             sheets.append((title, sheet(filters)))
         except EvaluationError as error:
             problems.append(str(error).replace(f"{folder}/", ""))
+    place = {name: n for n, name in enumerate(order)}
+    sheets.sort(key=lambda s: place.get(s[0].rsplit(" (", 1)[0], len(place)))
     return sheets, problems
 
 

@@ -17,6 +17,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.metrics import auroc
 from fracgen_eval.report.gather import Condition, Entry, Gathered
+from fracgen_eval.report.tables import in_order
 
 CASES = 2
 """Best and worst cases of each method."""
@@ -67,7 +68,7 @@ def galleries(found: Gathered, roots: dict[str, Path]) -> tuple[list[Gallery], l
     for condition in found.conditions():
         here = [e for e in found.entries if e.condition == condition and e.done and e.plain and e.result.get("maps")]
         seed = min((e.seed for e in here), default=0)
-        for column in sorted({e.column for e in here}):
+        for column in in_order(e.column for e in here):
             mine = [e for e in here if e.column == column and e.seed == seed]
             cases = _cases(mine, found, roots.get(condition.dataset), problems)
             if cases:

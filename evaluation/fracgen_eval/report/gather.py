@@ -176,7 +176,7 @@ def _column(method: str, cell: dict[str, Any]) -> str:
     other = {k: v for k, v in cell["settings"].items() if usual.get(k) != v}
     if method not in IMAGE_LEVEL and cell.get("map_size") == "original":
         other["map"] = "original size"
-    return " ".join([method, *(f"{k}={v}" for k, v in sorted(other.items()))])
+    return f"{method} {', '.join(f'{k}={v}' for k, v in sorted(other.items()))}".strip()
 
 
 def _told_apart(entries: list[Entry]) -> list[Entry]:

@@ -28,6 +28,6 @@ for (const input of document.querySelectorAll("input.filter")) {
     }
   });
 }
-document.getElementById("show-published").addEventListener("change", (event) => {
+document.getElementById("show-published")?.addEventListener("change", (event) => {
   document.body.classList.toggle("with-published", event.target.checked);
 });

@@ -31,14 +31,15 @@ def render(
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
-        number=number, caption=caption, column_title=column_title, signed=_signed, average=_average_text,
+        number=number, caption=caption, column_title=column_title, signed=_signed, average=_average_text, share=_share,
         metric_names=METRIC_NAMES,
     )  # fmt: skip
     here = files("fracgen_eval") / "report"
     template = environment.from_string((here / "page.html.j2").read_text())
     return template.render(
         version=__version__, style=(here / "page.css").read_text(), script=(here / "page.js").read_text(),
-        tables=tables, comparisons={t.slug: _tested(compare(t)) for t in tables if len(t.weights) > 1},
+        tables=tables, summary=_by_weights(tables),
+        comparisons={t.slug: _tested(compare(t)) for t in tables if len(t.weights) > 1},
         charts=[(c, _uri("image/svg+xml", to_svg(c.draw("light"), c.slug)),
                  _uri("image/svg+xml", to_svg(c.draw("dark"), c.slug))) for c in charts],
         sheets=[(title, _picture(sheet, "PNG")) for title, sheet in sheets],
@@ -133,6 +134,19 @@ def _signed(value: Value | Average, paper: float | None) -> str:
     if value.mean is None:
         return f"{paper:.1f}"
     return f"{paper:.1f} ({value.mean - paper:+.1f})".replace("-", "−")
+
+
+def _by_weights(tables: list[Table]) -> list[tuple[list[str], list[Table]]]:
+    """Tables that can be compared at all, those of the same weights together."""
+    groups: dict[tuple[str, ...], list[Table]] = {}
+    for table in tables:
+        if table.compared:
+            groups.setdefault(tuple(table.weights), []).append(table)
+    return [(list(weights), group) for weights, group in groups.items()]
+
+
+def _share(average: Average) -> str:
+    return f"{average.count} of {average.total}" if average.count < average.total else str(average.count)
 
 
 def _average_text(average: Average) -> str:

@@ -144,6 +144,36 @@ class Table:
         return None if self.absent else self.published(AVERAGE, column, weights)
 
     @cached_property
+    def titles(self) -> dict[str, str]:
+        """Heads of the columns."""
+        return short_titles(self.columns)
+
+    @property
+    def unusual(self) -> list[str]:
+        """Columns whose settings are not the methods' usual ones, with these settings."""
+        return [column_title(c) for c in self.columns if " " in c]
+
+    @cached_property
+    def compared(self) -> list[tuple[str, str]]:
+        """Cells, by class and column, that have a number for all of the weights."""
+        cells = [(row, column) for row in self.classes for column in self.columns]
+        return [(r, c) for r, c in cells if all(self.value(r, c, w).mean is not None for w in self.weights)]
+
+    def overall(self, weights: str) -> Average:
+        """Mean over the compared cells."""
+        there = _average([self.value(row, column, weights).mean for row, column in self.compared])
+        return Average(there.mean, there.count, len(self.classes) * len(self.columns))
+
+    def best_overall(self) -> set[str]:
+        """Weights with the highest mean as printed; none where there is only one."""
+        means = {w: self.overall(w).mean for w in self.weights} if len(self.weights) > 1 else {}
+        return _highest({w: None if m is None else round(m, 1) for w, m in means.items()})
+
+    def wins(self, weights: str) -> int:
+        """Compared cells in which no other weights are as good, as printed."""
+        return sum(self.better(row, column) == {weights} for row, column in self.compared)
+
+    @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Category groups of Fig. 3, as far as they are here; one of all categories for other datasets."""
         groups = GROUPS.get(self.condition.dataset, {"all categories": tuple(self.classes)})
@@ -183,7 +213,7 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     if condition.dataset in GROUPS:
         in_groups = [c for members in GROUPS[condition.dataset].values() for c in members]
         classes.sort(key=lambda c: in_groups.index(c) if c in in_groups else len(in_groups))
-    columns = sorted({e.column for e in entries}, key=lambda c: (ORDER.index(c.split(" ", 1)[0]), c))
+    columns = in_order(e.column for e in entries)
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for e in entries:
         groups.setdefault((e.category, e.column, e.weights), []).append(e)
@@ -218,9 +248,23 @@ def missing(tables: list[Table]) -> list[str]:
 
 
 def column_title(column: str) -> str:
-    """`PatchCore coreset=0.01` of `patchcore coreset=0.01`."""
+    """`PatchCore (coreset=0.01)` of `patchcore coreset=0.01`."""
     method, _, rest = column.partition(" ")
-    return f"{METHOD_NAMES[method]} {rest}".strip()
+    return METHOD_NAMES[method] + (f" ({rest})" if rest else "")
+
+
+def short_titles(columns: Iterable[str]) -> dict[str, str]:
+    """Titles without settings, for columns that need none to be told apart."""
+    methods = [c.split(" ", 1)[0] for c in columns]
+    return {
+        column: METHOD_NAMES[method] if methods.count(method) == 1 else column_title(column)
+        for column, method in zip(columns, methods, strict=True)
+    }
+
+
+def in_order(columns: Iterable[str]) -> list[str]:
+    """Columns in the paper's order of methods, each once."""
+    return sorted(set(columns), key=lambda c: (ORDER.index(c.split(" ", 1)[0]), c))
 
 
 def _average(numbers: list[float | None]) -> Average:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from fracgen_eval.report.tables import METRIC_NAMES, Table, Value, column_title
+from fracgen_eval.report.tables import METRIC_NAMES, Table, Value
 
 AVERAGE = "average"
 MARKS = "**bold**: the row's best method for these weights; _underlined_ in other formats: the better weights of a cell"
@@ -27,6 +27,8 @@ def caption(table: Table) -> str:
     seeds = {v.seeds for v in table.values.values() if v.seeds}
     if seeds and max(seeds) > 1:
         text += f"; mean ± standard deviation over {min(seeds)} to {max(seeds)} seeds"
+    if table.unusual:
+        text += f"; settings that are not the usual ones: {', '.join(table.unusual)}"
     for definition in table.definitions:
         text += f"; AUPRO {definition}"
     if table.absent:
@@ -38,7 +40,7 @@ def to_markdown(table: Table) -> str:
     """GitHub's tables; the row's best in bold."""
     lines = [
         f"**{table.title}.** {caption(table)}.", "",
-        "| class | " + " | ".join(_plain(column_title(c)) for c in table.columns) + " |",
+        "| class | " + " | ".join(_plain(table.titles[c]) for c in table.columns) + " |",
         "|---|" + "---|" * len(table.columns),
     ]  # fmt: skip
     for row in [*table.classes, AVERAGE]:
@@ -58,7 +60,7 @@ def to_latex(table: Table) -> str:
     lines = [
         "% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering", "\\small",
         "\\begin{tabular}{l" + "c" * len(table.columns) + "}", "\\toprule",
-        " & ".join(["Class", *(_latex(column_title(c)) for c in table.columns)]) + " \\\\", "\\midrule",
+        " & ".join(["Class", *(_latex(table.titles[c]) for c in table.columns)]) + " \\\\", "\\midrule",
     ]  # fmt: skip
     for row in [*table.classes, AVERAGE]:
         if row == AVERAGE:
