@@ -41,7 +41,7 @@ class Estimate:
 def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
     """What the pending cells of a plan will take."""
     known = measured_seconds(plan.request.out)
-    seconds, disk, measured = START_S * bool(plan.pending), 0.0, 0
+    seconds, disk, measured = 0.0, 0.0, 0
     for cell in plan.pending:
         data = plan.data(cell)
         like = known.get((cell.method, cell.model, cell.limit or "", device))
@@ -49,6 +49,7 @@ def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
         seconds += like if like is not None else _rule_of_thumb(cell, len(data.train), len(data.test), device)
         side = int(cell.settings.get("image_size", 0))
         disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if keep_maps and cell.method not in IMAGE_LEVEL else 0)
+    seconds += START_S * (measured < len(plan.pending))
     memory = max((_memory_gb(cell) for cell in plan.pending), default=0.0)
     return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)
 

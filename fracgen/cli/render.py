@@ -125,7 +125,7 @@ def _summary(made: Made, job: Job, target: Path | None) -> None:
 
     size, views = job.recipe.size, "" if job.recipe.views == 1 else "pairs of "
     there = f" ({made.skipped:,} were there already)" if made.skipped else ""
-    rate = f", {made.images / made.seconds:,.0f} images/s with writing" if made.images else ""
+    rate = f", {made.rate:,.0f} images/s with writing" if made.rate else ""
     where = "stdout" if target is None else str(target)
     say(
         f"{made.images:,} {views}images of {job.recipe.name}, {size} px, to {where}{there} "

@@ -33,6 +33,9 @@ class Made:
     skipped: int
     """Samples that were there already."""
     seconds: float
+    rate: float | None
+    """Samples a second, rendered and written, after the first batch: that one may have waited for the renderer to be
+    compiled. None where there was no other."""
 
 
 def make_writer(
@@ -89,6 +92,7 @@ def write(
         OSError: the output cannot be written. What is there then are whole files.
     """
     start, made = time.perf_counter(), 0
+    warm: tuple[float, int] | None = None  # when the first batch was done, and its samples
     size = max(1, min(BATCH_IMAGES, BATCH_BYTES // (3 * job.recipe.size**2 * job.recipe.views)))
     first, last = job.span(writer.record.get("per_file", 1))
     for part_first, part_last in writer.parts(job):
@@ -98,7 +102,10 @@ def write(
                 put(batch)
                 made += len(batch.index)
                 progress(batch)
-    return Made(made, last - first - made, time.perf_counter() - start)
+                warm = warm or (time.perf_counter(), made)
+    end = time.perf_counter()
+    rate = (made - warm[1]) / (end - warm[0]) if warm and made > warm[1] else None
+    return Made(made, last - first - made, end - start, rate)
 
 
 def render_batch(job: Job, renderer: Renderer, first: int, last: int) -> Batch:
