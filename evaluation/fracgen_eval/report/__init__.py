@@ -50,7 +50,7 @@ def write_report(
     from fracgen_eval.report import charts, text
     from fracgen_eval.report.filters import filter_sheets
     from fracgen_eval.report.gallery import galleries
-    from fracgen_eval.report.gather import gather
+    from fracgen_eval.report.gather import gather, slug_of
     from fracgen_eval.report.page import render
     from fracgen_eval.report.tables import make_tables, missing
 
@@ -76,7 +76,7 @@ def write_report(
     for n, (_, sheet) in enumerate(sheets):
         content[f"figures/filters-{n + 1}.png"] = partial(_png, sheet)
     for gallery in shown:
-        slug = f"{gallery.condition.slug}-gallery-{gallery.column.replace(' ', '-').replace('/', '-')}"
+        slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
     page = render(found, tables, drawn, sheets, shown, missing(tables), sorted(content), show_published)
     content["report.html"] = page.encode
@@ -140,9 +140,9 @@ def _chart_png(chart: Any) -> bytes:
 
 
 def _gallery_png(gallery: Any) -> bytes:
-    from fracgen_eval.report.page import tile
+    from fracgen_eval.report.gallery import sheet
 
-    return _png(tile(gallery))
+    return _png(sheet(gallery))
 
 
 def _png(pixels: Any) -> bytes:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, LAYERS
-from fracgen_eval.report.gather import Condition, Entry, Gathered
+from fracgen_eval.report.gather import Condition, Entry, Gathered, slug_of
 from fracgen_eval.report.tables import (
     GROUPS,
     METRIC_NAMES,
@@ -94,7 +94,7 @@ def spiders(table: Table) -> list[Chart]:
     for weights in table.weights:
         means = {(g, c): mean for (g, c, w), mean in table.group_means().items() if w == weights}
         title = f"Image AUROC by category group, {weights}"
-        drawn.append(_spider_chart(table, f"spider-{_slug(weights)}", title, list(table.groups), means))
+        drawn.append(_spider_chart(table, f"spider-{slug_of(weights)}", title, list(table.groups), means))
     return [chart for chart in drawn if chart]
 
 
@@ -152,7 +152,7 @@ def layer_charts(condition: Condition, entries: list[Entry], found: Gathered) ->
                 found.problems.append(f"{title} ({condition.title}) is not drawn: {over}")
                 continue
             charts.append(_bars(
-                f"{condition.slug}-layers-{_slug(column)}-{metric}", f"{title}, {over} ({condition.title})", "layers",
+                f"{condition.slug}-layers-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})", "layers",
                 METRIC_NAMES[metric] + " / %", [_layers(s) for s in sets],
                 {w: [means.get((s, w)) for s in sets] for w in weights}, 100.0,
             ))  # fmt: skip
@@ -177,7 +177,7 @@ def shot_charts(condition: Condition, entries: list[Entry], found: Gathered) -> 
             weights = [w for w in found.weights() if any(w == other for _, other in groups)]
             curves = {w: [means.get((n, w)) for n in counts] for w in weights}
             charts.append(Chart(
-                f"{condition.slug}-shots-{_slug(column)}-{metric}", f"{title}, {over} ({condition.title})",
+                f"{condition.slug}-shots-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})",
                 f"Curves of {METRIC_NAMES[metric]} against training images: "
                 + "; ".join(f"{w} ends at {_shown(v[-1])} %" for w, v in curves.items()),
                 ["training images", *curves],
@@ -234,7 +234,7 @@ def cost_charts(condition: Condition, entries: list[Entry]) -> list[Chart]:
                 numbers.append(statistics.fmean(there) if there else None)
             if any(n is not None for n in numbers):
                 charts.append(_bars(
-                    f"{condition.slug}-{_slug(device)}-{'time' if scale == 1 else 'memory'}",
+                    f"{condition.slug}-{slug_of(device)}-{'time' if scale == 1 else 'memory'}",
                     f"{what[0].upper()}{what[1:]} on {device} ({condition.title})", "method", what,
                     [titles[c] for c in columns], {"mean over cells": numbers}, None,
                 ))  # fmt: skip
@@ -304,6 +304,3 @@ def _shown(value: float | None) -> str:
 def _layers(layers: tuple[str, ...]) -> str:
     return "{" + ", ".join(str(LAYERS.index(x) + 1) if x in LAYERS else x for x in layers) + "}"
 
-
-def _slug(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "._" else "-" for c in text)

@@ -21,8 +21,8 @@ from fracgen_eval.report.tables import in_order
 
 CASES = 2
 """Best and worst cases of each method."""
-TILE = 128
-"""Side of a tile in pixels."""
+TILE, GAP = 128, 6
+"""Side of a tile in pixels, and what lies between two."""
 Tile = NDArray[np.uint8]
 
 
@@ -74,6 +74,38 @@ def galleries(found: Gathered, roots: dict[str, Path]) -> tuple[list[Gallery], l
             if cases:
                 out.append(Gallery(condition, column, cases))
     return out, list(dict.fromkeys(problems))
+
+
+def sheet(gallery: Gallery) -> Tile:
+    """A gallery as one picture: a row per case, columns as on the page, both named."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    names = list(dict.fromkeys(name for case in gallery.cases for name, *_ in case.judged))
+    heads = ["picture", "ground truth", *(f"{name}: {what}" for name in names for what in ("map", "mask"))]
+    step, line = TILE + GAP, 18
+    page = Image.new("RGB", (GAP + step * len(heads), line + (line + step) * len(gallery.cases)), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for n, head in enumerate(heads):
+        draw.text((GAP + n * step, 2), _fitting(head, font), "black", font)
+    for row, case in enumerate(gallery.cases):
+        top = line + row * (line + step)
+        draw.text((GAP, top + 2), f"{case.kind}: {case.title}", "black", font)
+        judged = {name: (heat, mask) for name, heat, mask, _ in case.judged}
+        tiles = [case.picture, case.truth, *(t for name in names for t in judged.get(name, (None, None)))]
+        for n, pixels in enumerate(tiles):
+            place = (GAP + n * step, top + line)
+            if pixels is None:
+                draw.rectangle((*place, place[0] + TILE - 1, place[1] + TILE - 1), "lightgrey")
+            else:
+                page.paste(Image.fromarray(pixels), place)
+    return np.asarray(page)
+
+
+def _fitting(text: str, font: Any) -> str:
+    """As much of a text as stands above one tile."""
+    while font.getlength(text) > TILE:
+        text = text[:-2] + "…" if len(text) > 2 else ""
+    return text
 
 
 def _cases(entries: list[Entry], found: Gathered, root: Path | None, problems: list[str]) -> list[Case]:

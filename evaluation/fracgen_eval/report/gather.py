@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,12 @@ class Condition:
         """For names of files."""
         parts = [self.dataset, self.model, self.protocol, self.limit and f"limit{self.limit}"]
         parts += ["imagenetnorm"] if self.input_norm == "imagenet" else []
-        return "-".join(p for p in parts if p)
+        return slug_of("-".join(p for p in parts if p))
+
+
+def slug_of(text: str) -> str:
+    """A name for files: letters, digits and `._=-`."""
+    return re.sub(r"[^\w.=]+", "-", text).strip("-")
 
 
 @dataclass(frozen=True)

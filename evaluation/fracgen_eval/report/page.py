@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.report.charts import Chart, to_svg
-from fracgen_eval.report.gallery import TILE, Gallery
+from fracgen_eval.report.gallery import Gallery
 from fracgen_eval.report.gather import TRACEBACK, Entry, Gathered
 from fracgen_eval.report.significance import Comparison, compare
 from fracgen_eval.report.tables import METRIC_NAMES, Average, Table, Value, column_title
@@ -49,21 +49,6 @@ def render(
         published_only=all(e.result.get("published") for e in found.entries), count=len(found.entries),
         folder=found.folder.resolve().name,
     )  # fmt: skip
-
-
-def tile(gallery: Gallery) -> Tile:
-    """A gallery as one picture: a row per case, columns as on the page."""
-    blank = np.full((TILE, TILE, 3), 200, np.uint8)
-    rows = [
-        np.concatenate([
-            c.picture if c.picture is not None else blank, c.truth,
-            *(t if t is not None else blank for _, heat, mask, _ in c.judged for t in (heat, mask)),
-        ], axis=1)
-        for c in gallery.cases
-    ]  # fmt: skip
-    wide = max(r.shape[1] for r in rows)
-    padded = [np.pad(r, ((0, 4), (0, wide - r.shape[1]), (0, 0)), constant_values=255) for r in rows]
-    return np.concatenate(padded, axis=0)
 
 
 def _tested(comparisons: list[Comparison]) -> tuple[list[Comparison], bool]:
