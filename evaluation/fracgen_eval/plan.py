@@ -139,8 +139,11 @@ def _cells(request: Request, categories: dict[str, Category], weights: dict[str,
     cells = []
     methods = [m for m in METHODS if m in request.methods]
     for category, method, name, seed in product(categories, methods, weights, request.seeds):
-        choices: tuple[tuple[str, ...] | None, ...] = (request.layers or (None,)) if method in LAYER_CHOICE else (None,)
         settings = settings_for(method, request.limit == "small", request.overrides.get(method))
+        choices: dict[tuple[str, ...] | None, None] = {None: None}
+        if method in LAYER_CHOICE and request.layers:  # the method's own make the same cell as none at all
+            own = tuple(settings["layers"])
+            choices = dict.fromkeys(None if layers == own else layers for layers in request.layers)
         for layers in choices:
             cells.append(
                 Cell(

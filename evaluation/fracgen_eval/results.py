@@ -99,7 +99,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """A cell's file. Raises EvaluationError where it is not one."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EvaluationError(f"{path}: cannot be read ({error}): delete it and run the grid again") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("status") not in (DONE, FAILED):
         raise EvaluationError(f"{path}: not a result of this version ({SCHEMA}): move it away")

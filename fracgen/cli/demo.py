@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-METHODS = "patchcore,padim,stfpm,panda,cutpaste"
-
+DEMO_METHODS = "patchcore,padim,stfpm,panda,cutpaste"
 CATEGORIES = "brick,coins,gravel,tissue"
 
 SETTINGS = """\
@@ -50,7 +49,7 @@ def demo(
     images: Annotated[
         int | None, typer.Option(help="To pre-train on; a multiple of 4.", min=128, show_default="8000")
     ] = None,
-    method: Annotated[str, typer.Option(help="Methods to judge with, with commas.")] = METHODS,
+    method: Annotated[str, typer.Option(help="Methods to judge with, with commas.")] = DEMO_METHODS,
     category: Annotated[str, typer.Option(help="Categories of textures, with commas.")] = CATEGORIES,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -59,7 +58,10 @@ def demo(
     Takes minutes on two CPU cores, and says each command as it goes. Called again it continues, and skips
     what is finished. Prints the report's path. Exit code 3 where a method failed; the report is still written.
     """
-    _check(out, seed, images, device)
+    import shlex
+
+    _check(images, seed, method, category, device)
+    _lay_out(out, seed, images)
     from fracgen.cli.status import duration, say, working
 
     begun = time.monotonic()
@@ -90,15 +92,16 @@ def demo(
         say(line)
     say(f"{duration(time.monotonic() - begun)} in all; this shows that the chain works and is no benchmark.")
     say("next: your own pictures, in MVTec's layout:")
-    say(f"  fracgen eval run --dataset folder --root DIR --method all --weights fractal={weights} --model resnet18")
+    own = ["--dataset", "folder", "--root", "DIR", "--method", "all", "--weights", f"fractal={weights}"]
+    say(f"  fracgen eval run {shlex.join(own)} --model resnet18")
     say("or better weights, on a GPU: fracgen pretrain --preset paper")
     print(files.html)
     if failed:
         raise typer.Exit(failed)
 
 
-def _check(out: Path, seed: int, images: int | None, device: str) -> None:
-    """Refuse before work begins, else lay the folder out. Raises ValueError or OSError."""
+def _check(images: int | None, seed: int, method: str, category: str, device: str) -> None:
+    """Refuse before work begins what would fail minutes later. Raises ValueError."""
     from importlib.util import find_spec
 
     if missing := [name for name in ("lightning", "anomalib", "sklearn", "skimage") if find_spec(name) is None]:
@@ -109,6 +112,19 @@ def _check(out: Path, seed: int, images: int | None, device: str) -> None:
         raise ValueError(f"seed {seed} is out of range: use 0 to 2^32 - 1")
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
+    from fracgen_eval.datasets.base import known
+    from fracgen_eval.datasets.textures import PHOTOGRAPHS
+    from fracgen_eval.methods.settings import METHODS
+
+    for text, choices, what in (
+        (method, (*METHODS, "all"), "method"), (category, tuple(PHOTOGRAPHS), "category of textures"),
+    ):  # fmt: skip
+        for name in text.split(","):
+            known(name.strip(), choices, what)
+
+
+def _lay_out(out: Path, seed: int, images: int | None) -> None:
+    """Make the demo's folder, or find that it is one of the same demo. Raises ValueError or OSError."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder with -o")
     note, asked = out / "demo.json", {"seed": seed, "images": images}

@@ -33,6 +33,7 @@ def report(
 
     Prints the HTML file. Failed, missing, double and foreign files are named in the report.
     """
+    from fracgen_eval.datasets import DATASETS
     from fracgen_eval.report import write_report
     from fracgen_eval.report.published import COLUMNS, write_cells
 
@@ -40,6 +41,8 @@ def report(
         raise ValueError("name a result folder, or --paper for the published numbers alone")
     roots = {name: Path(path) for name, path in _pairs(root, "--root").items()}
     named = _pairs(published, "--published")
+    if unknown := next((name for name in roots if name not in DATASETS), None):
+        raise ValueError(f"--root {unknown}=...: no such dataset; use {', '.join(DATASETS)}")
     if gone := next((p for p in roots.values() if not p.is_dir()), None):
         raise ValueError(f"{gone}: no such folder; --root names where a dataset's pictures are")
     if wrong := next((v for v in named.values() if v not in COLUMNS), None):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
@@ -46,6 +48,15 @@ def test_a_folder_that_cannot_be_used_is_refused(fracgen: Any) -> None:
         assert ran.out == ""
         assert ran.err.count("\n") == 1
         assert "name a" in ran.err
+
+
+@pytest.mark.parametrize("wrong", [("--method", "patchcor"), ("--category", "brik"), ("--device", "gpu")])
+def test_what_would_fail_minutes_later_is_refused_at_once(fracgen: Any, wrong: tuple[str, str]) -> None:
+    ran = fracgen("demo", *wrong)
+    assert ran.code == 2
+    assert wrong[1] in ran.err
+    assert ran.err.count("\n") == 1
+    assert not Path("demo").exists()
 
 
 def test_without_the_evaluation_it_says_what_to_install(fracgen: Any, monkeypatch: Any) -> None:

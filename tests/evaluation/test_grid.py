@@ -276,8 +276,10 @@ def test_layers_make_cells_for_two_methods_only(textures, tmp_path):
     sets = (("layer1", "layer2"), ("layer2", "layer3"))
     plan = make_plan(request(tmp_path, textures, methods=("patchcore", "padim", "panda"), layers=sets))
     assert [(c.method, c.layers) for c in plan.pending] == [
-        ("patchcore", sets[0]), ("patchcore", sets[1]), ("padim", sets[0]), ("padim", sets[1]), ("panda", None),
+        ("patchcore", sets[0]), ("patchcore", None), ("padim", sets[0]), ("padim", sets[1]), ("panda", None),
     ]  # fmt: skip
+    usual = make_plan(request(tmp_path, textures, methods=("patchcore",)))
+    assert usual.pending[0].path == plan.pending[1].path  # layers 2 and 3 are PatchCore's own: the same cell
 
 
 def test_shards_are_disjoint_and_complete(textures, tmp_path):

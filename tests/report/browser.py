@@ -26,7 +26,7 @@ def chromium(path):
 
 def faults(browser, path):
     """Every fault of the report at `path`, each as "kind: what". Kinds: console, page, request, image, alt, contrast,
-    overflow, keyboard, published, sort, filter."""
+    overflow, keyboard, print, published, sort, filter."""
     found = []
     with opened(browser, path, found, viewport={"width": 390, "height": 844}, is_mobile=True) as page:
         published(page)
@@ -40,7 +40,22 @@ def faults(browser, path):
         found += keyboard(page)
         found += sorting(page)
         found += filtering(page)
+    found += printed(browser, path)
     return list(dict.fromkeys(found))
+
+
+PAPER = 1047
+"""CSS pixels across A4 in landscape, between margins of 1 cm."""
+
+
+def printed(browser, path):
+    """Whether paper is wide enough, with everything shown."""
+    found = []
+    with opened(browser, path, found, viewport={"width": PAPER, "height": 700}) as page:
+        published(page)
+        page.emulate_media(media="print")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+    return found + ([f"print: {wide} px wide on paper of {PAPER}"] if wide > PAPER else [])
 
 
 @contextmanager

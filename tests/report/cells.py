@@ -7,9 +7,10 @@ from fracgen_eval.results import Cell, write_result
 def add(out, method="patchcore", category="brick", weights="random", seed=0, value=0.9, status="done", **more):
     extra = {k: more.pop(k) for k in ("maps", "images", "side", "mask_threshold", "wall_s", "device") if k in more}
     settings = more.pop("settings", settings_for(method))
-    fields = {"dataset": "textures", "model": "resnet18", "protocol": "honest", "weights_digest": weights} | more
+    fields = {"dataset": "textures", "model": "resnet18", "protocol": "honest"}
+    fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
-    cell = Cell(**fields, data_digest="d")
+    cell = Cell(**fields)
     result = {"status": status, "finished": f"2026-01-0{seed + 1}T00:00:00+00:00"} | extra
     if status == "done":
         result |= {"metrics": {"image_auroc": value, "pixel_auroc": value, "aupro": value / 2},

@@ -9,12 +9,13 @@ import os
 import numpy as np
 import pytest
 from fracgen_eval.datasets import write_textures
+from fracgen_eval.methods import METHODS
 from fracgen_eval.report import write_report
 from fracgen_eval.report.published import write_cells
 from PIL import Image
 from safetensors.numpy import save_file
 
-from tests.report.browser import chromium, executable, faults
+from tests.report.browser import chromium, executable, faults, printed
 from tests.report.cells import add
 
 
@@ -82,6 +83,15 @@ def test_report_in_a_browser(browser, report):
 def test_the_published_report_in_a_browser(browser, tmp_path):
     write_cells(tmp_path)
     assert faults(browser, write_report(tmp_path).html) == []
+
+
+def test_a_wide_table_fits_on_paper(browser, tmp_path):
+    for method in METHODS:
+        for weights in ("imagenet", "random", "fractal"):
+            for seed, value in enumerate((0.5, 0.9, 1.0)):
+                more = {"dataset": "mvtec", "model": "wide_resnet50_2"}
+                add(tmp_path, method, "toothbrush", weights, seed, value, **more)
+    assert printed(browser, write_report(tmp_path).html) == []
 
 
 def test_the_page_for_planted_faults_has_none(browser, report_html):
@@ -165,7 +175,10 @@ PLANTED = [
     ],
     [("<small>", "<small style='background: rgb(128 128 128 / 0.5)'>", "contrast")],
     [("th[aria-sort] button::after {", "button::after { color: #777a;", "contrast")],
-    [("::placeholder { color: inherit; }", "", "contrast")],  # the browser's own, in dark mode
+    [
+        ("::placeholder { color: inherit; }", "", "contrast"),  # the browser's own, in dark mode
+        ("</style>", "@media print { details { width: 1100px } }</style>", "print"),
+    ],
 ]
 
 

@@ -5,14 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import settings_for
 from fracgen_eval.report import write_report
-from fracgen_eval.report.charts import all_charts, spiders
+from fracgen_eval.report.gallery import galleries
 from fracgen_eval.report.gather import gather
-from fracgen_eval.report.significance import compare
 from fracgen_eval.report.tables import make_tables, missing
 from fracgen_eval.results import result_path
+from PIL import Image
+from safetensors.torch import save_file
 
 from fracgen.cli import run
 from tests.report.cells import add
@@ -54,8 +56,10 @@ def test_a_messy_folder_gives_a_report_that_says_so(tmp_path, capsys):
 
 
 def test_only_failures_is_still_a_report(tmp_path):
-    add(tmp_path, status="failed")
-    assert "failed" in write_report(tmp_path).html.read_text()
+    add(tmp_path, status="failed", layers=("layer1", "layer2"), shots=4)
+    page = write_report(tmp_path).html.read_text()
+    assert "Failed cells (1)" in page
+    assert "textures/brick, random, seed 0, 4 training images: RuntimeError" in page
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "foreign", "file out", "root", "published", "column"])
@@ -79,32 +83,86 @@ def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, what):
     assert not (folder / "report").exists()
 
 
+def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path):
+    done = add(tmp_path)
+    path = result_path(tmp_path, done)
+    again = json.loads(path.read_text()) | {"status": "failed", "finished": "2027-01-01T00:00:00+00:00"}
+    path.with_name("again.json").write_text(json.dumps(again))
+    found = gather(tmp_path)
+    assert [e.done for e in found.entries] == [True]
+    assert "which failed; the newest that is done counts" in found.problems[0]
+
+
+def test_odd_files_never_stop_the_report(tmp_path):
+    images = [{"path": "test/a.png", "defect": "hole", "score": 1.0}]
+    good = {"maps": np.zeros((1, 4, 4)), "masks": np.eye(4, dtype=bool)[None]}
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "filters").mkdir()
+    odd = {
+        "empty": (b"", {}), "nan": (good | {"maps": np.full((1, 4, 4), np.nan)}, {}), "side": (good, {"side": None}),
+        "defect": (good, {"images": [{"path": "test/a.png"}]}), "threshold": (good, {"mask_threshold": 0.5}),
+        "many": (good, {"images": images * 2}),
+    }  # fmt: skip
+    for name, (content, more) in odd.items():
+        path = tmp_path / f"maps/{name}.npz"
+        path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
+        add(tmp_path, category=name, maps=f"maps/{name}.npz", **({"images": images, "side": 4} | more))
+    save_file({"conv1.weight": torch.zeros(4, 3, 7, 7, dtype=torch.bfloat16)}, tmp_path / "filters/bf16.safetensors")
+    save_file({"conv1.weight": torch.zeros(4, 3, 0, 0)}, tmp_path / "filters/empty.safetensors")
+    (tmp_path / "cells/deep.json").write_text("[" * 100_000)
+    add(tmp_path, "panda", shots=2, settings={k: f"value {n} of many" for n, k in enumerate(settings_for("panda"))})
+    (tmp_path / "data/textures/side/test").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "data/textures/side/test/a.png")
+    (tmp_path / "report").mkdir()
+    ours = '{"schema": "fracgen-report/1", "files": '
+    for manifest in ("{}", "[1]", '{"files": ["."]}', ours + '3}', ours + '[1, "figures/..", "a"]}'):
+        (tmp_path / "report/report.json").write_text(manifest)
+        told = " ".join(write_report(tmp_path).problems)
+    for name in (*odd, "deep.json", "bf16", "empty.safetensors"):
+        assert name in told, name
+
+
+def test_a_report_deletes_nothing_but_reports_files(tmp_path):
+    add(tmp_path)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/mine.txt").write_text("mine")
+    (tmp_path / "report/report.json").write_text('{"schema": "fracgen-report/1", "files": ["mine.txt", "../cells"]}')
+    write_report(tmp_path)
+    assert (tmp_path / "report/mine.txt").read_text() == "mine"
+
+
+def test_pictures_outside_of_a_datasets_folder_are_not_shown(tmp_path):
+    root, folder = tmp_path / "data", tmp_path / "eval"
+    (root / "brick").mkdir(parents=True)
+    (tmp_path / "private/test").mkdir(parents=True)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "private/test/a.png")
+    (folder / "maps").mkdir(parents=True)
+    np.savez(folder / "maps/m.npz", maps=np.zeros((1, 4, 4)), masks=np.eye(4, dtype=bool)[None])
+    images = [{"path": "test/a.png", "defect": "hole", "score": 1.0}]
+    add(folder, category="../private", dataset="folder", maps="maps/m.npz", images=images, side=4)
+    shown, problems = galleries(gather(folder), {"folder": root})
+    assert [case.picture for gallery in shown for case in gallery.cases] == [None]
+    assert "leads out of" in " ".join(problems)
+
+
 def test_names_are_escaped_in_every_format(tmp_path):
     add(tmp_path, category="a_b|<script>alert(1)</script>")
     out = write_report(tmp_path)
     assert "<script>alert" not in out.html.read_text()
     tex = next(p for p in out.files if p.suffix == ".tex").read_text()
-    assert r"a\_b|<script>" in tex
+    assert r"a\_b\textbar{}\textless{}script\textgreater{}" in tex
     md = next(p for p in out.files if p.suffix == ".md").read_text()
     assert r"a\_b\|\<script\>" in md
 
-
-def test_seeds_give_mean_spread_and_a_paired_test(tmp_path):
-    for n in range(8):
-        for seed in (0, 1, 2):
-            add(tmp_path, category=f"c{n}", seed=seed, value=0.6 + 0.01 * seed)
-            add(tmp_path, category=f"c{n}", weights="fractal", seed=seed, value=0.7 + 0.01 * seed + 0.003 * n)
-            add(tmp_path, "padim", f"c{n}", seed=seed, value=0.7)
-            add(tmp_path, "padim", f"c{n}", "fractal", seed, 0.7 + 0.01 * (-1) ** n * (n + 1))
-    table = make_tables(gather(tmp_path))[0]
-    value = table.value("c0", "patchcore", "random")
-    assert (value.mean, value.spread, value.seeds) == (pytest.approx(61), pytest.approx(1), 3)
-    patchcore, padim = compare(table)
-    assert patchcore.difference == pytest.approx(10 + 0.3 * 3.5)
-    assert patchcore.p == pytest.approx(2 * 2**-8 * 2)  # all eight of one sign, exact, two-sided, Holm of two
-    assert padim.p is not None
-    assert padim.p > 0.5
-    assert "61.0 ± 1.0" in write_report(tmp_path).html.read_text()
+    add(tmp_path, category="[x]\ny", weights="x](http://e.vil) <img src=x>")
+    add(tmp_path, category="average", value=0.1)
+    out = write_report(tmp_path)
+    md, tex = (next(p for p in out.files if p.suffix == s).read_text() for s in (".md", ".tex"))
+    assert "<img" not in md.replace(r"\<img", "")
+    assert md.count("\n") == 4 + 3 + 1
+    assert "{[}x{]} y & " in tex
+    assert tex.count("\\midrule") == 2
+    assert "| average | **10.0**" in md
 
 
 def test_other_settings_weights_and_conditions_stand_apart(tmp_path):
@@ -119,75 +177,6 @@ def test_other_settings_weights_and_conditions_stand_apart(tmp_path):
     assert tables[0].columns == ["patchcore", "patchcore coreset=0.01"]
     assert tables[0].weights == ["random", "fractal:aaaa", "fractal:bbbb"]
     assert "TRIAL" in tables[1].title
-
-
-def test_figures_of_layers_shots_and_cost(tmp_path):
-    for n, layers in enumerate([None, ("layer1", "layer2"), ("layer3", "layer4")]):
-        for weights in ("random", "fractal"):
-            add(tmp_path, weights=weights, layers=layers, value=0.6 + n / 10, wall_s=3.0, device="cpu")
-    for shots in (1, 2, 4):
-        add(tmp_path, shots=shots, value=0.5 + shots / 10)
-    out = write_report(tmp_path)
-    names = {p.name for p in out.files if p.suffix == ".svg"}
-    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-patchcore-pixel_auroc", "cpu-time"):
-        assert any(word in n for n in names), (word, names)
-    assert make_tables(gather(tmp_path))[0].value("brick", "patchcore", "random").mean == pytest.approx(60)
-    page = out.html.read_text()
-    assert "{1, 2}" in page
-    assert "{2, 3}" in page
-
-
-def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
-    """A set of layers that ran on the easy category alone must not look better for it."""
-    for category, value in (("brick", 0.9), ("coins", 0.5)):
-        add(tmp_path, category=category, value=value)
-        add(tmp_path, category=category, shots=1, value=value - 0.1)
-    add(tmp_path, layers=("layer1", "layer2"), value=0.8)
-    add(tmp_path, category="coins", shots=2, value=0.6)
-    found = gather(tmp_path)
-    charts = {c.slug: c for c in all_charts(found, make_tables(found))}
-    layers = charts["textures-resnet18-honest-layers-patchcore-image_auroc"]
-    assert layers.rows == [["{1, 2}", "80.0"], ["{2, 3}", "90.0"]]
-    assert "brick" in layers.title
-    shots = charts["textures-resnet18-honest-shots-patchcore-image_auroc"]
-    assert shots.rows == [["1", "40.0"], ["2", "60.0"]]
-    assert "coins" in shots.title
-    assert not found.problems
-
-    add(tmp_path, category="gravel", layers=("layer3", "layer4"))
-    found = gather(tmp_path)
-    assert not any("layers" in c.slug for c in all_charts(found, make_tables(found)))
-    assert sum("is not drawn" in problem for problem in found.problems) == 3
-
-
-def test_the_summary_counts_only_what_all_weights_have(tmp_path):
-    for category, random, fractal in (("brick", 0.9, 0.7), ("coins", 0.5, 0.6), ("gravel", 0.8, 0.80004)):
-        add(tmp_path, category=category, value=random)
-        add(tmp_path, category=category, weights="fractal", value=fractal)
-    add(tmp_path, "padim", value=0.1, settings=settings_for("padim") | {"features": 10})
-    table = make_tables(gather(tmp_path))[0]
-    random, fractal = (table.overall(w) for w in ("random", "fractal"))
-    assert (random.mean, random.count, random.total) == (pytest.approx(100 * 2.2 / 3), 3, 6)
-    assert fractal.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
-    assert table.best_overall() == {"random"}
-    assert (table.wins("random"), table.wins("fractal")) == (1, 1)  # 80.0 and 80.0, as printed, is nobody's
-    assert list(table.titles.values()) == ["PatchCore", "PaDiM"]
-    done = write_report(tmp_path)
-    page = done.html.read_text()
-    assert "3 of 6" in page
-    assert "PaDiM (features=10)" in page
-    assert "  better in 1 / 1 of 3 cells" in done.summary
-
-
-def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path):
-    for n, method in enumerate(("patchcore", "padim", "stfpm")):
-        for weights in ("random", "fractal"):
-            add(tmp_path, method, weights=weights, value=0.5 + n / 10)
-    add(tmp_path, category="coins", value=0.1)  # of no use beside weights that were not run on it
-    found = gather(tmp_path)
-    (chart,) = spiders(make_tables(found)[0])
-    assert chart.header == ["mean over", "PatchCore", "PaDiM", "STFPM"]
-    assert chart.rows == [["random", "50.0", "60.0", "70.0"], ["fractal", "50.0", "60.0", "70.0"]]
 
 
 def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path):

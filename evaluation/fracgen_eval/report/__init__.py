@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 from fracgen.files import whole_file
 from fracgen_eval.errors import EvaluationError
 
+SCHEMA = "fracgen-report/1"
 MANIFEST = "report.json"
 """Lists the report's files, so that the next report in this place takes away what it no longer has."""
 
@@ -87,9 +88,7 @@ def write_report(
 def _write(target: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
     """Write files, each whole; then take away those of an earlier report that are no longer there."""
     target.mkdir(parents=True, exist_ok=True)
-    before: Any = []
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads((target / MANIFEST).read_text())["files"]
+    before = _earlier(target)
     files = []
     for name, make in content.items():
         path = target / name
@@ -98,27 +97,40 @@ def _write(target: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
             file.write(make())
         files.append(path)
     with whole_file(target / MANIFEST) as file:
-        file.write(json.dumps({"files": sorted(content)}, indent=1).encode() + b"\n")
-    for name in before if isinstance(before, list) else []:
-        if isinstance(name, str) and name not in content and (target / name).resolve().is_relative_to(target.resolve()):
-            (target / name).unlink(missing_ok=True)
+        file.write(json.dumps({"schema": SCHEMA, "files": sorted(content)}, indent=1).encode() + b"\n")
+    for name in before - set(content):
+        (target / name).unlink(missing_ok=True)
     return files
+
+
+def _earlier(target: Path) -> set[str]:
+    """Files that an earlier report wrote here: those that its manifest names, as far as a report writes such files."""
+    try:
+        manifest = json.loads((target / MANIFEST).read_text())
+    except (OSError, ValueError, RecursionError):
+        return set()
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        return set()
+    names = manifest.get("files")
+    ours = re.compile(r"(tables|figures)/[\w=-][\w.=-]*")
+    return {n for n in names if isinstance(n, str) and ours.fullmatch(n)} if isinstance(names, list) else set()
 
 
 def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
     from fracgen_eval.report.tables import METRIC_NAMES
+    from fracgen_eval.report.text import average
 
     lines = []
     for table in tables:
         lines.append(f"{METRIC_NAMES[table.metric]} on {table.condition.title}, {' / '.join(table.weights)}, averages:")
         wide = max(len(title) for title in table.titles.values())
         for column, title in table.titles.items():
-            means = [table.column_average(column, w).mean for w in table.weights]
-            lines.append(f"  {title:{wide}}  " + " / ".join("–" if m is None else f"{m:.1f}" for m in means))
-        if len(table.weights) > 1 and table.compared:
+            means = [average(table.column_average(column, w)) for w in table.weights]
+            lines.append(f"  {title:{wide}}  " + " / ".join(means))
+        if len(table.weights_with_numbers) > 1 and table.compared:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
             lines.append(f"  better in {wins} of {len(table.compared)} cells")
-    counts = {"failed": len(found.failed), "not run": len(not_run), "files passed over or doubled": len(found.problems)}
+    counts = {"failed": len(found.failed), "not run": len(not_run), "remarks on files and figures": len(found.problems)}
     lines += [f"{n} {what}" for what, n in counts.items() if n]
     return lines
 
@@ -128,13 +140,13 @@ def _encoded(make: Callable[[Any], str], table: Any) -> bytes:
 
 
 def _svg(chart: Any) -> bytes:
-    from fracgen_eval.report.charts import to_svg
+    from fracgen_eval.report.drawing import to_svg
 
     return to_svg(chart.draw("light"), chart.slug)
 
 
 def _chart_png(chart: Any) -> bytes:
-    from fracgen_eval.report.charts import to_png
+    from fracgen_eval.report.drawing import to_png
 
     return to_png(chart.draw("light"))
 

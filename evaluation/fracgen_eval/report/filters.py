@@ -21,15 +21,18 @@ def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArr
         folder: the result folder.
         order: names of weights; those of other names come last.
     """
-    sheets, problems = [], []
+    sheets: list[tuple[str, NDArray[np.uint8]]] = []
+    problems = []
     for path in sorted((folder / FILTERS).glob("*.safetensors")):
         try:
             title, filters = read_filters(path)
+            if any(title == other for other, _ in sheets):  # other tensors under the same name
+                title += f", {path.stem.rsplit('-', 1)[-1][:4]}"
             sheets.append((title, sheet(filters)))
         except EvaluationError as error:
             problems.append(str(error).replace(f"{folder}/", ""))
     place = {name: n for n, name in enumerate(order)}
-    sheets.sort(key=lambda s: place.get(s[0].rsplit(" (", 1)[0], len(place)))
+    sheets.sort(key=lambda s: place.get(s[0].rsplit(" (", 1)[0], len(place)))  # names that share a file come last
     return sheets, problems
 
 
@@ -41,9 +44,9 @@ def read_filters(path: Path) -> tuple[str, NDArray[np.float32]]:
         with safe_open(path, framework="np") as file:
             about = file.metadata() or {}
             filters: Any = file.get_tensor("conv1.weight")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:
         raise EvaluationError(f"{path}: no first layer ({str(error).splitlines()[0]}); passed over") from None
-    if filters.ndim != 4 or filters.shape[1] != 3 or not np.isfinite(filters).all():
+    if filters.ndim != 4 or filters.shape[1] != 3 or not filters.size or not np.isfinite(filters).all():
         raise EvaluationError(f"{path}: filters of shape {list(filters.shape)} are no first layer; passed over")
     return f"{about.get('name', path.stem)} ({about.get('model', 'model unknown')})", filters.astype(np.float32)
 

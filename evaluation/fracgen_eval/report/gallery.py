@@ -5,6 +5,8 @@ A case's quality is the pixel AUROC within its picture, for the last of the weig
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.metrics import auroc
+from fracgen_eval.metrics import pixel_auroc
 from fracgen_eval.report.gather import Condition, Entry, Gathered
 from fracgen_eval.report.tables import in_order
 
@@ -50,9 +52,18 @@ class Gallery:
 
 @dataclass(frozen=True)
 class _Judged:
+    """What a cell kept, checked."""
+
     entry: Entry
-    maps: NDArray[Any]
+    maps: NDArray[np.float32]
     masks: NDArray[np.bool_]
+    places: dict[str, int]
+    """Where a test picture is among the maps, by its path."""
+    defects: dict[str, str]
+
+
+Rank = tuple[float, str, str]
+"""Quality of a case, its category, its picture's path."""
 
 
 def galleries(found: Gathered, roots: dict[str, Path]) -> tuple[list[Gallery], list[str]]:
@@ -67,10 +78,11 @@ def galleries(found: Gathered, roots: dict[str, Path]) -> tuple[list[Gallery], l
     roots = {"textures": found.folder / "data" / "textures"} | roots
     for condition in found.conditions():
         here = [e for e in found.entries if e.condition == condition and e.done and e.plain and e.result.get("maps")]
-        seed = min((e.seed for e in here), default=0)
         for column in in_order(e.column for e in here):
-            mine = [e for e in here if e.column == column and e.seed == seed]
-            cases = _cases(mine, found, roots.get(condition.dataset), problems)
+            mine = [e for e in here if e.column == column]
+            seed = min(e.seed for e in mine)
+            of_seed = [e for e in mine if e.seed == seed]
+            cases = _cases(of_seed, found, roots.get(condition.dataset), problems)
             if cases:
                 out.append(Gallery(condition, column, cases))
     return out, list(dict.fromkeys(problems))
@@ -109,95 +121,103 @@ def _fitting(text: str, font: Any) -> str:
 
 
 def _cases(entries: list[Entry], found: Gathered, root: Path | None, problems: list[str]) -> list[Case]:
-    weights = [w for w in found.weights() if any(e.weights == w for e in entries)]
-    ranked: list[tuple[float, str, int]] = []
-    judged: dict[str, dict[str, _Judged]] = {}
-    for category in sorted({e.category for e in entries}):
-        here: dict[str, _Judged] = {}
-        for e in (e for e in entries if e.category == category):
-            try:
-                here[e.weights] = _read(found.folder, e)
-            except (EvaluationError, OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-                problems.append(f"{e.path}: its maps cannot be shown ({error})")
-        if weights[-1] not in here or len({j.maps.shape for j in here.values()}) > 1:
-            continue
-        judged[category] = here
-        last = here[weights[-1]]
-        for n, mask in enumerate(last.masks):
-            if mask.any() and not mask.all():
-                ranked.append((_quality(last, n), category, n))
+    """Best and worst cases. One category's maps are in memory at a time: those of a whole grid are gigabytes."""
+    order = found.weights()
+    of_category = {
+        category: sorted((e for e in entries if e.category == category), key=lambda e: order.index(e.weights))
+        for category in sorted({e.category for e in entries})
+    }
+    ranked: list[Rank] = []
+    for category, cells in of_category.items():
+        with _told(cells[-1], problems):
+            last = _read(found.folder, cells[-1])
+            ranked += [
+                (_quality(last, path), category, path)
+                for path, n in last.places.items()
+                if last.masks[n].any() and not last.masks[n].all()
+            ]
     ranked.sort(key=lambda r: (-r[0], r[1], r[2]))
     best = _spread(ranked, CASES)
     worst = [r for r in _spread(ranked[::-1], CASES) if r not in best]
-    return [
-        _case(kind, judged[category], category, n, weights, root, problems)
-        for kind, chosen in (("best", best), ("worst", worst))
-        for _, category, n in chosen
-    ]
+    cases = []
+    for kind, chosen in (("best", best), ("worst", worst)):
+        for _, category, path in chosen:
+            judged = []
+            for e in of_category[category]:
+                with _told(e, problems):
+                    judged.append(_read(found.folder, e))
+            with _told(of_category[category][-1], problems):
+                cases.append(_case(kind, judged, path, root, problems))
+    return cases
 
 
-def _spread(ranked: list[tuple[float, str, int]], count: int) -> list[tuple[float, str, int]]:
+@contextmanager
+def _told(entry: Entry, problems: list[str]) -> Iterator[None]:
+    """Files as strangers may have written them: what goes wrong in one is a line, and the report goes on."""
+    try:
+        yield
+    except (EvaluationError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+        problems.append(f"{entry.path}: its maps cannot be shown ({type(error).__name__}: {error})")
+
+
+def _spread(ranked: list[Rank], count: int) -> list[Rank]:
     """The first of each category, then others, up to a count."""
     firsts = [r for n, r in enumerate(ranked) if r[1] not in {other[1] for other in ranked[:n]}]
     return (firsts + [r for r in ranked if r not in firsts])[:count]
 
 
 def _read(folder: Path, entry: Entry) -> _Judged:
-    path = _inside(folder, entry.result["maps"])
+    path, images = _inside(folder, entry.result["maps"]), entry.result["images"]
     with np.load(path, allow_pickle=False) as file:
         maps = file["maps"].astype(np.float32)
         if "masks" not in file:
             raise EvaluationError("there is no ground truth to compare with")
-        masks = file["masks"]
-    if maps.ndim != 3 or masks.shape != maps.shape or len(maps) != len(entry.result["images"]):
+        masks = file["masks"].astype(bool)
+    if maps.ndim != 3 or masks.shape != maps.shape or len(maps) != len(images):
         raise EvaluationError(f"maps {list(maps.shape)} and masks {list(masks.shape)} do not fit together")
-    return _Judged(entry, maps, masks.astype(bool))
+    if not np.isfinite(maps).all():
+        raise EvaluationError("maps hold numbers that are not finite")
+    places = {str(image["path"]): n for n, image in enumerate(images)}
+    return _Judged(entry, maps, masks, places, {str(image["path"]): str(image["defect"]) for image in images})
 
 
-def _quality(judged: _Judged, n: int) -> float:
+def _quality(judged: _Judged, path: str) -> float:
     """Pixel AUROC within a picture, percent."""
-    value = auroc(judged.masks[n].ravel().tolist(), judged.maps[n].ravel())
-    return 100 * float(value if value is not None else 0)
+    n = judged.places[path]
+    return 100 * pixel_auroc([judged.maps[n]], [judged.masks[n]])
 
 
-def _case(
-    kind: str, judged: dict[str, _Judged], category: str, n: int, weights: list[str], root: Path | None,
-    problems: list[str],
-) -> Case:  # fmt: skip
-    last = judged[weights[-1]]
-    image = last.entry.result["images"][n]
-    shown = []
-    for name in weights:
-        if name in judged:
-            one = judged[name]
-            low, high = np.quantile(one.maps, [0.02, 0.9995])
-            heat = _colours((one.maps[n] - low) / max(float(high - low), 1e-12))
-            threshold = (one.entry.result.get("mask_threshold") or {}).get("value")
-            mask = None if threshold is None else _grey(one.maps[n] > float(threshold))
-            shown.append((name, heat, mask, _quality(one, n)))
-    picture = _picture(last.entry, image, root, problems)
-    return Case(f"{category}: {image['defect']} ({image['path']})", kind, picture, _grey(last.masks[n]), shown)
+def _case(kind: str, judged: list[_Judged], path: str, root: Path | None, problems: list[str]) -> Case:
+    last, shown = judged[-1], []
+    for one in judged:
+        if path not in one.places:
+            continue
+        n = one.places[path]
+        low, high = np.quantile(one.maps, [0.02, 0.9995])
+        heat = _colours((one.maps[n] - low) / max(float(high - low), 1e-12))
+        threshold = (one.entry.result.get("mask_threshold") or {}).get("value")
+        mask = None if threshold is None else _grey(one.maps[n] > float(threshold))
+        shown.append((one.entry.weights, heat, mask, _quality(one, path)))
+    title = f"{last.entry.category}: {last.defects[path]} ({path})"
+    picture = _picture(last.entry, path, root, problems)
+    return Case(title, kind, picture, _grey(last.masks[last.places[path]]), shown)
 
 
-def _picture(entry: Entry, image: dict[str, Any], root: Path | None, problems: list[str]) -> Tile | None:
+def _picture(entry: Entry, name: str, root: Path | None, problems: list[str]) -> Tile | None:
     dataset = entry.condition.dataset
     if root is None or not root.is_dir():
         problems.append(f"pictures of {dataset} are not where the report looks: give --root {dataset}=FOLDER")
         return None
-    for base in (root / entry.category, root / "1cls" / entry.category, root):
-        try:
-            path = _inside(base, image["path"])
-        except EvaluationError as error:
-            problems.append(f"{entry.path}: {error}")
-            return None
-        if path.is_file():
-            size, side = int(entry.result["cell"]["settings"].get("image_size", 256)), int(entry.result["side"])
-            try:
+    try:
+        for place in (f"{entry.category}/{name}", f"1cls/{entry.category}/{name}", name):
+            path = _inside(root, place)
+            if path.is_file():
+                size, side = int(entry.result["cell"]["settings"].get("image_size", 256)), int(entry.result["side"])
                 return _small(Geometry(size, side if side != size else None).image(path))
-            except EvaluationError as error:
-                problems.append(str(error))
-                return None
-    problems.append(f"{image['path']} of {dataset}/{entry.category} is not below {root}: give --root {dataset}=FOLDER")
+    except EvaluationError as error:
+        problems.append(f"{entry.path}: {error}")
+        return None
+    problems.append(f"{name} of {dataset}/{entry.category} is not below {root}: give --root {dataset}=FOLDER")
     return None
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import METHODS, settings_for
-from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYERS
 from fracgen_eval.results import CELLS, DONE, METRICS, read_results
 
 TRACEBACK = 4_000
 """Last characters of a failed cell's traceback that a report shows."""
+LONGEST_SLUG = 60
 BASELINES = ("imagenet", "imagenet-v2", "random")
 """Weights that stand before all others, in this order."""
 
@@ -49,8 +51,14 @@ class Condition:
 
 
 def slug_of(text: str) -> str:
-    """A name for files: letters, digits and `._=-`."""
-    return re.sub(r"[^\w.=]+", "-", text).strip("-")
+    """A name for files: letters, digits and `._=-`; a long one ends in a digest."""
+    slug = re.sub(r"[^\w.=]+", "-", text).strip("-")
+    return slug if len(slug) <= LONGEST_SLUG else f"{slug[:LONGEST_SLUG]}-{sha256(slug.encode()).hexdigest()[:8]}"
+
+
+def layers_text(layers: tuple[str, ...]) -> str:
+    """`{1, 2}` of `layer1` and `layer2`."""
+    return "{" + ", ".join(str(LAYERS.index(x) + 1) if x in LAYERS else x for x in layers) + "}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,8 @@ class Gathered:
     folder: Path
     entries: list[Entry]
     problems: list[str]
-    """One line each about files that are unreadable, foreign or duplicates."""
+    """One line each about files that are unreadable, foreign, duplicates or of other pictures, and about figures
+    that could not be drawn."""
 
     @property
     def failed(self) -> list[Entry]:
@@ -128,9 +137,9 @@ def gather(folder: Path) -> Gathered:
     if not entries:
         found = f", only: {problems[0]}" if problems else ""
         raise EvaluationError(f"{folder}: no cells to report{found}; `fracgen eval run --out {folder}` makes them")
-    entries = _told_apart(entries)
-    kept, more = _newest(entries)
-    return Gathered(folder, kept, problems + more)
+    entries, strangers = _of_the_same_pictures(_told_apart(entries))
+    entries, doubles = _newest(entries)
+    return Gathered(folder, _lone_layers(entries), problems + strangers + doubles)
 
 
 def _reason(error: Exception) -> str:
@@ -152,10 +161,13 @@ def _entry(result: dict[str, Any]) -> Entry:
         names["dataset"], names["model"], names["protocol"], str(cell.get("limit") or ""),
         str(cell.get("input_norm") or "checkpoint"),
     )  # fmt: skip
+    layers = tuple(map(str, layers)) if layers else None
+    if layers == tuple(cell["settings"].get("layers", ())):
+        layers = None
     found = result["metrics"] if done else {}
     return Entry(
         condition, names["method"], _column(names["method"], cell), names["category"], names["weights"], seed, done,
-        {m: _share(found.get(m), m) for m in METRICS}, tuple(map(str, layers)) if layers else None, shots,
+        {m: _share(found.get(m), m) for m in METRICS}, layers, shots,
         str(cell.get("map_size") or "evaluation"), result["path"], result,
     )  # fmt: skip
 
@@ -190,13 +202,48 @@ def _told_apart(entries: list[Entry]) -> list[Entry]:
     digests: dict[tuple[str, str], set[str]] = defaultdict(set)
     for e in entries:
         digests[e.weights, e.condition.model].add(str(e.result["cell"].get("weights_digest")))
-    from dataclasses import replace
-
     return [
         replace(e, weights=f"{e.weights}:{str(e.result['cell'].get('weights_digest'))[:4]}")
         if len(digests[e.weights, e.condition.model]) > 1 else e
         for e in entries
     ]  # fmt: skip
+
+
+def _of_the_same_pictures(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+    """Entries whose numbers can stand beside each other: where cells of a category saw different pictures, those
+    that saw what most did; and a line about each of the others."""
+    seen: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for e in entries:
+        seen[e.condition.dataset, e.category][_pictures(e)] += 1
+    usual = {of: max(sorted(counts), key=lambda d, c=counts: c[d]) for of, counts in seen.items()}  # type: ignore[misc]
+    kept = [e for e in entries if _pictures(e) == usual[e.condition.dataset, e.category]]
+    lines = [
+        f"{e.path}: saw other pictures of {e.condition.dataset}/{e.category} than most of its cells (listing "
+        f"{_pictures(e)}, theirs {usual[e.condition.dataset, e.category]}); not counted"
+        for e in entries
+        if _pictures(e) != usual[e.condition.dataset, e.category]
+    ]
+    return kept, lines
+
+
+def _pictures(entry: Entry) -> str:
+    return str(entry.result["cell"].get("data_digest"))
+
+
+def _lone_layers(entries: list[Entry]) -> list[Entry]:
+    """A method that was run with one set of layers only, not its own, has no layers to be drawn against: its numbers
+    are a column of the tables. So are few-shot numbers with other layers a curve of their own."""
+    sets: dict[tuple[Condition, str], set[tuple[str, ...] | None]] = defaultdict(set)
+    for e in entries:
+        if e.shots is None:
+            sets[e.condition, e.column].add(e.layers)
+    out = []
+    for e in entries:
+        if e.layers is not None and (e.shots is not None or len(sets[e.condition, e.column]) == 1):
+            comma = "," if " " in e.column else ""
+            e = replace(e, column=f"{e.column}{comma} layers={layers_text(e.layers)}", layers=None)
+        out.append(e)
+    return out
 
 
 def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
@@ -209,6 +256,8 @@ def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
         ranked = sorted(group, key=lambda e: (e.done, str(e.result.get("finished", "")), e.path), reverse=True)
         kept.append(ranked[0])
         for other in ranked[1:]:
-            same = "the same numbers" if other.metrics == ranked[0].metrics else "OTHER NUMBERS"
-            lines.append(f"{other.path}: the cell of {ranked[0].path} once more, with {same}; the newest counts")
+            what = "with the same numbers" if other.metrics == ranked[0].metrics else "with OTHER NUMBERS"
+            what = what if other.done else "which failed"
+            path = ranked[0].path
+            lines.append(f"{other.path}: the cell of {path} once more, {what}; the newest that is done counts")
     return kept, lines

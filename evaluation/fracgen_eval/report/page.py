@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen_eval.report.charts import Chart, to_svg
+from fracgen_eval.report.charts import Chart
+from fracgen_eval.report.drawing import to_svg
 from fracgen_eval.report.gallery import Gallery
 from fracgen_eval.report.gather import TRACEBACK, Entry, Gathered
 from fracgen_eval.report.significance import Comparison, compare
-from fracgen_eval.report.tables import METRIC_NAMES, Average, Table, Value, column_title
-from fracgen_eval.report.text import caption, number
+from fracgen_eval.report.tables import Average, Table, Value, column_title
+from fracgen_eval.report.text import average, caption, number
 
 Tile = NDArray[np.uint8]
 
@@ -31,8 +32,8 @@ def render(
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
-        number=number, caption=caption, column_title=column_title, signed=_signed, average=_average_text, share=_share,
-        metric_names=METRIC_NAMES,
+        number=number, caption=caption, column_title=column_title, signed=_signed, average=average, share=_share,
+        width=_width,
     )  # fmt: skip
     here = files("fracgen_eval") / "report"
     template = environment.from_string((here / "page.html.j2").read_text())
@@ -118,24 +119,25 @@ def _signed(value: Value | Average, paper: float | None) -> str:
         return "not published"
     if value.mean is None:
         return f"{paper:.1f}"
-    return f"{paper:.1f} ({value.mean - paper:+.1f})".replace("-", "−")
+    difference = round(value.mean - paper, 1) + 0.0  # never -0.0
+    return f"{paper:.1f} ({difference:+.1f})".replace("-", "−")
 
 
 def _by_weights(tables: list[Table]) -> list[tuple[list[str], list[Table]]]:
-    """Tables that can be compared at all, those of the same weights together."""
+    """Tables with numbers, those of the same weights together."""
     groups: dict[tuple[str, ...], list[Table]] = {}
     for table in tables:
-        if table.compared:
-            groups.setdefault(tuple(table.weights), []).append(table)
+        if table.weights_with_numbers:
+            groups.setdefault(tuple(table.weights_with_numbers), []).append(table)
     return [(list(weights), group) for weights, group in groups.items()]
+
+
+def _width(table: Table, least: int = 4) -> int:
+    """Letters across, roughly, with so many or more in a number: a printed page makes them as small as it must."""
+    numbers = [number(v, len(table.seeds)) for v in table.values.values()]
+    widest = max([least, *map(len, numbers)])
+    return max(map(len, table.classes), default=0) + (len(table.columns) + 1) * len(table.weights) * (widest + 3)
 
 
 def _share(average: Average) -> str:
     return f"{average.count} of {average.total}" if average.count < average.total else str(average.count)
-
-
-def _average_text(average: Average) -> str:
-    if average.mean is None:
-        return "–"
-    gap = f" ({average.count} of {average.total})" if average.count < average.total else ""
-    return f"{average.mean:.1f}{gap}"

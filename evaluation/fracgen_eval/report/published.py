@@ -11,6 +11,7 @@ from fracgen_eval.methods import settings_for
 from fracgen_eval.results import DONE, METRICS, Cell, write_result
 
 COLUMNS = ("imagenet", "fractals")
+PAPER_MODEL = "wide_resnet50_2"
 AVERAGE = "average"
 TABLES = {
     ("mvtec", "image_auroc"): 1, ("mvtec", "pixel_auroc"): 2, ("mvtec", "aupro"): 3,
@@ -51,7 +52,7 @@ def write_cells(out: Path) -> int:
             found.setdefault((dataset, category, method, column), {})[metric] = round(value / 100, 6)
     for (dataset, category, method, column), metrics in found.items():
         cell = Cell(
-            method, dataset, category, column, column, "wide_resnet50_2", 0, "paper", settings_for(method), "published",
+            method, dataset, category, column, column, PAPER_MODEL, 0, "paper", settings_for(method), "published",
             input_norm="imagenet",
         )  # fmt: skip
         write_result(out, cell, {

@@ -26,20 +26,21 @@ class Comparison:
 
 
 def compare(table: Table) -> list[Comparison]:
-    """Every other weights against the first of a table, per method."""
+    """Every other weights against the first of a table, per method, over categories run with the same seeds."""
     from scipy.stats import wilcoxon
 
     first, raw = table.weights[0], []
     for second in table.weights[1:]:
         for column in table.columns:
             pairs = [(table.value(c, column, first), table.value(c, column, second)) for c in table.classes]
-            there = [(a, b) for a, b in pairs if a.mean is not None and b.mean is not None]
-            differences = [b.mean - a.mean for a, b in there]  # type: ignore[operator]
+            there = [(a, b) for a, b in pairs if a.seeds and a.seeds == b.seeds]
+            # Rounded, or means that are equal but for the order of a sum would pass for differences.
+            differences = [round(b.mean - a.mean, 9) for a, b in there]  # type: ignore[operator]
             mean = sum(differences) / len(differences) if differences else None
             why = ""
             if len(there) < LEAST_CATEGORIES:
-                why = f"{len(there)} categories; {LEAST_CATEGORIES} needed"
-            elif min(min(a.seeds, b.seeds) for a, b in there) < LEAST_SEEDS:
+                why = f"{len(there)} categories with the same seeds; {LEAST_CATEGORIES} needed"
+            elif min(len(a.seeds) for a, _ in there) < LEAST_SEEDS:
                 why = f"one seed; {LEAST_SEEDS} or more needed"
             elif not any(differences):
                 why = "no difference at all"

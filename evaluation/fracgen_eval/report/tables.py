@@ -9,12 +9,13 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 
 from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.methods import METHODS
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.report.gather import Condition, Entry, Gathered
-from fracgen_eval.report.published import AVERAGE, TABLES, column_of, published
+from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_of, published
 from fracgen_eval.results import METRICS
 
 METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
@@ -50,7 +51,10 @@ class Value:
     """Percent, over seeds; None where there is no number."""
     spread: float | None = None
     """Sample standard deviation over seeds, percent; None for a single one."""
-    seeds: int = 0
+    seeds: tuple[int, ...] = ()
+    """Those that have a number."""
+    tried: tuple[int, ...] = ()
+    """Those that were run, failed ones included."""
     state: str = "missing"
     """`done`, `failed` (no seed has a number), `missing`, or `none`: the metric does not exist there."""
 
@@ -86,8 +90,15 @@ class Table:
 
     @property
     def number(self) -> int | None:
-        """The number of the paper's table that this one stands beside."""
+        """The number of the paper's table that this one stands beside; None for other networks and trial runs."""
+        if self.condition.model != PAPER_MODEL or self.condition.limit:
+            return None
         return TABLES.get((self.condition.dataset, self.metric))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """All that were run."""
+        return tuple(sorted({seed for value in self.values.values() for seed in value.tried}))
 
     @property
     def title(self) -> str:
@@ -114,9 +125,11 @@ class Table:
         return _highest({c: self.value(row, c, weights).shown for c in self.columns})
 
     def better(self, row: str, column: str) -> set[str]:
-        """Weights with the highest number of a cell; none where there is only one."""
-        shown = {w: self.value(row, column, w).shown for w in self.weights}
-        return _highest(shown) if sum(v is not None for v in shown.values()) > 1 else set()
+        """Weights with the highest number of a cell; none where there is only one, or their seeds differ."""
+        there = {w: v for w in self.weights if (v := self.value(row, column, w)).mean is not None}
+        if len(there) < 2 or len({v.seeds for v in there.values()}) > 1:
+            return set()
+        return _highest({w: v.shown for w, v in there.items()})
 
     def column_average(self, column: str, weights: str, classes: Iterable[str] | None = None) -> Average:
         """A method's mean over classes (the paper's "Model Avg"), or over some of them."""
@@ -128,9 +141,9 @@ class Table:
         return _average([self.value(row, column, weights).mean for column in self.columns])
 
     def best_average(self, weights: str) -> set[str]:
-        """Columns with the highest average as printed."""
-        means = {c: self.column_average(c, weights).mean for c in self.columns}
-        return _highest({c: None if m is None else round(m, 1) for c, m in means.items()})
+        """Columns with the highest average as printed, of those that have all classes."""
+        averages = {c: self.column_average(c, weights) for c in self.columns}
+        return _highest({c: round(a.mean, 1) for c, a in averages.items() if a.mean is not None and a.count == a.total})
 
     def published(self, row: str, column: str, weights: str) -> float | None:
         """The paper's number, percent; its average where `row` is `average`."""
@@ -140,8 +153,13 @@ class Table:
         return published().get((self.condition.dataset, self.metric, row, column, paper))
 
     def published_average(self, column: str, weights: str) -> float | None:
-        """The paper's average of a column, where all its classes are here."""
-        return None if self.absent else self.published(AVERAGE, column, weights)
+        """The paper's average of a column, where all numbers that it is made of are here."""
+        classes = published_counts(self.condition.dataset)
+        there = all(
+            self.value(row, column, weights).mean is not None or self.published(row, column, weights) is None
+            for row in classes
+        )
+        return self.published(AVERAGE, column, weights) if there else None
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -155,9 +173,15 @@ class Table:
 
     @cached_property
     def compared(self) -> list[tuple[str, str]]:
-        """Cells, by class and column, that have a number for all of the weights."""
+        """Cells, by class and column, that have a number of the same seeds for all of the weights that have any."""
         cells = [(row, column) for row in self.classes for column in self.columns]
-        return [(r, c) for r, c in cells if all(self.value(r, c, w).mean is not None for w in self.weights)]
+        seeds = {(r, c): {self.value(r, c, w).seeds for w in self.weights_with_numbers} for r, c in cells}
+        return [cell for cell in cells if len(seeds[cell]) == 1 and () not in seeds[cell]]
+
+    @property
+    def weights_with_numbers(self) -> list[str]:
+        """Weights that have a number in this table."""
+        return [w for w in self.weights if any(v.mean is not None for (_, _, of), v in self.values.items() if of == w)]
 
     def overall(self, weights: str) -> Average:
         """Mean over the compared cells."""
@@ -166,7 +190,8 @@ class Table:
 
     def best_overall(self) -> set[str]:
         """Weights with the highest mean as printed; none where there is only one."""
-        means = {w: self.overall(w).mean for w in self.weights} if len(self.weights) > 1 else {}
+        weights = self.weights_with_numbers
+        means = {w: self.overall(w).mean for w in weights} if len(weights) > 1 else {}
         return _highest({w: None if m is None else round(m, 1) for w, m in means.items()})
 
     def wins(self, weights: str) -> int:
@@ -181,25 +206,26 @@ class Table:
         return {name: members for name, members in here.items() if members}
 
     def group_means(self) -> dict[tuple[str, str, str], float]:
-        """Percent by (group, column, weights): the spider charts' numbers."""
+        """Percent by (group, column, weights), of groups that have all their classes: the spider charts' numbers."""
         return {
             (group, column, weights): average.mean
             for group, members in self.groups.items()
             for column in self.columns
             for weights in self.weights
             if (average := self.column_average(column, weights, members)).mean is not None
+            and average.count == average.total
         }
 
 
 def make_tables(found: Gathered, named: dict[str, str] | None = None) -> list[Table]:
-    """All tables of a folder: one per condition and metric that has a number or should have one."""
+    """All tables of a folder: one per condition and metric that has a number; image AUROC where all cells failed."""
     tables = []
     for condition in found.conditions():
         here = [e for e in found.entries if e.condition == condition and e.plain]
         for metric in METRICS:
             able = [e for e in here if metric == "image_auroc" or e.method not in IMAGE_LEVEL]
-            if any(e.metrics[metric] is not None or not e.done for e in able):
-                weights = [w for w in found.weights() if any(e.weights == w for e in here)]
+            if any(e.metrics[metric] is not None for e in able) or (here and metric == METRICS[0]):
+                weights = [w for w in found.weights() if any(e.weights == w for e in able)]
                 tables.append(_table(condition, metric, able, weights, named or {}))
     return tables
 
@@ -227,24 +253,24 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
 
 def value_of(entries: list[Entry], metric: str) -> Value:
     """Mean and spread over the seeds of a cell."""
-    numbers = [100 * n for e in entries if (n := e.metrics[metric]) is not None]
-    if not numbers:
-        return Value(None, state="none" if any(e.done for e in entries) else "failed")
-    spread = statistics.stdev(numbers) if len(numbers) > 1 else None
-    return Value(statistics.fmean(numbers), spread, len(numbers), "done")
+    by_seed = {e.seed: 100 * n for e in entries if (n := e.metrics[metric]) is not None}
+    tried = tuple(sorted({e.seed for e in entries}))
+    if not by_seed:
+        return Value(None, tried=tried, state="none" if any(e.done for e in entries) else "failed")
+    spread = statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None
+    return Value(statistics.fmean(by_seed.values()), spread, tuple(sorted(by_seed)), tried, "done")
 
 
 def missing(tables: list[Table]) -> list[str]:
-    """A line for every cell of a table that nobody has run."""
-    return [
-        f"{column}, {row}, {weights}: not run ({table.condition.title})"
-        for table in tables
-        if table.metric == "image_auroc"
-        for row in table.classes
-        for column in table.columns
-        for weights in table.weights
-        if table.value(row, column, weights).state == "missing"
-    ]
+    """A line for every cell of a table that nobody has run, and for seeds that a cell lacks."""
+    lines = []
+    for table in (t for t in tables if t.metric == METRICS[0]):
+        for row, column, weights in product(table.classes, table.columns, table.weights):
+            tried = table.value(row, column, weights).tried
+            if absent := [str(seed) for seed in table.seeds if seed not in tried]:
+                seeds = f"seed{'s' * (len(absent) > 1)} {', '.join(absent)} " if tried else ""
+                lines.append(f"{column}, {row}, {weights}: {seeds}not run ({table.condition.title})")
+    return lines
 
 
 def column_title(column: str) -> str:

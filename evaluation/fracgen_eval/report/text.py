@@ -6,17 +6,25 @@ import csv
 import io
 import re
 
-from fracgen_eval.report.tables import METRIC_NAMES, Table, Value
+from fracgen_eval.report.tables import METRIC_NAMES, Average, Table, Value
 
 AVERAGE = "average"
-MARKS = "**bold**: the row's best method for these weights; _underlined_ in other formats: the better weights of a cell"
+"""Head of the last row. It is made apart from the classes, of which one may have that name."""
 
 
-def number(value: Value, spread: bool = True) -> str:
-    """`98.6`, `98.6 ± 0.4`, `failed`, or a dash."""
+def number(value: Value, seeds: int = 1) -> str:
+    """`98.6`, `98.6 ± 0.4`, `98.6 (1 of 3 seeds)`, `failed`, `n/a`, or a dash; `seeds` is how many a table has."""
     if value.mean is None:
         return {"failed": "failed", "none": "n/a"}.get(value.state, "–")
-    return f"{value.mean:.1f}" + (f" ± {value.spread:.1f}" if spread and value.spread is not None else "")
+    text = f"{value.mean:.1f}" + (f" ± {value.spread:.1f}" if value.spread is not None else "")
+    return text + (f" ({len(value.seeds)} of {seeds} seeds)" if len(value.seeds) < seeds else "")
+
+
+def average(value: Average) -> str:
+    """`98.6`, `98.6 (3 of 4)` where numbers are missing, or a dash."""
+    if value.mean is None:
+        return "–"
+    return f"{value.mean:.1f}" + (f" ({value.count} of {value.total})" if value.count < value.total else "")
 
 
 def caption(table: Table) -> str:
@@ -24,9 +32,8 @@ def caption(table: Table) -> str:
     text = f"{METRIC_NAMES[table.metric]} in percent on {table.condition.title}; cells are {' / '.join(table.weights)}"
     if table.number:
         text += f"; beside the paper's Table {table.number}"
-    seeds = {v.seeds for v in table.values.values() if v.seeds}
-    if seeds and max(seeds) > 1:
-        text += f"; mean ± standard deviation over {min(seeds)} to {max(seeds)} seeds"
+    if len(table.seeds) > 1:
+        text += f"; mean ± standard deviation over seeds {', '.join(map(str, table.seeds))}"
     if table.unusual:
         text += f"; settings that are not the usual ones: {', '.join(table.unusual)}"
     for definition in table.definitions:
@@ -37,21 +44,21 @@ def caption(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's tables; the row's best in bold."""
+    """GitHub's tables; the row's best in bold, the better weights of a cell in italics."""
     lines = [
-        f"**{table.title}.** {caption(table)}.", "",
+        f"**{_plain(table.title)}.** {_plain(caption(table))}. {_marks(table, 'in italics')}", "",
         "| class | " + " | ".join(_plain(table.titles[c]) for c in table.columns) + " |",
         "|---|" + "---|" * len(table.columns),
     ]  # fmt: skip
-    for row in [*table.classes, AVERAGE]:
-        cells = []
-        for column in table.columns:
-            shown = []
-            for weights in table.weights:
-                text, best = _cell(table, row, column, weights)
-                shown.append(f"**{text}**" if best else text)
-            cells.append(" / ".join(shown))
-        lines.append(f"| {_plain(row)} | " + " | ".join(cells) + " |")
+    rows = [(_plain(row), _cells(table, row)) for row in table.classes] + [(AVERAGE, _averages(table))]
+    for head, cells in rows:
+        shown = []
+        for cell in cells:
+            texts = [f"_{text}_" if better else text for text, _, better in cell]
+            shown.append(
+                " / ".join(f"**{text}**" if best else text for text, (_, best, _) in zip(texts, cell, strict=True))
+            )
+        lines.append(f"| {head} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -62,75 +69,93 @@ def to_latex(table: Table) -> str:
         "\\begin{tabular}{l" + "c" * len(table.columns) + "}", "\\toprule",
         " & ".join(["Class", *(_latex(table.titles[c]) for c in table.columns)]) + " \\\\", "\\midrule",
     ]  # fmt: skip
-    for row in [*table.classes, AVERAGE]:
-        if row == AVERAGE:
-            lines.append("\\midrule")
-        cells = []
-        for column in table.columns:
-            shown = []
-            for weights in table.weights:
-                text, best = _cell(table, row, column, weights)
-                text = _latex(text)
-                if row != AVERAGE and weights in table.better(row, column):
-                    text = f"\\underline{{{text}}}"
-                shown.append(f"\\textbf{{{text}}}" if best else text)
-            cells.append("/".join(shown))
-        lines.append(" & ".join([_latex(row), *cells]) + " \\\\")
+    lines += [_latex_row(_latex(row), _cells(table, row)) for row in table.classes]
+    lines += ["\\midrule", _latex_row(AVERAGE, _averages(table))]
     lines += [
-        "\\bottomrule", "\\end{tabular}", f"\\caption{{{_latex(caption(table))}.}}", f"\\label{{tab:{table.slug}}}",
-        "\\end{table}",
+        "\\bottomrule", "\\end{tabular}", f"\\caption{{{_latex(caption(table))}. {_marks(table, 'underlined')}}}",
+        f"\\label{{tab:{table.slug}}}", "\\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 def to_csv(table: Table) -> str:
-    """One line per class, method and weights; empty where there is no number."""
+    """One line per class, method and weights, then the averages; empty where there is no number."""
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n")
     write.writerow(
         ["dataset", "metric", "model", "protocol", "class", "method", "weights", "state", "mean", "spread", "seeds",
          "published", "difference"]
     )  # fmt: skip
-    for row in [*table.classes, AVERAGE]:
-        for column in table.columns:
-            for weights in table.weights:
-                value = table.value(row, column, weights)
-                paper = table.published(row, column, weights)
-                if row == AVERAGE:
-                    average = table.column_average(column, weights)
-                    value = Value(average.mean, None, 0, f"{average.count}/{average.total}")
-                    paper = table.published_average(column, weights)
-                write.writerow(
-                    [table.condition.dataset, table.metric, table.condition.model, table.condition.protocol, row,
-                     column, weights, value.state, _rounded(value.mean), _rounded(value.spread), value.seeds or "",
-                     _rounded(paper),
-                     "" if paper is None or value.mean is None else _rounded(value.mean - paper)]
-                )  # fmt: skip
+    of = [table.condition.dataset, table.metric, table.condition.model, table.condition.protocol]
+    pairs = [(column, weights) for column in table.columns for weights in table.weights]
+    for row in table.classes:
+        for column, weights in pairs:
+            v, paper = table.value(row, column, weights), table.published(row, column, weights)
+            seeds = " ".join(map(str, v.seeds))
+            write.writerow([*of, row, column, weights, v.state, _rounded(v.mean), _rounded(v.spread), seeds,
+                            *_beside(paper, v.mean)])  # fmt: skip
+    for column, weights in pairs:
+        a, paper = table.column_average(column, weights), table.published_average(column, weights)
+        state = f"{a.count}/{a.total}"
+        write.writerow([*of, AVERAGE, column, weights, state, _rounded(a.mean), "", "", *_beside(paper, a.mean)])
     return out.getvalue()
 
 
-def _cell(table: Table, row: str, column: str, weights: str) -> tuple[str, bool]:
-    if row != AVERAGE:
-        return number(table.value(row, column, weights)), column in table.best(row, weights)
-    average = table.column_average(column, weights)
-    text = "–" if average.mean is None else f"{average.mean:.1f}"
-    text += f" ({average.count} of {average.total})" if 0 < average.count < average.total else ""
-    return text, column in table.best_average(weights)
+Shown = list[list[tuple[str, bool, bool]]]
+"""A row by columns and weights: text, whether it is the row's best for these weights, whether the cell's better."""
+
+
+def _cells(table: Table, row: str) -> Shown:
+    return [
+        [(number(table.value(row, column, w), len(table.seeds)), column in table.best(row, w),
+          w in table.better(row, column)) for w in table.weights]
+        for column in table.columns
+    ]  # fmt: skip
+
+
+def _averages(table: Table) -> Shown:
+    return [
+        [(average(table.column_average(column, w)), column in table.best_average(w), False) for w in table.weights]
+        for column in table.columns
+    ]
+
+
+def _marks(table: Table, better: str) -> str:
+    """What the marks mean."""
+    text = "Bold: the best method of the row for these weights"
+    return text + (f"; {better}: the better weights of a cell." if len(table.weights) > 1 else ".")
+
+
+def _beside(paper: float | None, mean: float | None) -> list[str]:
+    """The published number and the difference from it."""
+    return [_rounded(paper), "" if paper is None or mean is None else _rounded(mean - paper)]
 
 
 def _rounded(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
+    """Up to four decimals, and never -0."""
+    return "" if value is None else f"{round(value, 4) + 0.0:g}"
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text)
+    """Text that Markdown leaves as it is, on one line."""
+    return re.sub(r"([|\\`*_<>\[\]!])", r"\\\1", " ".join(text.split()))
 
 
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "±": r"$\pm$", "–": "--", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(c, c) for c in text)
+    return "".join(LATEX.get(c, c) for c in " ".join(text.split()))
+
+
+def _latex_row(head: str, cells: Shown) -> str:
+    shown = []
+    for cell in cells:
+        texts = [f"\\underline{{{_latex(text)}}}" if better else _latex(text) for text, _, better in cell]
+        bold = [f"\\textbf{{{text}}}" if best else text for text, (_, best, _) in zip(texts, cell, strict=True)]
+        shown.append("/".join(bold))
+    return " & ".join([head, *shown]) + " \\\\"

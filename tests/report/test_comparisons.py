@@ -1,0 +1,231 @@
+"""What stands beside each other in a report was measured on the same: categories, seeds, pictures."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from fracgen_eval.methods import settings_for
+from fracgen_eval.report import write_report
+from fracgen_eval.report.charts import all_charts, spiders
+from fracgen_eval.report.gallery import galleries
+from fracgen_eval.report.gather import gather
+from fracgen_eval.report.significance import compare
+from fracgen_eval.report.tables import make_tables, missing
+from fracgen_eval.report.text import number
+
+from tests.report.cells import add
+
+
+def test_seeds_give_mean_spread_and_a_paired_test(tmp_path):
+    for n in range(8):
+        for seed in (0, 1, 2):
+            add(tmp_path, category=f"c{n}", seed=seed, value=0.6 + 0.01 * seed)
+            add(tmp_path, category=f"c{n}", weights="fractal", seed=seed, value=0.7 + 0.01 * seed + 0.003 * n)
+            add(tmp_path, "padim", f"c{n}", seed=seed, value=0.7)
+            add(tmp_path, "padim", f"c{n}", "fractal", seed, 0.7 + 0.01 * (-1) ** n * (n + 1))
+    table = make_tables(gather(tmp_path))[0]
+    value = table.value("c0", "patchcore", "random")
+    assert (value.mean, value.spread, value.seeds) == (pytest.approx(61), pytest.approx(1), (0, 1, 2))
+    patchcore, padim = compare(table)
+    assert patchcore.difference == pytest.approx(10 + 0.3 * 3.5)
+    assert patchcore.p == pytest.approx(2 * 2**-8 * 2)  # all eight of one sign, exact, two-sided, Holm of two
+    assert padim.p is not None
+    assert padim.p > 0.5
+    assert "61.0 ± 1.0" in write_report(tmp_path).html.read_text()
+
+
+def test_figures_of_layers_shots_and_cost(tmp_path):
+    for n, layers in enumerate([None, ("layer1", "layer2"), ("layer3", "layer4")]):
+        for weights in ("random", "fractal"):
+            add(tmp_path, weights=weights, layers=layers, value=0.6 + n / 10, wall_s=3.0, device="cpu")
+    for shots in (1, 2, 4):
+        add(tmp_path, shots=shots, value=0.5 + shots / 10)
+    out = write_report(tmp_path)
+    names = {p.name for p in out.files if p.suffix == ".svg"}
+    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-patchcore-pixel_auroc", "cpu-time"):
+        assert any(word in n for n in names), (word, names)
+    assert make_tables(gather(tmp_path))[0].value("brick", "patchcore", "random").mean == pytest.approx(60)
+    page = out.html.read_text()
+    assert "{1, 2}" in page
+    assert "{2, 3}" in page
+
+
+def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
+    """A set of layers that ran on the easy category alone must not look better for it."""
+    for category, value in (("brick", 0.9), ("coins", 0.5)):
+        add(tmp_path, category=category, value=value)
+        add(tmp_path, category=category, shots=1, value=value - 0.1)
+    add(tmp_path, layers=("layer1", "layer2"), value=0.8)
+    add(tmp_path, category="coins", shots=2, value=0.6)
+    found = gather(tmp_path)
+    charts = {c.slug: c for c in all_charts(found, make_tables(found))}
+    layers = charts["textures-resnet18-honest-layers-patchcore-image_auroc"]
+    assert layers.rows == [["{1, 2}", "80.0"], ["{2, 3}", "90.0"]]
+    assert "brick" in layers.title
+    shots = charts["textures-resnet18-honest-shots-patchcore-image_auroc"]
+    assert shots.rows == [["1", "40.0"], ["2", "60.0"]]
+    assert "coins" in shots.title
+    assert not found.problems
+
+    add(tmp_path, category="gravel", layers=("layer3", "layer4"))
+    found = gather(tmp_path)
+    assert not any("layers" in c.slug for c in all_charts(found, make_tables(found)))
+    assert sum("is not drawn" in problem for problem in found.problems) == 3
+
+
+def test_the_summary_counts_only_what_all_weights_have(tmp_path):
+    for category, random, fractal in (("brick", 0.9, 0.7), ("coins", 0.5, 0.6), ("gravel", 0.8, 0.80004)):
+        add(tmp_path, category=category, value=random)
+        add(tmp_path, category=category, weights="fractal", value=fractal)
+    add(tmp_path, "padim", value=0.1, settings=settings_for("padim") | {"features": 10})
+    table = make_tables(gather(tmp_path))[0]
+    random, fractal = (table.overall(w) for w in ("random", "fractal"))
+    assert (random.mean, random.count, random.total) == (pytest.approx(100 * 2.2 / 3), 3, 6)
+    assert fractal.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
+    assert table.best_overall() == {"random"}
+    assert (table.wins("random"), table.wins("fractal")) == (1, 1)  # 80.0 and 80.0, as printed, is nobody's
+    assert list(table.titles.values()) == ["PatchCore", "PaDiM"]
+    done = write_report(tmp_path)
+    page = done.html.read_text()
+    assert "3 of 6" in page
+    assert "PaDiM (features=10)" in page
+    assert "  better in 1 / 1 of 3 cells" in done.summary
+
+
+def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path):
+    for n, method in enumerate(("patchcore", "padim", "stfpm")):
+        for weights in ("random", "fractal"):
+            add(tmp_path, method, weights=weights, value=0.5 + n / 10)
+    add(tmp_path, category="coins", value=0.1)  # of no use beside weights that were not run on it
+    found = gather(tmp_path)
+    (chart,) = spiders(make_tables(found)[0])
+    assert chart.header == ["mean over", "PatchCore", "PaDiM", "STFPM"]
+    assert chart.rows == [["random", "50.0", "60.0", "70.0"], ["fractal", "50.0", "60.0", "70.0"]]
+
+
+def test_layers_are_compared_over_the_same_seeds_each_once(tmp_path):
+    for seed, value in ((0, 0.9), (1, 0.6), (2, 0.6)):
+        add(tmp_path, seed=seed, value=value)
+    add(tmp_path, layers=("layer1", "layer2"), value=0.88)
+    found = gather(tmp_path)
+    chart = next(c for c in all_charts(found, make_tables(found)) if "layers" in c.slug)
+    assert chart.rows == [["{1, 2}", "88.0"], ["{2, 3}", "90.0"]]
+    assert "brick, seed 0 " in chart.title
+
+
+def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path):
+    for seed in (0, 1, 2):
+        add(tmp_path, seed=seed, value=0.6)
+    add(tmp_path, weights="fractal", value=0.5)
+    add(tmp_path, weights="fractal", seed=1, status="failed")
+    table = make_tables(gather(tmp_path))[0]
+    assert number(table.value("brick", "patchcore", "fractal"), len(table.seeds)) == "50.0 (1 of 3 seeds)"
+    assert missing([table]) == [
+        "patchcore, brick, fractal: seed 2 not run (textures, resnet18, protocol honest)"
+    ]  # fmt: skip
+    assert table.better("brick", "patchcore") == set()
+    assert table.compared == []
+    assert "nothing in common" in write_report(tmp_path).html.read_text()
+
+
+def test_other_seeds_or_the_order_of_a_sum_are_no_significant_difference(tmp_path):
+    for n in range(8):
+        for seed, value in enumerate((0.57 - 0.013, 0.57, 0.57 + 0.013)):
+            add(tmp_path, category=f"c{n}", seed=seed, value=value)
+            add(tmp_path, category=f"c{n}", seed=seed, weights="fractal", value=0.57)
+            add(tmp_path, category=f"c{n}", seed=seed + 3, weights="other", value=0.7)
+    equal, other = compare(make_tables(gather(tmp_path))[0])
+    assert (equal.second, equal.p, equal.why_not) == ("fractal", None, "no difference at all")
+    assert (other.second, other.p, other.difference) == ("other", None, None)
+    assert other.why_not.startswith("0 categories with the same seeds")
+
+
+def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path):
+    from fracgen_eval.report.published import published
+    from fracgen_eval.report.tables import GROUPS
+
+    classes = [c for group in GROUPS["mvtec"].values() for c in group]
+    shared = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
+    for category in classes:
+        add(tmp_path, "padim", category, value=0.9, **shared)
+        if category != "grid":
+            add(tmp_path, "stfpm", category, value=0.95, **shared)
+            add(tmp_path, "rd", category, value=0.95, **shared)
+    done = write_report(tmp_path)
+    (path,) = (p for p in done.files if p.name.endswith("image_auroc.csv"))
+    rows = {r["method"]: r for r in csv.DictReader(path.read_text().splitlines()) if r["class"] == "average"}
+    assert float(rows["padim"]["published"]) == published()["mvtec", "image_auroc", "average", "padim", "imagenet"]
+    assert (rows["stfpm"]["state"], rows["stfpm"]["published"], rows["stfpm"]["difference"]) == ("14/15", "", "")
+    table = make_tables(gather(tmp_path))[0]
+    assert table.best_average("imagenet") == {"padim"}
+    assert ("textures", "stfpm", "imagenet") not in table.group_means()
+    assert "  STFPM  95.0 (14 of 15)" in done.summary
+
+
+@pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path, other):
+    add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
+    page = write_report(tmp_path).html.read_text()
+    assert "Table 1." not in page
+    assert 'id="show-published"' not in page
+
+
+def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path):
+    for seed in (0, 1):
+        add(tmp_path, seed=seed)
+        add(tmp_path, seed=seed, weights="fractal", value=0.7, data_digest="d" if seed else "e")
+    found = gather(tmp_path)
+    assert len(found.entries) == 3
+    assert "saw other pictures of textures/brick" in found.problems[0]
+
+
+def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
+    (tmp_path / "maps").mkdir()
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, :4], masks[1, :, :2] = True, True
+    names = ["test/a.png", "test/b.png"]
+    for weights, order in (("random", [0, 1]), ("fractal", [1, 0])):
+        np.savez(tmp_path / f"maps/{weights}.npz", maps=masks[order].astype(np.float32), masks=masks[order])
+        images = [{"path": names[n], "defect": "hole", "score": 1.0} for n in order]
+        add(tmp_path, weights=weights, maps=f"maps/{weights}.npz", images=images, side=8)
+    (gallery,), _ = galleries(gather(tmp_path), {})
+    assert len(gallery.cases) == 2
+    for case in gallery.cases:
+        assert [quality for *_, quality in case.judged] == [100, 100]
+
+
+def test_cost_is_that_of_full_cells_on_the_same_categories(tmp_path):
+    add(tmp_path, wall_s=100.0, device="cpu")
+    add(tmp_path, "padim", wall_s=10.0, device="cpu")
+    add(tmp_path, "padim", "coins", wall_s=999.0, device="cpu")
+    for shots in (1, 2):
+        add(tmp_path, shots=shots, wall_s=1.0, device="cpu")
+    found = gather(tmp_path)
+    chart = next(c for c in all_charts(found, make_tables(found)) if c.slug.endswith("cpu-time"))
+    assert chart.rows == [["PatchCore", "100.0"], ["PaDiM", "10.0"]]
+
+
+def test_nothing_that_was_run_is_left_out(tmp_path):
+    add(tmp_path, layers=("layer1", "layer2"), value=0.7)
+    add(tmp_path, "padim", layers=("layer1", "layer2", "layer3"), value=0.8)  # its own: the usual column
+    add(tmp_path, layers=("layer1", "layer2"), shots=2, value=0.6)
+    found = gather(tmp_path)
+    table = make_tables(found)[0]
+    assert table.columns == ["patchcore layers={1, 2}", "padim"]
+    assert table.value("brick", table.columns[0], "random").mean == pytest.approx(70)
+    slugs = {c.slug for c in all_charts(found, [table])}
+    assert any("shots-patchcore-layers=-1-2" in slug for slug in slugs), slugs
+
+
+def test_weights_without_a_number_do_not_empty_the_comparison(tmp_path):
+    for weights in ("random", "fractal"):
+        for method in ("patchcore", "panda"):
+            add(tmp_path, method, weights=weights)
+    add(tmp_path, weights="third", status="failed")
+    add(tmp_path, "panda", weights="imagenet")
+    image, pixel = make_tables(gather(tmp_path))[:2]
+    assert image.compared == [("brick", "panda")]
+    assert pixel.weights == ["random", "fractal", "third"]
+    assert pixel.compared == [("brick", "patchcore")]
