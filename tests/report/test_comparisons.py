@@ -229,3 +229,15 @@ def test_weights_without_a_number_do_not_empty_the_comparison(tmp_path):
     assert image.compared == [("brick", "panda")]
     assert pixel.weights == ["random", "fractal", "third"]
     assert pixel.compared == [("brick", "patchcore")]
+
+
+def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_path):
+    for category, untouched in (("brick", 0.8), ("coins", 0.6)):
+        add(tmp_path, "cutpaste", category, value=0.9, beside={"steps=0": {"image_auroc": untouched}})
+    table = make_tables(gather(tmp_path))[0]
+    assert table.beside["coins", "CutPaste, steps=0", "random"].mean == pytest.approx(60)
+    assert table.beside_average("CutPaste, steps=0", "random").mean == pytest.approx(70)
+    assert table.columns == ["cutpaste"]
+    assert table.column_average("cutpaste", "random").mean == pytest.approx(90)
+    page = write_report(tmp_path).html.read_text()
+    assert "random 70.0 (brick 80.0, coins 60.0)" in " ".join(page.split())

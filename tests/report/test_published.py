@@ -88,6 +88,8 @@ def test_spider_group_means_recomputed(tables):
 def test_differences_from_the_paper_are_zero_and_files_are_written(folder, tmp_path):
     done = write_report(folder, tmp_path / "out")
     assert not done.problems
+    assert done.summary[-1] == "1 not run or without a number"
+    assert "fastflow, carpet, imagenet: has no AUPRO" in done.html.read_text()
     (table,) = (tmp_path / "out/tables").glob("mvtec*image_auroc.csv")
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert all(float(r["difference"]) == 0 for r in rows if r["class"] != AVERAGE)

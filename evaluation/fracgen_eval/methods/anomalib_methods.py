@@ -50,7 +50,10 @@ class AnomalibMethod:
             if self.name == "cflow":
                 self.module.model.fiber_batch_size = self._fibers(len(images))
             run = _trainer(self.device, epochs, stopper)
-            run.fit(self.module, train_dataloaders=self._loader(images))
+            try:
+                run.fit(self.module, train_dataloaders=self._loader(images))
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from stop
             if run.interrupted:
                 raise KeyboardInterrupt
         facts: dict[str, Any] = {"epochs": run.current_epoch}

@@ -130,7 +130,10 @@ def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
         if len(table.weights_with_numbers) > 1 and table.compared:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
             lines.append(f"  better in {wins} of {len(table.compared)} cells")
-    counts = {"failed": len(found.failed), "not run": len(not_run), "remarks on files and figures": len(found.problems)}
+    counts = {
+        "failed": len(found.failed), "not run or without a number": len(not_run),
+        "remarks on files and figures": len(found.problems),
+    }  # fmt: skip
     lines += [f"{n} {what}" for what, n in counts.items() if n]
     return lines
 

@@ -75,6 +75,8 @@ class Entry:
     done: bool
     metrics: dict[str, float | None]
     """In [0, 1]; None where a metric does not exist for the cell."""
+    beside: dict[str, float]
+    """Image AUROC in [0, 1] that stands beside the method's own, such as CutPaste's of `steps=0`."""
     layers: tuple[str, ...] | None
     shots: int | None
     map_size: str
@@ -121,6 +123,8 @@ def gather(folder: Path) -> Gathered:
     """
     if not (folder / CELLS).is_dir():
         remedy = f"`fracgen eval run --out {folder}` fills it"
+        if (folder / "eval" / CELLS).is_dir():  # a demo's folder
+            remedy = f"{folder / 'eval'} is one"
         raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
     entries, problems = [], []
     for result in read_results(folder):
@@ -167,9 +171,14 @@ def _entry(result: dict[str, Any]) -> Entry:
     found = result["metrics"] if done else {}
     return Entry(
         condition, names["method"], _column(names["method"], cell), names["category"], names["weights"], seed, done,
-        {m: _share(found.get(m), m) for m in METRICS}, layers, shots,
+        {m: _share(found.get(m), m) for m in METRICS}, _beside(result) if done else {}, layers, shots,
         str(cell.get("map_size") or "evaluation"), result["path"], result,
     )  # fmt: skip
+
+
+def _beside(result: dict[str, Any]) -> dict[str, float]:
+    numbers = {str(k): _share(v["image_auroc"], str(k)) for k, v in (result.get("beside") or {}).items()}
+    return {k: n for k, n in numbers.items() if n is not None}
 
 
 def _text(value: Any, name: str) -> str:

@@ -96,7 +96,7 @@ def _described(found: Gathered) -> list[tuple[str, str]]:
         if isinstance(about, dict) and e.done:
             out[e.weights, e.condition.model] = (
                 f"{about.get('source', 'source unknown')}, {e.condition.model}, input normalised as by "
-                f"{about.get('norm', 'unknown')}, SHA-256 {about.get('digest', 'unknown')}"
+                f"{about.get('norm', 'unknown')}, digest of the tensors {about.get('digest', 'unknown')}"
             )
     return [(name, text) for (name, _), text in sorted(out.items())]
 

@@ -85,6 +85,8 @@ class Table:
     values: dict[tuple[str, str, str], Value]
     """By class, column and weights."""
     definitions: list[str]
+    beside: dict[tuple[str, str, str], Value] = field(default_factory=dict)
+    """Numbers that stand beside the methods' own, by class, what it is, and weights: CutPaste's untouched features."""
     named: dict[str, str] = field(default_factory=dict)
     """Which of the paper's columns stands beside which weights, where a name does not tell."""
 
@@ -135,6 +137,10 @@ class Table:
         """A method's mean over classes (the paper's "Model Avg"), or over some of them."""
         rows = self.classes if classes is None else [c for c in self.classes if c in set(classes)]
         return _average([self.value(row, column, weights).mean for row in rows])
+
+    def beside_average(self, what: str, weights: str) -> Average:
+        """Mean over classes of a number that stands beside the methods' own."""
+        return _average([self.beside.get((row, what, weights), Value(None)).mean for row in self.classes])
 
     def row_average(self, row: str, weights: str) -> Average:
         """A class's mean over methods."""
@@ -247,8 +253,20 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     return Table(
         condition, metric, classes, columns, weights,
         {key: value_of(group, metric) for key, group in groups.items()},
-        definitions if metric == "aupro" else [], named,
+        definitions if metric == "aupro" else [], _beside(entries) if metric == METRICS[0] else {}, named,
     )  # fmt: skip
+
+
+def _beside(entries: list[Entry]) -> dict[tuple[str, str, str], Value]:
+    """Image AUROC of what methods report beside their own score."""
+    groups: dict[tuple[str, str, str], dict[int, float]] = {}
+    for e in entries:
+        for what, share in e.beside.items():
+            groups.setdefault((e.category, f"{METHOD_NAMES[e.method]}, {what}", e.weights), {})[e.seed] = 100 * share
+    return {
+        key: Value(statistics.fmean(by_seed.values()), None, tuple(sorted(by_seed)), tuple(sorted(by_seed)), "done")
+        for key, by_seed in groups.items()
+    }
 
 
 def value_of(entries: list[Entry], metric: str) -> Value:
@@ -262,8 +280,13 @@ def value_of(entries: list[Entry], metric: str) -> Value:
 
 
 def missing(tables: list[Table]) -> list[str]:
-    """A line for every cell of a table that nobody has run, and for seeds that a cell lacks."""
+    """A line for every cell of a table that nobody has run, and for seeds and metrics that one lacks."""
     lines = []
+    for table in tables:
+        for (row, column, weights), value in table.values.items():
+            if value.state == "none":
+                name = METRIC_NAMES[table.metric]
+                lines.append(f"{column}, {row}, {weights}: has no {name} ({table.condition.title})")
     for table in (t for t in tables if t.metric == METRICS[0]):
         for row, column, weights in product(table.classes, table.columns, table.weights):
             tried = table.value(row, column, weights).tried
