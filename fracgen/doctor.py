@@ -67,7 +67,7 @@ def _extras() -> Check:
     if not missing:
         return Check("extras", "ok", found, facts=versions)
     remedy = f"{', '.join(missing)} if wanted: pip install 'fracgen[{','.join(wanted)}]'"
-    return Check("extras", "missing", found, remedy, versions)
+    return Check("extras", "missing", f"here: {found}", remedy, versions)
 
 
 def _cpu() -> Check:

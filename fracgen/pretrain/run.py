@@ -67,9 +67,12 @@ class Run:
         Raises:
             OSError: something cannot be written.
             RuntimeError: the loss is no longer finite, or the device failed.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
         try:
             self.trainer.fit(self.module)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
         finally:
             if self.progress is not None:
                 self.progress.close()

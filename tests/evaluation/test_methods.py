@@ -1,6 +1,7 @@
 """All eight methods through their protocol: whose weights they use, and that scores hang on nothing but the images."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -273,3 +274,18 @@ def test_patchcore_finds_the_nearest_neighbours(weights, fitted):
     assert torch.allclose(distance.double(), nearest.values, rtol=1e-6)
     assert torch.equal(place, nearest.indices)
     assert torch.equal(model.nearest_neighbors(queries, 1)[0], distance[:, 0])
+
+
+def test_ctrl_c_while_lightning_trains_is_an_interruption(weights, monkeypatch):
+    method = build("stfpm", weights)
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(method.module, "training_step", press)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            method.fit(pictures(8))
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on

@@ -10,6 +10,7 @@ import json
 import pickle
 import resource
 import shutil
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,21 @@ def test_a_full_disk_stops_the_run_and_spares_its_checkpoints(tmp_path: Path) ->
     assert {path.name: path.stat().st_mtime_ns for path in run.checkpoints.iterdir()} == before
     train(TINY, run.path, resume="auto")
     assert checkpoint.newest(run.checkpoints)[0]["step"] == 3
+
+
+def test_ctrl_c_while_lightning_trains_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fracgen.pretrain.module import Pretraining
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretraining, "training_step", press)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path: Path) -> None:
