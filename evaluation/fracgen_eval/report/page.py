@@ -135,7 +135,7 @@ def _by_weights(tables: list[Table]) -> list[tuple[list[str], list[Table]]]:
 def _width(table: Table, least: int = 4) -> int:
     """Letters across, roughly, with so many or more in a number: a printed page makes them as small as it must."""
     numbers = [number(v, len(table.seeds)) for v in table.values.values()]
-    widest = max([least, *map(len, numbers)])
+    widest = max([least, *map(len, numbers), *map(len, table.weights)])
     return max(map(len, table.classes), default=0) + (len(table.columns) + 1) * len(table.weights) * (widest + 3)
 
 
