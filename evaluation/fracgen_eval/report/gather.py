@@ -224,7 +224,7 @@ def _of_the_same_pictures(entries: list[Entry]) -> tuple[list[Entry], list[str]]
     seen: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for e in entries:
         seen[e.condition.dataset, e.category][_pictures(e)] += 1
-    usual = {of: max(sorted(counts), key=lambda d, c=counts: c[d]) for of, counts in seen.items()}  # type: ignore[misc]
+    usual = {of: max(sorted(counts), key=counts.__getitem__) for of, counts in seen.items()}
     kept = [e for e in entries if _pictures(e) == usual[e.condition.dataset, e.category]]
     lines = [
         f"{e.path}: saw other pictures of {e.condition.dataset}/{e.category} than most of its cells (listing "
