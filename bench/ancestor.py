@@ -4,7 +4,7 @@
 It serves twice, as one implementation, because what makes it right for statistics does not change
 what it costs:
 
-* statistics (`tests/renderer/test_statistics.py`): the distribution that fracgen's pictures must
+* statistics (`tests/rendering/test_statistics.py`): the distribution that fracgen's pictures must
   have. The generator's defects are left out: rows and columns 0 are as wide as the others, the
   stamp is never empty, the blur has the probability it is given, nothing is cached or cast out of
   range.
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from fracgen.recipe import Recipe
+from fracgen.recipes.recipe import Recipe
 
 
 @njit(cache=True)

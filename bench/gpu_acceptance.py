@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--sanitize-child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
-    from fracgen.renderer.availability import cuda_fault
+    from fracgen.rendering.device import cuda_fault
 
     if fault := cuda_fault():
         print(f"no usable GPU: {fault}", file=sys.stderr)
@@ -82,8 +82,8 @@ def sanitize_child() -> int:
     import dataclasses
 
     from bench.gpu.parity import small_bank
-    from fracgen.presets import PRESETS
-    from fracgen.renderer.cuda import CudaRenderer
+    from fracgen.recipes.presets import PRESETS
+    from fracgen.rendering.cuda.renderer import CudaRenderer
 
     for name, preset in PRESETS.items():
         recipe = dataclasses.replace(preset.recipe.at_size(64), points=5000)

@@ -32,10 +32,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.ancestor import Ancestor, extent, iterate
-from fracgen.bank import CodeBank
-from fracgen.benchmark.timing import interleaved, markdown, record, result
-from fracgen.presets import preset
-from fracgen.renderer.cpu import CpuRenderer
+from fracgen.benchmarking.timing import interleaved, markdown, record, result
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import preset
+from fracgen.rendering.cpu.renderer import CpuRenderer
 
 RECIPE = preset("paper").recipe
 CODES = 1000

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fracgen.bank import CodeBank
-from fracgen.presets import PRESETS
-from fracgen.recipe import BankSpec, Preset
-from fracgen.renderer.cpu import CpuRenderer
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import BankSpec, Preset
+from fracgen.rendering.cpu.renderer import CpuRenderer
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- presets -->\n", "<!-- end of presets -->\n"

@@ -13,7 +13,7 @@ import torchvision
 from torch.nn.parallel import DistributedDataParallel
 
 import fracgen
-from fracgen.pretrain.config import QUICK_RECIPE
+from fracgen.training.config import QUICK_RECIPE
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 gpu = torch.cuda.is_available()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import torch
 
 import fracgen
-from fracgen.pretrain.config import QUICK_RECIPE
+from fracgen.training.config import QUICK_RECIPE
 
 device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
 bank = fracgen.CodeBank.sample(40, seed=0, classes=20)

@@ -7,7 +7,7 @@ import torchvision
 
 import fracgen
 from fracgen.draws import Stream
-from fracgen.pretrain.config import QUICK_RECIPE
+from fracgen.training.config import QUICK_RECIPE
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 epochs, images_an_epoch = (int(number) for number in (*sys.argv[1:], "4", "2000")[:2])

@@ -16,35 +16,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BankError": "fracgen.bank",
-    "BankSpec": "fracgen.recipe",
-    "CodeBank": "fracgen.bank",
-    "DeviceError": "fracgen.errors",
-    "FractalDataset": "fracgen.dataset",
-    "FractalLoader": "fracgen.loader",
-    "Preset": "fracgen.recipe",
-    "PRESETS": "fracgen.presets",
-    "Recipe": "fracgen.recipe",
-    "make_renderer": "fracgen.renderer",
-    "preset": "fracgen.presets",
-    "render": "fracgen.renderer",
+    "BankError": "fracgen.formulas.ifs.bank",
+    "BankSpec": "fracgen.recipes.recipe",
+    "CodeBank": "fracgen.formulas.ifs.bank",
+    "DeviceError": "fracgen.support.errors",
+    "FractalDataset": "fracgen.loading.dataset",
+    "FractalLoader": "fracgen.loading.loader",
+    "Preset": "fracgen.recipes.recipe",
+    "PRESETS": "fracgen.recipes.presets",
+    "Recipe": "fracgen.recipes.recipe",
+    "make_renderer": "fracgen.rendering",
+    "preset": "fracgen.recipes.presets",
+    "render": "fracgen.rendering",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
-    from fracgen.bank import BankError as BankError
-    from fracgen.bank import CodeBank as CodeBank
-    from fracgen.dataset import FractalDataset as FractalDataset
-    from fracgen.errors import DeviceError as DeviceError
-    from fracgen.loader import FractalLoader as FractalLoader
-    from fracgen.presets import PRESETS as PRESETS
-    from fracgen.presets import preset as preset
-    from fracgen.recipe import BankSpec as BankSpec
-    from fracgen.recipe import Preset as Preset
-    from fracgen.recipe import Recipe as Recipe
-    from fracgen.renderer import make_renderer as make_renderer
-    from fracgen.renderer import render as render
+    from fracgen.formulas.ifs.bank import BankError as BankError
+    from fracgen.formulas.ifs.bank import CodeBank as CodeBank
+    from fracgen.loading.dataset import FractalDataset as FractalDataset
+    from fracgen.loading.loader import FractalLoader as FractalLoader
+    from fracgen.recipes.presets import PRESETS as PRESETS
+    from fracgen.recipes.presets import preset as preset
+    from fracgen.recipes.recipe import BankSpec as BankSpec
+    from fracgen.recipes.recipe import Preset as Preset
+    from fracgen.recipes.recipe import Recipe as Recipe
+    from fracgen.rendering import make_renderer as make_renderer
+    from fracgen.rendering import render as render
+    from fracgen.support.errors import DeviceError as DeviceError
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from fracgen.provenance import commit, version_of
+from fracgen.support.provenance import commit, version_of
 
 CORE = ("numpy", "numba", "pillow", "safetensors", "typer", "rich", "torch", "torchvision")
 EXTRAS = {
@@ -86,7 +86,7 @@ def _cpu() -> Check:
 
 def _numba_cache() -> Check:
     """Whether compiled code can be kept: without it every run compiles for many seconds."""
-    from fracgen.renderer.compose import compose_stage
+    from fracgen.rendering.cpu.compose import compose_stage
 
     folder = compose_stage._cache.cache_path
     try:
@@ -102,7 +102,7 @@ def _numba_cache() -> Check:
 
 def _gpu() -> Check:
     """Having no GPU is no fault; having one that does not work is, and so is a CuPy that does not import."""
-    from fracgen.renderer.availability import cuda_facts, cuda_fault, cupy_fault, driver_fault
+    from fracgen.rendering.device import cuda_facts, cuda_fault, cupy_fault, driver_fault
 
     facts = cuda_facts()
     if fault := driver_fault():
@@ -122,7 +122,7 @@ def _gpu() -> Check:
 
 def self_test(device: str = "cpu", recipe: str = "paper") -> Check:
     """Render a recipe's golden batch on a device and compare its bytes with those that every machine must get."""
-    from fracgen.renderer import golden, make_renderer
+    from fracgen.rendering import golden, make_renderer
 
     name = f"self-test on {device}"
     expected = golden.load()["images"][recipe]

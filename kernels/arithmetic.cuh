@@ -1,4 +1,4 @@
-// The arithmetic that GPU and CPU share; fracgen/renderer/arithmetic.py is the other half.
+// The arithmetic that GPU and CPU share; fracgen/rendering/cpu/arithmetic.py is the other half.
 //
 // Every product that is added to something is an explicit fused multiply-add and every other float
 // operation an explicit correctly rounded one, so no compiler option and no contraction can change

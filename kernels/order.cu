@@ -1,4 +1,4 @@
-// Which samples a batch holds, and their classes. Twin: fracgen/epoch.py.
+// Which samples a batch holds, and their classes. Twin: fracgen/order.py.
 #include "arithmetic.cuh"
 
 __device__ __forceinline__ u32 mix(u32 x) {

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from fracgen.cli import _app
-from fracgen.presets import PRESETS
+from fracgen.recipes.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / n for n in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "kernels/README.md")]

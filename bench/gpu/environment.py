@@ -18,7 +18,7 @@ def describe(root: Path) -> dict[str, Any]:
     """`date`, `commit`, `device` and `versions` of the results file."""
     import cupy
 
-    from fracgen.renderer import nvrtc
+    from fracgen.rendering.cuda import nvrtc
 
     properties = torch.cuda.get_device_properties(0)
     driver = cupy.cuda.runtime.driverGetVersion()

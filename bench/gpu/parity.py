@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fracgen.bank import CodeBank
 from fracgen.draws import Stream
-from fracgen.presets import PRESETS
-from fracgen.recipe import BankSpec
-from fracgen.renderer import golden
-from fracgen.renderer.cpu import CpuRenderer
-from fracgen.renderer.cuda import CudaRenderer
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import BankSpec
+from fracgen.rendering import golden
+from fracgen.rendering.cpu.renderer import CpuRenderer
+from fracgen.rendering.cuda.renderer import CudaRenderer
 
 BATCH = 256
 
@@ -54,7 +54,7 @@ def check(images_per_recipe: int) -> dict[str, Any]:
 
 def other_ways() -> dict[str, bool]:
     """The same bytes on a side stream, in a CUDA graph, into a given tensor, normalised, through DLPack."""
-    from fracgen.normalise import table
+    from fracgen.rendering.normalise import table
 
     recipe = PRESETS["paper"].recipe
     renderer = CudaRenderer(small_bank("paper"), recipe)
@@ -88,7 +88,7 @@ def other_ways() -> dict[str, bool]:
 
     same["dlpack"] = torch.equal(plain, torch.from_dlpack(renderer.render_dlpack(index, seed=7)))
 
-    from fracgen.epoch import order_keys, permute
+    from fracgen.order import order_keys, permute
 
     indices, labels = renderer.order(1000, 512, 1_000_000, seed=3, epoch=2, stride=2)
     positions = np.arange(512) * 2 + 1000

@@ -10,9 +10,9 @@ import torch
 
 from bench.gpu.clock import milliseconds
 from bench.gpu.parity import small_bank
-from fracgen.bank import CodeBank
-from fracgen.presets import PRESETS
-from fracgen.renderer.cuda import CudaRenderer
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
+from fracgen.rendering.cuda.renderer import CudaRenderer
 
 SCRATCH = 1 << 30
 """Room for a whole batch between the kernels: parts would add waves that do not fill the device."""

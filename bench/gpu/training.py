@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.gpu.parity import small_bank
-from fracgen.presets import PRESETS
+from fracgen.recipes.presets import PRESETS
 
 STEPS = 10  # in a measurement: the prefetch of one step must fall inside it
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.files import whole_file
-from fracgen_eval.backbones import Weights, WeightsSpec, load_weights
+from fracgen.support.files import whole_file
 from fracgen_eval.datasets.base import SUFFIXES, images_in
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
+from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 
 FORMAT = "fracgen-eval-model/1"
 HELD_OUT, HELD_OUT_FROM = 0.1, 10

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code."""
-    from fracgen.cli.status import WorkFailed, one_line, refusals
+    from fracgen.support.terminal import WorkFailed, one_line, refusals
 
     try:
         code = call(arguments)

@@ -33,10 +33,10 @@ def render(
     import dataclasses
     import json
 
-    from fracgen.benchmark.render import bench_render
-    from fracgen.benchmark.timing import markdown
-    from fracgen.files import whole_file
-    from fracgen.presets import preset
+    from fracgen.benchmarking.render import bench_render
+    from fracgen.benchmarking.timing import markdown
+    from fracgen.recipes.presets import preset
+    from fracgen.support.files import whole_file
 
     chosen = preset(recipe)
     made = chosen.recipe if size is None else chosen.recipe.at_size(size)

@@ -25,7 +25,7 @@ def loader(
     as_json: AsJson = False,
 ) -> None:
     """Images per second of a loader that nobody else keeps waiting, for each layout of its images."""
-    from fracgen.benchmark.loader import bench_loader
+    from fracgen.benchmarking.loader import bench_loader
     from fracgen.cli.options import read_preset
 
     _check_folder(output)
@@ -48,7 +48,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
-    from fracgen.benchmark.train import bench_train, config_for
+    from fracgen.benchmarking.train import bench_train, config_for
     from fracgen.cli.pretrain import require_training
 
     require_training()
@@ -63,8 +63,8 @@ def _check_folder(output: Path | None) -> None:
 
 
 def _show(data: dict[str, Any], output: Path | None, as_json: bool) -> None:
-    from fracgen.benchmark.timing import markdown
-    from fracgen.files import whole_file
+    from fracgen.benchmarking.timing import markdown
+    from fracgen.support.files import whole_file
 
     text = json.dumps(data, indent=2) + "\n"
     if output is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fracgen.bank import CodeBank
+    from fracgen.formulas.ifs.bank import CodeBank
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,7 +24,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print the maps of codes, their singular values and the probabilities of choosing them."""
-    from fracgen.bank import CodeBank
+    from fracgen.formulas.ifs.bank import CodeBank
 
     loaded = CodeBank.load(bank)
     described = [describe_code(loaded, k) for k in codes or [0]]
@@ -42,7 +42,7 @@ def show(
 @app.command()
 def stats(bank: Bank, as_json: AsJson = False) -> None:
     """Print what a bank holds: codes, classes, maps, sigma factors, singular values, hash."""
-    from fracgen.bank import CodeBank
+    from fracgen.formulas.ifs.bank import CodeBank
 
     data = describe_bank(CodeBank.load(bank))
     if as_json:
@@ -69,9 +69,9 @@ def import_(
 
     A pickle that asks for anything but arrays is refused, and nothing in it is run.
     """
-    from fracgen.cli.status import say, working
-    from fracgen.files import check_writable
-    from fracgen.importing import import_codes
+    from fracgen.formulas.ifs.importing import import_codes
+    from fracgen.support.files import check_writable
+    from fracgen.support.terminal import say, working
 
     bank = import_codes(source, classes=classes, non_contractive=non_contractive)
     check_writable(output)

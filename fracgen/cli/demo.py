@@ -62,7 +62,7 @@ def demo(
 
     _check(images, seed, method, category, device)
     _lay_out(out, seed, images)
-    from fracgen.cli.status import duration, say, working
+    from fracgen.support.terminal import duration, say, working
 
     begun = time.monotonic()
     bank, sheet, run, grid = out / "bank.safetensors", out / "sheet.png", out / "pretrain", out / "eval"
@@ -134,7 +134,7 @@ def _lay_out(out: Path, seed: int, images: int | None) -> None:
     elif out.is_dir() and any(not entry.name.endswith(".part") for entry in out.iterdir()):
         raise ValueError(f"{out} already holds something else: name another folder with -o")
     else:
-        from fracgen.files import whole_file
+        from fracgen.support.files import whole_file
 
         out.mkdir(parents=True, exist_ok=True)
         with whole_file(note) as file:
@@ -148,7 +148,7 @@ def _step(title: str, *arguments: object) -> int:
     from contextlib import redirect_stdout
 
     from fracgen.cli import call
-    from fracgen.cli.status import say
+    from fracgen.support.terminal import say
 
     words = [str(argument) for argument in arguments]
     with _announced(title):
@@ -163,7 +163,7 @@ def _step(title: str, *arguments: object) -> int:
 @contextmanager
 def _announced(title: str) -> Iterator[None]:
     """Says what begins, and how long it took."""
-    from fracgen.cli.status import duration, say
+    from fracgen.support.terminal import duration, say
 
     say(title)
     begun = time.monotonic()

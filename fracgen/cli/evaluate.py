@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fracgen_eval.plan import Plan
+    from fracgen_eval.grid.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -58,9 +58,9 @@ def run(
 
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     """  # fmt: skip
-    from fracgen_eval.backbones import WeightsSpec
+    from fracgen_eval.grid.plan import Request, make_plan
     from fracgen_eval.methods.settings import METHODS, read_overrides
-    from fracgen_eval.plan import Request, make_plan
+    from fracgen_eval.weights.backbones import WeightsSpec
 
     methods = _listed(method)
     request = Request(
@@ -88,8 +88,8 @@ def list_(
     """List methods with their settings and datasets with their categories; or the cells of a result folder."""
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
+    from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
-    from fracgen_eval.results import read_results
 
     if out is not None:
         if not out.is_dir():
@@ -161,9 +161,9 @@ def predict(
 
     Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
     """
-    from fracgen_eval.backbones import WeightsSpec
     from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
+    from fracgen_eval.weights.backbones import WeightsSpec
 
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
@@ -197,8 +197,8 @@ def predict(
 
 def _run(plan: Plan, jobs: int, device: str, maps: bool) -> int:
     """Run a plan; the exit code."""
-    from fracgen_eval.grid import run_plan
-    from fracgen_eval.progress import Progress
+    from fracgen_eval.grid.progress import Progress
+    from fracgen_eval.grid.run import run_plan
 
     try:
         plan.request.out.mkdir(parents=True, exist_ok=True)
@@ -214,8 +214,8 @@ def _run(plan: Plan, jobs: int, device: str, maps: bool) -> int:
 
 
 def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
-    from fracgen_eval.estimate import estimate
-    from fracgen_eval.progress import duration
+    from fracgen_eval.grid.estimate import estimate
+    from fracgen_eval.grid.progress import duration
 
     cost = estimate(plan, jobs, device, maps)
     basis = "measured here" if plan.pending and cost.measured == len(plan.pending) else "a rule of thumb"

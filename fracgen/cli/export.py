@@ -20,7 +20,7 @@ def export(
     from fracgen.cli.pretrain import require_training
 
     require_training()
-    from fracgen.pretrain.export import export as write
-    from fracgen.pretrain.folder import RunFolder
+    from fracgen.training.export import export as write
+    from fracgen.training.folder import RunFolder
 
     print(write(RunFolder(run), output, checkpoint=checkpoint, classifier=classifier))

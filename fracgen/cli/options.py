@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fracgen.recipe import Preset
+    from fracgen.recipes.recipe import Preset
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -45,8 +45,8 @@ def read_preset(name: str) -> Preset:
         ValueError: there is no such preset, or the file holds neither.
         OSError: the file cannot be read.
     """
-    from fracgen.presets import preset
-    from fracgen.recipe import Preset, Recipe
+    from fracgen.recipes.presets import preset
+    from fracgen.recipes.recipe import Preset, Recipe
 
     if not name.endswith(".json"):
         return preset(name)

@@ -74,13 +74,13 @@ def pretrain(
     printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
     """
     require_training()
-    from fracgen.bank import CodeBank
-    from fracgen.cli.status import working
-    from fracgen.pretrain.config import Machine
-    from fracgen.pretrain.config import preset as named
-    from fracgen.pretrain.folder import RunFolder
-    from fracgen.pretrain.run import prepare, resolve
-    from fracgen.recipe import BankSpec
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import BankSpec
+    from fracgen.support.terminal import working
+    from fracgen.training.config import Machine
+    from fracgen.training.config import preset as named
+    from fracgen.training.folder import RunFolder
+    from fracgen.training.run import prepare, resolve
 
     given = {
         "model": model, "seed": seed, "epochs": epochs, "epoch_size": epoch_size, "batch_size": batch_size,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fracgen.bank import CodeBank
-    from fracgen.recipe import Preset
-    from fracgen.writers import Made
-    from fracgen.writers.job import Job, Writer
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import Preset
+    from fracgen.writing import Made
+    from fracgen.writing.base import Job, Writer
 
 _NAMES = {"sheet": "fractals.png", "raw": "fractals.rgb"}
 _FOLDERS = {"folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
@@ -47,11 +47,11 @@ def render(
     \b
     fracgen render -n 300 --format raw -o - | ffplay -f rawvideo -pixel_format rgb24 -video_size 256x256 -
     """
-    from fracgen.bank import CodeBank
     from fracgen.cli.options import parse_device, parse_shard, read_preset
-    from fracgen.renderer import make_renderer
-    from fracgen.writers import make_writer
-    from fracgen.writers.job import Job
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.rendering import make_renderer
+    from fracgen.writing import make_writer
+    from fracgen.writing.base import Job
 
     chosen = read_preset(recipe)
     image = chosen.recipe if size is None else chosen.recipe.at_size(size)
@@ -74,8 +74,8 @@ def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) 
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.
     """
-    from fracgen.bank import CodeBank
-    from fracgen.recipe import BankSpec
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import BankSpec
 
     spec = preset.bank
     if format in ("sheet", "raw") and order == "index" and preset.recipe.source != "bank":
@@ -95,9 +95,9 @@ def _target(format: str, output: str | None) -> Path | None:
 
 def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> Made:
     from fracgen.cli.preview import Preview
-    from fracgen.cli.status import Progress, colourful, working
-    from fracgen.writers import write
-    from fracgen.writers.job import Batch
+    from fracgen.support.terminal import Progress, colourful, working
+    from fracgen.writing import write
+    from fracgen.writing.base import Batch
 
     first, last = job.span(writer.record.get("per_file", 1))
     bar = Progress(last - first, "images")
@@ -121,7 +121,7 @@ def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> M
 
 
 def _summary(made: Made, job: Job, target: Path | None) -> None:
-    from fracgen.cli.status import say
+    from fracgen.support.terminal import say
 
     size, views = job.recipe.size, "" if job.recipe.views == 1 else "pairs of "
     there = f" ({made.skipped:,} were there already)" if made.skipped else ""

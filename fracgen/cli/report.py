@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fracgen.cli.status import say, working
+from fracgen.support.terminal import say, working
 
 
 def report(

@@ -20,12 +20,12 @@ def sample(
 
     Code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
     """
-    from fracgen.bank import CodeBank
     from fracgen.cli.options import parse_range, read_preset
-    from fracgen.cli.status import say, working
     from fracgen.draws import seed_key
-    from fracgen.files import check_writable
-    from fracgen.recipe import BankSpec
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import BankSpec
+    from fracgen.support.files import check_writable
+    from fracgen.support.terminal import say, working
 
     spec = read_preset(recipe).bank
     count = spec.codes if codes is None else codes

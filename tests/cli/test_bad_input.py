@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from fracgen import CodeBank
-from fracgen.renderer.availability import cuda_fault
+from fracgen.rendering.device import cuda_fault
 
 
 def refused(ran: Any, *says: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import fracgen.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
-from fracgen.renderer import golden
+from fracgen.rendering import golden
 
 
 def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
@@ -142,7 +142,7 @@ def test_doctor_sees_wrong_bytes_and_broken_packages(monkeypatch: pytest.MonkeyP
 
 
 def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    availability = "fracgen.renderer.availability"
+    availability = "fracgen.rendering.device"
     monkeypatch.setattr(f"{availability}.driver_fault", lambda: "no driver; install one")
     monkeypatch.setattr(f"{availability}.cuda_facts", lambda: {"torch_cuda": "13.0"})
     monkeypatch.setattr(f"{availability}.cupy_fault", lambda cuda: None)
@@ -156,7 +156,7 @@ def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyP
 
 
 def test_a_control_c_that_python_drops_is_not_lost() -> None:
-    from fracgen.cli.status import working
+    from fracgen.support.terminal import working
 
     class Deaf:
         def __del__(self) -> None:

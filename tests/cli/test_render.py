@@ -19,8 +19,8 @@ from PIL import Image
 
 from fracgen import CodeBank, preset
 from fracgen.cli.render import preset_bank
-from fracgen.presets import PRESETS
-from fracgen.renderer import make_renderer
+from fracgen.recipes.presets import PRESETS
+from fracgen.rendering import make_renderer
 
 
 def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_resume_and_shards(fracgen: Any, tiny: list[str]) -> None:
 
 
 def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fracgen.renderer.availability.cuda_fault", lambda: "nothing found; install something")
+    monkeypatch.setattr("fracgen.rendering.device.cuda_fault", lambda: "nothing found; install something")
     ran = fracgen("render", *tiny[:-1], "auto", "-n", "1")
     assert ran.code == 0
     assert ran.err.splitlines()[0] == "fracgen: rendering on the CPU: nothing found; install something"
@@ -114,7 +114,7 @@ def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypat
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("fracgen.writers.folder.encode_png", full)
+    monkeypatch.setattr("fracgen.writing.formats.folder.encode_png", full)
     ran = fracgen("render", *tiny, "-n", "9", "--format", "folder", "-o", "out")
     assert (ran.code, ran.out, ran.err) == (1, "", "fracgen: No space left on device\n")
     assert [p.name for p in Path("out").rglob("*") if p.is_file()] == ["dataset.json"]

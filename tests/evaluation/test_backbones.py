@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from fracgen_eval.backbones import IMAGENET_MEAN, WeightsSpec, build_backbone, digest_of, load_weights
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.weights.backbones import IMAGENET_MEAN, WeightsSpec, build_backbone, digest_of, load_weights
 from safetensors.torch import save_file
 from torchvision.models import get_model
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec, load_weights
 from fracgen_eval.methods import build_method, settings_for
 from fracgen_eval.methods import cutpaste_views as views
+from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
 SIDE, MANY = 256, 20_000
 

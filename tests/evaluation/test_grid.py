@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.estimate import estimate
-from fracgen_eval.grid import run_plan
-from fracgen_eval.plan import Request, make_plan
-from fracgen_eval.results import DONE, FAILED, read_results
+from fracgen_eval.grid.estimate import estimate
+from fracgen_eval.grid.plan import Request, make_plan
+from fracgen_eval.grid.results import DONE, FAILED, read_results
+from fracgen_eval.grid.run import run_plan
+from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -136,9 +136,9 @@ sys.path[:0] = {paths!r}
 import os
 os.environ["OMP_NUM_THREADS"] = "1"
 from pathlib import Path
-from fracgen_eval.backbones import WeightsSpec
-from fracgen_eval.grid import run_plan
-from fracgen_eval.plan import Request, make_plan
+from fracgen_eval.weights.backbones import WeightsSpec
+from fracgen_eval.grid.run import run_plan
+from fracgen_eval.grid.plan import Request, make_plan
 class Say:
     def started(self, cell): print("started", cell.path, flush=True)
     def ended(self, cell, status): print(status, cell.path, flush=True)

@@ -6,10 +6,10 @@ import signal
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec, load_weights
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import METHODS, Watch, build_method, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -94,7 +94,7 @@ def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitt
     seen = []
     network = method.network if hasattr(method, "network") else None
     if network is None:
-        from fracgen_eval.methods.anomalib_models import frozen_network
+        from fracgen_eval.methods.anomalib.models import frozen_network
 
         network = frozen_network(name, method.module)
     hook = network.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
@@ -209,7 +209,7 @@ def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights):
 
 def test_padim_gaussians_equal_anomalibs():
     from anomalib.models.components import MultiVariateGaussian
-    from fracgen_eval.methods.padim_gaussian import block_gaussian
+    from fracgen_eval.methods.anomalib.padim_gaussian import block_gaussian
 
     embedding = torch.randn(9, 20, 6, 5, generator=torch.Generator().manual_seed(0))
     (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), block_gaussian().fit(embedding)

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec, load_weights
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import build_method, settings_for
 from fracgen_eval.methods.fisher import check_task
+from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -88,7 +88,7 @@ def test_ewc_is_refused_without_the_pretraining_task(weights):
 def with_task(tmp_path_factory):
     """Weights that know their bank, recipe and classifier."""
     import fracgen
-    from fracgen.recipe import BankSpec
+    from fracgen.recipes.recipe import BankSpec
 
     path = tmp_path_factory.mktemp("ewc") / "w.safetensors"
     torch.manual_seed(0)
@@ -125,9 +125,9 @@ def test_the_task_is_also_read_from_an_exports_config(with_task, tmp_path):
 
 
 def test_the_fisher_is_the_mean_squared_gradient_of_a_batch(with_task):
-    from fracgen_eval.backbones import build_backbone
     from fracgen_eval.methods.base import normalised
     from fracgen_eval.methods.fisher import _pretraining_batches, diagonal_fisher
+    from fracgen_eval.weights.backbones import build_backbone
 
     options = settings(variant="ewc", fisher_images=8, batch=4)
     network = build_backbone(with_task)

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
+from fracgen_eval.weights.backbones import WeightsSpec
 from PIL import Image
 from safetensors.torch import save_file
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fracgen_eval.backbones import WeightsSpec
 from fracgen_eval.datasets.textures import EASY
-from fracgen_eval.grid import run_plan
+from fracgen_eval.grid.plan import Request, make_plan
+from fracgen_eval.grid.results import read_results
+from fracgen_eval.grid.run import run_plan
 from fracgen_eval.methods import METHODS
-from fracgen_eval.plan import Request, make_plan
-from fracgen_eval.results import read_results
+from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 
 import fracgen

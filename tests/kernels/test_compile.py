@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fracgen.presets import PRESETS
-from fracgen.renderer import nvrtc
-from fracgen.renderer.layout import SHARED_MEMORY, Layout
-from fracgen.renderer.plan import Plan, header
-from fracgen.renderer.sources import KERNELS, digest, sources
+from fracgen.recipes.presets import PRESETS
+from fracgen.rendering.cuda import nvrtc
+from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.sources import KERNELS, digest, sources
+from fracgen.rendering.parameters import Plan, header
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 REGISTERS = 65_536  # of a multiprocessor, on all of them
@@ -65,7 +65,7 @@ def test_layouts_follow_the_shared_memory():
 
 def test_an_error_carries_the_compilers_log():
     text = plan_header(Plan.of(PRESETS["paper"].recipe), Layout.choose(Plan.of(PRESETS["paper"].recipe), 1 << 17))
-    with pytest.raises(nvrtc.KernelError, match=r"scout\.cu for sm_90[\s\S]*ORBITS"):
+    with pytest.raises(nvrtc.KernelError, match=r"ifs/scout\.cu for sm_90[\s\S]*ORBITS"):
         nvrtc.build("scout", text.replace("#define ORBITS", "#define NOT_ORBITS"), "sm_90")
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import fracgen
-from fracgen.errors import DeviceError
-from fracgen.presets import PRESETS
-from fracgen.renderer import availability
-from fracgen.renderer.cuda import CudaRenderer
-from fracgen.renderer.kernels import OutputFormat
-from fracgen.renderer.plan import Plan
+from fracgen.recipes.presets import PRESETS
+from fracgen.rendering import device as availability
+from fracgen.rendering.cuda.pipeline import OutputFormat
+from fracgen.rendering.cuda.renderer import CudaRenderer
+from fracgen.rendering.parameters import Plan
+from fracgen.support.errors import DeviceError
 
 FAULT = availability.cuda_fault()
 
@@ -116,5 +116,5 @@ def test_importing_the_cuda_renderer_needs_no_cupy():
     """Only launching does: a machine without CuPy can still say what is missing."""
     import subprocess
 
-    code = "import sys; sys.modules['cupy'] = None; import fracgen.renderer.cuda"
+    code = "import sys; sys.modules['cupy'] = None; import fracgen.rendering.cuda.renderer"
     subprocess.run([sys.executable, "-c", code], check=True)

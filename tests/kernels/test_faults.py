@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from host import HostBackend, HostRenderer, dots
 
-from fracgen.bank import CodeBank
-from fracgen.presets import PRESETS
-from fracgen.renderer.cpu import CpuRenderer
-from fracgen.renderer.sources import sources
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
+from fracgen.rendering.cpu.renderer import CpuRenderer
+from fracgen.rendering.cuda.sources import sources
 
 BARRIER = re.compile(r"__syncthreads\(\);")
 BARRIERS = [
@@ -30,7 +30,7 @@ def same_bytes(folder: str, file_name: str, number: int, order: int) -> bool:
     """Whether pictures stay what they are without one barrier."""
     text = sources()[file_name]
     at = list(BARRIER.finditer(text))[number]
-    edited = {file_name.removesuffix(".cu"): text[: at.start()] + text[at.end() :]}
+    edited = {Path(file_name).stem: text[: at.start()] + text[at.end() :]}
     # Ordinary codes, and one whose points pile up until drawing has to stop.
     recipe = dataclasses.replace(
         PRESETS["paper"].recipe.at_size(32), points=100_000, blur_probability=1.0, jitter="none"

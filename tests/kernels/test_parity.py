@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from host import HostBackend, HostRenderer, dots
 
-from fracgen.bank import CodeBank
 from fracgen.draws import Stream
-from fracgen.epoch import half_bits, order_keys, permute
-from fracgen.presets import PRESETS
-from fracgen.recipe import BankSpec, Recipe
-from fracgen.renderer.cpu import CpuRenderer
-from fracgen.renderer.kernels import OutputFormat
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.order import half_bits, order_keys, permute
+from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import BankSpec, Recipe
+from fracgen.rendering.cpu.renderer import CpuRenderer
+from fracgen.rendering.cuda.pipeline import OutputFormat
 
 KB = 1024
 

@@ -1,4 +1,4 @@
-"""The renderer's arithmetic in NumPy, slow and obvious: what `fracgen.renderer.arithmetic` must equal.
+"""The renderer's arithmetic in NumPy, slow and obvious: what `fracgen.rendering.cpu.arithmetic` must equal.
 
 A fused multiply-add is emulated in double precision: the product of two float32 is exact there,
 the sum is rounded to odd (so that a second rounding does no harm), and that is rounded to float32.

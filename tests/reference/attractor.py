@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.recipe import Recipe
+from fracgen.recipes.recipe import Recipe
 from tests.reference.arithmetic import Draws, F, below, fma, uniform
 
 SCOUTS, SCOUT_STEPS, BURN_IN = 64, 512, 128
@@ -20,7 +20,7 @@ FULL = 2**15
 
 @dataclass
 class Layer:
-    """The random fields of one attractor in one picture; see `renderer.plan`."""
+    """The random fields of one attractor in one picture; see `rendering.parameters`."""
 
     hue: int
     saturation: int

@@ -1,4 +1,4 @@
-"""Codes in NumPy, slow and obvious: what `fracgen.renderer.code` must equal.
+"""Codes in NumPy, slow and obvious: what `fracgen.rendering.cpu.ifs.code` must equal.
 
 A map is a tuple of six float32 (a, b, e, c, d, f): x' = a x + b y + e, y' = c x + d y + f.
 """
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.bank import CodeBank
 from fracgen.draws import Purpose
-from fracgen.recipe import Recipe
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.recipe import Recipe
 from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform
 
 TRIES = 4

@@ -1,5 +1,5 @@
 """The whole renderer in NumPy, slow and obvious, from the specification in the docstrings of
-`fracgen.draws`, `fracgen.epoch` and `fracgen.renderer`: the same draws, so the same bytes.
+`fracgen.draws`, `fracgen.order` and `fracgen.rendering`: the same draws, so the same bytes.
 
 It shares no code with the renderer but `philox4x32`, which is itself held against its authors'
 known answers. `render_one` is the entry.
@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.bank import CodeBank
 from fracgen.draws import Purpose
-from fracgen.recipe import Recipe
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.recipe import Recipe
 from tests.reference import attractor, code
 from tests.reference.arithmetic import Draws, F, below, exp, fma, uniform, unit
 
 
 @dataclass
 class Picture:
-    """The random fields of one picture; see `renderer.plan`."""
+    """The random fields of one picture; see `rendering.parameters`."""
 
     objects: int
     crop_left: int

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from bench.ancestor import Ancestor, extent, iterate
-from fracgen.bank import CodeBank
 from fracgen.draws import seed_key
-from fracgen.recipe import Recipe
-from fracgen.renderer.attractor import attractor_stage
-from fracgen.renderer.compose import compose_stage
-from fracgen.renderer.cpu import CpuRenderer, _Space
-from fracgen.renderer.noise import noise_stage
-from fracgen.renderer.scout import scout_stage
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.recipe import Recipe
+from fracgen.rendering.cpu.compose import compose_stage
+from fracgen.rendering.cpu.ifs.attractor import attractor_stage
+from fracgen.rendering.cpu.ifs.scout import scout_stage
+from fracgen.rendering.cpu.noise import noise_stage
+from fracgen.rendering.cpu.renderer import CpuRenderer, _Space
 
 SETTLE = 1000
 """Points after which an orbit has forgotten its start."""

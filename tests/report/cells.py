@@ -1,7 +1,7 @@
 """Cells as an evaluation leaves them, without running one."""
 
+from fracgen_eval.grid.results import Cell, write_result
 from fracgen_eval.methods import settings_for
-from fracgen_eval.results import Cell, write_result
 
 KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside")
 

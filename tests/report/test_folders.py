@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.results import result_path
 from fracgen_eval.methods import settings_for
 from fracgen_eval.report import write_report
 from fracgen_eval.report.gallery import galleries
 from fracgen_eval.report.gather import gather
 from fracgen_eval.report.tables import make_tables, missing
-from fracgen_eval.results import result_path
 from PIL import Image
 from safetensors.torch import save_file
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fracgen_eval.backbones import Weights
 from fracgen_eval.methods.base import Method as Method
 from fracgen_eval.methods.base import Prediction as Prediction
 from fracgen_eval.methods.base import Watch as Watch
@@ -10,6 +9,7 @@ from fracgen_eval.methods.settings import METHODS as METHODS
 from fracgen_eval.methods.settings import Settings as Settings
 from fracgen_eval.methods.settings import check_method as check_method
 from fracgen_eval.methods.settings import settings_for as settings_for
+from fracgen_eval.weights.backbones import Weights
 
 
 def build_method(
@@ -39,6 +39,6 @@ def build_method(
         return Panda(weights, settings, seed, device)
     if name == "cutpaste":
         return CutPaste(weights, settings, seed, device)
-    from fracgen_eval.methods.anomalib_methods import AnomalibMethod
+    from fracgen_eval.methods.anomalib.method import AnomalibMethod
 
     return AnomalibMethod(name, weights, settings, layers, protocol, seed, device)

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen_eval.backbones import Weights
 from fracgen_eval.images import Geometry
+from fracgen_eval.weights.backbones import Weights
 
 PREDICT_BATCH = 16
 

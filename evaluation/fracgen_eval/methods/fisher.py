@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fracgen_eval.backbones import Weights
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods.base import normalised
 from fracgen_eval.methods.settings import Settings
+from fracgen_eval.weights.backbones import Weights
 
 NEEDED = ("recipe", "bank_spec", "bank_seed")
 
@@ -58,8 +58,8 @@ def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
     import torch
 
     import fracgen
-    from fracgen.epoch import labels_of
-    from fracgen.recipe import BankSpec, Recipe
+    from fracgen.order import labels_of
+    from fracgen.recipes.recipe import BankSpec, Recipe
 
     spec = BankSpec.from_json(json.loads(weights.metadata["bank_spec"]))
     recipe = Recipe.from_json(json.loads(weights.metadata["recipe"]))

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from fracgen_eval.backbones import Weights, build_backbone
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
 from fracgen_eval.methods.fisher import diagonal_fisher
 from fracgen_eval.methods.settings import Settings
+from fracgen_eval.weights.backbones import Weights, build_backbone
 
 ADAPTED = ("layer3", "layer4")
 

@@ -12,9 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fracgen_eval.backbones import MODELS
 from fracgen_eval.datasets.base import known
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.weights.backbones import MODELS
 
 Settings = dict[str, Any]
 PROTOCOLS = ("honest", "paper")

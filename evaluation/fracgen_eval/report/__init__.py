@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fracgen.files import whole_file
+from fracgen.support.files import whole_file
 from fracgen_eval.errors import EvaluationError
 
 SCHEMA = "fracgen-report/1"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from fracgen_eval.grid.results import METRICS
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE
 from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_spider
 from fracgen_eval.report.gather import Condition, Entry, Gathered, layers_text, slug_of
@@ -23,7 +24,6 @@ from fracgen_eval.report.tables import (
     in_order,
     short_titles,
 )
-from fracgen_eval.results import METRICS
 
 K = TypeVar("K")
 

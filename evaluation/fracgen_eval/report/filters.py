@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.results import FILTERS
+from fracgen_eval.grid.results import FILTERS
 
 SCALE, GAP = 5, 2
 

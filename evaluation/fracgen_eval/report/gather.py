@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.results import CELLS, DONE, METRICS, read_results
 from fracgen_eval.methods import METHODS, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYERS
-from fracgen_eval.results import CELLS, DONE, METRICS, read_results
 
 TRACEBACK = 4_000
 """Last characters of a failed cell's traceback that a report shows."""

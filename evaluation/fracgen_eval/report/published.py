@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from fracgen_eval.grid.results import DONE, METRICS, Cell, write_result
 from fracgen_eval.methods import settings_for
-from fracgen_eval.results import DONE, METRICS, Cell, write_result
 
 COLUMNS = ("imagenet", "fractals")
 PAPER_MODEL = "wide_resnet50_2"

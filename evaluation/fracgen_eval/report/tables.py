@@ -12,11 +12,11 @@ from functools import cached_property
 from itertools import product
 
 from fracgen_eval.datasets.counts import published_counts
+from fracgen_eval.grid.results import METRICS
 from fracgen_eval.methods import METHODS
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.report.gather import Condition, Entry, Gathered
 from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_of, published
-from fracgen_eval.results import METRICS
 
 METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 METHOD_NAMES = {

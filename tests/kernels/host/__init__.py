@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.bank import CodeBank
 from fracgen.draws import Stream, seed_key
-from fracgen.recipe import Recipe
-from fracgen.renderer.base import Rendered, checked_index
-from fracgen.renderer.kernels import KernelPipeline, OutputFormat
-from fracgen.renderer.layout import Layout
-from fracgen.renderer.plan import Plan
-from fracgen.renderer.sources import digest, kernel_folder
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.recipe import Recipe
+from fracgen.rendering.base import Rendered, checked_index
+from fracgen.rendering.cuda.layout import Layout
+from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
+from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder
+from fracgen.rendering.parameters import Plan
 
 HERE = Path(__file__).parent
 FLAGS = [
@@ -61,7 +61,7 @@ class HostBackend:
         if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "plan.cuh").write_text(plan_header)
-            source = kernel_folder() / f"{kernel}.cu"
+            source = kernel_folder() / KERNELS[kernel]
             if kernel in self.edited:
                 source = folder / f"{kernel}.cu"
                 source.write_text(self.edited[kernel])

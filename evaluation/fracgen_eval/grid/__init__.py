@@ -1,0 +1,1 @@
+"""Grids of cells: what is to be run, running it, and what came out."""

@@ -1,0 +1,84 @@
+"""What a grid will take, roughly: time, memory and disk, before it starts.
+
+Times come from this result folder's own finished cells where there are any of the same method and
+model. Otherwise they are a rule of thumb: seconds per image and epoch with resnet18 at 256 pixels on
+two CPU cores, times the network's cost beside resnet18's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fracgen_eval.grid.plan import Plan
+from fracgen_eval.grid.results import DONE, Cell, read_results
+from fracgen_eval.methods.settings import IMAGE_LEVEL
+
+COST = {"resnet18": 1.0, "resnet50": 2.3, "wide_resnet50_2": 6.3}
+"""Multiplications of one image beside resnet18's 1.8 billion."""
+CPU_SECONDS = {
+    "fastflow": 0.7, "cflow": 2.0, "patchcore": 0.1, "padim": 0.1, "rd": 0.25, "stfpm": 0.15, "panda": 0.05,
+    "cutpaste": 0.4,
+}  # fmt: skip
+START_S, CELL_S = 12.0, 1.5
+"""Once for a process: Anomalib's import and torch's first steps. For each cell: building a model, files."""
+GPU_SPEEDUP = 30.0
+MEMORY_GB = {"resnet18": 2.0, "resnet50": 4.0, "wide_resnet50_2": 6.0}
+PADIM_GB = {"resnet18": 2.0, "resnet50": 10.0, "wide_resnet50_2": 10.0}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """For all pending cells together; memory for the hungriest one."""
+
+    seconds: float
+    memory_gb: float
+    disk_mb: float
+    measured: int
+    """Cells whose time comes from finished ones like them."""
+
+
+def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
+    """What the pending cells of a plan will take."""
+    known = measured_seconds(plan.request.out)
+    seconds, disk, measured = 0.0, 0.0, 0
+    for cell in plan.pending:
+        data = plan.data(cell)
+        like = known.get((cell.method, cell.model, cell.limit or "", device))
+        measured += like is not None
+        seconds += like if like is not None else _rule_of_thumb(cell, len(data.train), len(data.test), device)
+        side = int(cell.settings.get("image_size", 0))
+        disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if keep_maps and cell.method not in IMAGE_LEVEL else 0)
+    seconds += START_S * (measured < len(plan.pending))
+    memory = max((_memory_gb(cell) for cell in plan.pending), default=0.0)
+    return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)
+
+
+def measured_seconds(out: Path) -> dict[tuple[str, str, str, str], float]:
+    """Mean wall time of finished cells by method, model, limit and device."""
+    times: dict[tuple[str, str, str, str], list[float]] = {}
+    for result in read_results(out):
+        if isinstance(result, dict) and result["status"] == DONE:
+            cell = result["cell"]
+            key = (cell["method"], cell["model"], cell["limit"] or "", result["device"])
+            times.setdefault(key, []).append(result["wall_s"])
+    return {k: sum(v) / len(v) for k, v in times.items()}
+
+
+def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
+    settings = cell.settings
+    epochs = settings.get("epochs" if cell.protocol == "honest" else "most_epochs", 1)
+    images = train * epochs
+    if cell.method == "cutpaste":
+        images = settings["steps"] * settings["batch"]
+    side = settings.get("image_size") or settings["crop"]
+    seconds = CPU_SECONDS[cell.method] * COST[cell.model] * (images + test) * (side / 256) ** 2
+    if cell.method == "patchcore":
+        # The coreset's greedy search: selected patches times patches.
+        patches = train * (side // 8) ** 2
+        seconds += settings["coreset"] * patches**2 * 5e-7
+    return float(CELL_S + seconds / (GPU_SPEEDUP if device == "cuda" else 1))
+
+
+def _memory_gb(cell: Cell) -> float:
+    return (PADIM_GB if cell.method == "padim" else MEMORY_GB)[cell.model]

@@ -1,0 +1,165 @@
+"""What a grid will do: all its cells, checked before the first one starts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited, write_textures
+from fracgen_eval.datasets.base import SMALL_IMAGES, known
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.results import DONE, Cell, status_of
+from fracgen_eval.methods import METHODS, check_method, settings_for
+from fracgen_eval.methods.fisher import check_task
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
+from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
+
+SMALL_CATEGORIES = 2
+"""`--limit small` takes this many categories where none are named."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid as asked for: every combination of methods, categories, weights, layers and seeds."""
+
+    out: Path
+    methods: tuple[str, ...]
+    dataset: str
+    weights: tuple[WeightsSpec, ...]
+    root: Path | None = None
+    """The dataset's folder; `textures` is written below `out` where None."""
+    categories: tuple[str, ...] | None = None
+    model: str = "wide_resnet50_2"
+    layers: tuple[tuple[str, ...], ...] = ()
+    """Layer sets for PatchCore and PaDiM instead of their own."""
+    seeds: tuple[int, ...] = (0,)
+    shots: int | None = None
+    protocol: str = "honest"
+    limit: str | None = None
+    """`small`, or the number of training and of test images."""
+    input_norm: InputNorm = "checkpoint"
+    map_size: str = "evaluation"
+    overrides: dict[str, Settings] = field(default_factory=dict)
+    shard: tuple[int, int] = (0, 1)
+    rerun: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells of this shard and what they need."""
+
+    request: Request
+    pending: list[Cell]
+    finished: list[Cell]
+    categories: dict[str, Category]
+    weights: dict[str, Weights]
+
+    def data(self, cell: Cell) -> Category:
+        """The pictures of a cell: limited, then drawn for few-shot."""
+        return _data(self.categories[cell.category], self.request, cell.seed)
+
+
+def make_plan(request: Request) -> Plan:
+    """Check everything that can be checked before work begins, and list the cells.
+
+    Raises:
+        EvaluationError: a name is unknown, a file missing, damaged or of the wrong kind.
+    """
+    _check_request(request)
+    weights: dict[str, Weights] = {}
+    for spec in request.weights:
+        if spec.name in weights:
+            raise EvaluationError(f"weights {spec.name!r} are given twice: give each file a name of its own")
+        weights[spec.name] = load_weights(spec, request.model, request.input_norm)
+        if "panda" in request.methods and request.overrides.get("panda", {}).get("variant") == "ewc":
+            check_task(weights[spec.name])
+    source, root = dataset(request.dataset), _root(request)
+    names = request.categories or tuple(source.categories(root))
+    if request.limit == "small" and request.categories is None:
+        names = names[:SMALL_CATEGORIES]
+    categories = {name: source.load(root, name) for name in names}
+    if request.protocol == "paper" and (bare := [n for n, c in categories.items() if not c.has_masks]):
+        raise EvaluationError(f"{bare[0]} has no masks, on which protocol 'paper' stops early: use honest")
+    cells = _cells(request, categories, weights)
+    index, shards = request.shard
+    mine = cells[index::shards]
+    finished = [c for c in mine if not request.rerun and status_of(request.out, c) == DONE]
+    known_finished = set(map(id, finished))
+    pending = [c for c in mine if id(c) not in known_finished]
+    for name in dict.fromkeys(c.category for c in pending):
+        seeds = dict.fromkeys(c.seed for c in pending) if request.shots else [0]
+        for seed in seeds:
+            check_files(_data(categories[name], request, seed))
+    return Plan(request, pending, finished, categories, weights)
+
+
+def _check_request(request: Request) -> None:
+    known(request.protocol, PROTOCOLS, "protocol")
+    known(request.map_size, ("evaluation", "original"), "map size")
+    if not request.methods or not request.weights or not request.seeds:
+        raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
+    for method in request.methods:
+        check_method(method, request.model, None)
+        if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
+            raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")
+    for layers in request.layers:
+        check_method("patchcore", request.model, layers)
+    if request.layers and not set(request.methods) & set(LAYER_CHOICE):
+        raise EvaluationError(f"--layers is for {' and '.join(LAYER_CHOICE)}, which --method does not name")
+    index, shards = request.shard
+    if not 0 <= index < shards:
+        raise EvaluationError(f"shard {index}/{shards} does not exist: count from 0 to {shards - 1}")
+    if any(not 0 <= seed < 2**32 for seed in request.seeds):
+        raise EvaluationError(f"seeds {request.seeds} are out of range: use whole numbers from 0 to 2^32 - 1")
+    if request.limit not in (None, "small") and not (str(request.limit).isdigit() and int(str(request.limit)) > 1):
+        raise EvaluationError(f"limit {request.limit!r}: use small, or a number of images above 1")
+
+
+def _root(request: Request) -> Path:
+    if request.root is None:
+        if request.dataset != "textures":
+            raise EvaluationError(f"where is {request.dataset}? give its folder with --root; nothing is downloaded")
+        return write_textures(request.out / "data" / "textures")
+    if not request.root.is_dir():
+        raise EvaluationError(f"{request.root}: no such folder; give the dataset's with --root")
+    return request.root
+
+
+def _data(category: Category, request: Request, seed: int) -> Category:
+    images = SMALL_IMAGES if request.limit == "small" else int(request.limit) if request.limit else None
+    return draw_shots(limited(category, images), request.shots, seed)
+
+
+def _cells(request: Request, categories: dict[str, Category], weights: dict[str, Weights]) -> list[Cell]:
+    digests = {name: _listing_digest(category) for name, category in categories.items()}
+    weights_digests = {name: w.digest for name, w in weights.items()}
+    cells = []
+    methods = [m for m in METHODS if m in request.methods]
+    for category, method, name, seed in product(categories, methods, weights, request.seeds):
+        settings = settings_for(method, request.limit == "small", request.overrides.get(method))
+        choices: dict[tuple[str, ...] | None, None] = {None: None}
+        if method in LAYER_CHOICE and request.layers:  # the method's own make the same cell as none at all
+            own = tuple(settings["layers"])
+            choices = dict.fromkeys(None if layers == own else layers for layers in request.layers)
+        for layers in choices:
+            cells.append(
+                Cell(
+                    method, request.dataset, category, name, weights_digests[name], request.model, seed,
+                    request.protocol, settings, digests[category], layers, request.shots, request.limit,
+                    request.input_norm, "evaluation" if method in IMAGE_LEVEL else request.map_size,
+                )
+            )  # fmt: skip
+    return cells
+
+
+def _listing_digest(category: Category) -> str:
+    """First 12 hex digits of a SHA-256 over the names and sizes of a category's files."""
+    files: list[Any] = []
+    for sample in [*category.train, *category.test]:
+        for path in filter(None, (sample.path, sample.mask)):
+            name = path.relative_to(category.root) if path.is_relative_to(category.root) else path.name
+            files.append((str(name), path.stat().st_size))
+    return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()[:12]

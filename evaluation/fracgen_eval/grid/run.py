@@ -1,0 +1,181 @@
+"""Running a plan's cells: one after another, or several processes at a time.
+
+A cell's result appears by a rename, so a process can be killed at any moment: finished cells stay,
+the interrupted one is run again. A lock on a file per cell, which the system drops with its process,
+keeps two processes from working on the same cell. A cell that fails is recorded and the grid goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any, Protocol
+
+from fracgen.support.files import whole_file
+from fracgen_eval.datasets import Category
+from fracgen_eval.grid.cell import run_cell, versions
+from fracgen_eval.grid.plan import Plan
+from fracgen_eval.grid.results import FAILED, FILTERS, LOCKS, Cell, result_path, status_of, write_result
+from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
+
+ELSEWHERE = "elsewhere"
+"""What becomes of a cell that another process is working on."""
+
+
+class Reporter(Protocol):
+    """Whoever shows progress."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell has begun."""
+
+    def ended(self, cell: Cell, status: str) -> None:
+        """A cell is `done`, `failed`, or left to another process (`elsewhere`)."""
+
+
+def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cpu", keep_maps: bool = False) -> int:
+    """Run the pending cells of a plan.
+
+    Args:
+        plan: from `make_plan`.
+        reporter: told of every start and end.
+        jobs: processes at a time; each needs the memory of a cell.
+        device: `cpu` or `cuda`.
+        keep_maps: write score maps and masks beside the results.
+
+    Returns:
+        The number of failed cells.
+    """
+    _keep_filters(plan)
+    work = _Work(plan, device, keep_maps)
+    failed = 0
+    for cell, status in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
+        failed += status == FAILED
+        reporter.ended(cell, status)
+    return failed
+
+
+def _keep_filters(plan: Plan) -> None:
+    """Write the first layer of each of the weights beside the results, for pictures of its filters."""
+    from safetensors.torch import save
+
+    folder = plan.request.out / FILTERS
+    for weights in plan.weights.values():
+        path = folder / f"{weights.name}-{weights.model}-{weights.digest}.safetensors"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                file.write(save({"conv1.weight": weights.tensors["conv1.weight"].contiguous()},
+                                {"name": weights.name, "model": weights.model}))  # fmt: skip
+
+
+class _Work:
+    """A plan's arguments of `_run_locked`, in a form that a process can be sent."""
+
+    def __init__(self, plan: Plan, device: str, keep_maps: bool) -> None:
+        self.plan, self.device, self.keep_maps = plan, device, keep_maps
+
+    def arguments(self, cell: Cell) -> tuple[Any, ...]:
+        request = self.plan.request
+        (spec,) = (s for s in request.weights if s.name == cell.weights)
+        return cell, self.plan.data(cell), spec, request.out, self.device, self.keep_maps, request.rerun
+
+
+def _in_turn(work: _Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
+    for cell in work.plan.pending:
+        reporter.started(cell)
+        yield cell, _run_locked(*work.arguments(cell))
+
+
+def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    waiting = list(reversed(work.plan.pending))
+    suspects: list[Cell] = []
+    while waiting or suspects:
+        # After a process died, the cells it may have been working on are run one at a time, so that one is to blame.
+        alone = bool(suspects)
+        queue = suspects if alone else waiting
+        pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"), _end_with_parent)
+        running: dict[Future[str], Cell] = {}
+        try:
+            while running or queue:
+                while queue and len(running) < (1 if alone else jobs):
+                    cell = queue.pop()
+                    reporter.started(cell)
+                    running[pool.submit(_run_locked, *work.arguments(cell))] = cell
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    cell = running[future]
+                    status = future.result()
+                    del running[future]
+                    yield cell, status
+        except BrokenProcessPool:
+            if alone:
+                (cell,) = running.values()
+                yield cell, _died(work, cell)
+            else:
+                suspects = list(running.values())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however it went."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _died(work: _Work, cell: Cell) -> str:
+    message = "its process was killed, most likely for want of memory: run it on a larger machine"
+    error = {"type": "ProcessDied", "message": message, "traceback": ""}
+    write_result(work.plan.request.out, cell, {"status": FAILED, "error": error, "versions": versions()})
+    return FAILED
+
+
+def _run_locked(
+    cell: Cell, category: Category, spec: WeightsSpec, out: Path, device: str, keep_maps: bool, rerun: bool
+) -> str:
+    with _lock(out, cell) as mine:
+        if not mine:
+            return ELSEWHERE
+        path = result_path(out, cell)
+        for leftover in path.parent.glob(f".{path.name}.*.part"):
+            leftover.unlink(missing_ok=True)
+        # Another process may have finished the cell since the plan was made.
+        if not rerun and (status := status_of(out, cell)) == "done":
+            return status
+        return run_cell(
+            cell, category, lambda: _weights(spec, cell.model, cell.input_norm), out, device, keep_maps
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _weights(spec: WeightsSpec, model: str, input_norm: InputNorm) -> Weights:
+    """Weights travel to other processes by name, not by tensor."""
+    return load_weights(spec, model, input_norm)
+
+
+@contextlib.contextmanager
+def _lock(out: Path, cell: Cell) -> Iterator[bool]:
+    """Whether this process has the cell to itself; nobody waits."""
+    import fcntl
+
+    (out / LOCKS).mkdir(parents=True, exist_ok=True)
+    with (out / LOCKS / cell.digest).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

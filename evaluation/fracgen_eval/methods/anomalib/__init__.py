@@ -1,0 +1,1 @@
+"""The six methods that Anomalib implements, with backbones of our own."""

@@ -1,0 +1,146 @@
+"""FastFlow, C-Flow, PatchCore, PaDiM, Reverse Distillation and STFPM: Anomalib's models, trained by Lightning.
+
+Scores and maps are raw: Anomalib's post-processing and metrics stay out (its AUROC squashes what
+lies outside [0, 1]). No checkpoint, log or result folder is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.images import Geometry
+from fracgen_eval.methods.anomalib.models import build_module, frozen_network
+from fracgen_eval.methods.anomalib.quiet import quiet, seeded
+from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
+from fracgen_eval.methods.settings import LAYER_CHOICE, Settings
+from fracgen_eval.weights.backbones import Weights
+
+ONE_PASS = ("patchcore", "padim")
+BATCH_BOUND = ("cflow",)
+"""Methods whose maps depend on the batch they are judged in: always `PREDICT_BATCH` images."""
+PAPER_CROP = 224
+"""PatchCore's centre crop at the time of the paper."""
+
+
+class AnomalibMethod:
+    """One of the six by name."""
+
+    def __init__(
+        self, name: str, weights: Weights, settings: Settings, layers: tuple[str, ...] | None, protocol: str, seed: int,
+        device: str,
+    ) -> None:  # fmt: skip
+        if layers is not None and name not in LAYER_CHOICE:
+            raise EvaluationError(f"the layers of {name} cannot be chosen: use --layers with {', '.join(LAYER_CHOICE)}")
+        self.name, self.weights, self.settings = name, weights, settings
+        self.protocol, self.seed, self.device = protocol, seed, device
+        paper, size = protocol == "paper", settings["image_size"]
+        crop = round(size * PAPER_CROP / 256) if paper and name == "patchcore" else None
+        self.geometry = Geometry(size, crop, antialias=not paper)
+        self.layers = layers or tuple(settings.get("layers", ()))
+        with quiet(), seeded(seed):
+            self.module = build_module(name, weights, settings, self.layers, self.geometry.side, protocol)
+
+    def fit(self, images: Any, watch: Watch | None = None) -> dict[str, Any]:
+        """Train for the protocol's epochs; with a watch, stop early and keep the best epoch's state."""
+        epochs = 1 if self.name in ONE_PASS else self.settings["epochs" if self.protocol == "honest" else "most_epochs"]
+        patience = self.settings.get("patience", 0)
+        stopper = _Stopper(self, watch, patience) if watch and patience and self.name not in ONE_PASS else None
+        with quiet(), seeded(self.seed):
+            if self.name == "cflow":
+                self.module.model.fiber_batch_size = self._fibers(len(images))
+            run = _trainer(self.device, epochs, stopper)
+            try:
+                run.fit(self.module, train_dataloaders=self._loader(images))
+            except SystemExit as stop:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from stop
+            if run.interrupted:
+                raise KeyboardInterrupt
+        facts: dict[str, Any] = {"epochs": run.current_epoch}
+        if stopper is not None:
+            self.module.load_state_dict(stopper.state)
+            facts |= {"best_epoch": stopper.epoch, "watched": stopper.history}
+        self.module.eval()
+        return facts
+
+    def predict(self, images: Any, batch: int = PREDICT_BATCH) -> Prediction:
+        """Raw scores and maps."""
+        import torch
+
+        self.module.to(self.device).eval()
+        batch = PREDICT_BATCH if self.name in BATCH_BOUND else batch
+        scores, maps = [], []
+        with quiet(), torch.no_grad():
+            for part in batches(images, batch):
+                out = self.module.model(normalised(part, self.weights, self.device))
+                scores.append(out.pred_score.reshape(-1).float().cpu())
+                maps.append(out.anomaly_map.reshape(len(part), *out.anomaly_map.shape[-2:]).float().cpu())
+        return Prediction(torch.cat(scores).numpy(), torch.cat(maps).numpy())
+
+    def frozen(self) -> dict[str, Any]:
+        """The extractor, encoder or teacher."""
+        return on_cpu(frozen_network(self.name, self.module).state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """All of the model."""
+        return on_cpu(self.module.model.state_dict())
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a fitted state."""
+        self.module.model.load_state_dict(state, strict=True)
+        self.module.eval()
+
+    def _fibers(self, number: int) -> int:
+        """C-Flow's fibers per step: as set, but no more than the last batch has in its smallest map."""
+        size = self.settings["batch"]
+        last, stride = number % size or size, 2 ** (int(self.layers[-1][-1]) + 1)
+        return int(min(self.settings["fiber_batch"], last * (self.geometry.side // stride) ** 2))
+
+    def _loader(self, images: Any) -> Any:
+        import torch
+        from anomalib.data import ImageBatch
+        from torch.utils.data import DataLoader
+
+        def collate(items: list[Any]) -> Any:
+            pictures = normalised(torch.stack(items), self.weights, "cpu")
+            return ImageBatch(image=pictures, gt_label=torch.zeros(len(items), dtype=torch.long))
+
+        order = torch.Generator().manual_seed(self.seed)
+        return DataLoader(images, self.settings["batch"], shuffle=True, generator=order, collate_fn=collate)
+
+
+class _Stopper:
+    """The `paper` protocol's look at the test set after each epoch; the best state is kept in memory."""
+
+    def __init__(self, method: AnomalibMethod, watch: Watch, patience: int) -> None:
+        self.method, self.watch, self.patience = method, watch, patience
+        self.history: list[float] = []
+        self.epoch = -1
+        self.state: dict[str, Any] = {}
+
+    def look(self) -> bool:
+        """Judge the test images; whether training should stop."""
+        module = self.method.module
+        modes = [(m, m.training) for m in module.modules()]
+        self.history.append(self.watch.score(self.method.predict(self.watch.images)))
+        for m, training in modes:
+            m.training = training
+        if self.epoch < 0 or self.history[-1] > self.history[self.epoch]:
+            self.epoch = len(self.history) - 1
+            self.state = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+        return len(self.history) - 1 - self.epoch >= self.patience
+
+
+def _trainer(device: str, epochs: int, stopper: _Stopper | None) -> Any:
+    from lightning.pytorch import Callback, Trainer
+
+    class Look(Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            assert stopper is not None
+            if stopper.look():
+                trainer.should_stop = True
+
+    return Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=epochs, barebones=True,
+        callbacks=[Look()] if stopper else [],
+    )  # fmt: skip

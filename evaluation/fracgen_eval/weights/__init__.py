@@ -1,0 +1,1 @@
+"""Weights and the networks they belong to."""

@@ -1,0 +1,1 @@
+"""Families of pictures: a folder each, with the parameters of its classes."""

@@ -1,0 +1,266 @@
+"""`CodeBank`: the IFS codes that images are made from, their checks and their file.
+
+The file is safetensors: arrays and a small JSON header, no pickle. A bank knows how its codes form
+classes: with C classes of K codes, code c * K + j is code j of class c.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen.formulas.ifs.sampling import SAMPLER_VERSION, sample_codes
+from fracgen.recipes.recipe import MAX_MAPS, BankSpec
+from fracgen.support.files import whole_file
+
+FORMAT = "fracgen-bank"
+FORMAT_VERSION = 1
+_CHUNK = 65_536  # codes sampled together: a bank of millions needs little more memory than itself
+
+
+class BankError(ValueError):
+    """A bank, or a file that should hold one, is not usable; the message says where and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodeBank:
+    """IFS codes and their classes.
+
+    Raises:
+        BankError: an array has the wrong shape or type, a value is not finite, a number of maps is
+            outside [2, 8], a map does not contract (singular value of 1 or more) and
+            `non_contractive` is false, or an orbit of such a code diverges.
+    """
+
+    maps: NDArray[np.float32]
+    """float32 [codes, 8, 2, 3]: x -> m[:, :2] x + m[:, 2], zero beyond each code's own maps."""
+    sizes: NDArray[np.uint8]
+    """uint8 [codes]: number of maps, 2..8."""
+    classes: int
+    probabilities: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
+    """float32 [codes, 8]: of choosing a map. Used as they stand for codes that do not contract;
+    for all others the renderer takes |det A| of the jittered maps. Default: |det A|, normalised."""
+    non_contractive: bool = False
+    """Admit maps that do not contract, as FractalDB's, when their orbits stay bounded."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """What the file's header says of the bank's origin: sampler, seed, ranges."""
+
+    def __post_init__(self) -> None:
+        if self.probabilities is None:
+            with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
+                object.__setattr__(self, "probabilities", _determinants(self.maps, self.sizes))
+        _validate(self)
+        for array in (self.maps, self.sizes, self.probabilities):
+            array.setflags(write=False)
+
+    @classmethod
+    def sample(
+        cls, codes: int = 100_000, seed: int = 0, *, classes: int | None = None, maps: tuple[int, int] = (2, MAX_MAPS)
+    ) -> CodeBank:
+        """Sample a bank as the paper does (section 3; Anderson and Farrell, section 3.2).
+
+        Args:
+            codes: how many. Code k is the same for every `codes`.
+            seed: integer in [0, 2^64).
+            classes: must divide `codes`; default: 1,000, or one per code where 1,000 does not divide.
+            maps: smallest and largest number of maps, uniform in between.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        if classes is None:
+            classes = 1000 if codes % 1000 == 0 else codes
+        return cls.from_spec(BankSpec(codes, classes, maps), seed)
+
+    @classmethod
+    def from_spec(cls, spec: BankSpec, seed: int = 0) -> CodeBank:
+        """Sample the bank of a specification."""
+        parts = [
+            sample_codes(seed, first, min(_CHUNK, spec.codes - first), spec.maps)
+            for first in range(0, spec.codes, _CHUNK)
+        ]
+        metadata = {
+            "sampler": "anderson2022", "sampler_version": str(SAMPLER_VERSION), "seed": str(seed),
+            "maps": json.dumps(list(spec.maps)),
+        }  # fmt: skip
+        maps, sizes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return cls(maps, sizes, spec.classes, metadata=metadata)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def per_class(self) -> int:
+        """Codes a class."""
+        return len(self) // self.classes
+
+    @property
+    def contracts(self) -> NDArray[np.bool_]:
+        """bool [codes]: whether every map's largest singular value is below 1."""
+        result: NDArray[np.bool_] = _largest_singular_values(self.maps).max(axis=1) < 1.0
+        return result
+
+    @property
+    def sigma_factors(self) -> NDArray[np.float64]:
+        """float64 [codes]: sum of s1 + 2 s2 over a code's maps (equation 2 of the paper)."""
+        norm, det = _norm_det(self.maps)
+        total, difference = np.sqrt(norm + 2 * det), np.sqrt(np.maximum(norm - 2 * det, 0.0))
+        result: NDArray[np.float64] = (1.5 * total - 0.5 * difference).sum(axis=1)
+        return result
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of everything that decides a pixel: equal digests, equal images."""
+        digest = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {self.classes}".encode())
+        for array in (self.maps, self.sizes, self.probabilities):
+            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+        return digest.hexdigest()
+
+    def with_classes(self, classes: int) -> CodeBank:
+        """The same codes, grouped otherwise. Raises ValueError where they do not divide."""
+        BankSpec(len(self), classes)
+        return CodeBank(
+            self.maps, self.sizes, classes, self.probabilities, self.non_contractive, dict(self.metadata)
+        )  # fmt: skip
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
+        from safetensors.numpy import save
+
+        header = {
+            **self.metadata, "format": FORMAT, "format_version": str(FORMAT_VERSION), "classes": str(self.classes),
+            "non_contractive": str(int(self.non_contractive)), "sha256": self.sha256,
+        }  # fmt: skip
+        arrays: dict[str, NDArray[Any]] = {"maps": self.maps, "sizes": self.sizes, "probabilities": self.probabilities}
+        with whole_file(path) as file:
+            file.write(save(arrays, header))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CodeBank:
+        """Read a bank's file.
+
+        Raises:
+            BankError: it is truncated, no bank, of a later format, or its arrays do not match the
+                digest it carries.
+            OSError: it cannot be read.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no bank at {path}: make one with `fracgen sample -o {path}`")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header: dict[str, str] = file.metadata() or {}
+                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, ValueError) as error:
+            raise BankError(f"{path} is not a readable bank ({error}): make it again with `fracgen sample`") from None
+        if header.get("format") != FORMAT or set(arrays) != {"maps", "sizes", "probabilities"}:
+            raise BankError(f"{path} is a safetensors file but not a fracgen bank: make one with `fracgen sample`")
+        if header["format_version"] != str(FORMAT_VERSION):
+            raise BankError(
+                f"{path} has bank format {header['format_version']}, this fracgen reads {FORMAT_VERSION}: "
+                "upgrade fracgen"
+            )
+        own = ("format", "format_version", "classes", "non_contractive", "sha256")
+        metadata = {k: v for k, v in header.items() if k not in own}
+        try:
+            classes, admit = int(header["classes"]), header["non_contractive"] == "1"
+        except (KeyError, ValueError) as error:
+            raise BankError(f"{path} has a damaged header ({error}): make it again with `fracgen sample`") from None
+        bank = cls(arrays["maps"], arrays["sizes"], classes, arrays["probabilities"], admit, metadata)
+        if bank.sha256 != header.get("sha256"):
+            raise BankError(f"{path} does not match its own SHA-256: it was damaged or edited; make it again")
+        return bank
+
+
+def _norm_det(maps: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum of squared singular values and absolute determinant of every map [codes, 8]."""
+    a = maps[..., :2].astype(np.float64)
+    return (a * a).sum(axis=(-2, -1)), np.abs(a[..., 0, 0] * a[..., 1, 1] - a[..., 0, 1] * a[..., 1, 0])
+
+
+def _largest_singular_values(maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    norm, det = _norm_det(maps)
+    result: NDArray[np.float64] = (np.sqrt(norm + 2 * det) + np.sqrt(np.maximum(norm - 2 * det, 0.0))) / 2
+    return result
+
+
+def _determinants(maps: NDArray[np.float32], sizes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities |det A|, uniform where all determinants are zero."""
+    det = _norm_det(maps)[1]
+    used = np.arange(MAX_MAPS) < sizes[:, None]
+    det = np.where(det.sum(axis=1, keepdims=True) > 0, det, used)
+    result: NDArray[np.float32] = (det / det.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def _validate(bank: CodeBank) -> None:
+    maps, sizes, p = bank.maps, bank.sizes, bank.probabilities
+    for name, array, shape, dtype in (
+        ("maps", maps, (len(sizes), MAX_MAPS, 2, 3), np.float32),
+        ("sizes", sizes, (len(sizes),), np.uint8),
+        ("probabilities", p, (len(sizes), MAX_MAPS), np.float32),
+    ):
+        if array.shape != shape or array.dtype != dtype:
+            raise BankError(f"{name} is {array.dtype} {list(array.shape)}, expected {np.dtype(dtype)} {list(shape)}")
+    if not len(sizes):
+        raise BankError("the bank holds no code")
+    _refuse(
+        (sizes < 2) | (sizes > MAX_MAPS),
+        lambda k: f"code {k} has {sizes[k]} maps: a code needs 2 to {MAX_MAPS}",
+    )
+    _refuse(
+        ~np.isfinite(maps).all(axis=(1, 2, 3)),
+        lambda k: f"code {k}, map {np.argwhere(~np.isfinite(maps[k]))[0][0]} holds "
+        f"{maps[k][~np.isfinite(maps[k])][0]}: every number must be finite",
+    )
+    _refuse(
+        ~(np.isfinite(p).all(axis=1) & (p >= 0).all(axis=1) & (p.sum(axis=1) > 0)),
+        lambda k: f"code {k} has probabilities {p[k].tolist()}: they must be finite, not negative, not all zero",
+    )
+    BankSpec(len(sizes), bank.classes)
+    expanding = ~bank.contracts
+    if bank.non_contractive:
+        diverging = _diverging(maps, sizes, p, expanding)
+        _refuse(diverging, lambda k: f"code {k} diverges: its orbit leaves every bound, so it has no attractor")
+        return
+    largest = _largest_singular_values(maps)
+    _refuse(
+        expanding,
+        lambda k: f"code {k}, map {largest[k].argmax()} has singular value {largest[k].max():.6g}: it must be "
+        "below 1, or admit such codes with non_contractive=True (--non-contractive)",
+    )
+
+
+def _refuse(bad: Any, message: Any) -> None:
+    where = np.flatnonzero(bad)
+    if where.size:
+        more = f" (and {where.size - 1} more codes)" if where.size > 1 else ""
+        raise BankError(message(int(where[0])) + more)
+
+
+def _diverging(
+    maps: NDArray[np.float32], sizes: NDArray[np.uint8], p: NDArray[np.float32], suspects: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which of the suspects' orbits leave [-1e6, 1e6] within 2,000 steps."""
+    result = np.zeros(len(sizes), bool)
+    which = np.flatnonzero(suspects)
+    if not which.size:
+        return result
+    rng = np.random.default_rng(0)  # any seed shows the divergence of a code that diverges
+    edges = np.cumsum(p[which], axis=1, dtype=np.float64)
+    point = np.zeros((which.size, 2))
+    rows = np.arange(which.size)
+    for _ in range(2000):
+        u = rng.random((which.size, 1)) * edges[:, -1:]
+        m = maps[which][rows, np.minimum((u >= edges).sum(axis=1), sizes[which] - 1)].astype(np.float64)
+        point = np.clip((m[..., :2] @ point[..., None])[..., 0] + m[..., 2], -1e9, 1e9)
+        result[which] |= np.abs(point).max(axis=1) > 1e6
+    return result

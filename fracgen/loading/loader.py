@@ -1,0 +1,268 @@
+"""`FractalLoader`: fresh batches of (images, labels) on the device, the same for any number of ranks.
+
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        for images, labels in loader: ...
+
+Global batch b of epoch e holds the samples at positions [b B, (b + 1) B) of the epoch's keyed
+permutation; rank r of W takes every W-th of them from r on. A position is therefore two numbers,
+epoch and batch, that do not depend on the rank, and any position is as near as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fracgen.draws import Stream
+from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
+from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
+from fracgen.recipes.presets import preset
+from fracgen.rendering import make_renderer
+from fracgen.rendering import normalise as normalisation
+
+if TYPE_CHECKING:
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import Recipe
+    from fracgen.rendering.base import Rendered
+
+IMAGES_PER_CODE = 10
+"""The paper's epoch: 1,000,000 images of 100,000 codes."""
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """One rank's share of an epoch.
+
+    Raises:
+        ValueError: a number is out of range, or the ranks' shares would differ in size.
+    """
+
+    epoch_size: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        epoch, batch, world = self.epoch_size, self.batch_size, self.world_size
+        for name, value, high in (("epoch_size", epoch, MAX_INDEX), ("batch_size", batch, epoch)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
+                raise ValueError(f"{name} {value!r} is out of range: use a whole number from 1 to {high}")
+        if world < 1 or not 0 <= self.rank < world:
+            raise ValueError(f"rank {self.rank} of world_size {world} is out of range: ranks are 0 to world_size - 1")
+        if batch % world or epoch % world:
+            whole = next(w for w in range(world, 0, -1) if batch % w == 0 and epoch % w == 0)
+            nearest = max(world, round(batch / world) * world)
+            sizes = f"a batch of {nearest}" if batch % world else ""
+            if epoch % world:
+                sizes += (" and " if sizes else "") + f"an epoch of {max(world, round(epoch / world) * world)} images"
+            last = epoch % batch or batch
+            raise ValueError(
+                f"world_size {world} does not divide every batch (they have {batch} images, the last {last}): "
+                f"use {whole} ranks, or {sizes}"
+            )
+
+    def __len__(self) -> int:
+        return -(-self.epoch_size // self.batch_size)
+
+    def positions(self, batch: int) -> NDArray[np.int64]:
+        """This rank's positions in global batch `batch` of an epoch."""
+        last = min((batch + 1) * self.batch_size, self.epoch_size)
+        return np.arange(batch * self.batch_size + self.rank, last, self.world_size)
+
+
+class FractalLoader:
+    """An epoch of freshly rendered batches.
+
+    Args:
+        bank: the codes.
+        recipe: a `Recipe`, or the name of a preset, whose recipe is taken.
+        batch_size: images in a global batch: all ranks' together.
+        device: "cpu", "cuda", "cuda:1", a `torch.device`, or "auto".
+        seed: integer in [0, 2^64); decides every image and their order.
+        epoch_size: images in an epoch; default: ten a code, as in the paper. The last batch is
+            smaller where the batch does not divide it, and is kept.
+        rank, world_size: this process among those that share every batch.
+        dtype: torch.uint8 for bytes, else torch.float32, float16 or bfloat16.
+        normalise: float types only: (x / 255 - mean) / std with the recipe's mean and std; False
+            gives x / 255.
+        channels_last: lay images out with the channel fastest (their shape stays [B, 3, H, W]).
+        prefetch: batches made ahead while the caller works; 0 makes each when it is asked for.
+        masks: yield (images, labels, masks).
+        stream: `Stream.VALIDATION` has the same classes and codes in pictures that training never
+            shows; it shows the same ones every epoch unless `set_epoch` is called.
+        threads: CPU only; default: one for every CPU this process may use.
+
+    Yields:
+        images: [B, 3, size, size], or [B, 2, 3, size, size] for a recipe of pairs. A tensor is the
+            caller's own: nothing overwrites it.
+        labels: int64 [B] classes; for a recipe with codes of several classes in a picture
+            (`multi-instance`) float32 [B, classes], 1 where a class is present.
+        masks: uint8 [B, size, size] (or [B, 2, size, size]), 1 where an attractor shows.
+
+    Raises:
+        ValueError: an argument is out of range, or `world_size` does not divide every batch.
+        DeviceError: a GPU was asked for and is not usable.
+    """
+
+    def __init__(
+        self,
+        bank: CodeBank,
+        recipe: Recipe | str = "paper",
+        batch_size: int = 512,
+        device: Any = "auto",
+        seed: int = 0,
+        *,
+        epoch_size: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        dtype: torch.dtype = torch.float32,
+        normalise: bool = True,
+        channels_last: bool = False,
+        prefetch: int = 1,
+        masks: bool = False,
+        stream: Stream = Stream.TRAIN,
+        threads: int | None = None,
+    ) -> None:
+        if prefetch < 0:
+            raise ValueError(f"prefetch {prefetch} is out of range: use 0 or more batches")
+        self.bank, self.recipe = bank, preset(recipe).recipe if isinstance(recipe, str) else recipe
+        epoch_size = IMAGES_PER_CODE * len(bank) if epoch_size is None else epoch_size
+        self.share = Share(epoch_size, batch_size, rank, world_size)
+        self.seed, self.prefetch, self.masks, self.stream = seed, prefetch, masks, Stream(stream)
+        self.channels_last = channels_last
+        self.meter = Meter()
+        order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
+        values = None if dtype == torch.uint8 else normalisation.table(self.recipe, dtype, normalise=normalise)
+        self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
+        self.device: torch.device = getattr(self._renderer, "device", torch.device("cpu"))
+        self._table = None if values is None else values.to(self.device)
+        # The CUDA renderer normalises and lays out as it writes; for the CPU that is done here, by the same table.
+        fused = self.device.type == "cuda" and (values is None or normalise)
+        self._form: dict[str, Any] = {"dtype": dtype, "channels_last": channels_last} if fused else {}
+        self._bank_sha256 = bank.sha256
+        self._epoch, self._first, self._next = 0, 0, (0, 0)
+
+    def __len__(self) -> int:
+        """Batches in an epoch: the same on every rank."""
+        return len(self.share)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration shows."""
+        return self._epoch
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(epoch, batch) that comes after the last batch handed out."""
+        return self._next
+
+    def set_epoch(self, epoch: int) -> None:
+        """Show this epoch next, from its start, or from where `load_state_dict` left it.
+
+        Raises:
+            ValueError: the epoch is outside [0, 2^32).
+        """
+        if not 0 <= epoch <= MAX_INDEX:
+            raise ValueError(f"epoch {epoch} is out of range: use 0 to {MAX_INDEX}")
+        if epoch != self._epoch:
+            self._epoch, self._first, self._next = epoch, 0, (epoch, 0)
+
+    def indices(self, batch: int) -> NDArray[np.uint32]:
+        """The samples of this rank's share of a batch of the present epoch: uint32 [B]."""
+        return self._indices(self._epoch, batch)
+
+    def __getitem__(self, batch: int) -> tuple[torch.Tensor, ...]:
+        """This rank's share of a batch of the present epoch, wherever iteration stands.
+
+        Raises:
+            IndexError: there is no such batch.
+        """
+        number = batch + len(self) if batch < 0 else batch
+        if not 0 <= number < len(self):
+            raise IndexError(f"batch {batch} is out of range: an epoch has batches 0 to {len(self) - 1}")
+        return self._make(self._epoch, number)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """The epoch's batches. The first iteration after `load_state_dict` begins at the loaded batch.
+
+        When an epoch has been iterated to its end, the next iteration shows the epoch after it.
+        """
+        epoch, first, self._first = self._epoch, self._first, 0
+        batches = range(first, len(self))
+        self._next = (epoch, first)
+        if self.device.type == "cuda":
+            made = on_side_stream(lambda b: self._make(epoch, b), batches, self.prefetch, self.meter, self.device)
+        else:
+            made = in_thread(lambda b: self._make(epoch, b), batches, self.prefetch, self.meter)
+        for batch, tensors in zip(batches, made, strict=True):
+            self._next = (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
+            yield tensors
+        if self._epoch == epoch and self.stream == Stream.TRAIN:
+            self._epoch = epoch + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position after the last batch handed out, and what it is a position in. Rank-free."""
+        epoch, batch = self._next
+        return {"version": STATE_VERSION, "epoch": epoch, "batch": batch, **self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a position, on any number of ranks.
+
+        Raises:
+            ValueError: the state is of another seed, epoch size, batch size, recipe or bank.
+        """
+        expected = {"version": STATE_VERSION, **self._identity()}
+        for name, value in expected.items():
+            if state.get(name) != value:
+                raise ValueError(
+                    f"the loader's state has {name} {state.get(name)!r}, this loader has {value!r}: "
+                    "a position continues only the data it was saved in"
+                )
+        epoch, batch = state["epoch"], state["batch"]
+        if not (0 <= epoch <= MAX_INDEX and 0 <= batch < len(self)):
+            raise ValueError(f"the loader's state names batch {batch} of epoch {epoch}: an epoch has {len(self)}")
+        self._epoch, self._first, self._next = epoch, batch, (epoch, batch)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed, "epoch_size": self.share.epoch_size, "batch_size": self.share.batch_size,
+            "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
+        }  # fmt: skip
+
+    def _indices(self, epoch: int, batch: int) -> NDArray[np.uint32]:
+        keys = order_keys(self.seed, epoch, self.stream)
+        return permute(self.share.positions(batch), self.share.epoch_size, keys)
+
+    def _make(self, epoch: int, batch: int) -> tuple[torch.Tensor, ...]:
+        index = self._indices(epoch, batch)
+        made = self._renderer.render(
+            index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self.masks, **self._form
+        )
+        images = torch.as_tensor(made.images)
+        if not self._form and self._table is not None:
+            images = normalisation.apply(images, self._table, channels_last=self.channels_last)
+        elif not self._form and self.channels_last:
+            images = channels_last(images)
+        labels = self._labels(index, made)
+        return (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
+
+    def _labels(self, index: NDArray[np.uint32], made: Rendered) -> torch.Tensor:
+        if self.recipe.source != "bank":
+            return torch.from_numpy(labels_of(index, self.bank.classes)).to(self.device, non_blocking=True)
+        codes = torch.as_tensor(made.codes).long()  # [B, max_objects], -1 where there is none
+        present = torch.zeros(len(codes), self.bank.classes + 1, device=codes.device)
+        classes = torch.where(codes >= 0, codes // self.bank.per_class, self.bank.classes)
+        return present.scatter_(1, classes, 1.0)[:, :-1]
+
+
+def channels_last(images: torch.Tensor) -> torch.Tensor:
+    """The same images with the channel fastest in memory; also for pairs, [B, 2, 3, H, W]."""
+    planes = images.reshape(-1, *images.shape[-3:])
+    return planes.contiguous(memory_format=torch.channels_last).reshape(images.shape)

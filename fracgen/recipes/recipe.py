@@ -1,0 +1,245 @@
+"""What an image is: frozen dataclasses, their checks and their JSON form.
+
+A `Recipe` says how one picture is made from codes; a `BankSpec` says which codes there are and
+how they form classes; a `Preset` is one of each under a name (`fracgen.recipes.presets`). All three are
+plain data: they hold no arrays, go to JSON and back, and two that are equal make equal bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args
+
+RENDER_VERSION = 0
+"""Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
+been tuned on a real card."""
+
+MIN_SIZE, MAX_SIZE = 8, 1024
+MAX_POINTS = 1 << 24
+MAX_OBJECTS = 32
+MAX_MAPS = 8
+
+T = TypeVar("T")
+
+Jitter = Literal["none", "scale", "svd", "sval", "fractaldb"]
+Colour = Literal["hsv", "grey"]
+Background = Literal["noise", "black"]
+Source = Literal["own", "class", "bank"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one image is made. Sizes are pixels, ranges are those of uniform distributions."""
+
+    name: str
+    size: int = 256
+    """Side of the image, in pixels."""
+    canvas: int = 256
+    """Side of the grid an attractor is drawn on: `size`, or more to be cropped, or anything for
+    attractors that are resized and placed."""
+    points: int = 100_000
+    """Points of the chaos game, per attractor."""
+    jitter: Jitter = "scale"
+    """How a code is varied before it is drawn; see docs/recipes.md."""
+    jitter_strength: float = 0.0
+    """`fractaldb` only: one coefficient of every map is scaled by one of five factors evenly
+    spaced on [1 - 2k, 1 + 2k], where k is this number."""
+    window_shift: float = 0.2
+    """The window's centre moves by U(-shift, shift) of the attractor's extent, per axis."""
+    window_scale: tuple[float, float] = (0.5, 2.0)
+    """The window's extent is the attractor's times this, per axis."""
+    stamp: bool = True
+    """Every point marks a random 3x3 stamp (one stamp per attractor) instead of one pixel."""
+    flips: bool = True
+    """Transpose, flip up-down, flip left-right, each with probability 1/2."""
+    colour: Colour = "hsv"
+    """`hsv`: hue from density, random saturation and value. `grey`: 127 where any point fell."""
+    background: Background = "noise"
+    """`noise`: coloured diamond-square noise."""
+    blur_probability: float = 0.5
+    blur_sigma: tuple[float, float] = (0.5, 1.0)
+    """Standard deviation of the 3x3 Gaussian, in pixels."""
+    objects: tuple[int, int] | None = None
+    """Smallest and largest number of attractors that are resized and placed; None draws exactly
+    one, on the whole canvas."""
+    object_size: tuple[float, float] = (0.15, 0.6)
+    """Side of a placed attractor as a share of `size`."""
+    source: Source = "own"
+    """Where the placed attractors' codes come from: the sample's own code, any code of its class,
+    or (after the sample's own) any code of the bank."""
+    views: int = 1
+    """Pictures per sample: 2 makes pairs of the same jittered code."""
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    """Normalisation of float outputs: (x / 255 - mean) / std per channel."""
+    render_version: int = RENDER_VERSION
+
+    def __post_init__(self) -> None:
+        _whole("size", self.size, MIN_SIZE, MAX_SIZE, "pixels")
+        _whole("canvas", self.canvas, MIN_SIZE, MAX_SIZE, "pixels")
+        _whole("points", self.points, 1, MAX_POINTS, "points")
+        _whole("views", self.views, 1, 2, "views")
+        for name, kind in (("jitter", Jitter), ("colour", Colour), ("background", Background), ("source", Source)):
+            _one_of(name, getattr(self, name), get_args(kind))
+        _interval("window_scale", self.window_scale, 0.0, 100.0)
+        _interval("blur_sigma", self.blur_sigma, 0.1, 10.0)
+        _interval("object_size", self.object_size, 0.0, 4.0)
+        _number("window_shift", self.window_shift, 0.0, 10.0)
+        _number("blur_probability", self.blur_probability, 0.0, 1.0)
+        _number("jitter_strength", self.jitter_strength, 0.0, 1.0)
+        for value in self.mean:
+            _number("mean", value, 0.0, 1.0)
+        for value in self.std:
+            _number("std", value, 1e-3, 10.0)
+        if self.render_version != RENDER_VERSION:
+            raise ValueError(
+                f"recipe {self.name!r} asks for render_version {self.render_version}, this fracgen renders "
+                f"version {RENDER_VERSION}: install the release that made it, or drop the field"
+            )
+        if self.objects is None:
+            if self.canvas < self.size:
+                raise ValueError(
+                    f"canvas {self.canvas} is smaller than size {self.size}: a single attractor's canvas is "
+                    "cropped to size, so make it at least as large"
+                )
+        else:
+            low, high = self.objects
+            _whole("objects", low, 1, MAX_OBJECTS, "attractors")
+            _whole("objects", high, low, MAX_OBJECTS, "attractors")
+        if self.objects is None and self.source != "own":
+            raise ValueError(f"source {self.source!r} needs `objects`: a single attractor is of the sample's own code")
+
+    @property
+    def max_objects(self) -> int:
+        """Largest number of attractors in one picture."""
+        return 1 if self.objects is None else self.objects[1]
+
+    @property
+    def placed(self) -> bool:
+        """Whether attractors are resized and placed, rather than drawn on the picture itself."""
+        return self.objects is not None
+
+    def at_size(self, size: int) -> Recipe:
+        """The same recipe for pictures of another side; the canvas keeps its proportion.
+
+        Raises:
+            ValueError: `size` is outside [8, 1024], or the canvas it implies is.
+        """
+        _whole("size", size, MIN_SIZE, MAX_SIZE, "pixels")
+        return dataclasses.replace(self, size=size, canvas=max(MIN_SIZE, round(self.canvas * size / self.size)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON types."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a field is unknown, missing or out of range.
+        """
+        return _from_json(cls, data, "recipe")
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of everything but the name: equal digests, equal bytes."""
+        return _digest({k: v for k, v in self.to_json().items() if k != "name"})
+
+
+@dataclass(frozen=True)
+class BankSpec:
+    """Which codes there are: a bank is a pure function of (this, seed)."""
+
+    codes: int = 100_000
+    classes: int = 1000
+    maps: tuple[int, int] = (2, MAX_MAPS)
+    """Smallest and largest number of maps; uniform in between."""
+
+    def __post_init__(self) -> None:
+        _whole("codes", self.codes, 1, 100_000_000, "codes")
+        _whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
+        low, high = self.maps
+        _whole("maps", low, 2, MAX_MAPS, "maps")
+        _whole("maps", high, low, MAX_MAPS, "maps")
+        if self.codes % self.classes:
+            best = self.codes - self.codes % self.classes
+            raise ValueError(
+                f"{self.codes} codes do not divide into {self.classes} classes: use {best} codes "
+                f"or a number of classes that divides {self.codes}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON types."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> BankSpec:
+        """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
+        return _from_json(cls, data, "bank specification")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A bank specification and an image recipe under one name."""
+
+    name: str
+    follows: str
+    """What it follows, where it differs, and why: one paragraph."""
+    bank: BankSpec
+    recipe: Recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON types."""
+        return {
+            "name": self.name, "follows": self.follows,
+            "bank": self.bank.to_json(), "recipe": self.recipe.to_json(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Preset:
+        """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
+        if set(data) != {"name", "follows", "bank", "recipe"}:
+            raise ValueError(f"a preset has the fields name, follows, bank, recipe; found {sorted(data)}")
+        bank, recipe = BankSpec.from_json(data["bank"]), Recipe.from_json(data["recipe"])
+        return cls(str(data["name"]), str(data["follows"]), bank, recipe)
+
+
+def _from_json(cls: type[T], data: dict[str, Any], what: str) -> T:
+    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(set(data) - fields):
+        raise ValueError(f"unknown field {unknown[0]!r} in {what}: the fields are {', '.join(sorted(fields))}")
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    except TypeError as error:
+        raise ValueError(f"bad {what}: {error}") from None
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _whole(name: str, value: int, low: int, high: int, unit: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} {value!r} is out of range: use a whole number from {low} to {high} {unit}")
+
+
+def _number(name: str, value: float, low: float, high: float) -> None:
+    if not isinstance(value, (int, float)) or not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{name} {value!r} is out of range: use a number from {low:g} to {high:g}")
+
+
+def _interval(name: str, value: tuple[float, float], low: float, high: float) -> None:
+    if len(value) != 2 or value[0] > value[1]:
+        raise ValueError(f"{name} {value!r} is not an interval: give (smallest, largest)")
+    for end in value:
+        _number(name, end, low, high)
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(choices)}")

@@ -1,0 +1,88 @@
+"""Choose a backend and render: the only place that asks which device it is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from fracgen.draws import Stream
+from fracgen.support.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.recipes.recipe import Recipe
+    from fracgen.rendering.base import Renderer
+
+
+def make_renderer(
+    bank: CodeBank, recipe: Recipe | str = "paper", device: Any = "auto", *, threads: int | None = None
+) -> Renderer:
+    """The renderer of a recipe on a device.
+
+    Args:
+        bank: the codes.
+        recipe: a `Recipe`, or the name of a preset, whose recipe is taken.
+        device: "cpu", "cuda", "cuda:1", a `torch.device`, or "auto": the GPU if one is usable,
+            else the CPU with one line on stderr that says why.
+        threads: CPU only; default: one for every CPU this process may use.
+
+    Raises:
+        ValueError: the recipe or the device has no such name.
+        DeviceError: a GPU was asked for and is not usable.
+    """
+    from fracgen.recipes.presets import preset
+
+    if isinstance(recipe, str):
+        recipe = preset(recipe).recipe
+    name = str(device)
+    if name == "auto":
+        from fracgen.rendering.device import cuda_fault
+
+        fault = cuda_fault()
+        if fault:
+            print(f"fracgen: rendering on the CPU: {fault}", file=sys.stderr)
+        name = "cpu" if fault else "cuda"
+    if name == "cpu":
+        from fracgen.rendering.cpu.renderer import CpuRenderer
+
+        return CpuRenderer(bank, recipe, threads)
+    if name == "cuda" or name.startswith("cuda:"):
+        from fracgen.rendering.device import cuda_fault
+
+        if fault := cuda_fault():
+            raise DeviceError(f"no usable GPU: {fault}")
+        from fracgen.rendering.cuda.renderer import CudaRenderer
+
+        cuda: Renderer = CudaRenderer(bank, recipe, name)
+        return cuda
+    raise ValueError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N")
+
+
+def render(
+    bank: CodeBank,
+    index: Any,
+    recipe: Recipe | str = "paper",
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    stream: int = Stream.TRAIN,
+    device: Any = "auto",
+) -> torch.Tensor:
+    """Render samples of an epoch: a pure function of all arguments but `device`.
+
+    Args:
+        index: whole numbers in [0, 2^32): sample i has class i mod C, code (i div C) mod K.
+
+    Returns:
+        uint8 [B, 3, size, size] RGB on the device, or [B, 2, 3, size, size] for a recipe of pairs.
+
+    Raises:
+        ValueError: an argument is out of range.
+        DeviceError: a GPU was asked for and is not usable.
+    """
+    import torch
+
+    rendered = make_renderer(bank, recipe, device).render(index, seed=seed, epoch=epoch, stream=stream)
+    return torch.as_tensor(rendered.images)

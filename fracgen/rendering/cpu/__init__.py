@@ -1,0 +1,1 @@
+"""The Numba renderer: the bytes of the CUDA kernels, without a GPU."""

@@ -1,0 +1,1 @@
+"""Stages that draw attractors of iterated function systems; twins of `kernels/ifs`."""

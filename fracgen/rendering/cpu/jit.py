@@ -1,0 +1,34 @@
+"""How the CPU renderer is compiled: `inner` functions are inlined into four cached `stage`s."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+from numba import njit
+
+from fracgen.support.files import PACKAGE
+
+# Wrappers that let Python call a function cost more compilation than most of these functions.
+inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _sources() -> str:
+    """Digest of every source file that a stage may inline, and of the vector width if one is forced."""
+    digest = hashlib.sha256(os.environ.get("FRACGEN_LANES", "").encode())
+    folders = (PACKAGE / name for name in ("rendering", "recipes"))
+    for path in sorted([PACKAGE / "draws.py", *(path for folder in folders for path in folder.rglob("*.py"))]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def stage(function: Any) -> Any:
+    """Compile on first call, keep the binary on disk, release the interpreter lock while it runs.
+
+    Numba reuses a binary while the file of its function is unchanged, and does not look at the
+    files of what was inlined into it. So the stamp it compares is made to cover all of them.
+    """
+    compiled = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)(function)
+    compiled._cache._cache_file._source_stamp = _sources()
+    return compiled

@@ -1,0 +1,1 @@
+"""The CUDA renderer: compile the kernels, launch them, hand out torch tensors."""

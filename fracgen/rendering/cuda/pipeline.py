@@ -1,0 +1,146 @@
+"""The kernels in order: which are launched, on what grid, with which arguments.
+
+`KernelPipeline` knows no device. It asks a `Backend` for memory and launches; there is one for CUDA
+(`rendering.cuda.renderer`) and one that runs the same sources on a CPU, in the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.recipe import MAX_MAPS
+from fracgen.rendering.cuda.layout import Layout
+from fracgen.rendering.parameters import IMAGE_FIELDS, LAYER_FIELDS, ORBITS, Plan, header
+
+MAX_GRID_Y = 65_535
+"""CUDA's limit on a grid's second dimension, which counts pictures."""
+TABLE_BYTES = 256
+"""`Table` in chaos.cuh: eight maps of eight 32-bit numbers."""
+
+
+class Backend(Protocol):
+    """What a device must offer."""
+
+    def upload(self, array: np.ndarray[Any, Any]) -> Any:
+        """A copy of an array on the device."""
+
+    def scratch(self, name: str, nbytes: int) -> Any:
+        """At least that many bytes on the device, with no promise about their contents."""
+
+    def load(self, kernel: str, plan_header: str) -> Any:
+        """A kernel, compiled; `launch` takes it."""
+
+    def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
+        """Run a kernel. Arguments are the device's arrays, None for a null pointer, or NumPy scalars."""
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """How pictures are stored: bytes an element (1, 2 or 4) and the order of the axes."""
+
+    element_bytes: int = 1
+    channels_last: bool = False
+
+
+class KernelPipeline:
+    """Renders batches through a backend.
+
+    Args:
+        bank, plan: what to render.
+        layout: chosen for the device.
+        backend: the device.
+        scratch_bytes: most memory for what passes between kernels; a larger batch goes in parts.
+    """
+
+    def __init__(self, bank: CodeBank, plan: Plan, layout: Layout, backend: Backend, scratch_bytes: int) -> None:
+        self.plan, self.layout, self.backend = plan, layout, backend
+        self.codes = (
+            backend.upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), backend.upload(bank.sizes),
+            backend.upload((~bank.contracts).astype(np.uint8)), backend.upload(bank.probabilities),
+            np.uint32(bank.classes), np.uint32(bank.per_class),
+        )  # fmt: skip
+        self.functions: dict[tuple[str, OutputFormat], Any] = {}
+        most = MAX_GRID_Y // plan.views
+        self.chunk = max(1, min(most, scratch_bytes // sum(self.scratch_sizes().values())))
+
+    def scratch_sizes(self) -> dict[str, int]:
+        """Bytes that pass between kernels, per sample."""
+        plan, layout = self.plan, self.layout
+        layers = plan.views * plan.max_objects
+        return {
+            "images": plan.views * IMAGE_FIELDS * 4,
+            "layers": layers * LAYER_FIELDS * 4,
+            "tables": layers * TABLE_BYTES,
+            "starts": layers * 2 * ORBITS * 4,
+            "windows": layers * 4 * 4,
+            "histogram": layers * layout.histogram_bytes if layout.histogram_global else 0,
+            "density": layers * plan.canvas**2,
+            "noise": plan.views * layout.noise_cells * 2 if plan.noise else 0,
+        }
+
+    def header(self, form: OutputFormat) -> str:
+        """`plan.cuh` for this pipeline."""
+        more = {"out_bytes": form.element_bytes, "out_channels_last": int(form.channels_last)}
+        return header(self.plan, **self.layout.definitions(), **more)
+
+    def prepare(self, form: OutputFormat) -> None:
+        """Compile what rendering in this format needs, so that a later `run` only launches."""
+        for kernel in ("scout", "attractor", "noise", "compose"):
+            self.function(kernel, form)
+
+    def function(self, kernel: str, form: OutputFormat) -> Any:
+        """A kernel, compiled on first use."""
+        # Only `compose` depends on the format, so all others share one binary.
+        key = (kernel, form if kernel == "compose" else OutputFormat())
+        if key not in self.functions:
+            self.functions[key] = self.backend.load(kernel, self.header(key[1]))
+        return self.functions[key]
+
+    def run(
+        self, indices: Any, count: int, key: tuple[int, int], epoch: int, stream: int, out: Any, masks: Any,
+        codes: Any, values: Any, form: OutputFormat,
+    ) -> None:  # fmt: skip
+        """Render `count` samples.
+
+        Args:
+            indices: uint32 [count] on the device; slices of it and of the outputs are taken.
+            out: [count, views, 3, size, size] or [count, views, size, size, 3], of the format's element size.
+            masks: uint8 [count, views, size, size] or None.
+            codes: int32 [count, max_objects] of the first view, or None.
+            values: [3, 256] of the format's element size: the output value of each byte of each
+                channel; unused for 1 byte.
+        """
+        if count == 0:
+            return
+        plan, layout = self.plan, self.layout
+        parts = -(-count // self.chunk)
+        step = -(-count // parts)  # equal parts: a short last one would leave most of the device idle
+        space = {name: self.backend.scratch(name, n * step) for name, n in self.scratch_sizes().items()}
+        strips = -(-plan.size // layout.compose_rows)
+        seeds = (np.uint32(key[0]), np.uint32(key[1]), np.uint32(epoch), np.uint32(stream))
+        for first in range(0, count, step):
+            n = min(step, count - first)
+            pictures, jobs = n * plan.views, n * plan.views * plan.max_objects
+            own = indices[first : first + n]
+            records = (space["images"], space["layers"], space["tables"], space["starts"], space["windows"])
+            self._launch("scout", form, (jobs, 1), *self.codes, *seeds, own, *records)
+            self._launch(
+                "attractor", form, (jobs, 1), *seeds, own, *records[1:], space["histogram"], space["density"]
+            )  # fmt: skip
+            if plan.noise:
+                self._launch("noise", form, (pictures, 1), *seeds, own, space["images"], space["noise"])
+            self._launch(
+                "compose", form, (strips, pictures), space["images"], space["layers"], space["density"],
+                space["noise"], values, out[first : first + n], None if masks is None else masks[first : first + n],
+                None if codes is None else codes[first : first + n],
+            )  # fmt: skip
+
+    def _launch(self, kernel: str, form: OutputFormat, grid: tuple[int, int], *arguments: Any) -> None:
+        layout = self.layout
+        self.backend.launch(
+            self.function(kernel, form), grid, layout.threads(kernel), layout.dynamic_shared(kernel), *arguments
+        )

@@ -1,0 +1,41 @@
+"""Where the kernel sources are: inside the installed package, or beside it in a checkout."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from fracgen.support.files import PACKAGE
+
+KERNELS = {
+    "scout": "ifs/scout.cu", "attractor": "ifs/attractor.cu", "noise": "scene/noise.cu", "compose": "scene/compose.cu",
+    "order": "order.cu",
+}  # fmt: skip
+"""Where each kernel stands in the folder; its entry point bears the kernel's name."""
+
+
+@functools.cache
+def kernel_folder() -> Path:
+    """The folder of the `.cu` files.
+
+    Raises:
+        FileNotFoundError: neither place has them.
+    """
+    for folder in (PACKAGE / "kernels", PACKAGE.parent / "kernels"):
+        if (folder / KERNELS["scout"]).is_file():
+            return folder
+    raise FileNotFoundError(f"the kernel sources are missing beside {PACKAGE}: install fracgen again")
+
+
+@functools.cache
+def sources() -> dict[str, str]:
+    """Every kernel source and header: path in the folder, as `#include` has it -> text."""
+    folder = kernel_folder()
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.rglob("*.cu*"))}
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 of all of them: a header decides a kernel as much as its own file does."""
+    return hashlib.sha256("\0".join(f"{n}\0{t}" for n, t in sources().items()).encode()).hexdigest()

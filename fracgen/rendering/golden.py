@@ -1,0 +1,107 @@
+"""Golden hashes: the bytes that every machine must render, of a small batch per preset.
+
+    python -m fracgen.rendering.golden            # compare with golden.json; exit code 1 where they differ
+    python -m fracgen.rendering.golden --write    # regenerate it, after a change of bytes that was meant
+
+Within a `render_version` the images never change; while it is 0 they may, with a reason in the
+changelog. `fracgen doctor`, the tests and the GPU's acceptance script share these functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS, preset
+from fracgen.recipes.recipe import RENDER_VERSION, Recipe
+from fracgen.rendering.base import Renderer
+from fracgen.support.files import whole_file
+
+IMAGES = 8
+"""Samples 0..7 of seed 0, epoch 0, from the preset's own bank, sampled with seed 0."""
+BANK_CODES = 1000
+_FILE = Path(__file__).with_name("golden.json")
+
+MakeRenderer = Callable[[CodeBank, Recipe], Renderer]
+
+
+def load() -> dict[str, Any]:
+    """The stored hashes: `render_version`, `bank` (hex digest) and `images` (preset name -> hex digest)."""
+    stored: dict[str, Any] = json.loads(_FILE.read_text())
+    return stored
+
+
+def compute(name: str, make: MakeRenderer | None = None) -> str:
+    """SHA-256 of a preset's golden batch.
+
+    Args:
+        name: of the preset.
+        make: gives the renderer of a bank and a recipe; default: the CPU renderer.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    chosen = preset(name)
+    if make is None:
+        from fracgen.rendering.cpu.renderer import CpuRenderer
+
+        make = CpuRenderer
+    images = make(CodeBank.from_spec(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).images
+    array = images if isinstance(images, np.ndarray) else images.cpu().numpy()
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def compute_bank() -> str:
+    """SHA-256 of `CodeBank.sample(1000, seed=0)`."""
+    return CodeBank.sample(BANK_CODES, seed=0).sha256
+
+
+def differences(make: MakeRenderer | None = None) -> list[str]:
+    """One line for each hash that is not the stored one; empty where all agree."""
+    stored = load()
+    if stored["render_version"] != RENDER_VERSION:
+        return [f"golden.json is of render_version {stored['render_version']}, this fracgen renders {RENDER_VERSION}"]
+    lines = []
+    found = compute_bank()
+    if found != stored["bank"]:
+        lines.append(f"bank: {found}, expected {stored['bank']}")
+    for name in PRESETS:
+        found, expected = compute(name, make), stored["images"].get(name)
+        if found != expected:
+            lines.append(f"{name}: {found}, expected {expected}")
+    return lines
+
+
+def write() -> None:
+    """Regenerate golden.json from the CPU renderer."""
+    images = {name: compute(name) for name in PRESETS}
+    data = {"render_version": RENDER_VERSION, "bank": compute_bank(), "images": images}
+    with whole_file(_FILE) as file:
+        file.write((json.dumps(data, indent=2) + "\n").encode())
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, or write with `--write`; the exit code."""
+    if arguments not in ([], ["--write"]):
+        print("usage: python -m fracgen.rendering.golden [--write]", file=sys.stderr)
+        return 2
+    if arguments:
+        write()
+        print(f"wrote {_FILE}", file=sys.stderr)
+        return 0
+    lines = differences()
+    for line in lines:
+        print(line)
+    print(f"{len(lines)} of {len(PRESETS) + 1} hashes differ", file=sys.stderr)
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""From bytes to the numbers a network is fed: (x / 255 - mean) / std, by table.
+
+A byte has 256 values, so normalisation is a table of 256 entries a channel, computed once in
+double precision and rounded once to the output type. Whoever looks numbers up in that table,
+on a CPU or in a kernel, gets the same bits; nobody repeats the arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from fracgen.recipes.recipe import Recipe
+
+SIGNIFICANT_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}
+
+
+def table(recipe: Recipe, dtype: torch.dtype, *, normalise: bool = True) -> torch.Tensor:
+    """What every byte becomes, per channel.
+
+    Args:
+        recipe: whose `mean` and `std` are used.
+        dtype: torch.float32, float16 or bfloat16.
+        normalise: False gives x / 255, in [0, 1].
+
+    Returns:
+        [3, 256] of `dtype`, on the CPU.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    import torch
+
+    name = str(dtype).removeprefix("torch.")
+    if name not in SIGNIFICANT_BITS:
+        raise ValueError(f"dtype {name} is out of range: use one of {', '.join(SIGNIFICANT_BITS)}")
+    exact = np.arange(256, dtype=np.float64) / 255.0 * np.ones((3, 1))
+    if normalise:
+        exact = (exact - np.array(recipe.mean)[:, None]) / np.array(recipe.std)[:, None]
+    return torch.from_numpy(round_to_bits(exact, SIGNIFICANT_BITS[name])).to(dtype)
+
+
+def round_to_bits(x: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    """Round to `bits` significant bits, ties to even.
+
+    Torch converts double to bfloat16 by way of float32, which rounds twice; a number that already
+    has few enough bits passes through that unchanged.
+    """
+    mantissa, exponent = np.frexp(x)
+    result: NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+    return result
+
+
+def apply(images: torch.Tensor, values: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
+    """Look every byte up in a table.
+
+    Args:
+        images: uint8 [..., 3, H, W].
+        values: [3, 256] from `table`, on the images' device.
+        channels_last: lay the result out with the channel fastest; its shape stays [..., 3, H, W].
+
+    Returns:
+        The table's dtype, the images' shape and device.
+    """
+    import torch
+
+    shape = images.shape
+    planes = images.reshape(-1, *shape[-3:])
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    out = torch.empty(planes.shape, dtype=values.dtype, device=images.device, memory_format=layout)
+    for channel in range(3):
+        if images.device.type == "cpu":
+            # NumPy takes bytes as they are; torch would first widen every index to 64 bits. It knows no
+            # bfloat16, so the looked-up things are bit patterns.
+            bits = torch.int16 if values.element_size() == 2 else torch.int32
+            entries = values[channel].view(bits).numpy()
+            out[:, channel].copy_(torch.from_numpy(entries[planes[:, channel].numpy()]).view(values.dtype))
+        else:
+            out[:, channel] = values[channel][planes[:, channel].int()]
+    return out.reshape(shape)

@@ -1,0 +1,48 @@
+"""Where an output came from: versions, machine and commit, for the records that outputs carry."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fracgen.support.files import PACKAGE
+
+
+def provenance() -> dict[str, str]:
+    """Versions of fracgen, Python and NumPy, the platform, and fracgen's commit where it runs from a checkout."""
+    from fracgen import __version__
+
+    result = {
+        "fracgen": __version__, "python": platform.python_version(), "numpy": version_of("numpy") or "",
+        "platform": f"{platform.system()} {platform.machine()}",
+    }  # fmt: skip
+    if known := commit():
+        result["commit"] = known
+    return result
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of a distribution, None where there is none; imports nothing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """Commit of the checkout that fracgen runs from, with `+` where files differ from it; None elsewhere."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists() or not (root / "pyproject.toml").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,112 @@
+"""What the user reads on stderr: one line per error, and how far the work has come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class WorkFailed(Exception):
+    """Work that had begun could not be finished; the message is one line."""
+
+
+@contextmanager
+def working() -> Iterator[Callable[[], None]]:
+    """Around the part of a command that makes things: what fails in here exits with 1, not 2.
+
+    Faults of our own (TypeError, AssertionError, ...) keep their traceback. Yields a function to be
+    called now and then, which raises KeyboardInterrupt where Ctrl-C was pressed: Python drops the
+    one it raises itself where that happens to hit a destructor or a callback of the collector.
+    """
+    pressed = []
+
+    def press(*_: object) -> None:
+        pressed.append(True)
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread()  # others may not set handlers
+    before = signal.getsignal(signal.SIGINT)
+    listens = ours and before is signal.default_int_handler
+    if listens:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        raise WorkFailed(one_line(error)) from error
+    finally:
+        if listens:
+            signal.signal(signal.SIGINT, before)
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Errors that are the user's or the machine's, not ours."""
+    from fracgen.support.errors import DeviceError
+
+    return (ValueError, OSError, DeviceError)
+
+
+def one_line(error: Exception | str) -> str:
+    """An error as one line for people."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def say(line: str) -> None:
+    """A message to stderr."""
+    print(f"fracgen: {line}", file=sys.stderr)
+
+
+def colourful() -> bool:
+    """Whether stderr is a terminal that wants colour (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 0:07 or 1:02:03."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class Progress:
+    """A line on stderr that is rewritten in place; nothing where stderr is no terminal.
+
+    Args:
+        total: things to be made.
+        what: their name, in the plural.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.done = total, what, 0
+        self._start = self._shown = time.perf_counter()
+        self._active = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self.done += count
+        now = time.perf_counter()
+        if self._active and now - self._shown > 0.1:
+            self._shown = now
+            rate = self.done / (now - self._start)
+            left = duration((self.total - self.done) / rate)
+            line = f"{self.done:,}/{self.total:,} {self.what}  {rate:,.0f}/s  {left} left"
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._active:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,103 @@
+"""The model card: what the weights are, how they came about, how to load them, what they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fracgen.training.config import Config
+
+
+def card(config: Config, about: dict[str, Any]) -> str:
+    """Markdown with the front matter that model hubs read, from an export's config.json."""
+    own, name = about["fracgen"], about["architecture"]
+    starts, recipe = own["hardware"], config.recipe
+    return f"""---
+tags:
+- fractals
+- pre-training
+- image-classification
+library_name: {own["library"]}
+---
+# {name}.{own["tag"]}
+
+A {name} pre-trained by fracgen {own["versions"]["fracgen"]} on images of fractals only: no photograph, no person,
+no data set was involved.
+
+| | |
+|---|---|
+| Recipe | `{recipe.name}`, {recipe.size} px, digest `{own["recipe_digest"]}`, render version {recipe.render_version} |
+| Codes | {config.bank.codes:,} in {config.bank.classes:,} classes, bank SHA-256 `{own["bank_sha256"]}` |
+| Images seen | {own["images_seen"]:,} ({own["epochs_done"]:.2f} of {config.epochs} epochs of {config.epoch_size:,}) |
+| Optimisation | {_optimisation(config)} |
+| Objective | {own["objective"]} |
+| Seed | {config.seed} (bank: {config.bank_seed}) |
+| Validation | {_validation(own)} |
+| Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
+| Versions | {_versions(starts)} |
+| Hardware | {_hardware(starts)} |
+| Weights' SHA-256 | `{own["weights_sha256"]}` |
+
+## Loading
+
+{_loading(config, about)}
+
+## Known limits
+
+- The weights saw fractals only. They are meant as features for anomaly detection and for further training; the
+  classifier, where it is included, tells IFS codes apart and nothing else.
+- They expect the normalisation above, not ImageNet's.
+- Validation measures known classes in pictures that training never showed. It says little about another task.
+{_unfinished(own)}"""
+
+
+def _optimisation(c: Config) -> str:
+    name = f"SGD, momentum {c.momentum:g}" if c.optimizer == "sgd" else "AdamW"
+    return (
+        f"{name}, weight decay {c.weight_decay:g}, batches of {c.batch_size:,}, one-cycle learning rate up to "
+        f"{c.learning_rate:g} with {c.warm_up:.0%} warm-up"
+    )
+
+
+def _validation(own: dict[str, Any]) -> str:
+    v = own["validation"]
+    if not v:
+        return "not measured"
+    return f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({own['accuracy_measure']}), after step {v['step']:,.0f}"
+
+
+def _versions(starts: list[dict[str, Any]]) -> str:
+    named = ("fracgen", "python", "torch", "torchvision", "numpy", "cuda")
+    return "; ".join(dict.fromkeys(", ".join(f"{n} {s[n]}" for n in named if s.get(n)) for s in starts)) or "unknown"
+
+
+def _hardware(starts: list[dict[str, Any]]) -> str:
+    told = (
+        f"{s['world_size']} process(es), {', '.join(s['gpus']) or str(s['cpus']) + ' CPU cores'} ({s['machine']}), "
+        f"{s['precision']}"
+        for s in starts
+    )
+    return "; ".join(dict.fromkeys(told)) or "unknown"
+
+
+def _loading(config: Config, about: dict[str, Any]) -> str:
+    name, classes, own = about["architecture"], about["num_classes"], about["fracgen"]
+    size = config.recipe.size
+    lines = ["```python", "from safetensors.torch import load_file", "weights = load_file('model.safetensors')", ""]
+    if own["library"] == "torchvision":
+        lines += ["import torchvision"]
+        lines += [f"model = torchvision.models.get_model('{name}', num_classes={classes or 1000})"]
+        if classes:
+            lines += ["model.load_state_dict(weights)", ""]
+        else:
+            lines += [f"model.{about['pretrained_cfg']['classifier']} = torch.nn.Identity()",
+                      "model.load_state_dict(weights)", ""]  # fmt: skip
+    lines += ["import timm", f"model = timm.create_model('{name}', num_classes={classes})"]
+    lines += ["model.load_state_dict(weights)  # where timm's names are torchvision's, as for ResNets", "```"]
+    lines += ["", f"Images of {size} px were shown; convolutional networks take other sizes as well."]
+    return "\n".join(lines)
+
+
+def _unfinished(own: dict[str, Any]) -> str:
+    if own["step"] >= own["steps"]:
+        return ""
+    return f"- The run was not finished: {own['step']:,} of {own['steps']:,} steps were taken.\n"

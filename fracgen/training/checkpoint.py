@@ -1,0 +1,123 @@
+"""A run's checkpoints: there whole or not at all, checked before they are believed, free of pickled code.
+
+The file is one line of text (what it is, and the SHA-256 of the rest), then what `torch.save` makes
+of a dictionary of tensors and plain values. Torch does not notice a damaged byte; the digest does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from fracgen.support.files import whole_file
+
+MAGIC = b"fracgen-checkpoint 1 sha256="
+HEADER_BYTES = len(MAGIC) + 64 + 1
+KEEP = 2
+"""Checkpoints kept: the newest, and one in case it is damaged."""
+NAME = re.compile(r"step-(\d{9})\.ckpt")
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, or not a whole one; the message says which."""
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps lies."""
+    return folder / f"step-{step:09d}.ckpt"
+
+
+def save(state: dict[str, Any], folder: Path, step: int) -> Path:
+    """Write a checkpoint, make sure it is on the disk, and only then remove those it makes superfluous.
+
+    Raises:
+        OSError: it cannot be written; the message says how the run goes on from the one before.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    body = buffer.getbuffer()
+    path = path_of(folder, step)
+    try:
+        with whole_file(path) as file:
+            file.write(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n")
+            file.write(body)
+        _sync_folder(folder)
+    except OSError as error:
+        raise OSError(
+            f"cannot write checkpoint {path} of {len(body) / 1e6:.0f} MB: {error.strerror or error}; the checkpoints "
+            "before it are whole: make room and continue with --resume auto"
+        ) from error
+    for old in steps_in(folder)[:-KEEP]:
+        path_of(folder, old).unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        CheckpointError: it is truncated, damaged, or no fracgen checkpoint.
+        OSError: it cannot be read.
+    """
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: name one, or use --resume auto")
+    data = path.read_bytes()
+    if not data.startswith(MAGIC):
+        raise CheckpointError(f"{path} is not a fracgen checkpoint: name one from a run's checkpoints folder")
+    body = memoryview(data)[HEADER_BYTES:]
+    if hashlib.sha256(body).hexdigest().encode() != data[len(MAGIC) : HEADER_BYTES - 1]:
+        raise CheckpointError(f"{path} is truncated or damaged: use the checkpoint before it (--resume auto does)")
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{path} holds what no checkpoint holds: {str(error).splitlines()[0]}") from None
+    return state
+
+
+def newest(folder: Path) -> tuple[dict[str, Any], Path, list[str]]:
+    """The newest whole checkpoint of a folder, its path, and why newer ones were passed over.
+
+    Raises:
+        CheckpointError: the folder has none that is whole.
+    """
+    passed: list[str] = []
+    for step in reversed(steps_in(folder)):
+        try:
+            return load(path_of(folder, step)), path_of(folder, step), passed
+        except CheckpointError as error:
+            passed.append(str(error))
+    found = f"the {len(passed)} in it are damaged" if passed else "it holds none"
+    raise CheckpointError(
+        f"no whole checkpoint in {folder}: {found}; restore one, or begin anew with another --output"
+    )
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps after which there is a checkpoint, ascending."""
+    names = [NAME.fullmatch(entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(match[1]) for match in names if match)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while writing left behind."""
+    for part in folder.glob(".step-*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,183 @@
+"""A run's folder: what is in it, how it is begun, and how it is opened again.
+
+    config.json        what is trained, the bank's hash, the format's version
+    bank.safetensors   the codes
+    environment.json   versions and hardware, one entry for every start
+    log.txt            what was said, with times
+    metrics.csv        one row for every so many steps and for every validation
+    checkpoints/       the newest, and the one before it
+    export/            weights for timm and torchvision, with their card
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fracgen.formulas.ifs.bank import BankError, CodeBank
+from fracgen.support.files import whole_file
+from fracgen.training import checkpoint
+from fracgen.training.config import Config
+
+FORMAT = "fracgen-pretraining"
+FORMAT_VERSION = 1
+COLUMNS = (
+    "step", "epoch", "images", "learning_rate", "loss", "validation_loss", "validation_accuracy",
+    "images_per_second", "rendering_share", "seconds",
+)  # fmt: skip
+
+
+class RunFolder:
+    """The folder of one run, and the names of what is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config, self.bank = path / "config.json", path / "bank.safetensors"
+        self.environment, self.log, self.metrics = path / "environment.json", path / "log.txt", path / "metrics.csv"
+        self.checkpoints, self.export = path / "checkpoints", path / "export"
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun here. Its configuration is the last thing that beginning one writes."""
+        return self.config.is_file()
+
+    def begin(self, config: Config, bank: CodeBank) -> None:
+        """Lay the folder out.
+
+        Raises:
+            FileExistsError: there is something in it that beginning a run did not put there.
+            OSError: it cannot be written.
+        """
+        strangers = {"bank.safetensors", "checkpoints"}
+        if self.path.exists() and (not self.path.is_dir() or any(e.name not in strangers for e in self.path.iterdir())):
+            raise FileExistsError(
+                f"{self.path} already holds {'a run' if self.begun else 'something else'}: continue it with "
+                "--resume auto, or name another --output"
+            )
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        bank.save(self.bank)
+        head = {"format": FORMAT, "format_version": FORMAT_VERSION, "bank_sha256": bank.sha256}
+        write_json(self.config, {**head, "config": config.to_json()})
+
+    def read_config(self) -> tuple[Config, str]:
+        """The configuration and the bank's SHA-256.
+
+        Raises:
+            ValueError: config.json is damaged, or of another format.
+            OSError: it cannot be read.
+        """
+        if not self.begun:
+            raise FileNotFoundError(f"no run at {self.path}: begin one with fracgen pretrain --output {self.path}")
+        try:
+            data = json.loads(self.config.read_text(encoding="utf-8"))
+            known = data.get("format") == FORMAT and data.get("format_version") == FORMAT_VERSION
+            config, sha256 = (Config.from_json(data["config"]), str(data["bank_sha256"])) if known else (None, "")
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(f"{self.config} is damaged or was edited: {error}") from None
+        if config is None:
+            raise ValueError(f"{self.config} is not a run of this version of fracgen: use the release that began it")
+        return config, sha256
+
+    def read_bank(self, sha256: str) -> CodeBank:
+        """The run's own codes.
+
+        Raises:
+            BankError: they are missing, damaged, or not those the run was begun with.
+        """
+        if not self.bank.is_file():
+            raise BankError(f"the run's bank {self.bank} is missing: restore it, its SHA-256 is {sha256}")
+        bank = CodeBank.load(self.bank)
+        if bank.sha256 != sha256:
+            raise BankError(
+                f"{self.bank} has SHA-256 {bank.sha256[:16]}..., the run was begun with {sha256[:16]}...: restore that"
+            )
+        return bank
+
+    def read_checkpoint(self, which: str, config: Config, bank: CodeBank) -> tuple[dict[str, Any], Path, list[str]]:
+        """A checkpoint of this run: "auto" for the newest whole one, or a path.
+
+        Returns:
+            The state, where it was, and why newer ones were passed over.
+
+        Raises:
+            CheckpointError: it is damaged, no checkpoint, or of another run.
+            OSError: it cannot be read.
+        """
+        passed: list[str] = []
+        if which == "auto":
+            state, path, passed = checkpoint.newest(self.checkpoints)
+        else:
+            path = Path(which)
+            state = checkpoint.load(path)
+        if differences := config.differences(Config.from_json(state["config"])):
+            raise checkpoint.CheckpointError(
+                f"{path} is of another run (config.json's value, its value): {'; '.join(differences[:3])}"
+            )
+        if state["bank_sha256"] != bank.sha256:
+            raise checkpoint.CheckpointError(f"{path} was trained on another bank, {state['bank_sha256'][:16]}...")
+        return state, path, passed
+
+    def add_environment(self, extra: dict[str, Any]) -> None:
+        """Add this start to environment.json."""
+        starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else []
+        write_json(self.environment, [*starts, {**environment(), **extra}])
+
+    def say(self, line: str) -> None:
+        """A line on stderr and, with the time, in log.txt."""
+        print(f"fracgen: {line}", file=sys.stderr)
+        if self.path.is_dir():
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop rows of metrics.csv that a resumed run will write again."""
+        if not self.metrics.is_file():
+            return
+        with self.metrics.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        with whole_file(self.metrics) as out:
+            out.write(text.getvalue().encode())
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.csv; columns it lacks stay empty."""
+        new = not self.metrics.is_file()
+        with self.metrics.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(json.dumps(data, indent=2).encode() + b"\n")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware of this process."""
+    import numpy
+    import torch
+    import torchvision
+
+    import fracgen
+
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "fracgen": fracgen.__version__, "python": platform.python_version(), "torch": torch.__version__,
+        "torchvision": torchvision.__version__, "numpy": numpy.__version__, "cuda": torch.version.cuda,
+        "machine": platform.machine(), "system": platform.system(), "cpus": len(os.sched_getaffinity(0)),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "command": sys.argv[1:],
+    }  # fmt: skip

@@ -1,0 +1,70 @@
+"""What a recipe's images are trained to tell: one class, several classes, or which two show the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fracgen.recipes.recipe import Recipe
+
+PAIR_OUTPUTS = 128
+"""Dimensions of the embedding in which pairs are compared; the model's last layer makes it."""
+TEMPERATURE = 0.1
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and a score for outputs [B, outputs] (pairs: [2 B, outputs], first views first)."""
+
+    name: str
+    outputs: int
+    loss: Callable[[Tensor, Tensor], Tensor]
+    correct: Callable[[Tensor, Tensor], Tensor]
+    """bool [B]: whether each image was told right."""
+    measure: str
+    """What the share of correct ones is called, in words."""
+
+
+def objective_of(recipe: Recipe, classes: int) -> Objective:
+    """The objective of a recipe's labels."""
+    if recipe.views == 2:
+        return Objective("pairs", PAIR_OUTPUTS, pair_loss, pair_correct, "nearest neighbour in the batch is the pair")
+    if recipe.source == "bank":
+        return Objective(
+            "several classes", classes, F.binary_cross_entropy_with_logits,
+            lambda logits, present: present.gather(1, logits.argmax(1, keepdim=True))[:, 0] > 0,
+            "top-1 is one of the classes present",
+        )  # fmt: skip
+    return Objective(
+        "one class", classes, F.cross_entropy, lambda logits, labels: logits.argmax(1) == labels, "top-1"
+    )  # fmt: skip
+
+
+def images_of_pairs(images: Tensor) -> Tensor:
+    """Pairs [B, 2, 3, H, W] as images [2 B, 3, H, W], first views first; anything else as it is."""
+    return images if images.dim() == 4 else torch.cat((images[:, 0], images[:, 1]))
+
+
+def pair_loss(embedding: Tensor, labels: Tensor) -> Tensor:
+    """NT-Xent (Chen et al., "A simple framework for contrastive learning", 2020, equation 1) over this
+    process's pairs: of all other images, an image's pair should be the most similar."""
+    similarity, pair = _similarity(embedding.float())
+    return F.cross_entropy(similarity / TEMPERATURE, pair)
+
+
+def pair_correct(embedding: Tensor, labels: Tensor) -> Tensor:
+    """Whether the most similar other image of a first view is its second."""
+    similarity, pair = _similarity(embedding.float())
+    return (similarity.argmax(1) == pair)[: len(labels)]
+
+
+def _similarity(embedding: Tensor) -> tuple[Tensor, Tensor]:
+    z = F.normalize(embedding, dim=1)
+    count = len(z)
+    same = torch.eye(count, dtype=torch.bool, device=z.device)
+    pair = torch.arange(count, device=z.device).roll(count // 2)
+    return (z @ z.T).masked_fill(same, -torch.inf), pair

@@ -1,0 +1,171 @@
+"""What happens around a run's steps on its first process: checkpoints, metrics, progress.
+
+The module calls `start` before the first step, `after_step` and `after_epoch` (which is after its
+validation) when the step has been counted, and `finish` after the last step.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from fracgen.training import checkpoint
+from fracgen.training.config import Machine
+from fracgen.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from fracgen.training.module import Pretraining
+
+
+class Observer:
+    """Does nothing at every occasion; the others override what they need."""
+
+    def start(self, run: Pretraining) -> None:
+        """Before the first step."""
+
+    def after_step(self, run: Pretraining, images: int) -> None:
+        """After each step, with the number of images in this process's share of its batch."""
+
+    def after_epoch(self, run: Pretraining) -> None:
+        """After each epoch's validation."""
+
+    def finish(self, run: Pretraining) -> None:
+        """After the last step."""
+
+
+class Keeper(Observer):
+    """Writes checkpoints: after so many steps or minutes, and after every epoch's validation.
+
+    The step that ends an epoch has no checkpoint of its own before the validation: a run that is
+    killed in between takes some steps again rather than lose a row of its metrics.
+    """
+
+    def __init__(self, folder: RunFolder, machine: Machine) -> None:
+        self.folder, self.machine = folder, machine
+        self.step, self.time = -1, time.monotonic()
+
+    def start(self, run: Pretraining) -> None:
+        if run.steps_done == 0:
+            self.save(run)  # so that a run whose checkpoints were lost can be told from a new one
+        self.step, self.time = run.steps_done, time.monotonic()
+
+    def after_step(self, run: Pretraining, images: int) -> None:
+        every = self.machine.checkpoint_steps
+        due = every is not None and run.steps_done % every == 0
+        due |= time.monotonic() - self.time > 60 * self.machine.checkpoint_minutes
+        if due and run.steps_done % run.config.steps_per_epoch:
+            self.save(run)
+
+    def after_epoch(self, run: Pretraining) -> None:
+        self.save(run)
+
+    def finish(self, run: Pretraining) -> None:
+        self.save(run)
+
+    def save(self, run: Pretraining) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if run.steps_done != self.step:
+            checkpoint.save(run.state_to_save(), self.folder.checkpoints, run.steps_done)
+            self.step, self.time = run.steps_done, time.monotonic()
+
+
+class Recorder(Observer):
+    """Keeps metrics.csv, passes its rows to Lightning's loggers, and says how every epoch went.
+
+    Loss is the first process's share of the last batch. The rendering share is the time the
+    renderer was at work over the time that passed; on a CPU it shares the cores with the step, on a
+    GPU the multiprocessors.
+    """
+
+    def __init__(self, folder: RunFolder, machine: Machine) -> None:
+        self.folder, self.every = folder, machine.log_steps
+        self.began = self.last = time.perf_counter()
+        self.images, self.rendering = 0, 0.0
+        self.rates: dict[str, float] = {}
+
+    def start(self, run: Pretraining) -> None:
+        self.began = self.last = time.perf_counter()
+
+    def after_step(self, run: Pretraining, images: int) -> None:
+        self.images += images
+        if run.steps_done % self.every and run.steps_done != 1:
+            return
+        loss = float(run.last_loss)
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"the loss is {loss} at step {run.steps_done}: begin again with a lower --learning-rate than "
+                f"{run.config.learning_rate:g}"
+            )
+        now, rendering = time.perf_counter(), run.data.meter.seconds
+        self.rates = {
+            "images_per_second": self.images * run.trainer.world_size / (now - self.last),
+            "rendering_share": (rendering - self.rendering) / (now - self.last),
+        }
+        self.last, self.images, self.rendering = now, 0, rendering
+        self._row(run, learning_rate=run.trainer.optimizers[0].param_groups[0]["lr"], loss=loss, **self.rates)
+
+    def after_epoch(self, run: Pretraining) -> None:
+        told = f"epoch {run.epochs_done} of {run.config.epochs}: loss {float(run.last_loss):.3f}"
+        if run.validation:
+            accuracy = run.validation["accuracy"]
+            self._row(run, validation_loss=run.validation["loss"], validation_accuracy=accuracy)
+            told += f", validation accuracy {accuracy:.1%} ({run.objective.measure})"
+        self.folder.say(f"{told}, {time.perf_counter() - self.began:.0f} s")
+        self.last, self.images, self.rendering = time.perf_counter(), 0, run.data.meter.seconds
+
+    def _row(self, run: Pretraining, **values: Any) -> None:
+        c, step = run.config, run.steps_done
+        epochs, steps = divmod(step, c.steps_per_epoch)
+        row = {
+            "step": step, "epoch": step / c.steps_per_epoch, "images": epochs * c.epoch_size + steps * c.batch_size,
+            "seconds": time.perf_counter() - self.began, **values,
+        }  # fmt: skip
+        self.folder.add_metrics({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()})
+        for logger in run.trainer.loggers:
+            logger.log_metrics({name: float(v) for name, v in row.items() if name != "step"}, step)
+
+
+class ProgressBar(Observer):
+    """A bar on stderr, where that is a terminal: images/s, time left, share of time spent rendering."""
+
+    def __init__(self, recorder: Recorder, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.recorder, self.steps = recorder, steps
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps  loss {task.fields[loss]}  {task.fields[rates]}"),
+            TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
+        )  # fmt: skip
+        self.task: Any = None
+
+    def start(self, run: Pretraining) -> None:
+        self.task = self.bar.add_task("", total=self.steps, completed=run.steps_done, epoch="", loss="", rates="")
+        self.bar.start()
+
+    def after_step(self, run: Pretraining, images: int) -> None:
+        if run.steps_done % self.recorder.every and run.steps_done != 1:
+            self.bar.update(self.task, completed=run.steps_done)  # the loss stays on the device until it is recorded
+            return
+        rates = self.recorder.rates
+        self.bar.update(
+            self.task, completed=run.steps_done, loss=f"{float(run.last_loss):.3f}",
+            epoch=f"{run.steps_done / run.config.steps_per_epoch:.2f}/{run.config.epochs}",
+            rates=f"{rates['images_per_second']:,.0f} images/s, {rates['rendering_share']:.0%} rendering",
+        )  # fmt: skip
+
+    def finish(self, run: Pretraining) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away; also after an error."""
+        self.bar.stop()
+
+
+def shows_progress() -> bool:
+    """Whether stderr is a terminal that a bar can be drawn on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

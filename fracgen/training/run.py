@@ -1,0 +1,228 @@
+"""A pre-training run from its options to its export: what is refused before work begins, then the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.loading.loader import Share
+from fracgen.training import checkpoint
+from fracgen.training.config import Config, Machine, preset
+from fracgen.training.data import Data
+from fracgen.training.export import export
+from fracgen.training.folder import RunFolder
+from fracgen.training.model import build_model
+from fracgen.training.module import Pretraining
+from fracgen.training.objective import objective_of
+from fracgen.training.observers import Keeper, Observer, ProgressBar, Recorder, shows_progress
+
+COMPILE_STEPS = 10_000
+"""Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
+
+
+def resolve(name: str | None, changes: dict[str, Any], folder: RunFolder, resume: str | None) -> Config:
+    """The configuration that the options ask for: of the run that is resumed, else of a preset (`paper`).
+
+    Args:
+        name: a preset; None leaves the choice to the run that is resumed.
+        changes: fields of `Config` that were given.
+
+    Raises:
+        ValueError: the run that is resumed has another configuration, or a value is out of range.
+        OSError: a folder without a run is to be resumed from a checkpoint, or cannot be read.
+    """
+    if resume is None or (resume == "auto" and not folder.begun):
+        return dataclasses.replace(preset(name or "paper"), **changes)
+    config = folder.read_config()[0]
+    asked = dataclasses.replace(config if name is None else preset(name), **changes)
+    if differences := config.differences(asked):
+        raise ValueError(
+            f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
+            f"{'; '.join(differences[:3])}; drop these options to resume it, or name another --output"
+        )
+    return config
+
+
+@dataclass
+class Run:
+    """A run that may start: everything that could be refused has been checked."""
+
+    folder: RunFolder
+    module: Pretraining
+    trainer: lightning.Trainer
+    progress: ProgressBar | None
+
+    def train(self) -> None:
+        """Take the steps that remain, then export the weights if those were all.
+
+        Raises:
+            OSError: something cannot be written.
+            RuntimeError: the loss is no longer finite, or the device failed.
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        try:
+            self.trainer.fit(self.module)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        finally:
+            if self.progress is not None:
+                self.progress.close()
+        if not self.trainer.is_global_zero:
+            return
+        done, steps = self.module.steps_done, self.module.config.steps
+        if done < steps:
+            self.folder.say(f"stopped after step {done:,} of {steps:,}: continue with --resume auto, "
+                            f"or export as it is: fracgen export {self.folder.path}")  # fmt: skip
+            return
+        export(self.folder)
+        self.folder.say(f"exported to {self.folder.export}")
+
+
+def prepare(
+    config: Config, folder: RunFolder, machine: Machine, *, bank: CodeBank | None = None, resume: str | None = None
+) -> Run:
+    """Check everything, lay out the run's folder or open it, and load the checkpoint to go on from.
+
+    Args:
+        config: what to train.
+        folder: where the run is kept.
+        machine: where to compute it.
+        bank: the codes, if not those that `config.bank` and `config.bank_seed` say.
+        resume: None begins; "auto" goes on from the newest whole checkpoint, and begins where no run
+            was begun; a path goes on from that checkpoint.
+
+    Raises:
+        ValueError: what `Config` and `Machine` say cannot be done, or cannot be resumed.
+        DeviceError: a GPU was asked for and is not usable.
+        OSError: the folder cannot be written or read.
+    """
+    trainer = build_trainer(machine, folder)
+    for size in (config.epoch_size, config.validation_size):
+        if size:
+            Share(size, min(config.batch_size, size), trainer.global_rank, trainer.world_size)
+    resuming = resume is not None and (resume != "auto" or folder.begun)
+    if resuming:
+        sha256 = folder.read_config()[1]
+        if bank is not None and bank.sha256 != sha256:
+            raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
+                             f"({bank.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
+        bank = folder.read_bank(sha256)
+    bank = bank or CodeBank.from_spec(config.bank, config.bank_seed)
+    objective = objective_of(config.recipe, bank.classes)
+    model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
+    start: Path | None = None
+    if trainer.is_global_zero:
+        if resuming:
+            assert resume is not None
+            start = _checkpoint(folder, resume, config, bank)
+        else:
+            folder.begin(config, bank)
+            folder.say(f"beginning a new run in {folder.path}: {config.model}, {config.steps:,} steps")
+    return assemble(config, folder, machine, trainer, bank, model, start)
+
+
+def assemble(
+    config: Config, folder: RunFolder, machine: Machine, trainer: lightning.Trainer, bank: CodeBank,
+    model: torch.nn.Module, start: Path | None,
+) -> Run:  # fmt: skip
+    """Put the parts of a run together."""
+    gpu = trainer.strategy.root_device.type == "cuda"
+    half = machine.precision == "bfloat16" or (machine.precision == "auto" and gpu)
+    last = gpu if machine.channels_last is None else machine.channels_last
+    compiled = (gpu and config.steps >= COMPILE_STEPS) if machine.compile is None else machine.compile
+    if last:
+        model = model.to(memory_format=torch.channels_last)
+    data = Data(config, bank, dtype=torch.bfloat16 if half else torch.float32, channels_last=last,
+                prefetch=machine.prefetch)  # fmt: skip
+    observers: list[Observer] = []
+    progress = None
+    if trainer.is_global_zero:
+        observers = [recorder := Recorder(folder, machine), Keeper(folder, machine)]
+        if shows_progress():
+            observers.append(progress := ProgressBar(recorder, min(machine.max_steps or config.steps, config.steps)))
+        folder.add_environment({"world_size": trainer.world_size, **dataclasses.asdict(machine),
+                                "precision": "bfloat16" if half else "float32", "channels_last": last,
+                                "compile": compiled})  # fmt: skip
+    module = Pretraining(
+        config, model, objective_of(config.recipe, bank.classes), data, start=start, max_steps=machine.max_steps,
+        compute_dtype=torch.bfloat16 if half else None, compile=compiled, observers=observers,
+    )  # fmt: skip
+    return Run(folder, module, trainer, progress)
+
+
+def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: CodeBank) -> Path:
+    checkpoint.remove_unfinished(folder.checkpoints)
+    state, path, passed = folder.read_checkpoint(resume, config, bank)
+    for reason in passed:
+        folder.say(reason)
+    folder.forget_after(state["step"])
+    folder.say(f"going on from step {state['step']:,} of {config.steps:,} ({path})")
+    return path
+
+
+def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:
+    """A Lightning Trainer that only takes the steps: checkpoints, metrics and progress are the run's own.
+
+    Raises:
+        DeviceError: a GPU was asked for and is not usable.
+        ValueError: torchrun started another number of processes than the options say, or a logger
+            is not installed.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated")  # Lightning calls torch by an old name
+    gpu = use_gpu(machine.device)
+    deterministic = not gpu if machine.deterministic is None else machine.deterministic
+    devices, nodes = machine.devices or 1, machine.num_nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        if machine.devices not in (None, local):
+            raise ValueError(f"--devices {machine.devices} and torchrun's {local} processes a node differ: drop one")
+        devices, nodes = local, world // local
+    return lightning.Trainer(
+        accelerator="gpu" if gpu else "cpu", devices=devices, num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto", max_epochs=-1, deterministic=deterministic,
+        benchmark=not deterministic, logger=_loggers(machine, folder), enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1,
+    )  # fmt: skip
+
+
+def use_gpu(device: str) -> bool:
+    """Whether to compute on a GPU; "auto" says on stderr why it does not. Raises DeviceError."""
+    from fracgen.rendering.device import cuda_fault
+    from fracgen.support.errors import DeviceError
+
+    fault = None if device == "cpu" else cuda_fault()
+    if fault and device == "cuda":
+        raise DeviceError(f"no usable GPU: {fault}")
+    if fault and "LOCAL_RANK" not in os.environ:
+        import sys
+
+        print(f"fracgen: training on the CPU: {fault}", file=sys.stderr)
+    return device != "cpu" and fault is None
+
+
+def _loggers(machine: Machine, folder: RunFolder) -> Any:
+    made: list[Any] = []
+    try:
+        if "tensorboard" in machine.loggers:
+            from lightning.pytorch.loggers import TensorBoardLogger
+
+            made.append(TensorBoardLogger(folder.path, name="tensorboard", version=""))
+        if "wandb" in machine.loggers:
+            from lightning.pytorch.loggers import WandbLogger
+
+            made.append(WandbLogger(project="fracgen", name=folder.path.name, save_dir=folder.path))
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}: install fracgen[tensorboard] or fracgen[wandb]") from None
+    return made or False

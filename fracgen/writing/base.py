@@ -1,0 +1,121 @@
+"""Which images are to be made, and a batch of them as it comes from the renderer.
+
+A job is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
+named and ordered by position, so any split of a job over processes makes the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen.draws import Stream, seed_key
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.order import MAX_INDEX, order_keys, permute
+from fracgen.recipes.recipe import Recipe
+
+ORDERS = ("index", "epoch")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images to make.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    bank: CodeBank
+    recipe: Recipe
+    count: int = 64
+    """Samples of the whole job, all shards together."""
+    seed: int = 0
+    epoch: int = 0
+    stream: int = Stream.TRAIN
+    order: str = "index"
+    """`index`: position k is sample k. `epoch`: position k is the k-th sample of an epoch of `count`."""
+    shard: tuple[int, int] = (0, 1)
+    """(i, n): this process makes the i-th of n contiguous runs of files, counted from 0."""
+
+    def __post_init__(self) -> None:
+        seed_key(self.seed)
+        if not 0 <= self.epoch <= MAX_INDEX:
+            raise ValueError(f"epoch {self.epoch} is out of range: use 0 to {MAX_INDEX}")
+        if not 1 <= self.count <= MAX_INDEX:
+            raise ValueError(f"{self.count} images are out of range: use 1 to {MAX_INDEX}")
+        if self.order not in ORDERS:
+            raise ValueError(f"unknown order {self.order!r}: use one of {', '.join(ORDERS)}")
+        i, n = self.shard
+        if not (n >= 1 and 0 <= i < n):
+            raise ValueError(f"shard {i}/{n} is out of range: use 0/{max(n, 1)} to {max(n, 1) - 1}/{max(n, 1)}")
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show attractors of several classes."""
+        return self.recipe.source == "bank" and self.recipe.max_objects > 1
+
+    def span(self, unit: int = 1) -> tuple[int, int]:
+        """First position and last + 1 of this process's shard, where files hold `unit` positions each.
+
+        Raises:
+            ValueError: there are fewer files than shards.
+        """
+        i, n = self.shard
+        units = -(-self.count // unit)
+        if units < n:
+            what = "images" if unit == 1 else f"files of {unit} images"
+            raise ValueError(f"{n} shards are too many for {units} {what}: use at most {units}")
+        return units * i // n * unit, min(units * (i + 1) // n * unit, self.count)
+
+    def index(self, first: int, last: int) -> NDArray[np.uint32]:
+        """Sample numbers, uint32, of positions first .. last - 1."""
+        position = np.arange(first, last, dtype=np.uint32)
+        if self.order == "index":
+            return position
+        return permute(position, self.count, order_keys(self.seed, self.epoch, self.stream))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive positions of a job, rendered."""
+
+    first: int
+    """Position of the first."""
+    index: NDArray[np.uint32]
+    """Sample numbers [B]."""
+    images: NDArray[np.uint8]
+    """uint8 [B, views, 3, size, size] RGB."""
+    labels: NDArray[np.int64]
+    """int64 [B]: the sample's class."""
+    classes: NDArray[np.int64]
+    """int64 [B, max_objects]: class of every attractor, the sample's own first, -1 beyond the last."""
+
+
+Put = Callable[[Batch], None]
+
+
+class Writer(Protocol):
+    """A format. It decides which files a job becomes; `fracgen.writing.write` feeds it."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The format's name and options, JSON types: with the job they decide every byte."""
+
+    def prepare(self, job: Job, resume: bool) -> None:
+        """Refuse what this format cannot hold and make sure it can be written, before work begins.
+
+        Raises:
+            ValueError: the job, or what the output already holds, does not fit.
+            OSError: the output cannot be written.
+        """
+
+    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
+        """Runs of positions (first, last + 1) that are still to be made, each to be passed to `part`."""
+
+    def part(self, job: Job, first: int, last: int) -> AbstractContextManager[Put]:
+        """Take the batches of one run, in order; its file is there, whole, once the block has ended."""

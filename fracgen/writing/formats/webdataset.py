@@ -1,0 +1,141 @@
+"""WebDataset: tar files of samples, as `webdataset` and timm's `wds/` readers take them.
+
+Every sample has the members KEY.png (KEY.0.png and KEY.1.png for pairs; .npy for bare arrays),
+KEY.cls (its class, decimal) and KEY.json (sample number, class, and the classes of all attractors
+in the picture). timm reads several labels from it with `target_key="classes"`.
+
+    webdataset.WebDataset("pipe:fracgen render -n 100000 --format wds -o -", shardshuffle=False)
+    timm.create_dataset("wds/", root="out/wds", split="shard-{000000..000099}.tar|100000")
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen.support.files import whole_file
+from fracgen.writing.base import Batch, Job, Put
+from fracgen.writing.formats.png import encode_png
+from fracgen.writing.output import Target
+from fracgen.writing.record import prepare_folder
+
+MEMBERS = ("png", "npy")
+PER_FILE = 1000
+
+
+class WdsWriter:
+    """Tar files shard-000000.tar ... of `per_file` samples each, in a folder.
+
+    Args:
+        folder: where they go.
+        member: `png`, or `npy` for arrays uint8 [3, size, size], where encoding PNG would be slowest.
+        per_file: samples a file.
+        threads: encode images.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(self, folder: Path, member: str = "png", per_file: int = PER_FILE, threads: int = 1) -> None:
+        _check_member(member)
+        if per_file < 1:
+            raise ValueError(f"{per_file} images a file is out of range: use 1 or more")
+        self.folder, self.member, self.per_file, self.threads = folder, member, per_file, threads
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"format": "wds", "member": self.member, "per_file": self.per_file}
+
+    def prepare(self, job: Job, resume: bool) -> None:
+        job.span(self.per_file)
+        prepare_folder(self.folder, job, self.record, resume)
+
+    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
+        first, last = job.span(self.per_file)
+        for start in range(first, last, self.per_file):
+            if not self._path(start).exists():
+                yield start, min(start + self.per_file, last)
+
+    @contextmanager
+    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
+        path = self._path(first)
+        for left in self.folder.glob(f".{path.name}.*.part"):  # by a killed process
+            left.unlink(missing_ok=True)
+        with (
+            whole_file(path) as file,
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+            ThreadPoolExecutor(self.threads) as pool,
+        ):
+            yield lambda batch: _add(tar, pool, batch, self.member)
+
+    def _path(self, first: int) -> Path:
+        return self.folder / f"shard-{first // self.per_file:06d}.tar"
+
+
+class WdsStream:
+    """One tar of all samples, to standard output or a file. Arguments are those of `WdsWriter`."""
+
+    def __init__(self, target: Target, member: str = "png", threads: int = 1) -> None:
+        _check_member(member)
+        self.target, self.member, self.threads = target, member, threads
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return {"format": "wds-stream", "member": self.member}
+
+    def prepare(self, job: Job, resume: bool) -> None:
+        if resume:
+            raise ValueError("a stream cannot be carried on: name a folder with -o")
+        job.span()
+
+    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
+        yield job.span()
+
+    @contextmanager
+    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
+        with (
+            self.target.open() as file,
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+            ThreadPoolExecutor(self.threads) as pool,
+        ):
+            yield lambda batch: _add(tar, pool, batch, self.member)
+
+
+def _check_member(member: str) -> None:
+    if member not in MEMBERS:
+        raise ValueError(f"unknown member {member!r}: use one of {', '.join(MEMBERS)}")
+
+
+def _add(tar: tarfile.TarFile, pool: ThreadPoolExecutor, batch: Batch, member: str) -> None:
+    encode = encode_png if member == "png" else _encode_npy
+    views = batch.images.shape[1]
+    files = pool.map(encode, batch.images.reshape(-1, *batch.images.shape[2:]))
+    for index, label, classes in zip(batch.index.tolist(), batch.labels.tolist(), batch.classes, strict=True):
+        key = f"{index:010d}"
+        for view in range(views):
+            _member(tar, f"{key}.{member}" if views == 1 else f"{key}.{view}.{member}", next(files))
+        shown = np.unique(classes[classes >= 0]).tolist()
+        _member(tar, f"{key}.cls", str(label).encode())
+        _member(tar, f"{key}.json", json.dumps({"index": index, "class": label, "classes": shown}).encode())
+    tar.getmembers().clear()  # or it remembers every member it ever wrote
+
+
+def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)  # no time, owner or mode of this machine: equal jobs, equal bytes
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _encode_npy(image: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(image), version=(1, 0), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,29 @@
+"""Where a stream of bytes goes: a file, or standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fracgen.support.files import whole_file
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file by its path, or standard output where `path` is None."""
+
+    path: Path | None
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The open stream. A file is there whole or not at all."""
+        if self.path is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:
+            with whole_file(self.path) as file:
+                yield file

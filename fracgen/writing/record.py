@@ -1,0 +1,79 @@
+"""`dataset.json`: what a folder of images is, so that it can be made again, and carried on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fracgen.support.files import whole_file
+from fracgen.support.provenance import provenance
+from fracgen.writing.base import Job
+
+_OF_THIS_RUN = ("shard", "made_with")
+
+
+def describe(job: Job, writer_record: dict[str, Any]) -> dict[str, Any]:
+    """Everything that decides the bytes of a job's files, and what made them. JSON types."""
+    return {
+        **writer_record,
+        "count": job.count,
+        "order": job.order,
+        "seed": job.seed,
+        "epoch": job.epoch,
+        "stream": int(job.stream),
+        "recipe": job.recipe.to_json(),
+        "recipe_digest": job.recipe.digest,
+        "render_version": job.recipe.render_version,
+        "bank": {
+            "sha256": job.bank.sha256, "codes": len(job.bank), "classes": job.bank.classes,
+            "metadata": dict(job.bank.metadata),
+        },
+        "shard": f"{job.shard[0]}/{job.shard[1]}",
+        "made_with": provenance(),
+    }  # fmt: skip
+
+
+def file_name(shard: tuple[int, int]) -> str:
+    """`dataset.json`, or one file a shard, so that shards can share a folder."""
+    i, n = shard
+    return "dataset.json" if n == 1 else f"dataset-{i}-of-{n}.json"
+
+
+def prepare_folder(folder: Path, job: Job, writer_record: dict[str, Any], resume: bool) -> None:
+    """Make an output folder, or check that the one there is of the same job; write the record.
+
+    Raises:
+        ValueError: the folder holds other images, or anything else, or this job's and `resume` is false.
+        OSError: it cannot be made or written.
+    """
+    own = describe(job, writer_record)
+    records = sorted(folder.glob("dataset*.json"))
+    for path in records:
+        if difference := _difference(path, own):
+            raise ValueError(f"{folder} holds another dataset ({difference}): name another folder")
+    if (folder / file_name(job.shard)).exists() and not resume:
+        raise ValueError(f"{folder} already holds this dataset: add --resume to carry on, or name another folder")
+    if not records and folder.is_dir() and any(not p.name.endswith(".part") for p in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no fracgen dataset: name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / file_name(job.shard)) as file:
+        file.write((json.dumps(own, indent=2) + "\n").encode())
+
+
+def _difference(path: Path, own: dict[str, Any]) -> str | None:
+    """What the record at `path` says otherwise, in words; None where it is of the same job."""
+    try:
+        other = json.loads(path.read_text())
+        if not isinstance(other, dict):
+            raise ValueError("no object")
+    except ValueError:
+        return f"{path.name} is not readable"
+    for key in own:
+        if key not in _OF_THIS_RUN and own[key] != other.get(key):
+            theirs, ours = other.get(key), own[key]
+            if isinstance(theirs, dict) and isinstance(ours, dict):
+                inner = next(k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k))
+                key, theirs, ours = f"{key}.{inner}", theirs.get(inner), ours.get(inner)
+            return f"{key} {theirs!r} there, {ours!r} asked for"
+    return None

@@ -1,0 +1,190 @@
+"""The CPU renderer against the slow reference of `tests/reference`: every byte."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fracgen.draws import Stream, philox4x32
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS, preset
+from fracgen.recipes.recipe import Recipe
+from fracgen.rendering import make_renderer
+from fracgen.rendering.cpu import simd
+from fracgen.rendering.cpu.ifs.scout import scout_stage
+from fracgen.rendering.cpu.renderer import CpuRenderer, _Space
+from tests.reference import code, exact
+from tests.reference.arithmetic import Draws, fma
+
+BANK = CodeBank.sample(60, seed=11, classes=12)
+
+KNOWN_ANSWERS = [
+    # The published answers of Random123's philox4x32 for 7 and 10 rounds.
+    (7, (0, 0, 0, 0), (0, 0), (0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48)),
+    (7, (2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x5207DDC2, 0x45165E59, 0x4D8EE751, 0x8C52F662)),
+    (7, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0),
+     (0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A)),
+    (10, (0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rounds", "counter", "key", "answer"), KNOWN_ANSWERS)
+def test_philox_gives_the_published_answers(
+    rounds: int, counter: tuple[int, ...], key: tuple[int, int], answer: tuple[int, ...]
+) -> None:
+    assert tuple(int(word) for word in philox4x32(counter, key, rounds)) == answer
+
+
+def assert_same(recipe: Recipe, bank: CodeBank, index: list[int], seed: int, epoch: int = 0, stream: int = 0) -> None:
+    """Rendered and reference bytes agree; the message names the first pixel that differs."""
+    found = make_renderer(bank, recipe, "cpu", threads=1).render(
+        index, seed=seed, epoch=epoch, stream=stream, masks=True
+    )
+    size, views = recipe.size, recipe.views
+    images = found.images.reshape(len(index), views, 3, size, size)
+    masks = found.masks.reshape(len(index), views, size, size)
+    for row, i in enumerate(index):
+        image, codes, mask = exact.render_one(recipe, bank, i, seed=seed, epoch=epoch, stream=stream)
+        assert found.codes[row].tolist() == codes.tolist()
+        for what, got, expected in (("image", images[row], image), ("mask", masks[row], mask)):
+            wrong = np.argwhere(got != expected)
+            assert not len(wrong), (
+                f"{recipe.name}: {what} of sample {i} (seed {seed}, epoch {epoch}) differs in {len(wrong)} bytes, "
+                f"first at {wrong[0].tolist()}: {got[tuple(wrong[0])]}, not {expected[tuple(wrong[0])]}"
+            )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name: str) -> None:
+    recipe = dataclasses.replace(preset(name).recipe.at_size(32), points=3000)
+    assert_same(recipe, BANK, [0, 5, 77], seed=1)
+    assert_same(recipe, BANK, [2**32 - 1], seed=2**64 - 1, epoch=2**32 - 1, stream=Stream.VALIDATION)
+
+
+@pytest.mark.parametrize("mode", ["none", "scale", "svd", "sval", "fractaldb"])
+def test_jitter_modes(mode: str) -> None:
+    """Twelve codes a mode: enough that some tries are rejected and every kind of change is made."""
+    recipe = dataclasses.replace(
+        preset("fractaldb").recipe.at_size(16), jitter=mode, jitter_strength=0.3, points=1500, flips=False
+    )  # fmt: skip
+    assert_same(recipe, BANK, list(range(12)), seed=3)
+
+
+@pytest.mark.parametrize("size", [8, 9, 17, 100])
+def test_sizes(size: int) -> None:
+    """Sizes that are no power of two, no multiple of anything, and the smallest."""
+    assert_same(dataclasses.replace(preset("paper").recipe.at_size(size), points=1025), BANK, [3, 4], seed=4)
+
+
+def test_a_crop_smaller_than_its_canvas() -> None:
+    recipe = dataclasses.replace(preset("paper").recipe.at_size(24), canvas=55, points=4000, blur_probability=1.0)
+    assert_same(recipe, BANK, [0, 1, 2], seed=5)
+
+
+def test_attractors_that_stick_out_of_the_picture() -> None:
+    recipe = dataclasses.replace(
+        preset("two-view").recipe.at_size(24), object_size=(1.5, 4.0), objects=(1, 3), points=2000
+    )  # fmt: skip
+    assert_same(recipe, BANK, [0, 1], seed=6)
+
+
+def test_attractors_of_a_single_pixel() -> None:
+    recipe = dataclasses.replace(preset("multi-instance").recipe.at_size(16), object_size=(0.0, 0.2), points=500)
+    assert_same(recipe, BANK, [0, 1], seed=7)
+
+
+def _dots_bank(dots: int) -> CodeBank:
+    """Each map sends everything to a point of its own: a few cells take every point."""
+    maps = np.zeros((1, 8, 2, 3), np.float32)
+    maps[0, :dots, 0, 2] = np.arange(dots)
+    maps[0, :dots, 1, 2] = np.arange(dots) % 2
+    return CodeBank(maps, np.array([max(2, dots)], np.uint8), classes=1)
+
+
+def _nearly_a_dot_bank() -> CodeBank:
+    """Almost all points in one cell, the rest on the way to it: the histogram fills after one round."""
+    maps = np.zeros((1, 8, 2, 3), np.float32)
+    maps[0, 0] = [[0.999, 0.0, 0.5], [0.0, 0.9, 0.5]]
+    maps[0, 1] = [[0.01, 0.0, 0.0], [0.0, 0.01, 0.0]]
+    return CodeBank(maps, np.array([2], np.uint8), classes=1)
+
+
+@pytest.mark.parametrize("bank", [_dots_bank(1), _dots_bank(3), _nearly_a_dot_bank()], ids=["1", "3", "nearly 1"])
+def test_drawing_stops_when_a_cell_is_full(bank: CodeBank) -> None:
+    """The picture is that of the points drawn until then: the 16-bit counters never carry over."""
+    recipe = dataclasses.replace(
+        preset("paper").recipe.at_size(8), points=140_000, jitter="none", window_scale=(1.5, 2.0), window_shift=0.0,
+        stamp=False,
+    )  # fmt: skip
+    assert_same(recipe, bank, [0, 1, 2], seed=8)
+
+
+def test_codes_that_do_not_contract_keep_their_stored_probabilities() -> None:
+    maps = np.zeros((1, 8, 2, 3), np.float32)
+    maps[0, 0] = [[0.2, 1.2, 0.1], [0.0, 0.3, 0.4]]
+    maps[0, 1] = [[0.5, 0.0, -0.3], [0.1, 0.4, 0.2]]
+    maps[0, 2] = [[0.1, 0.0, 0.9], [0.0, 0.0, -0.5]]
+    p = np.zeros((1, 8), np.float32)
+    p[0, :3] = 0.7, 0.1, 0.2
+    bank = CodeBank(maps, np.array([3], np.uint8), 1, p, non_contractive=True)
+    assert_same(dataclasses.replace(preset("paper").recipe.at_size(24), points=5000), bank, [0, 1], seed=9)
+
+
+@pytest.mark.parametrize("mode", ["scale", "svd", "sval", "fractaldb"])
+def test_tables_of_many_codes(mode: str) -> None:
+    """Choice, jitter with its rejected tries and the choice table, for 400 samples of a bank near the edge
+    of contraction; drawing them all would take minutes."""
+    maps = BANK.maps.copy()
+    maps[::2, :, :, :2] *= (0.999 / np.linalg.svd(maps[::2, :, :, :2])[1].max(axis=(1, 2)))[:, None, None, None]
+    bank = CodeBank(maps, BANK.sizes, 12)
+    recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
+    renderer = CpuRenderer(bank, recipe, threads=1)
+    space, index = _Space(renderer.plan, 400), np.arange(400, dtype=np.uint32)
+    job = (np.uint32(21), np.uint32(0), np.uint32(2), np.uint32(0), index)
+    scout_stage(
+        renderer.plan, renderer._codes, job, 0, 400, space.images, space.layers, space.tables, space.starts,
+        space.windows,
+    )  # fmt: skip
+    u = np.arange(65536).reshape(8, 8192)
+    for i in range(400):
+        draws = Draws(21, 2, i)
+        k = code.choose(recipe, bank, draws, 0)
+        jittered = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, 0)
+        table = space.tables[i, 0, 0]
+        assert np.array_equal(table[:6, : len(jittered)].T, np.array(jittered, np.float32)[:, [0, 1, 3, 4, 2, 5]]), i
+        entry = table[6, :8].view(np.int32)[:, None]
+        chosen = np.where(u << 8 <= entry, u >> 13, entry & 7)
+        assert np.array_equal(chosen, code.choice(code.shares(code.weights(jittered, None)))), i
+
+
+def test_fused_multiply_add() -> None:
+    """Both sides' fma against exact fractions, on sums that lie just beside the middle of two floats, where
+    rounding to double first would go wrong."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal(3000).astype(np.float32) for _ in range(3))
+    # The product is 2^-24 - 2^-56: half a float's last place beside 1, less what no double beside 1 can show.
+    a[:200], b[:200] = 2.0**-12 * (1 - 2.0**-16), 2.0**-12 * (1 + 2.0**-16)
+    b[100:200] *= -1
+    c[:200] = 1 + 2.0**-23 * np.arange(1, 201)
+    compiled = njit(lambda a, b, c: simd.fma(a, b, c))
+    emulated = fma(a, b, c)
+    plain = (a.astype(np.float64) * b + c).astype(np.float32)
+    assert (plain != emulated).any(), "no case here tells a fused multiply-add from a double one"
+    for i in range(len(a)):
+        total = Fraction(float(a[i])) * Fraction(float(b[i])) + Fraction(float(c[i]))
+        near = np.float32(float(total))
+        choices = [near, np.nextafter(near, np.float32(-np.inf)), np.nextafter(near, np.float32(np.inf))]
+        even = [int(np.float32(v).view(np.int32)) & 1 for v in choices]
+        best = min(zip(choices, even, strict=True), key=lambda v: (abs(Fraction(float(v[0])) - total), v[1]))[0]
+        assert emulated[i] == best, (a[i], b[i], c[i])
+        assert compiled(a[i], b[i], c[i]) == best, (a[i], b[i], c[i])
+
+
+@pytest.mark.study
+def test_presets_at_their_own_size() -> None:
+    for name in PRESETS:
+        assert_same(preset(name).recipe, BANK, [17], seed=10)

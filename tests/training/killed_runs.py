@@ -1,0 +1,189 @@
+"""Runs a pre-training again and again, killing it at named points, and writes down what came of it.
+
+    python killed_runs.py FOLDER
+
+Everything heavy is imported once; each run is a fork of that process from before any thread was
+started. Every training step appends a line to FOLDER/NAME.log: step, rank, the samples it was fed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums may not be split differently
+
+import torch
+
+from fracgen.recipes.recipe import BankSpec
+from fracgen.training import checkpoint, config, folder, module, run
+
+KILLS = {
+    "in the first step": ("step", 0),
+    "in a step": ("step", 4),
+    "in a checkpoint": ("write", 4),
+    "after a checkpoint, before the old ones are removed": ("written", 4),
+    "between epochs, in validation": ("validation", 3),
+    "between epochs, in the checkpoint": ("write", 6),
+    "in the last step": ("step", 8),
+}
+CONFIG = config.Config(
+    "test", config.QUICK_RECIPE.at_size(32), BankSpec(4, 2), model="mobilenet_v3_small", epochs=3, epoch_size=20,
+    batch_size=8, validation_size=8, learning_rate=0.02,
+)  # fmt: skip
+"""Three steps an epoch, the last with a smaller batch; a model with dropout and batch normalisation."""
+
+
+def die() -> None:
+    """What a power cut does, as far as a process can tell."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(point: str, at: int) -> None:
+    """Make this process die at a point of its run."""
+    if point == "step":
+        inner_step = module.Pretraining.training_step
+
+        def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
+            loss = inner_step(self, batch, batch_idx)
+            if self.steps_done == at:
+                loss.backward()
+                die()
+            return loss
+
+        module.Pretraining.training_step = training_step  # type: ignore[method-assign]
+    elif point == "validation":
+        inner_validation = module.Pretraining.validation_step
+
+        def validation_step(self: Any, batch: Any, batch_idx: int) -> None:
+            inner_validation(self, batch, batch_idx)
+            if self.steps_done == at:
+                die()
+
+        module.Pretraining.validation_step = validation_step  # type: ignore[method-assign]
+    elif point == "write":
+        inner_file = checkpoint.whole_file
+
+        class Half:
+            def __init__(self, file: Any) -> None:
+                self.file = file
+
+            def write(self, data: Any) -> None:
+                if len(data) > 1000:
+                    self.file.write(data[: len(data) // 2])
+                    self.file.flush()
+                    die()
+                self.file.write(data)
+
+        class WholeFile:
+            def __init__(self, path: Path) -> None:
+                self.due, self.inner = path.name == f"step-{at:09d}.ckpt", inner_file(path)
+
+            def __enter__(self) -> Any:
+                file = self.inner.__enter__()
+                return Half(file) if self.due else file
+
+            def __exit__(self, *error: Any) -> Any:
+                return self.inner.__exit__(*error)
+
+        checkpoint.whole_file = WholeFile  # type: ignore[assignment]
+    elif point == "written":
+        inner_sync = checkpoint._sync_folder
+
+        def sync(where: Path) -> None:
+            inner_sync(where)
+            if checkpoint.steps_in(where)[-1] == at:
+                die()
+
+        checkpoint._sync_folder = sync
+
+
+def log_samples(path: Path) -> None:
+    """Let every step write down what it was fed."""
+    inner = module.Pretraining.on_train_batch_start
+
+    def on_train_batch_start(self: Any, batch: Any, batch_idx: int) -> None:
+        inner(self, batch, batch_idx)
+        loader = self.data._training
+        samples = loader.indices(self.steps_done % len(loader)).tolist()
+        assert len(samples) == len(batch[0])
+        with path.open("a") as file:
+            file.write(json.dumps([self.steps_done, self.global_rank, samples, float(batch[0].double().sum())]) + "\n")
+
+    module.Pretraining.on_train_batch_start = on_train_batch_start  # type: ignore[method-assign]
+
+
+def fork(name: str, path: Path, *, resume: str | None = None, kill: Any = None, ranks: int = 1, **machine: Any) -> Any:
+    """One run on so many processes: their exit statuses, negative for a signal."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    pids = []
+    for rank in range(ranks):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                if ranks > 1:  # what torchrun tells its processes
+                    os.environ |= {
+                        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "GROUP_RANK": "0",
+                        "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+                        "TORCHELASTIC_RUN_ID": "test",
+                    }  # fmt: skip
+                sys.stderr = (path.parent / f"{path.name}.{name}.{rank}.err").open("w")
+                log_samples(path.parent / f"{path.name}.{name}.log")
+                if kill:
+                    arm(*kill)
+                where = folder.RunFolder(path)
+                told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, **machine)
+                run.prepare(run.resolve(None, {}, where, resume) if resume and where.begun else CONFIG, where, told,
+                            resume=resume).train()  # fmt: skip
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        pids.append(pid)
+    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def outcome(path: Path) -> dict[str, Any]:
+    """Digest of the weights of a run's newest checkpoint, the step it was taken at, and the rows of its metrics."""
+    state = checkpoint.newest(path / "checkpoints")[0]
+    digest = hashlib.sha256()
+    for part in (state["model"], *state["optimizer"]["state"].values()):
+        for value in part.values():
+            digest.update(value.contiguous().numpy().tobytes() if torch.is_tensor(value) else repr(value).encode())
+    columns = [line.split(",")[:7] for line in (path / "metrics.csv").read_text().splitlines()]
+    left = sorted(entry.name for entry in (path / "checkpoints").iterdir())
+    return {"sha256": digest.hexdigest(), "step": state["step"], "metrics": columns, "left": left}
+
+
+def main(base: Path) -> None:
+    """All runs; results.json says how they went."""
+    results: dict[str, Any] = {}
+    whole = base / "whole"
+    results["whole"] = {"codes": fork("run", whole), **outcome(whole)}
+    for number, (name, kill) in enumerate(KILLS.items()):
+        path = base / f"kill{number}"
+        killed = fork("killed", path, kill=kill)
+        resumed = fork("resumed", path, resume="auto")
+        results[name] = {"folder": path.name, "killed": killed, "codes": resumed, **outcome(path)}
+    for first, second in ((1, 2), (2, 1)):
+        path = base / f"ranks{first}{second}"
+        codes = fork("first", path, ranks=first, max_steps=4)
+        codes += fork("second", path, ranks=second, resume="auto")
+        results[f"{first} to {second}"] = {"folder": path.name, "codes": codes, **outcome(path)}
+    (base / "results.json").write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,152 @@
+"""Exported weights: strict in torchvision, timm and Anomalib; their own normalisation; a card that says it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fracgen.training import checkpoint
+from fracgen.training.export import export
+from fracgen.training.folder import RunFolder
+from fracgen.training.model import build_model, last_layer
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    loaded: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return loaded
+
+
+def trained(run: RunFolder) -> torch.nn.Module:
+    model = build_model("resnet18", 2, 32, 1)
+    model.load_state_dict(checkpoint.newest(run.checkpoints)[0]["model"])
+    return model.eval()
+
+
+def test_torchvision_loads_it_strictly(finished: RunFolder) -> None:
+    import torchvision
+
+    model = torchvision.models.resnet18(num_classes=2)
+    model.load_state_dict(weights(finished.export), strict=True)
+    assert torch.equal(model.eval()(IMAGES), trained(finished)(IMAGES))
+
+
+def test_timm_loads_it_strictly(finished: RunFolder) -> None:
+    import timm
+
+    model = timm.create_model("resnet18", num_classes=2)
+    model.load_state_dict(weights(finished.export), strict=True)
+    torch.testing.assert_close(model.eval()(IMAGES), trained(finished)(IMAGES))
+
+
+def test_timm_opens_the_folder_with_our_normalisation(finished: RunFolder) -> None:
+    import timm
+
+    model = timm.create_model(f"local-dir:{finished.export}", pretrained=True)
+    torch.testing.assert_close(model.eval()(IMAGES), trained(finished)(IMAGES))
+    assert model.pretrained_cfg["mean"] == (0.1, 0.2, 0.3) or model.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
+    assert list(model.pretrained_cfg["std"]) == [0.4, 0.5, 0.6]
+    assert model.pretrained_cfg["tag"] == "fracgen_quick"
+
+
+def test_anomalib_takes_its_features(finished: RunFolder) -> None:
+    import timm
+
+    with warnings.catch_warnings():  # its imports use old names of timm's and strings that Python will refuse
+        warnings.simplefilter("ignore")
+        from anomalib.models.components.feature_extractors import TimmFeatureExtractor
+
+    named = TimmFeatureExtractor("resnet18", ["layer1", "layer3"], pre_trained=False)
+    own = {k: v for k, v in weights(finished.export).items() if not k.startswith(("fc.", "layer4."))}
+    named.feature_extractor.load_state_dict(own, strict=True)
+    model = timm.create_model("resnet18", num_classes=2)
+    model.load_state_dict(weights(finished.export), strict=True)
+    given = TimmFeatureExtractor(model, ["layer1", "layer3"])
+    expected = trained(finished)
+    layer1 = expected.layer1(expected.maxpool(expected.relu(expected.bn1(expected.conv1(IMAGES)))))  # type: ignore
+    for extractor in (named, given):
+        features = extractor.eval()(IMAGES)
+        torch.testing.assert_close(features["layer1"], layer1)
+        assert features["layer3"].shape == (2, 256, 2, 2)
+
+
+def test_without_the_classifier(finished: RunFolder, tmp_path: Path) -> None:
+    import timm
+    import torchvision
+
+    bare = weights(export(finished, tmp_path / "bare", classifier=False))
+    assert not [name for name in bare if name.startswith("fc.")]
+    timm.create_model("resnet18", num_classes=0).load_state_dict(bare, strict=True)
+    model = torchvision.models.resnet18()
+    model.fc = torch.nn.Identity()
+    model.load_state_dict(bare, strict=True)
+    assert json.loads((tmp_path / "bare/config.json").read_text())["num_classes"] == 0
+
+
+def test_config_says_what_it_is_and_never_imagenet(finished: RunFolder) -> None:
+    text = (finished.export / "config.json").read_text()
+    about: dict[str, Any] = json.loads(text)
+    assert about["architecture"] == "resnet18"
+    assert about["num_features"] == 512
+    assert about["pretrained_cfg"]["mean"] == [0.1, 0.2, 0.3]
+    assert about["pretrained_cfg"]["classifier"] == "fc"
+    assert about["pretrained_cfg"]["first_conv"] == "conv1"
+    assert "in1k" not in text
+    assert "0.485" not in text
+    assert about["fracgen"]["step"] == about["fracgen"]["steps"] == 3
+    assert about["fracgen"]["images_seen"] == 20
+
+
+def test_card_names_recipe_bank_seed_versions_hardware_accuracy_and_limits(finished: RunFolder) -> None:
+    card = (finished.export / "README.md").read_text()
+    sha256 = finished.read_config()[1]
+    for told in (sha256, "`quick`, 32 px", "| Seed | 0", f"torch {torch.__version__}", "CPU cores", "of 8 images",
+                 "Known limits", "mean (0.1, 0.2, 0.3)", "20 (1.00 of 1 epochs of 20)"):  # fmt: skip
+        assert told in card
+
+
+def test_loading_as_the_card_shows_it_works(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (finished.export / "README.md").read_text()
+    monkeypatch.chdir(finished.export)
+    exec(card.split("```python")[1].split("```")[0], {})
+
+
+def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.path, run.path)
+    run.bank.unlink()
+    with pytest.raises(ValueError, match=r"the run's bank .* is missing"):
+        export(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("resnet18", "fc"), ("squeezenet1_1", "classifier.1"), ("mobilenet_v3_small", "classifier.3"),
+     ("timm/resnet18", "fc"), ("timm/convnext_atto", "head.fc"), ("timm/vit_tiny_patch16_224", "head"),
+     ("vit_b_32", "heads.head")],
+)  # fmt: skip
+def test_models_by_name(name: str, layer: str) -> None:
+    model = build_model(name, 7, 64, 5)
+    assert last_layer(model, 7) == layer
+    again = build_model(name, 7, 64, 5).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("wide_resnet52", r"no classifier of that name; did you mean wide_resnet50_2"),
+     ("inception_v3", r"does not make \[2, 7\] of images \[2, 3, 32, 32\]")],
+)  # fmt: skip
+def test_models_that_cannot_be_trained_are_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(name, 7, 32, 5)

@@ -1,0 +1,281 @@
+"""What a run refuses, what it says, and that nothing is ever begun again in silence."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gc
+import hashlib
+import json
+import pickle
+import resource
+import shutil
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fracgen import CodeBank
+from fracgen.cli import run as command
+from fracgen.training import checkpoint
+from fracgen.training.config import PRESETS, Config, Machine, preset
+from fracgen.training.folder import RunFolder
+from fracgen.training.run import prepare, resolve
+
+from .conftest import TINY, train
+
+
+@pytest.fixture
+def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of the finished run, to be spoilt."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def resume(run: RunFolder, which: str = "auto", name: str | None = None, **changes: Any) -> Any:
+    return prepare(resolve(name, changes, run, which), run, Machine("cpu"), resume=which)
+
+
+def test_the_folder_holds_what_it_should(finished: RunFolder) -> None:
+    names = {path.relative_to(finished.path).as_posix() for path in finished.path.rglob("*") if path.is_file()}
+    assert names == {
+        "config.json", "bank.safetensors", "environment.json", "log.txt", "metrics.csv", "export/README.md",
+        "checkpoints/step-000000002.ckpt", "checkpoints/step-000000003.ckpt", "export/config.json",
+        "export/model.safetensors",
+    }  # fmt: skip
+    with finished.metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "3"]
+    assert [row["images"] for row in rows] == ["8", "16", "20", "20"]
+    assert 0 <= float(rows[-1]["validation_accuracy"]) <= 1
+    assert float(rows[1]["images_per_second"]) > 0
+    assert 0 < float(rows[0]["rendering_share"]) < 3
+    assert json.loads(finished.environment.read_text())[0]["world_size"] == 1
+
+
+def test_a_finished_run_that_is_resumed_takes_no_step(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    before = run.metrics.read_text()
+    shutil.rmtree(run.export)
+    again = resume(run)
+    again.train()
+    assert again.module.steps_done == 3
+    assert run.metrics.read_text() == before
+    assert (run.export / "model.safetensors").is_file()
+    assert "going on from step 3 of 3" in capsys.readouterr().err
+
+
+def test_a_run_that_stops_early_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(TINY, tmp_path / "run", max_steps=1)
+    assert checkpoint.steps_in(run.checkpoints) == [0, 1]
+    assert not run.export.exists()
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fracgen-loader")]
+    assert "stopped after step 1 of 3: continue with --resume auto" in capsys.readouterr().err
+    assert train(TINY, run.path, resume="auto").export.is_dir()
+    assert checkpoint.newest(run.checkpoints)[0]["step"] == 3
+
+
+def test_beginning_never_overwrites(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="already holds a run: continue it with --resume auto, or name another"):
+        train(TINY, run.path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").touch()
+    with pytest.raises(FileExistsError, match="already holds something else"):
+        train(TINY, tmp_path / "photos")
+
+
+def test_a_run_killed_while_it_was_laid_out_is_begun_anew(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.checkpoints.mkdir(parents=True)
+    folder.bank.write_bytes(b"half a bank")
+    assert train(TINY, folder.path, resume="auto", max_steps=1).begun
+
+
+def test_truncated_checkpoints_are_passed_over_by_auto_and_told(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint.path_of(run.checkpoints, 3)
+    path.write_bytes(path.read_bytes()[:-1])
+    resume(run)
+    said = capsys.readouterr().err
+    assert f"{path} is truncated or damaged" in said
+    assert "going on from step 2 of 3" in said
+    with pytest.raises(checkpoint.CheckpointError, match="is truncated or damaged: use the checkpoint before it"):
+        resume(run, str(path))
+
+
+def test_one_damaged_bit_is_noticed(run: RunFolder) -> None:
+    path = checkpoint.path_of(run.checkpoints, 3)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(checkpoint.CheckpointError, match="is truncated or damaged"):
+        checkpoint.load(path)
+
+
+def test_a_run_without_whole_checkpoints_is_not_begun_again(run: RunFolder) -> None:
+    for step in checkpoint.steps_in(run.checkpoints):
+        checkpoint.path_of(run.checkpoints, step).write_bytes(b"")
+    with pytest.raises(checkpoint.CheckpointError, match="the 2 in it are damaged; restore one, or begin anew with"):
+        resume(run)
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(checkpoint.CheckpointError, match=r"no whole checkpoint in .*: it holds none"):
+        resume(run)
+
+
+def test_foreign_checkpoints_are_refused(run: RunFolder, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {}}, foreign)
+    with pytest.raises(checkpoint.CheckpointError, match="is not a fracgen checkpoint"):
+        resume(run, str(foreign))
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        resume(run, str(tmp_path / "none.ckpt"))
+    other = train(dataclasses.replace(TINY, seed=5), tmp_path / "other", max_steps=1)
+    with pytest.raises(checkpoint.CheckpointError, match=r"is of another run .*: seed: 0, 5"):
+        resume(run, str(checkpoint.path_of(other.checkpoints, 1)))
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "was here",))
+
+    torch.save({"step": Evil()}, tmp_path / "body")
+    body = (tmp_path / "body").read_bytes()
+    path = tmp_path / "step-000000001.ckpt"
+    path.write_bytes(checkpoint.MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    with pytest.raises(checkpoint.CheckpointError, match="holds what no checkpoint holds"):
+        checkpoint.load(path)
+    body = pickle.dumps(Evil(), protocol=2)
+    path.write_bytes(checkpoint.MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    with pytest.raises(checkpoint.CheckpointError, match="holds what no checkpoint holds"):
+        checkpoint.load(path)
+    assert not (tmp_path / "was here").exists()
+
+
+def test_a_missing_or_other_bank_is_refused(run: RunFolder) -> None:
+    run.bank.unlink()
+    with pytest.raises(ValueError, match=r"the run's bank .*bank\.safetensors is missing: restore it"):
+        resume(run)
+    CodeBank.sample(4, 99, classes=2).save(run.bank)
+    with pytest.raises(ValueError, match=r"has SHA-256 .*, the run was begun with"):
+        resume(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"recipe": TINY.recipe.at_size(64)}, "recipe.size: 32, 64"), ({"model": "resnet50"}, "model: 'resnet18', "),
+     ({"learning_rate": 0.5}, "learning_rate: 0.02, 0.5"), ({"name": "quick"}, "preset: 'tiny', 'quick'")],
+)  # fmt: skip
+def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match="was begun with another configuration") as caught:
+        resume(run, **changes)
+    assert told in str(caught.value)
+
+
+def test_a_damaged_configuration_is_told(run: RunFolder) -> None:
+    run.config.write_text(run.config.read_text()[:100])
+    with pytest.raises(ValueError, match=r"config\.json is damaged or was edited"):
+        resume(run)
+    run.config.write_text("{}")
+    with pytest.raises(ValueError, match="is not a run of this version"):
+        resume(run)
+
+
+def test_a_full_disk_stops_the_run_and_spares_its_checkpoints(tmp_path: Path) -> None:
+    run = train(TINY, tmp_path / "run", max_steps=1)
+    before = {path.name: path.stat().st_mtime_ns for path in run.checkpoints.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, hard))  # writing more fails, as on a full disk
+    try:
+        with pytest.raises(OSError, match=r"cannot write checkpoint .*step-000000003.*the checkpoints before it are "
+                                          r"whole: make room and continue with --resume auto"):  # fmt: skip
+            train(TINY, run.path, resume="auto")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name: path.stat().st_mtime_ns for path in run.checkpoints.iterdir()} == before
+    train(TINY, run.path, resume="auto")
+    assert checkpoint.newest(run.checkpoints)[0]["step"] == 3
+
+
+def test_ctrl_c_while_lightning_trains_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fracgen.training.module import Pretraining
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretraining, "training_step", press)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
+
+
+def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"world_size 3 does not divide every batch .* use 2 ranks"):
+        train(TINY, tmp_path / "run", devices=3)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--preset", "papre"], 2, "unknown preset 'papre': use one of paper, "),
+        (["--preset", "quick", "--model", "resnet19"], 2, "unknown model 'resnet19'"),
+        (["--preset", "quick", "--bank", "none.safetensors"], 2, "no bank at none.safetensors"),
+        (["--preset", "quick", "--resume", "none.ckpt"], 2, "no run at "),
+        (["--preset", "quick", "--batch-size", "0"], 2, "batch_size 0 is out of range"),
+        (["--preset", "quick", "--logger", "wandd"], 2, "logger 'wandd' is unknown"),
+        (["--preset", "quick", "--device", "cuda:1"], 2, "device 'cuda:1' is unknown"),
+    ],
+)  # fmt: skip
+def test_the_command_refuses_in_one_line(
+    arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert command(["pretrain", "-o", "run", *(["--device", "cpu"] if "--device" not in arguments else []),
+                    *arguments]) == code  # fmt: skip
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_commands_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "run")
+    options = ["--size", "32", "--epochs", "1", "--epoch-size", "16", "--batch-size", "8", "--validation-size", "8"]
+    first = ["pretrain", "--preset", "quick", "--device", "cpu", "--model", "mobilenet_v3_small", "-o", path, *options]
+    assert command([*first, "--max-steps", "1", "--precision", "bfloat16", "--channels-last"]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert command([*first, "--resume", "auto"]) == 0
+    assert command(["export", path, "-o", str(tmp_path / "out"), "--no-classifier"]) == 0
+    assert (tmp_path / "out/model.safetensors").is_file()
+    assert command([*first, "--seed", "3", "--resume", "auto"]) == 2
+    assert "seed: 0, 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_configurations_survive_json(name: str) -> None:
+    assert Config.from_json(json.loads(json.dumps(preset(name).to_json()))) == preset(name)
+
+
+def test_the_paper_s_configuration() -> None:
+    paper = preset("paper")
+    assert (paper.bank.codes, paper.bank.classes, paper.epochs, paper.epoch_size, paper.batch_size) == (
+        100_000, 1000, 100, 1_000_000, 512)  # fmt: skip
+    assert (paper.optimizer, paper.learning_rate, paper.momentum, paper.weight_decay, paper.warm_up) == (
+        "sgd", 0.1, 0.9, 1e-4, 0.1)  # fmt: skip
+    assert (paper.model, paper.recipe.size, paper.steps) == ("wide_resnet50_2", 256, 195_400)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": float("nan")}, {"batch_size": 10**7},
+                                    {"optimizer": "lion"}, {"seed": -1}, {"warm_up": 1.0}])  # fmt: skip
+def test_bad_configurations_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        dataclasses.replace(preset("paper"), **change)

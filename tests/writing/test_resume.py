@@ -1,0 +1,243 @@
+"""Shards add up, interrupted exports carry on to the same bytes, other jobs are refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fracgen.writing import make_writer, write
+from fracgen.writing.base import Job, Writer
+from tests.writing.conftest import bank, contents, expected, export, job, recipe, renderer
+
+FOLDERS = ["folder", "wds", "npy"]
+
+
+def writer(format: str, folder: Path) -> Writer:
+    return make_writer(format, folder, per_file=4, threads=2)
+
+
+@pytest.mark.parametrize("format", ["folder", "wds"])
+@pytest.mark.parametrize("shards", [2, 3, 5])
+def test_shards_into_one_folder_are_the_unsharded_set(tmp_path: Path, format: str, shards: int) -> None:
+    export(job(), writer(format, tmp_path / "whole"))
+    made = [
+        export(job(shard=(i, shards)), writer(format, tmp_path / "parts")) for i in np.random.permutation(shards)
+    ]  # fmt: skip
+    assert sum(made) == 23
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert (tmp_path / "parts" / f"dataset-0-of-{shards}.json").exists()
+
+
+@pytest.mark.parametrize("shards", [2, 3, 23])
+def test_shards_of_arrays_and_streams_concatenate(tmp_path: Path, shards: int) -> None:
+    for i in range(shards):
+        export(job(shard=(i, shards)), writer("npy", tmp_path / "npy"))
+        export(job(shard=(i, shards)), writer("raw", tmp_path / f"{i:02d}.rgb"))
+    parts = [np.load(tmp_path / "npy" / f"images-{i}-of-{shards}.npy") for i in range(shards)]
+    np.testing.assert_array_equal(np.concatenate(parts), expected(job())[:, 0])
+    labels = [np.load(tmp_path / "npy" / f"labels-{i}-of-{shards}.npy") for i in range(shards)]
+    np.testing.assert_array_equal(np.concatenate(labels), np.arange(23) % 5)
+    export(job(), writer("raw", tmp_path / "whole"))
+    assert b"".join(p.read_bytes() for p in sorted(tmp_path.glob("*.rgb"))) == (tmp_path / "whole").read_bytes()
+
+
+def test_too_many_shards_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="7 shards are too many for 6 files of 4 images: use at most 6"):
+        export(job(shard=(0, 7)), writer("wds", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+@pytest.mark.parametrize("after", [1, 9, 22])
+def test_an_interrupted_export_carries_on_to_the_same_bytes(
+    tmp_path: Path, format: str, after: int, interrupt_after: Callable[[Job, Writer, int], None]
+) -> None:
+    export(job(), writer(format, tmp_path / "whole"))
+    interrupt_after(job(), writer(format, tmp_path / "out"), after)
+    done = after // 4 * 4 if format == "wds" else after  # a tar file is whole or not there
+    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 23 - done
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 0
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_resuming_makes_what_is_missing(tmp_path: Path, format: str) -> None:
+    export(job(), writer(format, tmp_path / "out"))
+    before = contents(tmp_path / "out")
+    for name in list(before)[::2]:
+        (tmp_path / "out" / name).unlink()
+    export(job(), writer(format, tmp_path / "out"), resume=True)
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_resume_may_begin_a_folder(tmp_path: Path, format: str) -> None:
+    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 23
+
+
+def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    export(job(), writer("folder", tmp_path / "out"))
+    with pytest.raises(ValueError, match="already holds this dataset: add --resume"):
+        export(job(), writer("folder", tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"seed": 1}, "seed 0 there, 1 asked for"),
+        ({"epoch": 1}, "epoch 0 there, 1 asked for"),
+        ({"count": 24}, "count 23 there, 24 asked for"),
+        ({"order": "epoch"}, "order 'index' there, 'epoch' asked for"),
+        ({"recipe": recipe().at_size(32)}, "recipe.size 16 there, 32 asked for"),
+        ({"bank": bank().with_classes(3)}, "bank.sha256"),
+    ],
+)
+@pytest.mark.parametrize("format", FOLDERS)
+def test_another_job_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
+    export(job(), writer(format, tmp_path / "out"))
+    before = contents(tmp_path / "out")
+    task = Job(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
+    with pytest.raises(ValueError, match=f"holds another dataset .*{says}.*name another folder"):
+        export(task, writer(format, tmp_path / "out"), resume=True)
+    with pytest.raises(ValueError, match=r"holds another dataset .*format"):
+        export(job(), writer("npy" if format == "wds" else "wds", tmp_path / "out"), resume=True)
+    assert contents(tmp_path / "out") == before
+
+
+def test_many_threads_leave_file_modes_alone(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    os.umask(mask)
+    export(job(200), make_writer("folder", tmp_path / "out", threads=8))
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("*.png")} == {0o666 & ~mask}
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match="is not empty and holds no fracgen dataset"):
+            export(job(), writer("folder", tmp_path), resume)
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(ValueError, match=r"dataset\.json is not readable"):
+        export(job(), writer("folder", tmp_path), resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "letter.txt"]
+
+
+def whole(folder: Path) -> list[Path]:
+    """The files of an export that are there, each checked to be whole."""
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".part")]
+    for path in files:
+        if path.suffix == ".png":
+            Image.open(path).load()
+        elif path.suffix == ".tar":
+            assert len(path.read_bytes()) % 10_240 == 0
+            listed = subprocess.run(["tar", "-tf", str(path)], capture_output=True, text=True, check=True).stdout
+            assert len(listed.split()) == 3 * 200
+        elif path.suffix == ".npy":
+            np.load(path)
+        else:
+            assert json.loads(path.read_text())["count"] == COUNT
+    return files
+
+
+COUNT = 4000
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+def test_a_killed_export_leaves_whole_files_and_carries_on(tmp_path: Path, format: str) -> None:
+    bank().save(tmp_path / "bank")
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe().to_json()))
+    command = [
+        sys.executable, "-m", "fracgen", "render", str(tmp_path / "bank"), "--recipe", str(tmp_path / "recipe.json"),
+        "-n", str(COUNT), "--device", "cpu", "--threads", "1", "--format", format, "--per-file", "200",
+        "-o", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+    def begun() -> bool:
+        if format == "npy":
+            return any(p.stat().st_size > 1_000_000 for p in (tmp_path / "out").glob(".images*.part"))
+        return sum(1 for _ in (tmp_path / "out").rglob("[0-9s]*.[pt]*")) > 5
+
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not begun():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()  # type: ignore[union-attr]
+
+    found = whole(tmp_path / "out")
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "were there already" in done.stderr
+    assert len(whole(tmp_path / "out")) > len(found)
+    export(job(COUNT), make_writer(format, tmp_path / "whole", per_file=200))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+class FullDisk:
+    """A file on a disk with room for so many bytes more."""
+
+    room = 0
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, data: Any) -> int:
+        FullDisk.room -= len(memoryview(data).cast("B"))
+        if FullDisk.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return int(self.file.write(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.file.close()
+
+
+@pytest.mark.parametrize("format", [*FOLDERS, "sheet", "raw"])
+def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    output = writer(format, target)
+    output.prepare(job(), False)
+    real, opened = os.fdopen, Path.open
+    monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda *args: FullDisk(real(*args)))
+    monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
+
+    def open_part(path: Path, *args: Any, **options: Any) -> Any:
+        file = opened(path, *args, **options)
+        return FullDisk(file) if path.name.endswith(".part") else file
+
+    monkeypatch.setattr(Path, "open", open_part)
+    FullDisk.room = 8_000
+    with pytest.raises(OSError, match="No space left"):
+        write(job(), renderer(job()), output)
+    monkeypatch.undo()
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert not [p for p in left if p.name.endswith(".part")]
+    if format in ("sheet", "raw", "npy"):
+        assert [p.name for p in left] == (["dataset.json"] if format == "npy" else [])
+    else:
+        for path in left:
+            if path.suffix == ".png":
+                Image.open(path).load()
+        assert export(job(), writer(format, target), resume=True) > 0
+        export(job(), writer(format, tmp_path / "whole"))
+        assert contents(target) == contents(tmp_path / "whole")
