@@ -112,15 +112,15 @@ def _check(images: int | None, seed: int, method: str, category: str, device: st
         raise ValueError(f"seed {seed} is out of range: use 0 to 2^32 - 1")
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
-    from fracgen_eval.datasets.base import known
-    from fracgen_eval.datasets.textures import PHOTOGRAPHS
+        from fracgen_eval.datasets.textures import PHOTOGRAPHS
+    from fracgen_eval.errors import one_of
     from fracgen_eval.methods.settings import METHODS
 
     for text, choices, what in (
         (method, (*METHODS, "all"), "method"), (category, tuple(PHOTOGRAPHS), "category of textures"),
     ):  # fmt: skip
         for name in text.split(","):
-            known(name.strip(), choices, what)
+            one_of(name.strip(), choices, what)
 
 
 def _lay_out(out: Path, seed: int, images: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fracgen_eval.datasets.base import Category as Category
-from fracgen_eval.datasets.base import Dataset, known
+from fracgen_eval.datasets.base import Dataset
 from fracgen_eval.datasets.base import Sample as Sample
 from fracgen_eval.datasets.base import check_files as check_files
 from fracgen_eval.datasets.base import draw_shots as draw_shots
@@ -13,10 +13,11 @@ from fracgen_eval.datasets.mvtec import MVTec
 from fracgen_eval.datasets.textures import Textures
 from fracgen_eval.datasets.textures import write_textures as write_textures
 from fracgen_eval.datasets.visa import VisA
+from fracgen_eval.errors import one_of
 
 DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Textures())}
 
 
 def dataset(name: str) -> Dataset:
     """The dataset of that name. Raises EvaluationError with the list where there is none."""
-    return DATASETS[known(name, list(DATASETS), "dataset")]
+    return DATASETS[one_of(name, list(DATASETS), "dataset")]

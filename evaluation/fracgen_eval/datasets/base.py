@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,10 +134,3 @@ def images_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-
-
-def known(name: str, names: Sequence[str], what: str) -> str:
-    """`name`, where it is one of `names`. Raises EvaluationError with the list otherwise."""
-    if name not in names:
-        raise EvaluationError(f"unknown {what} {name!r}: use one of {', '.join(names)}")
-    return name

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fracgen_eval.datasets.base import GOOD, Category, Sample, images_in, known
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.datasets.base import GOOD, Category, Sample, images_in
+from fracgen_eval.errors import EvaluationError, one_of
 
 TREE = "<category>/train/good, <category>/test/good, <category>/test/<defect>, <category>/ground_truth/<defect>"
 
@@ -32,7 +32,7 @@ class Folder:
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files."""
-        known(category, self.categories(root), "category")
+        one_of(category, self.categories(root), "category")
         return load_folder(root if (root / "train").is_dir() else root / category, self.name, category)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fracgen_eval.datasets.base import Category, known
+from fracgen_eval.datasets.base import Category
 from fracgen_eval.datasets.counts import check_counts, published_counts
 from fracgen_eval.datasets.folder import TREE, load_folder
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.errors import EvaluationError, one_of
 
 LICENCE = "MVTec AD, CC BY-NC-SA 4.0, not for commercial use, from MVTec's web site"
 
@@ -23,7 +23,7 @@ class MVTec:
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files and check their counts."""
-        known(category, self.categories(root), "MVTec AD category")
+        one_of(category, self.categories(root), "MVTec AD category")
         if not (root / category).is_dir():
             raise EvaluationError(f"{root / category}: no such folder; expected {TREE} ({LICENCE})")
         found = load_folder(root / category, self.name, category)

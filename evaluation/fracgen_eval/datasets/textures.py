@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen_eval.datasets.base import GOOD, Category, known
+from fracgen_eval.datasets.base import GOOD, Category
 from fracgen_eval.datasets.defects import DEFECTS
 from fracgen_eval.datasets.folder import load_folder
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.errors import EvaluationError, one_of
 
 PHOTOGRAPHS = {
     "brick": "brick.png", "coins": "coins.png", "grass": "grass.png", "gravel": "gravel.png",
@@ -50,7 +50,7 @@ class Textures:
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files."""
-        known(category, self.categories(root), "category of textures")
+        one_of(category, self.categories(root), "category of textures")
         if not (root / NOTE).is_file():
             raise EvaluationError(f"{root}: no textures here; run `fracgen eval data textures --out {root}`")
         return load_folder(root / category, self.name, category)

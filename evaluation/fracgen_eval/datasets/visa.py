@@ -10,10 +10,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from fracgen_eval.datasets.base import GOOD, Category, Sample, known
+from fracgen_eval.datasets.base import GOOD, Category, Sample
 from fracgen_eval.datasets.counts import check_counts, published_counts
 from fracgen_eval.datasets.folder import load_folder
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.errors import EvaluationError, one_of
 
 LICENCE = "VisA, CC BY 4.0, from Amazon Science's spot-diff page"
 DEFECT = "anomaly"
@@ -30,7 +30,7 @@ class VisA:
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files and check their counts."""
-        known(category, self.categories(root), "VisA category")
+        one_of(category, self.categories(root), "VisA category")
         table = root / "split_csv" / "1cls.csv"
         prepared = next((p for p in (root / "1cls" / category, root / category) if (p / "train").is_dir()), None)
         if prepared is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited, write_textures
-from fracgen_eval.datasets.base import SMALL_IMAGES, known
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.datasets.base import SMALL_IMAGES
+from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.results import DONE, Cell, status_of
 from fracgen_eval.methods import METHODS, check_method, settings_for
 from fracgen_eval.methods.fisher import check_task
@@ -97,8 +97,8 @@ def make_plan(request: Request) -> Plan:
 
 
 def _check_request(request: Request) -> None:
-    known(request.protocol, PROTOCOLS, "protocol")
-    known(request.map_size, ("evaluation", "original"), "map size")
+    one_of(request.protocol, PROTOCOLS, "protocol")
+    one_of(request.map_size, ("evaluation", "original"), "map size")
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:

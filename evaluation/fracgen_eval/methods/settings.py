@@ -12,8 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fracgen_eval.datasets.base import known
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.backbones import MODELS
 
 Settings = dict[str, Any]
@@ -70,11 +69,11 @@ CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar
 
 def settings_for(method: str, trial: bool = False, overrides: Settings | None = None) -> Settings:
     """A method's settings. Raises EvaluationError for an unknown name or a value of the wrong kind."""
-    settings = dict(DEFAULTS[known(method, METHODS, "method")])
+    settings = dict(DEFAULTS[one_of(method, METHODS, "method")])
     if trial:
         settings |= TRIAL.get(method, {})
     for key, value in (overrides or {}).items():
-        known(key, tuple(settings), f"setting of {method}")
+        one_of(key, tuple(settings), f"setting of {method}")
         settings[key] = _checked(method, key, value, settings[key])
     if method == "cutpaste" and settings["original"]:
         settings |= {"steps": 65_536, "frozen_steps": 0}
@@ -101,12 +100,12 @@ def read_overrides(path: Path) -> dict[str, Settings]:
 
 def check_method(method: str, model: str, layers: tuple[str, ...] | None) -> None:
     """Refuse what a method cannot do. Raises EvaluationError with the choices."""
-    known(method, METHODS, "method")
-    known(model, MODELS, "model")
+    one_of(method, METHODS, "method")
+    one_of(model, MODELS, "model")
     if method == "fastflow" and model == "resnet50":
         raise EvaluationError("Anomalib's FastFlow knows resnet18 and wide_resnet50_2 only: leave it out of --method")
     for layer in layers or ():
-        known(layer, LAYERS, "layer")
+        one_of(layer, LAYERS, "layer")
     if layers is not None and (not layers or list(layers) != sorted(set(layers))):
         raise EvaluationError(f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2")
 
@@ -117,7 +116,7 @@ def _checked(method: str, key: str, value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         raise EvaluationError(f"{method}.{key} = {value!r}: expected a {type(default).__name__}, such as {default!r}")
     if key in CHOICES:
-        known(value, CHOICES[key], f"{method}.{key}")
+        one_of(value, CHOICES[key], f"{method}.{key}")
     if key == "layers":
         check_method(method, MODELS[0], tuple(value))
     elif isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fracgen_eval.datasets.base import known
-from fracgen_eval.errors import EvaluationError
+from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import read_weights_file
 
 MODELS = ("resnet18", "resnet50", "wide_resnet50_2")
@@ -101,8 +100,8 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     Raises:
         EvaluationError: the model or the file is unknown, or its tensors are not exactly the model's.
     """
-    known(model, MODELS, "model")
-    known(input_norm, ("checkpoint", "imagenet"), "input norm")
+    one_of(model, MODELS, "model")
+    one_of(input_norm, ("checkpoint", "imagenet"), "input norm")
     metadata: dict[str, Any] = {}
     if spec.path is not None:
         tensors, metadata = read_weights_file(spec.path)
