@@ -102,7 +102,7 @@ def fit_model(
     return FittedModel(method, about)
 
 
-def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], found: Prediction, folder: Path) -> list[Path]:
+def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Prediction, folder: Path) -> list[Path]:
     """Each picture beside itself under its anomaly map, as PNG; one scale for all of them.
 
     Raises:
@@ -110,21 +110,21 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], found: Prediction
     """
     from PIL import Image
 
-    if found.maps is None:
+    if prediction.maps is None:
         raise EvaluationError(f"{fitted.about['method']} judges whole images and has no heatmaps: leave out --out")
     folder.mkdir(parents=True, exist_ok=True)
-    low, high = fitted.about.get("normal_map") or [float(found.maps.min()), float(found.maps.max())]
-    high = max(float(found.maps.max()), high, low + 1e-12)
+    low, high = fitted.about.get("normal_map") or [float(prediction.maps.min()), float(prediction.maps.max())]
+    high = max(float(prediction.maps.max()), high, low + 1e-12)
     written: list[Path] = []
-    for n, (path, scores) in enumerate(zip(paths, found.maps, strict=True)):
+    for n, (path, scores) in enumerate(zip(paths, prediction.maps, strict=True)):
         picture = fitted.method.geometry.image(path)
         both = np.concatenate([picture, _heat(picture, (scores - low) / (high - low))], axis=1)
-        target = folder / f"{path.stem}_{fitted.about['method']}.png"
-        if target in written:
-            target = folder / f"{path.stem}_{n}_{fitted.about['method']}.png"
-        with whole_file(target) as file:
+        heatmap = folder / f"{path.stem}_{fitted.about['method']}.png"
+        if heatmap in written:
+            heatmap = folder / f"{path.stem}_{n}_{fitted.about['method']}.png"
+        with whole_file(heatmap) as file:
             Image.fromarray(both).save(file, format="PNG")
-        written.append(target)
+        written.append(heatmap)
     return written
 
 

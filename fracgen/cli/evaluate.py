@@ -113,8 +113,8 @@ def list_(
         return
     for name, values in DEFAULTS.items():
         print(f"{name:10}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
-    for name, found in names.items():
-        print(f"{name:10}{' '.join(found) or 'any folder in MVTec layout'}")
+    for name, categories in names.items():
+        print(f"{name:10}{' '.join(categories) or 'any folder in MVTec layout'}")
 
 
 @app.command()
@@ -182,13 +182,13 @@ def predict(
         )  # fmt: skip
     if save is not None:
         fitted.save(save)
-    found = fitted.judge(images)
-    written = write_heatmaps(fitted, images, found, out) if out is not None else [None] * len(images)
+    prediction = fitted.judge(images)
+    written = write_heatmaps(fitted, images, prediction, out) if out is not None else [None] * len(images)
     normal = fitted.about.get("normal_score")
     rows = [
         {"path": str(p), "score": float(s), "above_normal": None if normal is None else bool(s > normal),
          "heatmap": str(w) if w else None}
-        for p, s, w in zip(images, found.scores, written, strict=True)
+        for p, s, w in zip(images, prediction.scores, written, strict=True)
     ]  # fmt: skip
     for row in sorted(rows, key=lambda row: -float(str(row["score"]))):
         mark = "*" if row["above_normal"] else " "

@@ -67,10 +67,10 @@ def report(
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    found = {}
+    pairs = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not name or not equals or not value:
             raise ValueError(f"{option} {text!r} is not NAME=VALUE")
-        found[name] = value
-    return found
+        pairs[name] = value
+    return pairs

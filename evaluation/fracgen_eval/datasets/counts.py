@@ -27,15 +27,15 @@ class Counts:
 def published_counts(dataset: str) -> dict[str, Counts]:
     """Counts of every category of `mvtec` or `visa`, in the dataset's order."""
     text = (files("fracgen_eval") / "data" / "dataset_counts.csv").read_text()
-    found = {}
+    counts = {}
     for row in csv.DictReader(text.splitlines()):
         if row["dataset"] == dataset:
             pairs = (pair.split(":") for pair in row["defect_types"].split(";") if pair)
-            found[row["class"]] = Counts(
+            counts[row["class"]] = Counts(
                 int(row["train_normal"]), int(row["test_normal"]), int(row["test_anomalous"]), int(row["masks"]),
                 {defect: int(number) for defect, number in pairs},
             )  # fmt: skip
-    return found
+    return counts
 
 
 def check_counts(category: Category, licence: str) -> None:
@@ -54,7 +54,7 @@ def check_counts(category: Category, licence: str) -> None:
     ]
     for defect, number in want.defects.items():
         pairs.append((f"test images of {defect}", sum(s.defect == defect for s in test), number))
-    wrong = [f"{found} {what} instead of {number}" for what, found, number in pairs if found != number]
+    wrong = [f"{listed} {what} instead of {number}" for what, listed, number in pairs if listed != number]
     if wrong:
         raise EvaluationError(
             f"{category.root}: {category.name} of {category.dataset} is not complete: {', '.join(wrong)}. "

@@ -25,10 +25,10 @@ class Folder:
         """Sub-folders with a train folder, or the folder itself."""
         if (root / "train").is_dir():
             return [root.resolve().name]
-        found = sorted(p.name for p in root.iterdir() if (p / "train").is_dir()) if root.is_dir() else []
-        if not found:
-            raise EvaluationError(f"{root}: no category found; expected {TREE}")
-        return found
+        names = sorted(p.name for p in root.iterdir() if (p / "train").is_dir()) if root.is_dir() else []
+        if not names:
+            raise EvaluationError(f"{root}: no category names; expected {TREE}")
+        return names
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files."""

@@ -26,6 +26,6 @@ class MVTec:
         one_of(category, self.categories(root), "MVTec AD category")
         if not (root / category).is_dir():
             raise EvaluationError(f"{root / category}: no such folder; expected {TREE} ({LICENCE})")
-        found = load_folder(root / category, self.name, category)
-        check_counts(found, LICENCE)
-        return found
+        listed = load_folder(root / category, self.name, category)
+        check_counts(listed, LICENCE)
+        return listed

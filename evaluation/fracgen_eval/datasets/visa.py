@@ -34,16 +34,16 @@ class VisA:
         table = root / "split_csv" / "1cls.csv"
         prepared = next((p for p in (root / "1cls" / category, root / category) if (p / "train").is_dir()), None)
         if prepared is not None:
-            found = load_folder(prepared, self.name, category)
+            listed = load_folder(prepared, self.name, category)
         elif table.is_file():
-            found = _from_table(root, table, category)
+            listed = _from_table(root, table, category)
         else:
             raise EvaluationError(
                 f"{root}: neither split_csv/1cls.csv (as downloaded) nor 1cls/{category}/train (prepared) is there "
                 f"({LICENCE})"
             )
-        check_counts(found, LICENCE)
-        return found
+        check_counts(listed, LICENCE)
+        return listed
 
 
 def _from_table(root: Path, table: Path, category: str) -> Category:

@@ -86,22 +86,22 @@ def _measured(
     clock = [time.perf_counter()]
     facts = method.fit(train, _watch(cell, images, masks))
     clock.append(time.perf_counter())
-    found = method.predict(images)
+    prediction = method.predict(images)
     clock.append(time.perf_counter())
-    metrics, by_defect, threshold = _metrics(cell, geometry, test, found, masks)
-    if held is not None and found.maps is not None:
+    metrics, by_defect, threshold = _metrics(cell, geometry, test, prediction, masks)
+    if held is not None and prediction.maps is not None:
         normal: Any = method.predict(held).maps
         threshold = {"value": float(np.quantile(normal, THRESHOLD_QUANTILE)), "rule": "held-out normal images"}
     clock.append(time.perf_counter())
-    kept = _keep_maps(out, cell, found, masks) if keep_maps and found.maps is not None else None
+    kept = _keep_maps(out, cell, prediction, masks) if keep_maps and prediction.maps is not None else None
     return {
         "metrics": metrics, "by_defect": by_defect, "weights": weights.describe(),
-        "beside": {k: {"image_auroc": auroc([s.anomalous for s in test], v)} for k, v in found.beside.items()},
+        "beside": {k: {"image_auroc": auroc([s.anomalous for s in test], v)} for k, v in prediction.beside.items()},
         "aupro_definition": AUPRO_DEFINITION, "mask_threshold": threshold, "fit": facts, "maps": kept,
         "train_images": len(train), "held_out_images": 0 if held is None else len(held), "side": geometry.side,
         "images": [
             {"path": _relative(s.path, category.root), "defect": s.defect, "score": float(score)}
-            for s, score in zip(test, found.scores, strict=True)
+            for s, score in zip(test, prediction.scores, strict=True)
         ],
         **{f"{k}_s": round(b - a, 3) for k, a, b in zip(("fit", "predict", "metrics"), clock, clock[1:], strict=False)},
     }  # fmt: skip
@@ -124,25 +124,25 @@ def _watch(cell: Cell, images: Any, masks: Any) -> Watch | None:
     if cell.protocol != "paper" or masks is None:
         return None
 
-    def pixel_auroc(found: Prediction) -> float:
-        assert found.maps is not None
-        return pixel_auroc_of(count_pixels(list(found.maps), masks))
+    def pixel_auroc(prediction: Prediction) -> float:
+        assert prediction.maps is not None
+        return pixel_auroc_of(count_pixels(list(prediction.maps), masks))
 
     return Watch(images, pixel_auroc)
 
 
 def _metrics(
-    cell: Cell, geometry: Geometry, test: Sequence[Sample], found: Prediction, masks: Any
+    cell: Cell, geometry: Geometry, test: Sequence[Sample], prediction: Prediction, masks: Any
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     """The three metrics over all test images, per defect type beside the good ones, and a mask threshold."""
     threshold = None
-    if found.maps is not None and not np.isfinite(found.maps).all():
+    if prediction.maps is not None and not np.isfinite(prediction.maps).all():
         raise EvaluationError("the maps hold numbers that are not finite: the method diverged; try another seed")
-    metrics: dict[str, Any] = {"image_auroc": auroc([s.anomalous for s in test], found.scores)}
-    maps: Any = found.maps
+    metrics: dict[str, Any] = {"image_auroc": auroc([s.anomalous for s in test], prediction.scores)}
+    maps: Any = prediction.maps
     truth: Any = masks
-    if cell.map_size == "original" and found.maps is not None and masks is not None:
-        maps = OriginalSize(test, found.maps)
+    if cell.map_size == "original" and prediction.maps is not None and masks is not None:
+        maps = OriginalSize(test, prediction.maps)
         truth = maps.masks()
     if maps is not None and truth is not None:
         counts = count_pixels(maps, truth)
@@ -151,7 +151,7 @@ def _metrics(
     by_defect: dict[str, Any] = {}
     for defect in sorted({s.defect for s in test if s.anomalous}):
         chosen = [n for n, s in enumerate(test) if s.defect in (defect, "good")]
-        by_defect[defect] = {"image_auroc": auroc([test[n].anomalous for n in chosen], found.scores[chosen])}
+        by_defect[defect] = {"image_auroc": auroc([test[n].anomalous for n in chosen], prediction.scores[chosen])}
         if maps is not None and truth is not None:
             counts = count_pixels(_Chosen(maps, chosen), _Chosen(truth, chosen))
             by_defect[defect] |= {"pixel_auroc": pixel_auroc_of(counts), "aupro": aupro_of(counts)}
@@ -169,23 +169,23 @@ class _Chosen(Sequence[Any]):
         return self.items[self.chosen[n]]
 
 
-def _keep_maps(out: Path, cell: Cell, found: Prediction, masks: Any) -> str:
-    assert found.maps is not None
+def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str:
+    assert prediction.maps is not None
     path = maps_path(out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.float16 if np.abs(found.maps).max() < 60_000 else np.float32
+    kind = np.float16 if np.abs(prediction.maps).max() < 60_000 else np.float32
     with whole_file(path) as file:
-        np.savez_compressed(file, maps=found.maps.astype(kind), **({} if masks is None else {"masks": masks}))
+        np.savez_compressed(file, maps=prediction.maps.astype(kind), **({} if masks is None else {"masks": masks}))
     return path.relative_to(out).as_posix()
 
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            versions[package] = version(package)
+    return versions
 
 
 def _reset_peak(device: str) -> None:

@@ -77,11 +77,11 @@ def _defect_pixels(maps: Sequence[Any], masks: Sequence[Any]) -> tuple[Any, Any,
         mask = np.asarray(masks[n]) != 0
         if not mask.any():
             continue
-        labels, found = label(mask, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
+        labels, number = label(mask, connectivity=2, return_num=True)  # type: ignore[no-untyped-call]
         inside = labels[mask] - 1
         values.append(_map(maps[n], masks[n], n)[mask])
-        weights.append(1.0 / np.bincount(inside, minlength=found)[inside])
-        regions += found
+        weights.append(1.0 / np.bincount(inside, minlength=number)[inside])
+        regions += number
     if not regions:
         raise EvaluationError("no mask of the test set marks a defect: pixel metrics need at least one")
     ascending, group = np.unique(np.concatenate(values), return_inverse=True)

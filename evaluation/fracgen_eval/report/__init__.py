@@ -55,18 +55,18 @@ def write_report(
     from fracgen_eval.report.page import render
     from fracgen_eval.report.tables import make_tables, missing
 
-    found = gather(source)
+    results = gather(source)
     named = dict(named or {})
-    if unknown := sorted(set(named) - set(found.weights())):
-        raise EvaluationError(f"no weights {unknown[0]!r} in {source}: it has {', '.join(found.weights())}")
-    target = out if out is not None else source / "report"
-    if target.exists() and not target.is_dir():
-        raise EvaluationError(f"{target} is a file: name a folder with -o")
-    tables = make_tables(found, named)
-    drawn = charts.all_charts(found, tables)
-    sheets, bad_filters = filter_sheets(source, found.weights())
-    shown, bad_maps = galleries(found, roots or {})
-    found.problems += [*bad_filters, *bad_maps]
+    if unknown := sorted(set(named) - set(results.weights())):
+        raise EvaluationError(f"no weights {unknown[0]!r} in {source}: it has {', '.join(results.weights())}")
+    folder = out if out is not None else source / "report"
+    if folder.exists() and not folder.is_dir():
+        raise EvaluationError(f"{folder} is a file: name a folder with -o")
+    tables = make_tables(results, named)
+    drawn = charts.all_charts(results, tables)
+    sheets, bad_filters = filter_sheets(source, results.weights())
+    shown, bad_maps = galleries(results, roots or {})
+    results.problems += [*bad_filters, *bad_maps]
     content: dict[str, Callable[[], bytes]] = {}
     for table in tables:
         for suffix, make in (("md", text.to_markdown), ("tex", text.to_latex), ("csv", text.to_csv)):
@@ -79,34 +79,34 @@ def write_report(
     for gallery in shown:
         slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
-    page = render(found, tables, drawn, sheets, shown, missing(tables), sorted(content), show_published)
+    page = render(results, tables, drawn, sheets, shown, missing(tables), sorted(content), show_published)
     content["report.html"] = page.encode
-    files = _write(target, content)
-    return Report(target / "report.html", files, found.problems, _summary(found, tables, missing(tables)))
+    files = _write(folder, content)
+    return Report(folder / "report.html", files, results.problems, _summary(results, tables, missing(tables)))
 
 
-def _write(target: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
+def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
     """Write files, each whole; then take away those of an earlier report that are no longer there."""
-    target.mkdir(parents=True, exist_ok=True)
-    before = _earlier(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = _earlier(folder)
     files = []
     for name, make in content.items():
-        path = target / name
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         with whole_file(path, sync=False) as file:
             file.write(make())
         files.append(path)
-    with whole_file(target / MANIFEST) as file:
+    with whole_file(folder / MANIFEST) as file:
         file.write(json.dumps({"schema": SCHEMA, "files": sorted(content)}, indent=1).encode() + b"\n")
     for name in before - set(content):
-        (target / name).unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
     return files
 
 
-def _earlier(target: Path) -> set[str]:
+def _earlier(folder: Path) -> set[str]:
     """Files that an earlier report wrote here: those that its manifest names, as far as a report writes such files."""
     try:
-        manifest = json.loads((target / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError, RecursionError):
         return set()
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
@@ -116,7 +116,7 @@ def _earlier(target: Path) -> set[str]:
     return {n for n in names if isinstance(n, str) and ours.fullmatch(n)} if isinstance(names, list) else set()
 
 
-def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
+def _summary(results: Any, tables: list[Any], not_run: list[str]) -> list[str]:
     from fracgen_eval.report.tables import METRIC_NAMES
     from fracgen_eval.report.text import average
 
@@ -131,8 +131,8 @@ def _summary(found: Any, tables: list[Any], not_run: list[str]) -> list[str]:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
             lines.append(f"  better in {wins} of {len(table.compared)} cells")
     counts = {
-        "failed": len(found.failed), "not run or without a number": len(not_run),
-        "remarks on files and figures": len(found.problems),
+        "failed": len(results.failed), "not run or without a number": len(not_run),
+        "remarks on files and figures": len(results.problems),
     }  # fmt: skip
     lines += [f"{n} {what}" for what, n in counts.items() if n]
     return lines

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from fracgen_eval.grid.results import METRICS
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE
 from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_spider
-from fracgen_eval.report.gather import Condition, Entry, Gathered, layers_text, slug_of
+from fracgen_eval.report.gather import Condition, Entry, Results, layers_text, slug_of
 from fracgen_eval.report.tables import (
     GROUPS,
     METRIC_NAMES,
@@ -42,15 +42,15 @@ class Chart:
     """Gives a matplotlib Figure for `light` or `dark`."""
 
 
-def all_charts(found: Gathered, tables: list[Table]) -> list[Chart]:
+def all_charts(results: Results, tables: list[Table]) -> list[Chart]:
     """Every chart for which the folder has comparable numbers; what has numbers that cannot be compared is added to
     the folder's problems. A spider needs three methods."""
     charts = [c for t in tables if t.metric == "image_auroc" for c in spiders(t)]
-    for condition in found.conditions():
-        here = [e for e in found.entries if e.condition == condition and e.done]
-        charts += layer_charts(condition, here, found)
-        charts += shot_charts(condition, here, found)
-        charts += cost_charts(condition, here, found)
+    for condition in results.conditions():
+        here = [e for e in results.entries if e.condition == condition and e.done]
+        charts += layer_charts(condition, here, results)
+        charts += shot_charts(condition, here, results)
+        charts += cost_charts(condition, here, results)
     return charts
 
 
@@ -94,7 +94,7 @@ def _spider_chart(
     )  # fmt: skip
 
 
-def layer_charts(condition: Condition, entries: list[Entry], found: Gathered) -> list[Chart]:
+def layer_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
     """Figs. 4 to 6: PatchCore and PaDiM over layer sets, a chart per metric and method."""
     charts = []
     able = [e for e in entries if e.method in LAYER_CHOICE and e.shots is None]
@@ -104,10 +104,10 @@ def layer_charts(condition: Condition, entries: list[Entry], found: Gathered) ->
             layers = e.layers or tuple(map(str, e.result["cell"]["settings"].get("layers", ())))
             groups.setdefault((layers, e.weights), []).append(e)
         sets = sorted({layers for layers, _ in groups}, key=lambda s: (len(s), s))
-        weights = [w for w in found.weights() if any(w == other for _, other in groups)]
+        weights = [w for w in results.weights() if any(w == other for _, other in groups)]
         for metric in METRICS if len(sets) > 1 else ():
             title = f"{column_title(column)}: {METRIC_NAMES[metric]} by layers"
-            means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", found.problems)
+            means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", results.problems)
             if not means:
                 continue
             charts.append(_bars(
@@ -118,7 +118,7 @@ def layer_charts(condition: Condition, entries: list[Entry], found: Gathered) ->
     return charts
 
 
-def shot_charts(condition: Condition, entries: list[Entry], found: Gathered) -> list[Chart]:
+def shot_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
     """Few-shot: a metric against the number of training images, a chart per metric and method."""
     few = [e for e in entries if e.shots is not None and e.layers is None]
     charts = []
@@ -129,10 +129,10 @@ def shot_charts(condition: Condition, entries: list[Entry], found: Gathered) -> 
         counts = sorted({shots for shots, _ in groups})
         for metric in METRICS if column.split(" ")[0] not in IMAGE_LEVEL else METRICS[:1]:
             title = f"Few-shot {METRIC_NAMES[metric]}, {column_title(column)}"
-            means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", found.problems)
+            means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", results.problems)
             if not means:
                 continue
-            weights = [w for w in found.weights() if any(w == other for _, other in groups)]
+            weights = [w for w in results.weights() if any(w == other for _, other in groups)]
             curves = {w: [means.get((n, w)) for n in counts] for w in weights}
             charts.append(Chart(
                 f"{condition.slug}-shots-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})",
@@ -145,7 +145,7 @@ def shot_charts(condition: Condition, entries: list[Entry], found: Gathered) -> 
     return charts
 
 
-def cost_charts(condition: Condition, entries: list[Entry], found: Gathered) -> list[Chart]:
+def cost_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
     """Seconds and peak memory of a cell by method, for each device."""
     charts = []
     full = [e for e in entries if e.plain and e.result.get("device")]
@@ -163,7 +163,7 @@ def cost_charts(condition: Condition, entries: list[Entry], found: Gathered) -> 
                          for e in group if (n := _number(e.result.get(key))) is not None}
                 for column, group in groups.items()
             }  # fmt: skip
-            means, over = _comparable(points, f"{title} ({condition.title})", found.problems)
+            means, over = _comparable(points, f"{title} ({condition.title})", results.problems)
             if means:
                 charts.append(_bars(
                     f"{condition.slug}-{slug_of(device)}-{'time' if scale == 1 else 'memory'}",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.metrics import pixel_auroc
-from fracgen_eval.report.gather import Condition, Entry, Gathered
+from fracgen_eval.report.gather import Condition, Entry, Results
 from fracgen_eval.report.tables import in_order
 
 CASES = 2
@@ -66,23 +66,23 @@ Rank = tuple[float, str, str]
 """Quality of a case, its category, its picture's path."""
 
 
-def galleries(found: Gathered, roots: dict[str, Path]) -> tuple[list[Gallery], list[str]]:
+def galleries(results: Results, roots: dict[str, Path]) -> tuple[list[Gallery], list[str]]:
     """Galleries of all methods whose maps were kept, and what went wrong.
 
     Args:
-        found: the folder's cells.
+        results: the folder's cells.
         roots: folder of each dataset's pictures; `textures` is found by itself below the folder.
     """
     out: list[Gallery] = []
     problems: list[str] = []
-    roots = {"textures": found.folder / "data" / "textures"} | roots
-    for condition in found.conditions():
-        here = [e for e in found.entries if e.condition == condition and e.done and e.plain and e.result.get("maps")]
+    roots = {"textures": results.folder / "data" / "textures"} | roots
+    for condition in results.conditions():
+        here = [e for e in results.entries if e.condition == condition and e.done and e.plain and e.result.get("maps")]
         for column in in_order(e.column for e in here):
             mine = [e for e in here if e.column == column]
             seed = min(e.seed for e in mine)
             of_seed = [e for e in mine if e.seed == seed]
-            cases = _cases(of_seed, found, roots.get(condition.dataset), problems)
+            cases = _cases(of_seed, results, roots.get(condition.dataset), problems)
             if cases:
                 out.append(Gallery(condition, column, cases))
     return out, list(dict.fromkeys(problems))
@@ -120,9 +120,9 @@ def _fitting(text: str, font: Any) -> str:
     return text
 
 
-def _cases(entries: list[Entry], found: Gathered, root: Path | None, problems: list[str]) -> list[Case]:
+def _cases(entries: list[Entry], results: Results, root: Path | None, problems: list[str]) -> list[Case]:
     """Best and worst cases. One category's maps are in memory at a time: those of a whole grid are gigabytes."""
-    order = found.weights()
+    order = results.weights()
     of_category = {
         category: sorted((e for e in entries if e.category == category), key=lambda e: order.index(e.weights))
         for category in sorted({e.category for e in entries})
@@ -130,7 +130,7 @@ def _cases(entries: list[Entry], found: Gathered, root: Path | None, problems: l
     ranked: list[Rank] = []
     for category, cells in of_category.items():
         with _told(cells[-1], problems):
-            last = _read(found.folder, cells[-1])
+            last = _read(results.folder, cells[-1])
             ranked += [
                 (_quality(last, path), category, path)
                 for path, n in last.places.items()
@@ -145,7 +145,7 @@ def _cases(entries: list[Entry], found: Gathered, root: Path | None, problems: l
             judged = []
             for e in of_category[category]:
                 with _told(e, problems):
-                    judged.append(_read(found.folder, e))
+                    judged.append(_read(results.folder, e))
             with _told(of_category[category][-1], problems):
                 cases.append(_case(kind, judged, path, root, problems))
     return cases

@@ -90,7 +90,7 @@ class Entry:
 
 
 @dataclass
-class Gathered:
+class Results:
     """Everything below a result folder."""
 
     folder: Path
@@ -115,7 +115,7 @@ class Gathered:
         return sorted({e.condition for e in self.entries}, key=lambda c: (bool(c.limit), order.get(c.dataset, 2), c))
 
 
-def gather(folder: Path) -> Gathered:
+def gather(folder: Path) -> Results:
     """Read a result folder.
 
     Raises:
@@ -139,11 +139,11 @@ def gather(folder: Path) -> Gathered:
         if path.is_file() and path.suffix != ".json" and not path.name.endswith(".part"):
             problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
     if not entries:
-        found = f", only: {problems[0]}" if problems else ""
-        raise EvaluationError(f"{folder}: no cells to report{found}; `fracgen eval run --out {folder}` makes them")
+        only = f", only: {problems[0]}" if problems else ""
+        raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
     entries, strangers = _of_the_same_pictures(_told_apart(entries))
     entries, doubles = _newest(entries)
-    return Gathered(folder, _lone_layers(entries), problems + strangers + doubles)
+    return Results(folder, _lone_layers(entries), problems + strangers + doubles)
 
 
 def _reason(error: Exception) -> str:

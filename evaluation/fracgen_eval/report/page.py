@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fracgen_eval.report.charts import Chart
 from fracgen_eval.report.drawing import to_svg
 from fracgen_eval.report.gallery import Gallery
-from fracgen_eval.report.gather import TRACEBACK, Entry, Gathered
+from fracgen_eval.report.gather import TRACEBACK, Entry, Results
 from fracgen_eval.report.significance import Comparison, compare
 from fracgen_eval.report.tables import Average, Table, Value, column_title
 from fracgen_eval.report.text import average, caption, number
@@ -22,7 +22,7 @@ Tile = NDArray[np.uint8]
 
 
 def render(
-    found: Gathered, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
+    results: Results, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
     galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
 ) -> str:  # fmt: skip
     """The page as text."""
@@ -45,10 +45,10 @@ def render(
                  _uri("image/svg+xml", to_svg(c.draw("dark"), c.slug))) for c in charts],
         sheets=[(title, _picture(sheet, "PNG")) for title, sheet in sheets],
         galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
-        failed=[(e, _error(e)) for e in found.failed], problems=found.problems, missing=not_run,
-        weights=_described(found), versions=_versions(found), files=files_made, show_published=show_published,
-        published_only=all(e.result.get("published") for e in found.entries), count=len(found.entries),
-        folder=found.folder.resolve().name,
+        failed=[(e, _error(e)) for e in results.failed], problems=results.problems, missing=not_run,
+        weights=_described(results), versions=_versions(results), files=files_made, show_published=show_published,
+        published_only=all(e.result.get("published") for e in results.entries), count=len(results.entries),
+        folder=results.folder.resolve().name,
     )  # fmt: skip
 
 
@@ -88,10 +88,10 @@ def _error(entry: Entry) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _described(found: Gathered) -> list[tuple[str, str]]:
+def _described(results: Results) -> list[tuple[str, str]]:
     """What each of the weights is, as the cells' records say."""
     out = {}
-    for e in found.entries:
+    for e in results.entries:
         about = e.result.get("weights")
         if isinstance(about, dict) and e.done:
             out[e.weights, e.condition.model] = (
@@ -101,10 +101,10 @@ def _described(found: Gathered) -> list[tuple[str, str]]:
     return [(name, text) for (name, _), text in sorted(out.items())]
 
 
-def _versions(found: Gathered) -> list[str]:
+def _versions(results: Results) -> list[str]:
     """Distinct sets of versions, device and machine."""
     lines = set()
-    for e in found.entries:
+    for e in results.entries:
         versions = e.result.get("versions")
         if isinstance(versions, dict):
             text = ", ".join(f"{k} {v}" for k, v in sorted(versions.items()))

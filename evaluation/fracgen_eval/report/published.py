@@ -46,11 +46,11 @@ def write_cells(out: Path) -> int:
 
     Settings, seeds and images are unknown to us and say so by being empty.
     """
-    found: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    cells: dict[tuple[str, str, str, str], dict[str, float]] = {}
     for (dataset, metric, category, method, column), value in published().items():
         if category != AVERAGE:
-            found.setdefault((dataset, category, method, column), {})[metric] = round(value / 100, 6)
-    for (dataset, category, method, column), metrics in found.items():
+            cells.setdefault((dataset, category, method, column), {})[metric] = round(value / 100, 6)
+    for (dataset, category, method, column), metrics in cells.items():
         cell = Cell(
             method, dataset, category, column, column, PAPER_MODEL, 0, "paper", settings_for(method), "published",
             input_norm="imagenet",
@@ -59,4 +59,4 @@ def write_cells(out: Path) -> int:
             "status": DONE, "metrics": {m: metrics[m] for m in METRICS if m in metrics},
             "aupro_definition": DEFINITION, "published": True,
         })  # fmt: skip
-    return len(found)
+    return len(cells)

@@ -15,7 +15,7 @@ from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.grid.results import METRICS
 from fracgen_eval.methods import METHODS
 from fracgen_eval.methods.settings import IMAGE_LEVEL
-from fracgen_eval.report.gather import Condition, Entry, Gathered
+from fracgen_eval.report.gather import Condition, Entry, Results
 from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_of, published
 
 METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
@@ -223,15 +223,15 @@ class Table:
         }
 
 
-def make_tables(found: Gathered, named: dict[str, str] | None = None) -> list[Table]:
+def make_tables(results: Results, named: dict[str, str] | None = None) -> list[Table]:
     """All tables of a folder: one per condition and metric that has a number; image AUROC where all cells failed."""
     tables = []
-    for condition in found.conditions():
-        here = [e for e in found.entries if e.condition == condition and e.plain]
+    for condition in results.conditions():
+        here = [e for e in results.entries if e.condition == condition and e.plain]
         for metric in METRICS:
             able = [e for e in here if metric == "image_auroc" or e.method not in IMAGE_LEVEL]
             if any(e.metrics[metric] is not None for e in able) or (here and metric == METRICS[0]):
-                weights = [w for w in found.weights() if any(e.weights == w for e in able)]
+                weights = [w for w in results.weights() if any(e.weights == w for e in able)]
                 tables.append(_table(condition, metric, able, weights, named or {}))
     return tables
 
