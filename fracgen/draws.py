@@ -41,13 +41,13 @@ class Purpose(IntEnum):
     """Sampling a code bank (word 2 is the code)."""
     JITTER = 2
     """Jitter of a code; word 0 is the try, so a rejected try does not disturb the next."""
-    LAYER = 3
+    OBJECT = 3
     """One attractor's place in the picture: window, flips, stamp, colour, size, position."""
     SCOUT = 4
     """Map choices of the scouting orbits that find the extent."""
     ORBIT = 5
     """Map choices of the orbits that are drawn."""
-    IMAGE = 6
+    SCENE = 6
     """One picture: number of attractors, background colours, crop, blur."""
     NOISE = 7
     """Displacements of the background's lattice; the slot is the level and the kind of point."""

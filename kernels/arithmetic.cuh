@@ -27,7 +27,7 @@ typedef short i16;
 struct Words { u32 w[4]; };
 
 // What the random numbers of one image depend on; see fracgen/draws.py.
-struct Where { u32 key0, key1, index, epoch, stream; };
+struct Sample { u32 key0, key1, index, epoch, stream; };
 
 __device__ __forceinline__ u32 mulhi(u32 a, u32 b) { return (u32)(((u64)a * b) >> 32); }
 
@@ -47,9 +47,9 @@ __device__ __forceinline__ Words philox(u32 c0, u32 c1, u32 c2, u32 c3, u32 k0, 
     return r;
 }
 
-__device__ __forceinline__ Words draw(u32 number, u32 purpose, u32 slot, u32 view, const Where& at) {
-    u32 kind = purpose | slot << 8 | view << 16 | at.stream << 24;
-    return philox(number, kind, at.index, at.epoch, at.key0, at.key1);
+__device__ __forceinline__ Words draw(u32 number, u32 purpose, u32 slot, u32 view, const Sample& sample) {
+    u32 kind = purpose | slot << 8 | view << 16 | sample.stream << 24;
+    return philox(number, kind, sample.index, sample.epoch, sample.key0, sample.key1);
 }
 
 // Uniform on [0, 1) from the upper 24 bits: exact.

@@ -1,17 +1,19 @@
 """A recipe as the plain numbers that the renderers read.
 
-The CPU renderer receives a `Plan` as an argument; the CUDA kernels receive the same numbers as
+The CPU renderer receives `Parameters` as an argument; the CUDA kernels receive the same numbers as
 preprocessor definitions (`header`), so that NVRTC can drop what a recipe does not use.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import Recipe
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, ObjectField, SceneField
 
 ORBITS = 1024
 """Orbits that draw an attractor. Point i is step i // ORBITS of orbit i % ORBITS."""
@@ -31,38 +33,33 @@ JITTER_TRIES = 4
 MAX_LEVELS = 10
 """Levels of the noise lattice at the largest size, 1024 = 2^10."""
 
-(HUE, SATURATION, VALUE, STAMP, FLIPS, SIDE, LEFT, TOP, CODE) = range(9)
-LAYER_FIELDS = 12
-"""A layer is one attractor in one picture: int32 hue offset, saturation and value 0..255, stamp bits,
-flip bits (1 transpose, 2 rows, 4 columns), side and place in pixels, number of its code (-1: unused)."""
-
-(OBJECTS, CROP_LEFT, CROP_TOP, BLUR, HUE_SCALE, HUE_SHIFT, SATURATION_SCALE, SATURATION_SHIFT, VALUE_SCALE,
- VALUE_SHIFT, CORNERS) = range(11)  # fmt: skip
-AMPLITUDES = CORNERS + 4
-IMAGE_FIELDS = 24
-"""An image record: int32 number of attractors, crop in pixels, the blur's outer weight in 256ths (0
-for none), the background's colour map (scales with 8 fractional bits, shifts with 20), the noise's
-four corners (12 fractional bits) and its amplitude at each level (16)."""
-
-TABLE_ROWS = 7
-"""A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
-eight maps, then the choice table of `rendering.cpu.ifs.code` as int32 bits."""
-
-_LAYER_NAMES = ("HUE", "SATURATION", "VALUE", "STAMP", "FLIPS", "SIDE", "LEFT", "TOP", "CODE")
-_IMAGE_NAMES = (
-    "OBJECTS", "CROP_LEFT", "CROP_TOP", "BLUR", "HUE_SCALE", "HUE_SHIFT", "SATURATION_SCALE", "SATURATION_SHIFT",
-    "VALUE_SCALE", "VALUE_SHIFT", "CORNERS", "AMPLITUDES",
-)  # fmt: skip
-_CONSTANTS = (
-    "ORBITS", "ROUND_STEPS", "SCOUTS", "SCOUT_STEPS", "SCOUT_BURN_IN", "SCOUT_STRIDE", "JITTER_TRIES",
-    "LAYER_FIELDS", "IMAGE_FIELDS",
-)  # fmt: skip
-
-JITTER = {"none": 0, "scale": 1, "svd": 2, "sval": 3, "fractaldb": 4}
-SOURCE = {"own": 0, "class": 1, "bank": 2}
+_CONSTANTS = {
+    "ORBITS": ORBITS, "ROUND_STEPS": ROUND_STEPS, "SCOUTS": SCOUTS, "SCOUT_STEPS": SCOUT_STEPS,
+    "SCOUT_BURN_IN": SCOUT_BURN_IN, "SCOUT_STRIDE": SCOUT_STRIDE, "JITTER_TRIES": JITTER_TRIES,
+    "OBJECT_FIELDS": OBJECT_FIELDS, "SCENE_FIELDS": SCENE_FIELDS,
+}  # fmt: skip
+"""What the kernels know by the same names."""
 
 
-class Plan(NamedTuple):
+class Jitter(IntEnum):
+    """A recipe's `jitter` as a number."""
+
+    NONE = 0
+    SCALE = 1
+    SVD = 2
+    SVAL = 3
+    FRACTALDB = 4
+
+
+class Source(IntEnum):
+    """A recipe's `source` as a number."""
+
+    OWN = 0
+    CLASS = 1
+    BANK = 2
+
+
+class Parameters(NamedTuple):
     """Scalars only: Numba takes it by value, CUDA as definitions. See `Recipe` for the meanings."""
 
     size: int
@@ -91,34 +88,51 @@ class Plan(NamedTuple):
     side_high: np.float32
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Plan:
+    def of(cls, recipe: Recipe) -> Parameters:
         """The numbers of a recipe."""
         low, high = recipe.objects or (1, 1)
+        real = np.float32
         return cls(
-            recipe.size, recipe.canvas, recipe.points, JITTER[recipe.jitter], int(recipe.stamp), int(recipe.flips),
-            int(recipe.colour == "grey"), int(recipe.background == "noise"), (recipe.size - 1).bit_length(),
-            int(recipe.placed), low, high, SOURCE[recipe.source], recipe.views,
-            *(np.float32(x) for x in (
-                recipe.jitter_strength, recipe.window_shift, *recipe.window_scale, recipe.blur_probability,
-                *recipe.blur_sigma, *recipe.object_size,
-            )),
-        )  # fmt: skip
+            size=recipe.size,
+            canvas=recipe.canvas,
+            points=recipe.points,
+            jitter=Jitter[recipe.jitter.upper()].value,
+            stamp=int(recipe.stamp),
+            flips=int(recipe.flips),
+            grey=int(recipe.colour == "grey"),
+            noise=int(recipe.background == "noise"),
+            levels=(recipe.size - 1).bit_length(),
+            placed=int(recipe.placed),
+            min_objects=low,
+            max_objects=high,
+            source=Source[recipe.source.upper()].value,
+            views=recipe.views,
+            jitter_strength=real(recipe.jitter_strength),
+            window_shift=real(recipe.window_shift),
+            scale_low=real(recipe.window_scale[0]),
+            scale_high=real(recipe.window_scale[1]),
+            blur_probability=real(recipe.blur_probability),
+            blur_low=real(recipe.blur_sigma[0]),
+            blur_high=real(recipe.blur_sigma[1]),
+            side_low=real(recipe.object_size[0]),
+            side_high=real(recipe.object_size[1]),
+        )
 
 
-def header(plan: Plan, **more: int) -> str:
-    """`plan.cuh`: the plan, this module's constants and `more` as C preprocessor definitions.
+def header(parameters: Parameters, **more: int) -> str:
+    """`parameters.cuh`: the parameters, the constants that both backends share and `more`, as C definitions.
 
     Integers are decimal, floats exact hexadecimal.
     """
-    names: dict[str, object] = {f"PLAN_{name.upper()}": value for name, value in plan._asdict().items()}
-    names |= {f"PURPOSE_{purpose.name}": int(purpose) for purpose in Purpose}
-    names |= {f"JITTER_{name.upper()}": number for name, number in JITTER.items()}
-    names |= {f"LAYER_{name}": globals()[name] for name in _LAYER_NAMES}
-    names |= {f"IMAGE_{name}": globals()[name] for name in _IMAGE_NAMES}
-    names |= {name: globals()[name] for name in _CONSTANTS}
+    names: dict[str, Any] = {f"PARAM_{name.upper()}": value for name, value in parameters._asdict().items()}
+    for prefix, members in (
+        ("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source), ("OBJECT", ObjectField), ("SCENE", SceneField)
+    ):  # fmt: skip
+        names |= {f"{prefix}_{member.name}": member.value for member in members}
+    names |= _CONSTANTS
     names |= {name.upper(): value for name, value in more.items()}
     lines = (
-        f"#define {name} {value if isinstance(value, int) else float(value).hex() + 'f'}"  # type: ignore[arg-type]
+        f"#define {name} {value if isinstance(value, int) else float(value).hex() + 'f'}"
         for name, value in names.items()
     )
     return "// Generated from fracgen/rendering/parameters.py.\n#pragma once\n" + "\n".join(lines) + "\n"

@@ -5,9 +5,9 @@
 // live in L2. Bound by shared memory: a step takes about seven cycles of table look-ups a warp and
 // one conflicted atomic; arithmetic comes second.
 #include "ifs/chaos.cuh"
-#include "plan.cuh"
+#include "parameters.cuh"
 
-#define SIDE_CELLS (PLAN_CANVAS + 2)          // with a halo of one cell
+#define SIDE_CELLS (PARAM_CANVAS + 2)          // with a halo of one cell
 #define ROW_CELLS ((SIDE_CELLS + 1) / 2 * 2)  // whole words
 #define CELL_WORDS ((SIDE_CELLS * ROW_CELLS + 7) / 8 * 4)  // whole 16-byte units
 #define ORBITS_PER_THREAD (ORBITS / ATTRACTOR_THREADS)
@@ -45,8 +45,8 @@ __device__ inline bool overfull(const u32* histogram) {
 }
 
 __device__ inline void chaos_game(
-    const Table& table, const float* starts, const Window& window, u32 slot, u32 view, const Where& at, u32* histogram,
-    Counters counters
+    const Table& table, const float* starts, const Window& window, u32 slot, u32 view, const Sample& sample,
+    u32* histogram, Counters counters
 ) {
     const u32 tid = threadIdx.x;
     float x[ORBITS_PER_THREAD], y[ORBITS_PER_THREAD];
@@ -55,8 +55,8 @@ __device__ inline void chaos_game(
         x[o] = starts[o * ATTRACTOR_THREADS + tid];
         y[o] = starts[ORBITS + o * ATTRACTOR_THREADS + tid];
     }
-    const int whole = PLAN_POINTS / ORBITS;  // steps that every orbit takes
-    for (int round = 0; round * ROUND_STEPS * ORBITS < PLAN_POINTS; ++round) {
+    const int whole = PARAM_POINTS / ORBITS;  // steps that every orbit takes
+    for (int round = 0; round * ROUND_STEPS * ORBITS < PARAM_POINTS; ++round) {
         if (round > 0) {
             __syncthreads();
             if (overfull(histogram)) return;
@@ -68,7 +68,7 @@ __device__ inline void chaos_game(
             const u32 orbit = o * ATTRACTOR_THREADS + tid;
             int step = first;
             for (; step + 8 <= last; step += 8) {
-                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, at);
+                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, sample);
 #pragma unroll
                 for (int k = 0; k < 8; ++k) {
                     advance(table, choice_bits(words, k), x[o], y[o]);
@@ -76,8 +76,8 @@ __device__ inline void chaos_game(
                 }
             }
             if (first + ROUND_STEPS > whole) {  // the last round: what is left of a block of eight
-                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, at);
-                const int rest = last - step + (orbit < PLAN_POINTS % ORBITS);
+                Words words = draw((step >> 3) * ORBITS + orbit, PURPOSE_ORBIT, slot, view, sample);
+                const int rest = last - step + (orbit < PARAM_POINTS % ORBITS);
 #pragma unroll
                 for (int k = 0; k < 8; ++k) {
                     if (k < rest) {
@@ -99,20 +99,20 @@ __device__ inline void stamped(const u32* histogram, u32 stamp, Visit visit) {
     u32 bit[9], mask[9];
 #pragma unroll
     for (int k = 0; k < 9; ++k) bit[k] = stamp >> k & 1, mask[k] = 0u - bit[k];
-    const int pairs = (PLAN_CANVAS + 1) / 2;
+    const int pairs = (PARAM_CANVAS + 1) / 2;
     const int columns = pairs < ATTRACTOR_THREADS ? pairs : ATTRACTOR_THREADS;
     const int strips = ATTRACTOR_THREADS / columns;
-    const int rows = (PLAN_CANVAS + strips - 1) / strips;
+    const int rows = (PARAM_CANVAS + strips - 1) / strips;
     const int strip = (int)threadIdx.x / columns;
     if (strip >= strips) return;
-    const int first = strip * rows, last = first + rows < PLAN_CANVAS ? first + rows : PLAN_CANVAS;
+    const int first = strip * rows, last = first + rows < PARAM_CANVAS ? first + rows : PARAM_CANVAS;
     for (int pair = (int)threadIdx.x % columns; pair < pairs; pair += columns) {
         // Sums that the two rows before have begun, for the rows below them.
         u32 above0 = 0, above1 = 0, here0 = 0, here1 = 0;
-        const u32* at = histogram + first * (ROW_CELLS / 2) + pair;
+        const u32* cells = histogram + first * (ROW_CELLS / 2) + pair;
 #pragma unroll 4
-        for (int r = first - 2; r < last; ++r, at += ROW_CELLS / 2) {  // grid row r + 2, picture row r + 1
-            const u32 left = at[0], right = at[1];
+        for (int r = first - 2; r < last; ++r, cells += ROW_CELLS / 2) {  // grid row r + 2, image row r + 1
+            const u32 left = cells[0], right = cells[1];
             const u32 a = left & 0xFFFFu, b = left >> 16, c = right & 0xFFFFu, d = right >> 16;
             const u32 sum0 = a * bit[6] + (b * bit[7] + (c * bit[8] + above0));
             const u32 sum1 = above1 + (b & mask[6]) + (c & mask[7]) + (d & mask[8]);
@@ -129,7 +129,7 @@ __device__ inline void stamped(const u32* histogram, u32 stamp, Visit visit) {
 __device__ __forceinline__ u32 density_of(u32 n, u32 per_count) { return (n * per_count + 0xFFFFFFu) >> 24; }
 
 extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
-    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* layers, const Table* tables,
+    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* objects, const Table* tables,
     const float* starts, const float* windows, u32* scratch, u8* density
 ) {
 #if HISTOGRAM_GLOBAL
@@ -143,45 +143,45 @@ extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
     __shared__ Table table;
     __shared__ u32 largest;
 
-    const u32 job = blockIdx.x, tid = threadIdx.x;
-    const int* layer = layers + job * LAYER_FIELDS;
-    if (layer[LAYER_CODE] < 0) return;
-    const u32 slot = job % PLAN_MAX_OBJECTS, picture = job / PLAN_MAX_OBJECTS, view = picture % PLAN_VIEWS;
-    const Where at = {key0, key1, indices[picture / PLAN_VIEWS], epoch, stream};
-    const bool transpose = layer[LAYER_FLIPS] & 1;
-    const float* w = windows + job * 4;
+    const u32 number = blockIdx.x, tid = threadIdx.x;
+    const int* obj = objects + number * OBJECT_FIELDS;
+    if (obj[OBJECT_CODE] < 0) return;
+    const u32 slot = number % PARAM_MAX_OBJECTS, image = number / PARAM_MAX_OBJECTS, view = image % PARAM_VIEWS;
+    const Sample sample = {key0, key1, indices[image / PARAM_VIEWS], epoch, stream};
+    const bool transpose = obj[OBJECT_FLIPS] & 1;
+    const float* w = windows + number * 4;
     const Window window = {w[0], w[1], w[2], w[3], transpose ? 2u : 2 * ROW_CELLS, transpose ? 2 * ROW_CELLS : 2u};
 
-    if (tid < 8) table.linear[tid] = tables[job].linear[tid];
-    else if (tid < 16) table.rest[tid - 8] = tables[job].rest[tid - 8];
+    if (tid < 8) table.linear[tid] = tables[number].linear[tid];
+    else if (tid < 16) table.rest[tid - 8] = tables[number].rest[tid - 8];
     if (tid == 16) largest = 0;
     for (u32 i = tid; i < CELL_WORDS / 4; i += ATTRACTOR_THREADS)
         reinterpret_cast<uint4*>(histogram)[i] = make_uint4(0, 0, 0, 0);
     __syncthreads();
 
-    chaos_game(table, starts + (u64)job * 2 * ORBITS, window, slot, view, at, histogram, counters);
+    chaos_game(table, starts + (u64)number * 2 * ORBITS, window, slot, view, sample, histogram, counters);
     __syncthreads();
 
-    const u32 stamp = layer[LAYER_STAMP];
+    const u32 stamp = obj[OBJECT_STAMP];
     u32 own = 0;
     stamped(histogram, stamp, [&](int, int c, u32 n0, u32 n1) {
         own = max(own, n0);
-        if (PLAN_CANVAS % 2 == 0 || c + 1 < PLAN_CANVAS) own = max(own, n1);
+        if (PARAM_CANVAS % 2 == 0 || c + 1 < PARAM_CANVAS) own = max(own, n1);
     });
     for (int step = 16; step > 0; step >>= 1) own = max(own, __shfl_xor_sync(0xFFFFFFFFu, own, step));
     if (tid % 32 == 0) atomicMax(&largest, own);
     __syncthreads();
 
     const u32 per_count = largest ? 0xFF000000u / largest : 0;
-    u8* out = density + (u64)job * PLAN_CANVAS * PLAN_CANVAS;
+    u8* out = density + (u64)number * PARAM_CANVAS * PARAM_CANVAS;
     stamped(histogram, stamp, [&](int r, int c, u32 n0, u32 n1) {
-        u8* pixel = out + r * PLAN_CANVAS + c;
+        u8* pixel = out + r * PARAM_CANVAS + c;
         const u32 first = density_of(n0, per_count), second = density_of(n1, per_count);
-        if (PLAN_CANVAS % 2 == 0) {
+        if (PARAM_CANVAS % 2 == 0) {
             *reinterpret_cast<u16*>(pixel) = (u16)(first | second << 8);
         } else {
             pixel[0] = (u8)first;
-            if (c + 1 < PLAN_CANVAS) pixel[1] = (u8)second;
+            if (c + 1 < PARAM_CANVAS) pixel[1] = (u8)second;
         }
     });
 }

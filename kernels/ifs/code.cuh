@@ -2,7 +2,7 @@
 // Twin: fracgen/rendering/cpu/ifs/code.py. One thread does this; it is a few hundred instructions an image.
 #pragma once
 #include "arithmetic.cuh"
-#include "plan.cuh"
+#include "parameters.cuh"
 
 // Order of a map's numbers in a bank: the rows (a, b, e) and (c, d, f) of a 2x3 matrix.
 enum { A, B, E, C, D, F };
@@ -17,8 +17,8 @@ struct Bank {
 
 __device__ inline u32 choose_code(const Bank& bank, u32 index, u32 slot, u32 word) {
     u32 label = index % bank.classes;
-    if (PLAN_SOURCE == 1) return label * bank.per_class + below(word, bank.per_class);
-    if (PLAN_SOURCE == 2 && slot > 0) return below(word, bank.classes * bank.per_class);
+    if (PARAM_SOURCE == SOURCE_CLASS) return label * bank.per_class + below(word, bank.per_class);
+    if (PARAM_SOURCE == SOURCE_BANK && slot > 0) return below(word, bank.classes * bank.per_class);
     return label * bank.per_class + (index / bank.classes) % bank.per_class;
 }
 
@@ -50,11 +50,11 @@ __device__ inline float sigma(const float* m) {
 // One try of the recipe's jitter.
 __device__ inline void vary(const float (*code)[6], float (*maps)[6], int n, const Words& random) {
     const u32* w = random.w;
-    if (PLAN_JITTER == JITTER_SCALE) {
+    if (PARAM_JITTER == JITTER_SCALE) {
         float* m = maps[below(w[0], n)];
         float factor = uniform(w[1], 0.8f, 1.1f);
         for (int k = 0; k < 6; ++k) m[k] = MUL(m[k], factor);
-    } else if (PLAN_JITTER == JITTER_SVD) {
+    } else if (PARAM_JITTER == JITTER_SVD) {
         int which = below(w[0], 3 * n);
         float* m = maps[which / 3];
         if (which % 3 == 2) {
@@ -72,7 +72,7 @@ __device__ inline void vary(const float (*code)[6], float (*maps)[6], int n, con
             m[A] = FMA(a, c, MUL(b, s)), m[B] = FMA(b, c, -MUL(a, s));
             m[C] = FMA(cc, c, MUL(d, s)), m[D] = FMA(d, c, -MUL(cc, s));
         }
-    } else if (PLAN_JITTER == JITTER_SVAL) {
+    } else if (PARAM_JITTER == JITTER_SVAL) {
         int k = below(w[0], n);
         float total = 0.0f;
         for (int i = 0; i < n; ++i) total = ADD(total, sigma(code[i]));
@@ -84,9 +84,9 @@ __device__ inline void vary(const float (*code)[6], float (*maps)[6], int n, con
         float factor = uniform(w[1], low, high);
         maps[k][A] = MUL(maps[k][A], factor), maps[k][B] = MUL(maps[k][B], factor);
         maps[k][C] = MUL(maps[k][C], factor), maps[k][D] = MUL(maps[k][D], factor);
-    } else if (PLAN_JITTER == JITTER_FRACTALDB) {
+    } else if (PARAM_JITTER == JITTER_FRACTALDB) {
         float step = SUB((float)below(w[3], 5), 2.0f);
-        float factor = FMA(step, PLAN_JITTER_STRENGTH, 1.0f);
+        float factor = FMA(step, PARAM_JITTER_STRENGTH, 1.0f);
         for (int i = 0; i < n; ++i) {
             u32 bits = i < 4 ? w[1] >> (8 * i) : w[0] >> (8 * (i - 4));
             u32 coefficient = (bits & 255u) * 6u >> 8;
@@ -95,12 +95,12 @@ __device__ inline void vary(const float (*code)[6], float (*maps)[6], int n, con
     }
 }
 
-__device__ inline void jitter(const float (*code)[6], float (*maps)[6], int n, u32 slot, const Where& at) {
+__device__ inline void jitter(const float (*code)[6], float (*maps)[6], int n, u32 slot, const Sample& sample) {
     for (int attempt = 0; attempt <= JITTER_TRIES; ++attempt) {
         for (int i = 0; i < n; ++i)
             for (int k = 0; k < 6; ++k) maps[i][k] = code[i][k];
-        if (PLAN_JITTER == JITTER_NONE || attempt == JITTER_TRIES) return;
-        vary(code, maps, n, draw(attempt, PURPOSE_JITTER, slot, 0, at));
+        if (PARAM_JITTER == JITTER_NONE || attempt == JITTER_TRIES) return;
+        vary(code, maps, n, draw(attempt, PURPOSE_JITTER, slot, 0, sample));
         if (contracts(maps, n)) return;
     }
 }

@@ -1,57 +1,57 @@
 // Everything that must be known before points are drawn. Twin: fracgen/rendering/cpu/ifs/scout.py.
 //
-// One block of 64 threads an attractor (image, view, slot): thread 0 draws the picture's and the
-// layer's random fields, jitters the code and builds its table; then every thread runs one orbit.
+// One block of 64 threads an attractor (image, view, slot): thread 0 draws the image's and the
+// object's random fields, jitters the code and builds its table; then every thread runs one orbit.
 // Bound by the latency of 512 dependent steps, hidden by the many blocks that fit a multiprocessor.
 #include "ifs/chaos.cuh"
 #include "ifs/code.cuh"
 
-__device__ inline void draw_layer(u32 slot, u32 view, const Where& at, int* out) {
-    Words r = draw(1, PURPOSE_LAYER, slot, view, at);
-    out[LAYER_FLIPS] = PLAN_FLIPS ? r.w[0] & 7 : 0;
-    out[LAYER_STAMP] = PLAN_STAMP ? 1 + below(r.w[1], 511) : 16;
-    out[LAYER_SATURATION] = (int)MUL(uniform(r.w[2], 0.3f, 1.0f), 255.0f);
-    out[LAYER_VALUE] = (int)MUL(uniform(r.w[3], 0.5f, 1.0f), 255.0f);
-    r = draw(2, PURPOSE_LAYER, slot, view, at);
-    out[LAYER_HUE] = below(r.w[0], 255);
-    int side = PLAN_SIZE, left = 0, top = 0;
-    if (PLAN_PLACED) {
-        side = (int)MUL(uniform(r.w[1], PLAN_SIDE_LOW, PLAN_SIDE_HIGH), (float)PLAN_SIZE);
+__device__ inline void draw_object(u32 slot, u32 view, const Sample& sample, int* out) {
+    Words r = draw(1, PURPOSE_OBJECT, slot, view, sample);
+    out[OBJECT_FLIPS] = PARAM_FLIPS ? r.w[0] & 7 : 0;
+    out[OBJECT_STAMP] = PARAM_STAMP ? 1 + below(r.w[1], 511) : 16;
+    out[OBJECT_SATURATION] = (int)MUL(uniform(r.w[2], 0.3f, 1.0f), 255.0f);
+    out[OBJECT_VALUE] = (int)MUL(uniform(r.w[3], 0.5f, 1.0f), 255.0f);
+    r = draw(2, PURPOSE_OBJECT, slot, view, sample);
+    out[OBJECT_HUE] = below(r.w[0], 255);
+    int side = PARAM_SIZE, left = 0, top = 0;
+    if (PARAM_PLACED) {
+        side = (int)MUL(uniform(r.w[1], PARAM_SIDE_LOW, PARAM_SIDE_HIGH), (float)PARAM_SIZE);
         side = side < 1 ? 1 : side;
-        left = below(r.w[2], PLAN_SIZE) - side / 2;
-        top = below(r.w[3], PLAN_SIZE) - side / 2;
+        left = below(r.w[2], PARAM_SIZE) - side / 2;
+        top = below(r.w[3], PARAM_SIZE) - side / 2;
     }
-    out[LAYER_SIDE] = side, out[LAYER_LEFT] = left, out[LAYER_TOP] = top;
+    out[OBJECT_SIDE] = side, out[OBJECT_LEFT] = left, out[OBJECT_TOP] = top;
 }
 
-__device__ inline void draw_image(u32 view, const Where& at, int* out) {
+__device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {
     const float scale = 255.0f * 256.0f, shift = 255.0f * 1048576.0f;
-    Words r = draw(0, PURPOSE_IMAGE, 0, view, at);
-    out[IMAGE_OBJECTS] = PLAN_MIN_OBJECTS + below(r.w[0], PLAN_MAX_OBJECTS - PLAN_MIN_OBJECTS + 1);
-    out[IMAGE_BLUR] = 0;
-    if (unit(r.w[1]) < PLAN_BLUR_PROBABILITY) {
-        float s = uniform(r.w[2], PLAN_BLUR_LOW, PLAN_BLUR_HIGH);
+    Words r = draw(0, PURPOSE_SCENE, 0, view, sample);
+    out[SCENE_OBJECTS] = PARAM_MIN_OBJECTS + below(r.w[0], PARAM_MAX_OBJECTS - PARAM_MIN_OBJECTS + 1);
+    out[SCENE_BLUR] = 0;
+    if (unit(r.w[1]) < PARAM_BLUR_PROBABILITY) {
+        float s = uniform(r.w[2], PARAM_BLUR_LOW, PARAM_BLUR_HIGH);
         float g = exp_negative(DIV(-0.5f, MUL(s, s)));
-        out[IMAGE_BLUR] = (int)FMA(256.0f, DIV(g, FMA(g, 2.0f, 1.0f)), 0.5f);
+        out[SCENE_BLUR] = (int)FMA(256.0f, DIV(g, FMA(g, 2.0f, 1.0f)), 0.5f);
     }
     float ratio = exp_negative(-uniform(r.w[3], 0.4f, 0.8f)), amplitude = 32768.0f;
-    for (int level = 0; level < PLAN_LEVELS; ++level) {
-        out[IMAGE_AMPLITUDES + level] = (int)amplitude;
+    for (int level = 0; level < PARAM_LEVELS; ++level) {
+        out[SCENE_AMPLITUDES + level] = (int)amplitude;
         amplitude = MUL(amplitude, ratio);
     }
-    r = draw(1, PURPOSE_IMAGE, 0, view, at);
-    out[IMAGE_HUE_SCALE] = (int)MUL(uniform(r.w[0], 0.25f, 1.0f), scale);
-    out[IMAGE_HUE_SHIFT] = (int)MUL(unit(r.w[1]), shift);
-    out[IMAGE_SATURATION_SCALE] = (int)MUL(uniform(r.w[2], 0.1f, 0.3f), scale);
-    out[IMAGE_SATURATION_SHIFT] = (int)MUL(uniform(r.w[3], 0.4f, 0.6f), shift);
-    r = draw(2, PURPOSE_IMAGE, 0, view, at);
-    out[IMAGE_VALUE_SCALE] = (int)MUL(uniform(r.w[0], 0.3f, 0.6f), scale);
-    out[IMAGE_VALUE_SHIFT] = (int)MUL(uniform(r.w[1], 0.4f, 0.6f), shift);
-    const u32 spare = PLAN_PLACED ? 0 : PLAN_CANVAS - PLAN_SIZE;
-    out[IMAGE_CROP_LEFT] = below(r.w[2], spare + 1);
-    out[IMAGE_CROP_TOP] = below(r.w[3], spare + 1);
-    r = draw(3, PURPOSE_IMAGE, 0, view, at);
-    for (int k = 0; k < 4; ++k) out[IMAGE_CORNERS + k] = (int)MUL(unit(r.w[k]), 4096.0f);
+    r = draw(1, PURPOSE_SCENE, 0, view, sample);
+    out[SCENE_HUE_SCALE] = (int)MUL(uniform(r.w[0], 0.25f, 1.0f), scale);
+    out[SCENE_HUE_SHIFT] = (int)MUL(unit(r.w[1]), shift);
+    out[SCENE_SATURATION_SCALE] = (int)MUL(uniform(r.w[2], 0.1f, 0.3f), scale);
+    out[SCENE_SATURATION_SHIFT] = (int)MUL(uniform(r.w[3], 0.4f, 0.6f), shift);
+    r = draw(2, PURPOSE_SCENE, 0, view, sample);
+    out[SCENE_VALUE_SCALE] = (int)MUL(uniform(r.w[0], 0.3f, 0.6f), scale);
+    out[SCENE_VALUE_SHIFT] = (int)MUL(uniform(r.w[1], 0.4f, 0.6f), shift);
+    const u32 spare = PARAM_PLACED ? 0 : PARAM_CANVAS - PARAM_SIZE;
+    out[SCENE_CROP_LEFT] = below(r.w[2], spare + 1);
+    out[SCENE_CROP_TOP] = below(r.w[3], spare + 1);
+    r = draw(3, PURPOSE_SCENE, 0, view, sample);
+    for (int k = 0; k < 4; ++k) out[SCENE_CORNERS + k] = (int)MUL(unit(r.w[k]), 4096.0f);
 }
 
 // The point that a map leaves where it is, or the origin.
@@ -68,16 +68,16 @@ __device__ inline void axis_window(float low, float high, float shift, float sca
     float extent = SUB(high, low), span = MUL(extent, scale);
     if (!(span > 0.0f)) span = 1.0f;
     float centre = FMA(extent, shift, MUL(ADD(low, high), 0.5f));
-    float per_unit = DIV((float)(PLAN_CANVAS - 1), span);
+    float per_unit = DIV((float)(PARAM_CANVAS - 1), span);
     float start = FMA(span, -0.5f, centre);
     float offset = FMA(-start, per_unit, -0.5f);
     out[0] = flip ? -per_unit : per_unit;
-    out[1] = flip ? SUB((float)PLAN_CANVAS, offset) : ADD(offset, 1.0f);
+    out[1] = flip ? SUB((float)PARAM_CANVAS, offset) : ADD(offset, 1.0f);
 }
 
 extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     const float* code_maps, const u8* code_sizes, const u8* code_stored, const float* code_probabilities, u32 classes,
-    u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, int* images, int* layers,
+    u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, int* scenes, int* objects,
     Table* tables, float* starts, float* windows
 ) {
     __shared__ Table table;
@@ -85,43 +85,43 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     __shared__ float weights[8];
     __shared__ int share[8];
     __shared__ int choices[8];
-    __shared__ int image[IMAGE_FIELDS];
-    __shared__ int layer[LAYER_FIELDS];
+    __shared__ int scene[SCENE_FIELDS];
+    __shared__ int obj[OBJECT_FIELDS];
     __shared__ float extents[4][SCOUTS / 32];
     __shared__ int size;
 
-    const u32 job = blockIdx.x, tid = threadIdx.x;
-    const u32 slot = job % PLAN_MAX_OBJECTS, picture = job / PLAN_MAX_OBJECTS, view = picture % PLAN_VIEWS;
-    const Where at = {key0, key1, indices[picture / PLAN_VIEWS], epoch, stream};
+    const u32 number = blockIdx.x, tid = threadIdx.x;
+    const u32 slot = number % PARAM_MAX_OBJECTS, image = number / PARAM_MAX_OBJECTS, view = image % PARAM_VIEWS;
+    const Sample sample = {key0, key1, indices[image / PARAM_VIEWS], epoch, stream};
     const Bank bank = {code_maps, code_sizes, code_stored, code_probabilities, classes, per_class};
 
     if (tid == 0) {
-        draw_image(view, at, image);
-        for (int k = 0; k < LAYER_FIELDS; ++k) layer[k] = 0;
+        draw_scene(view, sample, scene);
+        for (int k = 0; k < OBJECT_FIELDS; ++k) obj[k] = 0;
         size = 0;
-        if ((int)slot < image[IMAGE_OBJECTS]) {
-            draw_layer(slot, view, at, layer);
-            u32 code = choose_code(bank, at.index, slot, draw(3, PURPOSE_LAYER, slot, 0, at).w[0]);
-            layer[LAYER_CODE] = (int)code;
+        if ((int)slot < scene[SCENE_OBJECTS]) {
+            draw_object(slot, view, sample, obj);
+            u32 code = choose_code(bank, sample.index, slot, draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0]);
+            obj[OBJECT_CODE] = (int)code;
             size = code_sizes[code];
             const float(*own)[6] = reinterpret_cast<const float(*)[6]>(code_maps + (u64)code * 48);
-            jitter(own, maps, size, slot, at);
+            jitter(own, maps, size, slot, sample);
             choice_table(maps, size, code_stored[code], code_probabilities + (u64)code * 8, weights, share, choices);
         } else {
-            layer[LAYER_CODE] = -1;
+            obj[OBJECT_CODE] = -1;
         }
     }
     __syncthreads();
-    if (slot == 0 && tid < IMAGE_FIELDS) images[picture * IMAGE_FIELDS + tid] = image[tid];
-    if (tid < LAYER_FIELDS) layers[job * LAYER_FIELDS + tid] = layer[tid];
+    if (slot == 0 && tid < SCENE_FIELDS) scenes[image * SCENE_FIELDS + tid] = scene[tid];
+    if (tid < OBJECT_FIELDS) objects[number * OBJECT_FIELDS + tid] = obj[tid];
     if (size == 0) return;
 
     if (tid < 8) {
         const float* m = maps[(int)tid < size ? tid : 0];
         table.linear[tid] = make_float4(m[A], m[B], m[C], m[D]);
         table.rest[tid] = make_float4(m[E], m[F], table_choice(choices[tid]), 0.0f);
-        tables[job].linear[tid] = table.linear[tid];
-        tables[job].rest[tid] = table.rest[tid];
+        tables[number].linear[tid] = table.linear[tid];
+        tables[number].rest[tid] = table.rest[tid];
     }
     float x, y;
     fixed_point(maps[(int)tid % size], x, y);
@@ -129,11 +129,11 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
 
     const float infinity = __int_as_float(0x7F800000);
     float low_x = infinity, low_y = infinity, high_x = -infinity, high_y = -infinity;
-    float* start_x = starts + (u64)job * 2 * ORBITS;
+    float* start_x = starts + (u64)number * 2 * ORBITS;
     float* start_y = start_x + ORBITS;
     int until_save = SCOUT_BURN_IN + SCOUT_STRIDE, save = 0;
     for (int block = 0; block < SCOUT_STEPS / 8; ++block) {
-        Words words = draw(block * SCOUTS + tid, PURPOSE_SCOUT, slot, view, at);
+        Words words = draw(block * SCOUTS + tid, PURPOSE_SCOUT, slot, view, sample);
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
             advance(table, choice_bits(words, k), x, y);
@@ -175,12 +175,12 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
                 extents[k + 2][0] = extents[k + 2][warp] > extents[k + 2][0] ? extents[k + 2][warp] : extents[k + 2][0];
             }
         }
-        Words r = draw(0, PURPOSE_LAYER, slot, view, at);
+        Words r = draw(0, PURPOSE_OBJECT, slot, view, sample);
         for (int k = 0; k < 2; ++k) {
-            float shift = uniform(r.w[k], -PLAN_WINDOW_SHIFT, PLAN_WINDOW_SHIFT);
-            float scale = uniform(r.w[k + 2], PLAN_SCALE_LOW, PLAN_SCALE_HIGH);
-            axis_window(extents[k][0], extents[k + 2][0], shift, scale, layer[LAYER_FLIPS] & (2 << k),
-                        windows + job * 4 + 2 * k);
+            float shift = uniform(r.w[k], -PARAM_WINDOW_SHIFT, PARAM_WINDOW_SHIFT);
+            float scale = uniform(r.w[k + 2], PARAM_SCALE_LOW, PARAM_SCALE_HIGH);
+            axis_window(extents[k][0], extents[k + 2][0], shift, scale, obj[OBJECT_FLIPS] & (2 << k),
+                        windows + number * 4 + 2 * k);
         }
     }
 }

@@ -1,15 +1,15 @@
-// Compose pictures: colour, background, placed attractors, blur, store. Twin: fracgen/rendering/cpu/compose.py.
+// Compose images: colour, background, placed attractors, blur, store. Twin: fracgen/rendering/cpu/compose.py.
 //
-// One block a strip of COMPOSE_ROWS rows of a picture. A thread colours four pixels of a row at a
+// One block a strip of COMPOSE_ROWS rows of a image. A thread colours four pixels of a row at a
 // time; the strip lies in shared memory, a plane a channel, four pixels to a word, with a row above
-// and below it where the picture is blurred. The blur works on two pixels in the 16-bit halves of a
-// word. The picture is stored once, through the table of output values that makes any type and
+// and below it where the image is blurred. The blur works on two pixels in the 16-bit halves of a
+// word. The image is stored once, through the table of output values that makes any type and
 // normalisation. Bound by issue (about 50 integer operations a pixel, 20 more with blur).
 #include "arithmetic.cuh"
-#include "plan.cuh"
+#include "parameters.cuh"
 
-#define PIXELS (PLAN_SIZE * PLAN_SIZE)
-#define GROUPS ((PLAN_SIZE + 3) / 4)  // of four pixels a row
+#define PIXELS (PARAM_SIZE * PARAM_SIZE)
+#define GROUPS ((PARAM_SIZE + 3) / 4)  // of four pixels a row
 #define HALVES 0x00FF00FFu
 #define SEGMENT_ROWS 8  // rows that a thread blurs in one go
 
@@ -21,9 +21,9 @@ typedef u16 Out;
 typedef u32 Out;
 #endif
 
-struct Picture {
-    const int* image;   // record, in shared memory
-    const int* layers;  // records, in shared memory
+struct Image {
+    const int* scene;   // record, in shared memory
+    const int* objects;  // records, in shared memory
     const u32* orders;  // see `rgb`
     const u8* density;
     const i16* noise;
@@ -55,17 +55,17 @@ __device__ __forceinline__ int wrap(int hue) {
 }
 
 // The colour of an attractor's density (where above 0), else of the background's noise.
-__device__ __forceinline__ u32 colour(const Picture& p, const int* layer, int density, int noise) {
+__device__ __forceinline__ u32 colour(const Image& p, const int* obj, int density, int noise) {
     int hue = 0, saturation = 0, value = 0;
-    if (PLAN_NOISE) {
-        hue = (noise * p.image[IMAGE_HUE_SCALE] + p.image[IMAGE_HUE_SHIFT]) >> 20;
-        saturation = clamp((noise * p.image[IMAGE_SATURATION_SCALE] + p.image[IMAGE_SATURATION_SHIFT]) >> 20);
-        value = clamp((noise * p.image[IMAGE_VALUE_SCALE] + p.image[IMAGE_VALUE_SHIFT]) >> 20);
+    if (PARAM_NOISE) {
+        hue = (noise * p.scene[SCENE_HUE_SCALE] + p.scene[SCENE_HUE_SHIFT]) >> 20;
+        saturation = clamp((noise * p.scene[SCENE_SATURATION_SCALE] + p.scene[SCENE_SATURATION_SHIFT]) >> 20);
+        value = clamp((noise * p.scene[SCENE_VALUE_SCALE] + p.scene[SCENE_VALUE_SHIFT]) >> 20);
     }
     if (density > 0) {
-        hue = density + layer[LAYER_HUE];
-        saturation = PLAN_GREY ? 0 : layer[LAYER_SATURATION];
-        value = PLAN_GREY ? 127 : layer[LAYER_VALUE];
+        hue = density + obj[OBJECT_HUE];
+        saturation = PARAM_GREY ? 0 : obj[OBJECT_SATURATION];
+        value = PARAM_GREY ? 127 : obj[OBJECT_VALUE];
     }
     return rgb(p.orders, wrap(hue), saturation, value);
 }
@@ -73,26 +73,26 @@ __device__ __forceinline__ u32 colour(const Picture& p, const int* layer, int de
 // Bilinear taps of a pixel: two cells and the second's weight in 256ths.
 __device__ __forceinline__ void taps(int place, int step, int& first, int& second, int& weight) {
     const int position = max(0, place * step + (step >> 1) - 32768);
-    first = min(position >> 16, PLAN_CANVAS - 1);
-    second = min(first + 1, PLAN_CANVAS - 1);
+    first = min(position >> 16, PARAM_CANVAS - 1);
+    second = min(first + 1, PARAM_CANVAS - 1);
     weight = position >> 8 & 255;
 }
 
 // A placed attractor's colour at a pixel; 0 where it is black or not there.
-__device__ inline u32 placed(const Picture& p, const int* layer, const u8* density, int r, int c) {
-    const int side = layer[LAYER_SIDE];
-    r -= layer[LAYER_TOP], c -= layer[LAYER_LEFT];
-    if (layer[LAYER_CODE] < 0 || r < 0 || c < 0 || r >= side || c >= side) return 0;
-    const int step = (PLAN_CANVAS << 16) / side;
+__device__ inline u32 placed(const Image& p, const int* obj, const u8* density, int r, int c) {
+    const int side = obj[OBJECT_SIDE];
+    r -= obj[OBJECT_TOP], c -= obj[OBJECT_LEFT];
+    if (obj[OBJECT_CODE] < 0 || r < 0 || c < 0 || r >= side || c >= side) return 0;
+    const int step = (PARAM_CANVAS << 16) / side;
     int r0, r1, down, c0, c1, right;
     taps(r, step, r0, r1, down);
     taps(c, step, c0, c1, right);
-    const int d[4] = {density[r0 * PLAN_CANVAS + c0], density[r0 * PLAN_CANVAS + c1], density[r1 * PLAN_CANVAS + c0],
-                      density[r1 * PLAN_CANVAS + c1]};
+    const int d[4] = {density[r0 * PARAM_CANVAS + c0], density[r0 * PARAM_CANVAS + c1], density[r1 * PARAM_CANVAS + c0],
+                      density[r1 * PARAM_CANVAS + c1]};
     if ((d[0] | d[1] | d[2] | d[3]) == 0) return 0;
     u32 texel[4];
 #pragma unroll
-    for (int k = 0; k < 4; ++k) texel[k] = d[k] > 0 ? colour(p, layer, d[k], 0) : 0;
+    for (int k = 0; k < 4; ++k) texel[k] = d[k] > 0 ? colour(p, obj, d[k], 0) : 0;
     u32 result = 0;
 #pragma unroll
     for (int k = 0; k < 3; ++k) {
@@ -106,35 +106,36 @@ __device__ inline u32 placed(const Picture& p, const int* layer, const u8* densi
 
 // Four pixels from column c on, before the blur: their colours, and as a return value the bytes that
 // say where an attractor is what one sees. Columns past the right edge are reflected.
-__device__ inline u32 four_pixels(const Picture& p, int r, int c, u32* out) {
+__device__ inline u32 four_pixels(const Image& p, int r, int c, u32* out) {
     const i16* noise = p.noise + r * NOISE_STRIDE;
-    const u8* density = p.density + (r + p.image[IMAGE_CROP_TOP]) * PLAN_CANVAS + p.image[IMAGE_CROP_LEFT];
+    const u8* density = p.density + (r + p.scene[SCENE_CROP_TOP]) * PARAM_CANVAS + p.scene[SCENE_CROP_LEFT];
     int x[4] = {0, 0, 0, 0}, d[4] = {0, 0, 0, 0};
-#if PLAN_NOISE && PLAN_SIZE % 4 == 0 && NOISE_STRIDE % 4 == 0
+#if PARAM_NOISE && PARAM_SIZE % 4 == 0 && NOISE_STRIDE % 4 == 0
     const uint2 four = *reinterpret_cast<const uint2*>(noise + c);
     x[0] = (int)(four.x << 16) >> 16, x[1] = (int)four.x >> 16;
     x[2] = (int)(four.y << 16) >> 16, x[3] = (int)four.y >> 16;
-#elif PLAN_NOISE
-    for (int k = 0; k < 4; ++k) x[k] = noise[c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k];
+#elif PARAM_NOISE
+    for (int k = 0; k < 4; ++k) x[k] = noise[c + k < PARAM_SIZE ? c + k : 2 * PARAM_SIZE - 2 - c - k];
 #endif
-#if !PLAN_PLACED && PLAN_SIZE % 4 == 0 && PLAN_CANVAS == PLAN_SIZE
+#if !PARAM_PLACED && PARAM_SIZE % 4 == 0 && PARAM_CANVAS == PARAM_SIZE
     const u32 bytes = *reinterpret_cast<const u32*>(density + c);
 #pragma unroll
     for (int k = 0; k < 4; ++k) d[k] = bytes >> (8 * k) & 255;
-#elif !PLAN_PLACED
-    for (int k = 0; k < 4; ++k) d[k] = density[c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k];
+#elif !PARAM_PLACED
+    for (int k = 0; k < 4; ++k) d[k] = density[c + k < PARAM_SIZE ? c + k : 2 * PARAM_SIZE - 2 - c - k];
 #endif
     u32 shown = 0;
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
         u32 value = 0;
-        if (PLAN_PLACED) {
-            const int column = c + k < PLAN_SIZE ? c + k : 2 * PLAN_SIZE - 2 - c - k;
-            for (int slot = p.image[IMAGE_OBJECTS] - 1; slot >= 0 && value == 0; --slot)
-                value = placed(p, p.layers + slot * LAYER_FIELDS, p.density + slot * PLAN_CANVAS * PLAN_CANVAS, r, column);
+        if (PARAM_PLACED) {
+            const int column = c + k < PARAM_SIZE ? c + k : 2 * PARAM_SIZE - 2 - c - k;
+            for (int slot = p.scene[SCENE_OBJECTS] - 1; slot >= 0 && value == 0; --slot)
+                value = placed(p, p.objects + slot * OBJECT_FIELDS, p.density + slot * PARAM_CANVAS * PARAM_CANVAS, r,
+                               column);
             d[k] = value != 0;
         }
-        if (!PLAN_PLACED || value == 0) value = colour(p, p.layers, PLAN_PLACED ? 0 : d[k], x[k]);
+        if (!PARAM_PLACED || value == 0) value = colour(p, p.objects, PARAM_PLACED ? 0 : d[k], x[k]);
         out[k] = value;
         shown |= (u32)(d[k] > 0) << (8 * k);
     }
@@ -158,17 +159,17 @@ __device__ __forceinline__ void blur_along(const u32* row, int g, u32 outer, u32
 }
 
 __device__ __forceinline__ void store(Out* out, const Out* values, const u32* planes, int row, int c) {
-    const int pixel = row * PLAN_SIZE + c;
+    const int pixel = row * PARAM_SIZE + c;
 #pragma unroll
     for (int k = 0; k < 3; ++k) {
-#if OUT_BYTES == 1 && !OUT_CHANNELS_LAST && PLAN_SIZE % 4 == 0
+#if OUT_BYTES == 1 && !OUT_CHANNELS_LAST && PARAM_SIZE % 4 == 0
         *reinterpret_cast<u32*>(out + k * PIXELS + pixel) = planes[k];
 #else
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const u32 byte = planes[k] >> (8 * i) & 255;
             const Out value = OUT_BYTES == 1 ? (Out)byte : values[k * 256 + byte];
-            if (PLAN_SIZE % 4 == 0 || c + i < PLAN_SIZE)
+            if (PARAM_SIZE % 4 == 0 || c + i < PARAM_SIZE)
                 out[OUT_CHANNELS_LAST ? (pixel + i) * 3 + k : k * PIXELS + pixel + i] = value;
         }
 #endif
@@ -176,35 +177,35 @@ __device__ __forceinline__ void store(Out* out, const Out* values, const u32* pl
 }
 
 extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
-    const int* images, const int* layers, const u8* density, const i16* noise, const Out* values, Out* out, u8* masks,
+    const int* scenes, const int* objects, const u8* density, const i16* noise, const Out* values, Out* out, u8* masks,
     int* codes
 ) {
     __shared__ u32 plain[3][COMPOSE_ROWS + 2][GROUPS];
     __shared__ u32 blurred[3][COMPOSE_ROWS][GROUPS];
-    __shared__ int image[IMAGE_FIELDS];
-    __shared__ int layer[PLAN_MAX_OBJECTS * LAYER_FIELDS];
+    __shared__ int scene[SCENE_FIELDS];
+    __shared__ int obj[PARAM_MAX_OBJECTS * OBJECT_FIELDS];
     __shared__ u32 orders[6];
 
-    const u32 picture = blockIdx.y, tid = threadIdx.x;
-    for (u32 i = tid; i < IMAGE_FIELDS; i += COMPOSE_THREADS) image[i] = images[picture * IMAGE_FIELDS + i];
-    for (u32 i = tid; i < PLAN_MAX_OBJECTS * LAYER_FIELDS; i += COMPOSE_THREADS)
-        layer[i] = layers[picture * PLAN_MAX_OBJECTS * LAYER_FIELDS + i];
+    const u32 image = blockIdx.y, tid = threadIdx.x;
+    for (u32 i = tid; i < SCENE_FIELDS; i += COMPOSE_THREADS) scene[i] = scenes[image * SCENE_FIELDS + i];
+    for (u32 i = tid; i < PARAM_MAX_OBJECTS * OBJECT_FIELDS; i += COMPOSE_THREADS)
+        obj[i] = objects[image * PARAM_MAX_OBJECTS * OBJECT_FIELDS + i];
     if (tid < 6) orders[tid] = order_of_sixth((int)tid);
     __syncthreads();
-    if (codes && blockIdx.x == 0 && picture % PLAN_VIEWS == 0 && tid < PLAN_MAX_OBJECTS)
-        codes[picture / PLAN_VIEWS * PLAN_MAX_OBJECTS + tid] = layer[tid * LAYER_FIELDS + LAYER_CODE];
+    if (codes && blockIdx.x == 0 && image % PARAM_VIEWS == 0 && tid < PARAM_MAX_OBJECTS)
+        codes[image / PARAM_VIEWS * PARAM_MAX_OBJECTS + tid] = obj[tid * OBJECT_FIELDS + OBJECT_CODE];
 
-    const Picture own = {image, layer, orders, density + (u64)picture * PLAN_MAX_OBJECTS * PLAN_CANVAS * PLAN_CANVAS,
-                         noise + (u64)picture * NOISE_CELLS};
-    const int first = (int)blockIdx.x * COMPOSE_ROWS, rows = min(COMPOSE_ROWS, PLAN_SIZE - first);
-    const u32 outer = image[IMAGE_BLUR], inner = 256 - 2 * outer;
+    const Image own = {scene, obj, orders, density + (u64)image * PARAM_MAX_OBJECTS * PARAM_CANVAS * PARAM_CANVAS,
+                         noise + (u64)image * NOISE_CELLS};
+    const int first = (int)blockIdx.x * COMPOSE_ROWS, rows = min(COMPOSE_ROWS, PARAM_SIZE - first);
+    const u32 outer = scene[SCENE_BLUR], inner = 256 - 2 * outer;
 
-    // Rows first - 1 .. first + rows of the picture, reflected at its edges, to rows 0 .. rows + 1.
+    // Rows first - 1 .. first + rows of the image, reflected at its edges, to rows 0 .. rows + 1.
     const int margin = outer > 0;
     for (int i = (int)tid; i < (rows + 2 * margin) * GROUPS; i += COMPOSE_THREADS) {
         const int row = i / GROUPS + 1 - margin, g = i % GROUPS;
         int r = first + row - 1;
-        r = r < 0 ? -r : r >= PLAN_SIZE ? 2 * PLAN_SIZE - 2 - r : r;
+        r = r < 0 ? -r : r >= PARAM_SIZE ? 2 * PARAM_SIZE - 2 - r : r;
         u32 pixel[4];
         const u32 shown = four_pixels(own, r, 4 * g, pixel);
 #pragma unroll
@@ -215,8 +216,8 @@ extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
             plain[k][row][g] = word;
         }
         if (masks && row >= 1 && row <= rows)
-            for (int j = 0; j < 4 && 4 * g + j < PLAN_SIZE; ++j)
-                masks[(u64)picture * PIXELS + r * PLAN_SIZE + 4 * g + j] = shown >> (8 * j) & 1;
+            for (int j = 0; j < 4 && 4 * g + j < PARAM_SIZE; ++j)
+                masks[(u64)image * PIXELS + r * PARAM_SIZE + 4 * g + j] = shown >> (8 * j) & 1;
     }
     __syncthreads();
 
@@ -242,6 +243,6 @@ extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
         u32 planes[3];
 #pragma unroll
         for (int k = 0; k < 3; ++k) planes[k] = margin ? blurred[k][row][g] : plain[k][row + 1][g];
-        store(out + (u64)picture * 3 * PIXELS, values, planes, first + row, 4 * g);
+        store(out + (u64)image * 3 * PIXELS, values, planes, first + row, 4 * g);
     }
 }

@@ -1,14 +1,14 @@
 // Diamond-square noise in integers. Twin: fracgen/rendering/cpu/noise.py.
 //
-// One block a picture. The lattice of (2^levels + 1)^2 int16 is refined in place, a level at a time:
+// One block a image. The lattice of (2^levels + 1)^2 int16 is refined in place, a level at a time:
 // in shared memory where the device has enough (LATTICE_GLOBAL 0) and copied out once, else in
 // global memory. A call of the generator serves eight points of a row, `calls` apart, so that
 // neighbouring threads write neighbouring points. Bound by issue: the generator and the four loads
 // of a point; the coarse levels by their barriers.
 #include "arithmetic.cuh"
-#include "plan.cuh"
+#include "parameters.cuh"
 
-#define LATTICE_CELLS (1 << PLAN_LEVELS)
+#define LATTICE_CELLS (1 << PARAM_LEVELS)
 #define LATTICE_SIDE (LATTICE_CELLS + 1)
 
 enum { DIAMOND, HORIZONTAL, VERTICAL, LAST_COLUMN };
@@ -45,16 +45,16 @@ __device__ __forceinline__ void refine(const Level& l, int kind, int i, int j, u
     } else {
         int left = j > 0 ? 2 * j - 1 : 2 * m - 1, right = j < m ? 2 * j + 1 : 1;
         point(l, 2 * i + 1, 2 * j) = displaced(
-            l, point(l, 2 * i + 1, left), point(l, 2 * i + 1, right), point(l, 2 * i, 2 * j), point(l, 2 * i + 2, 2 * j),
-            word, part);
+            l, point(l, 2 * i + 1, left), point(l, 2 * i + 1, right), point(l, 2 * i, 2 * j),
+            point(l, 2 * i + 2, 2 * j), word, part);
     }
 }
 
-__device__ inline void points_of(const Level& l, int level, int kind, u32 view, const Where& at) {
+__device__ inline void points_of(const Level& l, int level, int kind, u32 view, const Sample& sample) {
     const int calls = l.m < 8 ? 1 : l.m / 8, parts = l.m < 8 ? l.m : 8;
     const int rows = kind == HORIZONTAL ? l.m + 1 : kind == LAST_COLUMN ? 1 : l.m;
     for (int call = (int)threadIdx.x; call < rows * calls; call += NOISE_THREADS) {
-        Words words = draw(call, PURPOSE_NOISE, 4 * level + kind, view, at);
+        Words words = draw(call, PURPOSE_NOISE, 4 * level + kind, view, sample);
         const int row = call / calls, first = call % calls;
 #pragma unroll
         for (int part = 0; part < 8; ++part) {
@@ -68,7 +68,7 @@ __device__ inline void points_of(const Level& l, int level, int kind, u32 view, 
 }
 
 extern "C" __global__ void __launch_bounds__(NOISE_THREADS) noise(
-    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* images, i16* out
+    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* scenes, i16* out
 ) {
 #if LATTICE_GLOBAL
     i16* lattice = out + (u64)blockIdx.x * LATTICE_SIDE * LATTICE_SIDE;
@@ -76,24 +76,25 @@ extern "C" __global__ void __launch_bounds__(NOISE_THREADS) noise(
     extern __shared__ uint4 shared_memory[];
     i16* lattice = reinterpret_cast<i16*>(shared_memory);
 #endif
-    const u32 picture = blockIdx.x, tid = threadIdx.x, view = picture % PLAN_VIEWS;
-    const Where at = {key0, key1, indices[picture / PLAN_VIEWS], epoch, stream};
-    const int* image = images + picture * IMAGE_FIELDS;
+    const u32 image = blockIdx.x, tid = threadIdx.x, view = image % PARAM_VIEWS;
+    const Sample sample = {key0, key1, indices[image / PARAM_VIEWS], epoch, stream};
+    const int* scene = scenes + image * SCENE_FIELDS;
     if (tid < 4)
-        lattice[(tid >> 1) * LATTICE_CELLS * LATTICE_SIDE + (tid & 1) * LATTICE_CELLS] = (i16)image[IMAGE_CORNERS + tid];
+        lattice[(tid >> 1) * LATTICE_CELLS * LATTICE_SIDE + (tid & 1) * LATTICE_CELLS] =
+            (i16)scene[SCENE_CORNERS + tid];
     __syncthreads();
-    for (int level = 0; level < PLAN_LEVELS; ++level) {
-        const Level l = {lattice, 1 << level, LATTICE_CELLS >> (level + 1), image[IMAGE_AMPLITUDES + level]};
-        points_of(l, level, DIAMOND, view, at);
+    for (int level = 0; level < PARAM_LEVELS; ++level) {
+        const Level l = {lattice, 1 << level, LATTICE_CELLS >> (level + 1), scene[SCENE_AMPLITUDES + level]};
+        points_of(l, level, DIAMOND, view, sample);
         __syncthreads();
-        points_of(l, level, HORIZONTAL, view, at);
-        points_of(l, level, VERTICAL, view, at);
-        points_of(l, level, LAST_COLUMN, view, at);
+        points_of(l, level, HORIZONTAL, view, sample);
+        points_of(l, level, VERTICAL, view, sample);
+        points_of(l, level, LAST_COLUMN, view, sample);
         __syncthreads();
     }
 #if !LATTICE_GLOBAL
-    i16* target = out + (u64)picture * PLAN_SIZE * PLAN_SIZE;
-    for (int i = (int)tid; i < PLAN_SIZE * PLAN_SIZE; i += NOISE_THREADS)
-        target[i] = lattice[i / PLAN_SIZE * LATTICE_SIDE + i % PLAN_SIZE];
+    i16* target = out + (u64)image * PARAM_SIZE * PARAM_SIZE;
+    for (int i = (int)tid; i < PARAM_SIZE * PARAM_SIZE; i += NOISE_THREADS)
+        target[i] = lattice[i / PARAM_SIZE * LATTICE_SIDE + i % PARAM_SIZE];
 #endif
 }

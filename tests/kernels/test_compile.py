@@ -8,20 +8,20 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.rendering.cuda import nvrtc
 from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
 from fracgen.rendering.cuda.sources import KERNELS, digest, sources
-from fracgen.rendering.parameters import Plan, header
+from fracgen.rendering.parameters import Parameters, header
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 REGISTERS = 65_536  # of a multiprocessor, on all of them
 
 
-def plan_header(plan: Plan, layout: Layout, out_bytes: int = 1, channels_last: int = 0) -> str:
-    return header(plan, **layout.definitions(), out_bytes=out_bytes, out_channels_last=channels_last)
+def header_of(parameters: Parameters, layout: Layout, out_bytes: int = 1, channels_last: int = 0) -> str:
+    return header(parameters, **layout.definitions(), out_bytes=out_bytes, out_channels_last=channels_last)
 
 
-def check(kernel: str, plan: Plan, arch: int, **output: int) -> None:
+def check(kernel: str, parameters: Parameters, arch: int, **output: int) -> None:
     limit = SHARED_MEMORY[arch] * 1024
-    layout = Layout.choose(plan, limit)
-    binary, log = nvrtc.build(kernel, plan_header(plan, layout, **output), f"sm_{arch}")
+    layout = Layout.choose(parameters, limit)
+    binary, log = nvrtc.build(kernel, header_of(parameters, layout, **output), f"sm_{arch}")
     used = nvrtc.resources(log)
     assert binary.startswith(b"\x7fELF")
     assert used["registers"] > 0, f"no resource report in the log:\n{log}"
@@ -35,44 +35,45 @@ def check(kernel: str, plan: Plan, arch: int, **output: int) -> None:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_recipe_on_every_architecture(name, arch):
-    plan = Plan.of(PRESETS[name].recipe)
+    parameters = Parameters.of(PRESETS[name].recipe)
     for kernel in KERNELS:
-        check(kernel, plan, arch)
+        check(kernel, parameters, arch)
 
 
 @pytest.mark.parametrize("size", [8, 64, 333, 512, 1024])
 def test_sizes(size):
-    plan = Plan.of(PRESETS["paper"].recipe.at_size(size))
+    parameters = Parameters.of(PRESETS["paper"].recipe.at_size(size))
     for arch in (75, 86, 90):
         for kernel in ("attractor", "noise", "compose"):
-            check(kernel, plan, arch)
+            check(kernel, parameters, arch)
 
 
 @pytest.mark.parametrize("channels_last", [0, 1])
 @pytest.mark.parametrize("out_bytes", [2, 4])
 def test_output_formats(out_bytes, channels_last):
     for name in ("paper", "multi-formula"):
-        check("compose", Plan.of(PRESETS[name].recipe), 90, out_bytes=out_bytes, channels_last=channels_last)
+        check("compose", Parameters.of(PRESETS[name].recipe), 90, out_bytes=out_bytes, channels_last=channels_last)
 
 
 def test_layouts_follow_the_shared_memory():
     """At 256 px the histogram fits 227 and 163 KB, not 99; placed attractors of 128 px fit everywhere."""
-    paper, multi = Plan.of(PRESETS["paper"].recipe), Plan.of(PRESETS["multi-formula"].recipe)
+    paper, multi = Parameters.of(PRESETS["paper"].recipe), Parameters.of(PRESETS["multi-formula"].recipe)
     inside = {kb: not Layout.choose(paper, kb * 1024).histogram_global for kb in (227, 163, 99, 64)}
     assert inside == {227: True, 163: True, 99: False, 64: False}
     assert not any(Layout.choose(multi, kb * 1024).histogram_global for kb in (227, 163, 99, 64))
 
 
 def test_an_error_carries_the_compilers_log():
-    text = plan_header(Plan.of(PRESETS["paper"].recipe), Layout.choose(Plan.of(PRESETS["paper"].recipe), 1 << 17))
+    parameters = Parameters.of(PRESETS["paper"].recipe)
+    text = header_of(parameters, Layout.choose(parameters, 1 << 17))
     with pytest.raises(nvrtc.KernelError, match=r"ifs/scout\.cu for sm_90[\s\S]*ORBITS"):
         nvrtc.build("scout", text.replace("#define ORBITS", "#define NOT_ORBITS"), "sm_90")
 
 
 def test_binaries_are_kept_by_everything_that_decides_them(tmp_path, monkeypatch):
     monkeypatch.setenv("FRACGEN_CACHE_DIR", str(tmp_path / "cache"))
-    plan = Plan.of(PRESETS["paper"].recipe)
-    text = plan_header(plan, Layout.choose(plan, 1 << 17))
+    parameters = Parameters.of(PRESETS["paper"].recipe)
+    text = header_of(parameters, Layout.choose(parameters, 1 << 17))
     path = nvrtc.compile_kernel("order", text, "sm_90")
     path.write_bytes(b"kept")
     assert nvrtc.compile_kernel("order", text, "sm_90").read_bytes() == b"kept"

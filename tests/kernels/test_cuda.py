@@ -14,7 +14,7 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import device as availability
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.renderer import CudaRenderer
-from fracgen.rendering.parameters import Plan
+from fracgen.rendering.parameters import Parameters
 from fracgen.support.errors import DeviceError
 
 FAULT = availability.cuda_fault()
@@ -104,7 +104,7 @@ def test_nothing_wrong(driver):
 
 def test_out_of_memory_says_which_batch_fits(monkeypatch):
     renderer = CudaRenderer.__new__(CudaRenderer)
-    renderer.plan, renderer.device = Plan.of(PRESETS["paper"].recipe), "cuda:0"
+    renderer.parameters, renderer.device = Parameters.of(PRESETS["paper"].recipe), "cuda:0"
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400 << 20, 16 << 30))
     message = str(renderer._out_of_memory(100_000, OutputFormat(4)))
     fits = int(message.rsplit("batch of ", 1)[1].split()[0])

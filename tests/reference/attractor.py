@@ -32,10 +32,10 @@ class Layer:
     top: int
 
 
-def draw_layer(recipe: Recipe, draws: Draws, slot: int, view: int) -> Layer:
+def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int) -> Layer:
     """Flips, stamp (never the empty one), colour, size and place."""
-    flips, stamp, saturation, value = draws.words(Purpose.LAYER, 1, slot, view)
-    hue, size, left, top = draws.words(Purpose.LAYER, 2, slot, view)
+    flips, stamp, saturation, value = draws.words(Purpose.OBJECT, 1, slot, view)
+    hue, size, left, top = draws.words(Purpose.OBJECT, 2, slot, view)
     layer = Layer(
         hue=below(hue, 255),
         saturation=int(F(uniform(saturation, 0.3, 1.0) * F(255))),
@@ -110,7 +110,7 @@ def axis(low: Any, high: Any, shift: Any, scale: Any, cells: int, flip: bool) ->
 
 def window(recipe: Recipe, extent: Any, flips: int, draws: Draws, slot: int, view: int) -> tuple[Any, ...]:
     """Centre moved by U(-shift, shift) extents, extent multiplied by U(scale), per axis."""
-    w = draws.words(Purpose.LAYER, 0, slot, view)
+    w = draws.words(Purpose.OBJECT, 0, slot, view)
     shift, scale, cells = recipe.window_shift, recipe.window_scale, recipe.canvas
     along_x = axis(extent[0], extent[2], uniform(w[0], -shift, shift), uniform(w[2], *scale), cells, bool(flips & 2))
     along_y = axis(extent[1], extent[3], uniform(w[1], -shift, shift), uniform(w[3], *scale), cells, bool(flips & 4))

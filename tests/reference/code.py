@@ -20,7 +20,7 @@ TRIES = 4
 def choose(recipe: Recipe, bank: CodeBank, draws: Draws, slot: int) -> int:
     """Sample i has class i mod C and code (i div C) mod K of it; other attractors may differ."""
     label = draws.index % bank.classes
-    word = draws.words(Purpose.LAYER, 3, slot)[0]
+    word = draws.words(Purpose.OBJECT, 3, slot)[0]
     if recipe.source == "class":
         return label * bank.per_class + below(word, bank.per_class)
     if recipe.source == "bank" and slot > 0:

@@ -41,7 +41,7 @@ def draw_picture(recipe: Recipe, draws: Draws, view: int) -> Picture:
     def scaled(word: Any, low: float, high: float, bits: int) -> int:
         return int(F(uniform(word, low, high) * F(255 * 2**bits)))
 
-    first, second, third, corners = (draws.words(Purpose.IMAGE, k, 0, view) for k in range(4))
+    first, second, third, corners = (draws.words(Purpose.SCENE, k, 0, view) for k in range(4))
     fewest, most = recipe.objects or (1, 1)
     blur = 0
     if unit(first[1]) < F(recipe.blur_probability):
@@ -189,7 +189,7 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
     layers, density = [], []
     codes = np.full(recipe.max_objects, -1)
     for slot in range(picture.objects):
-        layer = attractor.draw_layer(recipe, draws, slot, view)
+        layer = attractor.draw_object(recipe, draws, slot, view)
         k = codes[slot] = code.choose(recipe, bank, draws, slot)
         maps = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, slot)
         stored = None if bank.contracts[k] else bank.probabilities[k]

@@ -27,16 +27,16 @@ class Ours:
     def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
         self.renderer = CpuRenderer(bank, recipe, threads=1)
         self.recipe, self.n = recipe, n
-        self.space = _Space(self.renderer.plan, n)
+        self.space = _Space(self.renderer.parameters, n)
         low, high = (np.uint32(word) for word in seed_key(seed))
-        self.job = (low, high, np.uint32(0), np.uint32(0), np.arange(n, dtype=np.uint32))
+        self.samples = (low, high, np.uint32(0), np.uint32(0), np.arange(n, dtype=np.uint32))
 
     def scout(self) -> Ours:
         """Layers, tables, starts and windows."""
         s = self.space
         scout_stage(
-            self.renderer.plan, self.renderer._codes, self.job, 0, self.n, s.images, s.layers, s.tables, s.starts,
-            s.windows,
+            self.renderer.parameters, self.renderer._codes, self.samples, 0, self.n, s.scenes, s.objects, s.tables,
+            s.starts, s.windows,
         )  # fmt: skip
         return self
 
@@ -56,13 +56,15 @@ class Ours:
             s.windows[..., 0::2], s.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
         if fault:
             fault(s)
-        attractor_stage(self.renderer.plan, self.job, 0, self.n, s.layers, s.tables, s.starts, s.windows, s.density)
+        attractor_stage(
+            self.renderer.parameters, self.samples, 0, self.n, s.objects, s.tables, s.starts, s.windows, s.density
+        )  # fmt: skip
         return s.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
 
     def noise(self) -> Any:
         """Noise float64 [n, size, size]."""
         self.scout()
-        noise_stage(self.renderer.plan, self.job, 0, self.n, self.space.images, self.space.noise)
+        noise_stage(self.renderer.parameters, self.samples, 0, self.n, self.space.scenes, self.space.noise)
         return self.space.noise[:, 0, : self.recipe.size, : self.recipe.size] / 4096.0
 
     def background(self) -> Any:
@@ -72,7 +74,7 @@ class Ours:
         s.density[:] = 0
         pictures = np.empty((self.n, 1, 3, size, size), np.uint8)
         compose_stage(
-            self.renderer.plan, 0, self.n, s.images, s.layers, s.density, s.noise, pictures,
+            self.renderer.parameters, 0, self.n, s.scenes, s.objects, s.density, s.noise, pictures,
             np.empty((0, 1, size, size), np.uint8),
         )  # fmt: skip
         return pictures[:, 0]

@@ -143,10 +143,10 @@ def test_tables_of_many_codes(mode: str) -> None:
     bank = CodeBank(maps, BANK.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
     renderer = CpuRenderer(bank, recipe, threads=1)
-    space, index = _Space(renderer.plan, 400), np.arange(400, dtype=np.uint32)
-    job = (np.uint32(21), np.uint32(0), np.uint32(2), np.uint32(0), index)
+    space, index = _Space(renderer.parameters, 400), np.arange(400, dtype=np.uint32)
+    samples = (np.uint32(21), np.uint32(0), np.uint32(2), np.uint32(0), index)
     scout_stage(
-        renderer.plan, renderer._codes, job, 0, 400, space.images, space.layers, space.tables, space.starts,
+        renderer.parameters, renderer._codes, samples, 0, 400, space.scenes, space.objects, space.tables, space.starts,
         space.windows,
     )  # fmt: skip
     u = np.arange(65536).reshape(8, 8192)

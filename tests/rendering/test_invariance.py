@@ -110,22 +110,22 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     code = (
         "import fracgen, numpy as np; from fracgen.rendering.cpu import compose as c, renderer as cpu\n"
-        "from fracgen.rendering import parameters as plan\n"
+        "from fracgen.rendering.parameters import Parameters\n"
         "assert 'PLACE' in fracgen.__file__\n"
-        "p = plan.Plan.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu._Space(p, 1)\n"
+        "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu._Space(p, 1)\n"
         "s.density[:] = 5; out = np.empty((1, 1, 3, 8, 8), np.uint8)\n"
-        "s.images[:] = 0\n"
-        "c.compose_stage(p, 0, 1, s.images, s.layers, s.density, s.noise, out, np.empty((0, 1, 8, 8), np.uint8))\n"
+        "s.scenes[:] = 0\n"
+        "c.compose_stage(p, 0, 1, s.scenes, s.objects, s.density, s.noise, out, np.empty((0, 1, 8, 8), np.uint8))\n"
         "print(out[0, 0, 0, 0, 0], sum(c.compose_stage.stats.cache_hits.values()))\n"
     ).replace("PLACE", tmp_path.name)
     before = _run(code, tmp_path, **environment)
     again = _run(code, tmp_path, **environment)
     assert before == "127 0"
     assert again == "127 1", "the cache is used while nothing changes"
-    # `parameters.py` is another file than the stage's, and what it holds is compiled into the stage.
-    plan = tmp_path / "fracgen" / "rendering" / "parameters.py"
-    text = plan.read_text()
-    swapped = text.replace("(HUE, SATURATION, VALUE, STAMP,", "(SATURATION, HUE, VALUE, STAMP,")
+    # `records.py` is another file than the stage's, and what it holds is compiled into the stage.
+    records = tmp_path / "fracgen" / "rendering" / "records.py"
+    text = records.read_text()
+    swapped = text.replace("    HUE = 0", "    HUE = 1").replace("    SATURATION = 1", "    SATURATION = 0")
     assert swapped != text
-    plan.write_text(swapped)
+    records.write_text(swapped)
     assert _run(code, tmp_path, **environment) == "127 0", "the old binary is not used after the edit"

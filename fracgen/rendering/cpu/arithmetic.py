@@ -45,23 +45,23 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @inner
-def kind(purpose: Any, slot: Any, view: Any, where: Any) -> Any:
+def kind(purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
     """Counter word 1; see `fracgen.draws`. All uint32, so that one compilation serves every caller."""
-    return np.uint32(purpose | slot << np.uint32(8) | view << np.uint32(16) | where[4] << np.uint32(24))
+    return np.uint32(purpose | slot << np.uint32(8) | view << np.uint32(16) | sample[4] << np.uint32(24))
 
 
 @inner
-def draw(number: Any, purpose: Any, slot: Any, view: Any, where: Any) -> Any:
-    """Four random words. `where` is (key 0, key 1, index, epoch, stream); everything is uint32."""
-    k0, k1, index, epoch, _ = where
-    return philox(number, kind(purpose, slot, view, where), index, epoch, k0, k1)
+def draw(number: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
+    """Four random words. `sample` is (key 0, key 1, index, epoch, stream); everything is uint32."""
+    k0, k1, index, epoch, _ = sample
+    return philox(number, kind(purpose, slot, view, sample), index, epoch, k0, k1)
 
 
 @inner
-def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any, where: Any) -> None:
+def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> None:
     """Random words of the numbers first .. first + count - 1 into words [4, >= count]."""
-    k0, k1, index, epoch, _ = where
-    c1 = kind(purpose, slot, view, where)
+    k0, k1, index, epoch, _ = sample
+    c1 = kind(purpose, slot, view, sample)
     w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
     for i in range(count):
         w0[i], w1[i], w2[i], w3[i] = philox(np.uint32(first + np.uint32(i)), c1, index, epoch, k0, k1)

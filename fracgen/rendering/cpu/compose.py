@@ -1,4 +1,4 @@
-"""Compose the picture: colour, background, placed attractors, blur. Integers only."""
+"""Compose the image: colour, background, placed attractors, blur. Integers only."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.parameters import (
-    BLUR,
-    CROP_LEFT,
-    CROP_TOP,
-    HUE,
-    HUE_SCALE,
-    HUE_SHIFT,
-    LEFT,
-    OBJECTS,
-    SATURATION,
-    SATURATION_SCALE,
-    SATURATION_SHIFT,
-    SIDE,
-    TOP,
-    VALUE,
-    VALUE_SCALE,
-    VALUE_SHIFT,
-)  # fmt: skip
+from fracgen.rendering.records import ObjectField, SceneField
 
 _I, _W, _S, _H = np.int32, np.uint32, np.int16, np.uint16
 _GREY = np.uint8(127)
@@ -71,18 +54,18 @@ def wrap(hue: Any) -> Any:
 
 @inner
 def colour_row(
-    plan: Any, image: Any, layer: Any, noise: Any, density: Any, hsv: Any, red: Any, green: Any, blue: Any
+    parameters: Any, scene: Any, obj: Any, noise: Any, density: Any, hsv: Any, red: Any, green: Any, blue: Any
 ) -> None:
-    """One row of a picture: the attractor's colour where it is dense, else the background's."""
-    hue_scale, hue_shift = image[HUE_SCALE], image[HUE_SHIFT]
-    saturation_scale, saturation_shift = image[SATURATION_SCALE], image[SATURATION_SHIFT]
-    value_scale, value_shift = image[VALUE_SCALE], image[VALUE_SHIFT]
-    own_hue, own_saturation, own_value = layer[HUE], layer[SATURATION], layer[VALUE]
-    if plan.grey:
+    """One row of an image: the attractor's colour where it is dense, else the background's."""
+    hue_scale, hue_shift = scene[SceneField.HUE_SCALE], scene[SceneField.HUE_SHIFT]
+    saturation_scale, saturation_shift = scene[SceneField.SATURATION_SCALE], scene[SceneField.SATURATION_SHIFT]
+    value_scale, value_shift = scene[SceneField.VALUE_SCALE], scene[SceneField.VALUE_SHIFT]
+    own_hue, own_saturation, own_value = obj[ObjectField.HUE], obj[ObjectField.SATURATION], obj[ObjectField.VALUE]
+    if parameters.grey:
         own_saturation, own_value = _I(0), _I(_GREY)
-    backed = plan.noise
+    backed = parameters.noise
     hues, saturations, values = hsv[0], hsv[1], hsv[2]  # uint16 [size]
-    for c in range(plan.size):
+    for c in range(parameters.size):
         x, d = _I(noise[c]), _I(density[c])
         hue = _I(_I(_I(x * hue_scale) + hue_shift) >> _I(20))
         saturation = clamp(_I(_I(_I(x * saturation_scale) + saturation_shift) >> _I(20)))
@@ -90,34 +73,35 @@ def colour_row(
         hues[c] = _H(wrap(_I(d + own_hue) if d > 0 else hue))
         saturations[c] = _H(own_saturation if d > 0 else saturation)
         values[c] = _H(own_value if d > 0 else value)
-    for c in range(plan.size):
+    for c in range(parameters.size):
         h, s, v = hues[c], saturations[c], values[c]
         red[c], green[c], blue[c] = channel(h, s, v, _H(150)), channel(h, s, v, _H(90)), channel(h, s, v, _H(30))
 
 
 @inner
 def paint(
-    plan: Any, image: Any, layer: Any, noise: Any, density: Any, empty: Any, hsv: Any, mask: Any, picture: Any
+    parameters: Any, scene: Any, obj: Any, noise: Any, density: Any, empty: Any, hsv: Any, mask: Any, image: Any
 ) -> None:
     """The background, and over it the attractor where there is only one, cropped from its canvas."""
-    for r in range(plan.size):
+    for r in range(parameters.size):
         row = empty
-        if not plan.placed:
-            first = (r + image[CROP_TOP]) * plan.canvas + image[CROP_LEFT]
-            row = density[first : first + plan.size]
-        colour_row(plan, image, layer, noise[r], row, hsv, picture[0, r], picture[1, r], picture[2, r])
-        for c in range(plan.size):
+        if not parameters.placed:
+            first = (r + scene[SceneField.CROP_TOP]) * parameters.canvas + scene[SceneField.CROP_LEFT]
+            row = density[first : first + parameters.size]
+        colour_row(parameters, scene, obj, noise[r], row, hsv, image[0, r], image[1, r], image[2, r])
+        for c in range(parameters.size):
             mask[r, c] = np.uint8(row[c] > 0)
 
 
 @inner
-def _texel(plan: Any, layer: Any, density: Any, phase: Any) -> Any:
+def _texel(parameters: Any, obj: Any, density: Any, phase: Any) -> Any:
     d = _I(density)
     if d == 0:
         return _I(0)
-    if plan.grey:
+    if parameters.grey:
         return _I(_GREY)
-    return _I(channel(_H(wrap(_I(d + layer[HUE]))), _H(layer[SATURATION]), _H(layer[VALUE]), phase))
+    hue = _H(wrap(_I(d + obj[ObjectField.HUE])))
+    return _I(channel(hue, _H(obj[ObjectField.SATURATION]), _H(obj[ObjectField.VALUE]), phase))
 
 
 @inner
@@ -129,14 +113,14 @@ def _tap(place: Any, step: Any, cells: Any) -> Any:
 
 
 @inner
-def place(plan: Any, layer: Any, density: Any, mask: Any, picture: Any) -> None:
+def place(parameters: Any, obj: Any, density: Any, mask: Any, image: Any) -> None:
     """Resize one attractor (bilinear, black around it) and overwrite where it is not black."""
-    canvas, side = plan.canvas, layer[SIDE]
+    canvas, side = parameters.canvas, obj[ObjectField.SIDE]
     step = (canvas << 16) // side
-    for r in range(max(0, layer[TOP]), min(plan.size, layer[TOP] + side)):
-        r0, r1, fr = _tap(r - layer[TOP], step, canvas)
-        for c in range(max(0, layer[LEFT]), min(plan.size, layer[LEFT] + side)):
-            c0, c1, fc = _tap(c - layer[LEFT], step, canvas)
+    for r in range(max(0, obj[ObjectField.TOP]), min(parameters.size, obj[ObjectField.TOP] + side)):
+        r0, r1, fr = _tap(r - obj[ObjectField.TOP], step, canvas)
+        for c in range(max(0, obj[ObjectField.LEFT]), min(parameters.size, obj[ObjectField.LEFT] + side)):
+            c0, c1, fc = _tap(c - obj[ObjectField.LEFT], step, canvas)
             d00, d01 = density[r0 * canvas + c0], density[r0 * canvas + c1]
             d10, d11 = density[r1 * canvas + c0], density[r1 * canvas + c1]
             if d00 | d01 | d10 | d11 == 0:
@@ -144,14 +128,14 @@ def place(plan: Any, layer: Any, density: Any, mask: Any, picture: Any) -> None:
             rgb = (np.uint8(0), np.uint8(0), np.uint8(0))
             for k in range(3):
                 phase = _H(150 - 60 * k)
-                t0, t1 = _texel(plan, layer, d00, phase), _texel(plan, layer, d01, phase)
-                b0, b1 = _texel(plan, layer, d10, phase), _texel(plan, layer, d11, phase)
+                t0, t1 = _texel(parameters, obj, d00, phase), _texel(parameters, obj, d01, phase)
+                b0, b1 = _texel(parameters, obj, d10, phase), _texel(parameters, obj, d11, phase)
                 top = t0 * (256 - fc) + t1 * fc
                 bottom = b0 * (256 - fc) + b1 * fc
                 v = np.uint8((top * (256 - fr) + bottom * fr + 32768) >> 16)
                 rgb = (v, rgb[1], rgb[2]) if k == 0 else (rgb[0], v, rgb[2]) if k == 1 else (rgb[0], rgb[1], v)
             if rgb[0] | rgb[1] | rgb[2] != 0:
-                picture[0, r, c], picture[1, r, c], picture[2, r, c] = rgb
+                image[0, r, c], image[1, r, c], image[2, r, c] = rgb
                 mask[r, c] = np.uint8(1)
 
 
@@ -163,13 +147,13 @@ def _weigh(a: Any, b: Any, c: Any, outer: Any, inner: Any) -> Any:
 
 
 @inner
-def blur(picture: Any, outer: Any, work: Any) -> None:
+def blur(image: Any, outer: Any, work: Any) -> None:
     """3x3 Gaussian in place, rows then columns, each rounded to bytes; borders reflect without
     repeating the edge. `outer` is the weight of a neighbour in 256ths; `work` is uint8 [size, size]."""
-    size = picture.shape[1]
+    size = image.shape[1]
     outer, inner = _H(outer), _H(256 - 2 * outer)
     for k in range(3):
-        plane = picture[k]
+        plane = image[k]
         for r in range(size):
             source, target = plane[r], work[r]
             left, middle, right = source[: size - 2], source[1 : size - 1], source[2:]
@@ -188,27 +172,27 @@ def blur(picture: Any, outer: Any, work: Any) -> None:
 
 @stage
 def compose_stage(
-    plan: Any, first: Any, last: Any, images: Any, layers: Any, density: Any, noise: Any, pictures: Any, masks: Any
+    parameters: Any, first: Any, last: Any, scenes: Any, objects: Any, density: Any, noise: Any, images: Any, masks: Any
 ) -> None:
     """Compose samples first .. last - 1.
 
     Args:
-        images, layers, density, noise: of these samples, as the stages before wrote them.
-        pictures: uint8 [B, views, 3, size, size], rows first .. last - 1 written.
+        scenes, objects, density, noise: of these samples, as the stages before wrote them.
+        images: uint8 [B, views, 3, size, size], rows first .. last - 1 written.
         masks: uint8 [B, views, size, size], 1 where an attractor shows; or [0, ...] for none.
     """
-    size = plan.size
+    size = parameters.size
     empty, hsv = np.zeros(size, np.uint8), np.empty((3, size), np.uint16)
     blurred, shown = np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)
     for b in range(first, last):
-        for view in range(plan.views):
+        for view in range(parameters.views):
             n = b - first
-            image, picture = images[n, view], pictures[b, view]
+            scene, image = scenes[n, view], images[b, view]
             if masks.shape[0] > 0:
                 shown = masks[b, view]
-            paint(plan, image, layers[n, view, 0], noise[n, view], density[n, view, 0], empty, hsv, shown, picture)
-            if plan.placed:
-                for slot in range(image[OBJECTS]):
-                    place(plan, layers[n, view, slot], density[n, view, slot], shown, picture)
-            if image[BLUR] > 0:
-                blur(picture, image[BLUR], blurred)
+            paint(parameters, scene, objects[n, view, 0], noise[n, view], density[n, view, 0], empty, hsv, shown, image)
+            if parameters.placed:
+                for slot in range(scene[SceneField.OBJECTS]):
+                    place(parameters, objects[n, view, slot], density[n, view, slot], shown, image)
+            if scene[SceneField.BLUR] > 0:
+                blur(image, scene[SceneField.BLUR], blurred)

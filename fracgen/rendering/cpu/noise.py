@@ -17,7 +17,7 @@ import numpy as np
 from fracgen.draws import Purpose
 from fracgen.rendering.cpu.arithmetic import fill
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.parameters import AMPLITUDES, CORNERS
+from fracgen.rendering.records import SceneField
 
 _U = np.uint32
 _NOISE = _U(Purpose.NOISE)
@@ -52,14 +52,14 @@ def _mean(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @inner
 def _level(
-    m: Any, level: Any, amplitude: Any, coarse: Any, fine: Any, work: Any, words: Any, view: Any, where: Any
+    m: Any, level: Any, amplitude: Any, coarse: Any, fine: Any, work: Any, words: Any, view: Any, sample: Any
 ) -> None:
     """One doubling: coarse [m + 1, m + 1] to fine [2m + 1, 2m + 1]."""
     calls = max(1, m // 8)
     diamond, horizontal, vertical = work
     for kind in range(3):
         rows = m + 1 if kind == HORIZONTAL else m
-        fill(words, _U(0), rows * calls, _NOISE, _U(4 * level + kind), view, where)
+        fill(words, _U(0), rows * calls, _NOISE, _U(4 * level + kind), view, sample)
         for i in range(rows):
             if kind == DIAMOND:
                 row = diamond[i, 1:]
@@ -79,7 +79,7 @@ def _level(
                 diamond[i, 0], diamond[i, m + 1] = diamond[i, m], diamond[i, 1]
     column = fine[0, :m]  # not written yet, so free to work in
     column[:] = 0
-    fill(words, _U(0), calls, _NOISE, _U(4 * level + LAST_COLUMN), view, where)
+    fill(words, _U(0), calls, _NOISE, _U(4 * level + LAST_COLUMN), view, sample)
     _displace(words, calls, 0, m, amplitude, column)
     for i in range(m):
         vertical[i, m] += column[i]
@@ -100,26 +100,27 @@ def _level(
 
 
 @stage
-def noise_stage(plan: Any, job: Any, first: Any, last: Any, images: Any, noise: Any) -> None:
+def noise_stage(parameters: Any, samples: Any, first: Any, last: Any, scenes: Any, noise: Any) -> None:
     """The backgrounds of samples first .. last - 1.
 
     Args:
-        images: int32 [n, views, IMAGE_FIELDS], from `scout_stage`.
+        scenes: int32 [n, views, SCENE_FIELDS], from `scout_stage`.
         noise: int16 [n, views, side, side] with side = 2^levels + 1, written.
     """
-    key0, key1, epoch, stream, indices = job
+    key0, key1, epoch, stream, indices = samples
     side = noise.shape[2]
     half = side // 2 + 2
     spare = np.empty((side, side), np.int16)
     work = (np.empty((half, half), np.int16), np.empty((half, half), np.int16), np.empty((half, half), np.int16))
     words = np.empty((4, half * max(1, side // 16)), np.uint32)
     for b in range(last - first):
-        where = (key0, key1, indices[first + b], epoch, stream)
-        for view in range(plan.views):
-            image = images[b, view]
-            now, after = (spare, noise[b, view]) if plan.levels & 1 else (noise[b, view], spare)
+        sample = (key0, key1, indices[first + b], epoch, stream)
+        for view in range(parameters.views):
+            scene = scenes[b, view]
+            now, after = (spare, noise[b, view]) if parameters.levels & 1 else (noise[b, view], spare)
             for k in range(4):
-                now[k >> 1, k & 1] = image[CORNERS + k]
-            for level in range(plan.levels):
-                _level(1 << level, level, image[AMPLITUDES + level], now, after, work, words, _U(view), where)
+                now[k >> 1, k & 1] = scene[SceneField.CORNERS + k]
+            for level in range(parameters.levels):
+                amplitude = scene[SceneField.AMPLITUDES + level]
+                _level(1 << level, level, amplitude, now, after, work, words, _U(view), sample)
                 now, after = after, now

@@ -19,7 +19,8 @@ from fracgen.rendering.cpu.ifs.attractor import attractor_stage
 from fracgen.rendering.cpu.ifs.scout import scout_stage
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.simd import LANES
-from fracgen.rendering.parameters import CODE, IMAGE_FIELDS, LAYER_FIELDS, ORBITS, TABLE_ROWS, Plan
+from fracgen.rendering.parameters import ORBITS, Parameters
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, ObjectField
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
@@ -41,12 +42,12 @@ class CpuRenderer:
             raise ValueError(f"threads {threads} is out of range: use 1 or more")
         self.bank, self.recipe = bank, recipe
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.plan = Plan.of(recipe)
+        self.parameters = Parameters.of(recipe)
         self._codes = (
             bank.maps.reshape(len(bank), MAX_MAPS, 6), bank.sizes, (~bank.contracts).astype(np.uint8),
             bank.probabilities, bank.classes, bank.per_class,
         )  # fmt: skip
-        pixels = self.plan.views * max(recipe.size**2, self.plan.max_objects * recipe.canvas**2)
+        pixels = self.parameters.views * max(recipe.size**2, self.parameters.max_objects * recipe.canvas**2)
         self.chunk = max(1, min(16, CHUNK_PIXELS // pixels))
 
     STAGES = ("scout", "attractor", "noise", "compose")
@@ -59,22 +60,22 @@ class CpuRenderer:
         each stage of each chunk, on one thread, so that a benchmark can time them."""
         indices = checked_index(index)
         key = tuple(np.uint32(word) for word in seed_key(seed))
-        job = (*key, np.uint32(checked_epoch(epoch)), np.uint32(stream), indices)
-        batch, size, views = len(indices), self.plan.size, self.plan.views
-        pictures = np.empty((batch, views, 3, size, size), np.uint8)
+        samples = (*key, np.uint32(checked_epoch(epoch)), np.uint32(stream), indices)
+        batch, size, views = len(indices), self.parameters.size, self.parameters.views
+        images = np.empty((batch, views, 3, size, size), np.uint8)
         shown = np.empty((batch if masks else 0, views, size, size), np.uint8)
-        codes = np.empty((batch, self.plan.max_objects), np.int32)
+        codes = np.empty((batch, self.parameters.max_objects), np.int32)
 
         chunks = [(first, min(first + self.chunk, batch)) for first in range(0, batch, self.chunk)]
         workers = min(self.threads, len(chunks)) if run_stage is None else 1
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
 
         def work() -> None:
-            space = _Space(self.plan, self.chunk)
+            space = _Space(self.parameters, self.chunk)
             for first, last in queue:
-                for name, stage in self._stages(job, first, last, space, pictures, shown):
+                for name, stage in self._stages(samples, first, last, space, images, shown):
                     stage() if run_stage is None else run_stage(name, stage)
-                codes[first:last] = space.layers[: last - first, 0, :, CODE]
+                codes[first:last] = space.objects[: last - first, 0, :, ObjectField.CODE]
 
         if workers <= 1:
             work()
@@ -84,39 +85,39 @@ class CpuRenderer:
                     done.result()
         squeeze = views == 1
         return Rendered(
-            pictures[:, 0] if squeeze else pictures, codes, (shown[:, 0] if squeeze else shown) if masks else None
+            images[:, 0] if squeeze else images, codes, (shown[:, 0] if squeeze else shown) if masks else None
         )
 
     def _stages(
-        self, job: Any, first: int, last: int, s: _Space, pictures: NDArray[np.uint8], shown: NDArray[np.uint8]
+        self, samples: Any, first: int, last: int, s: _Space, images: NDArray[np.uint8], shown: NDArray[np.uint8]
     ) -> list[tuple[str, Callable[[], None]]]:
         """What makes samples first .. last - 1, in order."""
-        plan, codes = self.plan, self._codes
+        parameters, codes = self.parameters, self._codes
         work: dict[str, Callable[[], None]] = {
             "scout": lambda: scout_stage(
-                plan, codes, job, first, last, s.images, s.layers, s.tables, s.starts, s.windows
+                parameters, codes, samples, first, last, s.scenes, s.objects, s.tables, s.starts, s.windows
             ),
             "attractor": lambda: attractor_stage(
-                plan, job, first, last, s.layers, s.tables, s.starts, s.windows, s.density
+                parameters, samples, first, last, s.objects, s.tables, s.starts, s.windows, s.density
             ),
-            "noise": lambda: noise_stage(plan, job, first, last, s.images, s.noise),
+            "noise": lambda: noise_stage(parameters, samples, first, last, s.scenes, s.noise),
             "compose": lambda: compose_stage(
-                plan, first, last, s.images, s.layers, s.density, s.noise, pictures, shown
+                parameters, first, last, s.scenes, s.objects, s.density, s.noise, images, shown
             ),
         }  # fmt: skip
-        return [(name, work[name]) for name in self.STAGES if name != "noise" or plan.noise]
+        return [(name, work[name]) for name in self.STAGES if name != "noise" or parameters.noise]
 
 
 class _Space:
     """What one thread needs to take `n` samples through the stages."""
 
-    def __init__(self, plan: Plan, n: int) -> None:
-        layers = (n, plan.views, plan.max_objects)
-        lattice = (1 << plan.levels) + 1
-        self.images = np.zeros((n, plan.views, IMAGE_FIELDS), np.int32)
-        self.layers = np.zeros((*layers, LAYER_FIELDS), np.int32)
-        self.tables = np.zeros((*layers, TABLE_ROWS, LANES), np.float32)
-        self.starts = np.empty((*layers, 2, ORBITS), np.float32)
-        self.windows = np.empty((*layers, 4), np.float32)
-        self.density = np.empty((*layers, plan.canvas**2), np.uint8)
-        self.noise = np.zeros((n, plan.views, lattice, lattice), np.int16)
+    def __init__(self, parameters: Parameters, n: int) -> None:
+        objects = (n, parameters.views, parameters.max_objects)
+        lattice = (1 << parameters.levels) + 1
+        self.scenes = np.zeros((n, parameters.views, SCENE_FIELDS), np.int32)
+        self.objects = np.zeros((*objects, OBJECT_FIELDS), np.int32)
+        self.tables = np.zeros((*objects, TABLE_ROWS, LANES), np.float32)
+        self.starts = np.empty((*objects, 2, ORBITS), np.float32)
+        self.windows = np.empty((*objects, 4), np.float32)
+        self.density = np.empty((*objects, parameters.canvas**2), np.uint8)
+        self.noise = np.zeros((n, parameters.views, lattice, lattice), np.int16)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fracgen.rendering.parameters import ORBITS, SCOUTS, Plan
+from fracgen.rendering.parameters import ORBITS, SCOUTS, Parameters
 
 SHARED_MEMORY = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99, 121: 99}
 """Most shared memory a block may ask for, in KB, by compute capability (10 * major + minor)."""
@@ -34,22 +34,22 @@ class Layout:
     noise_cells: int
 
     @classmethod
-    def choose(cls, plan: Plan, shared_memory: int, **threads: int) -> Layout:
-        """The layout for a plan on a device.
+    def choose(cls, parameters: Parameters, shared_memory: int, **threads: int) -> Layout:
+        """The layout for a recipe's parameters on a device.
 
         Args:
-            plan: what to render.
+            parameters: what to render.
             shared_memory: most bytes a block may ask for on the device.
             threads: other block sizes than the usual: attractor_threads (a power of two from 32 to
                 1,024), noise_threads, compose_threads.
         """
         budget = shared_memory - STATIC_RESERVE
-        row_cells = (plan.canvas + 3) // 2 * 2  # with the halo, in whole words
-        histogram_bytes = ((plan.canvas + 2) * row_cells + 7) // 8 * 16
-        lattice_side = (1 << plan.levels) + 1
+        row_cells = (parameters.canvas + 3) // 2 * 2  # with the halo, in whole words
+        histogram_bytes = ((parameters.canvas + 2) * row_cells + 7) // 8 * 16
+        lattice_side = (1 << parameters.levels) + 1
         lattice_bytes = (lattice_side**2 * 2 + 15) // 16 * 16
         lattice_global = lattice_bytes > budget
-        stride = lattice_side if lattice_global else plan.size
+        stride = lattice_side if lattice_global else parameters.size
         return cls(
             attractor_threads=threads.get("attractor_threads", min(1024, ORBITS)),
             histogram_global=histogram_bytes > budget,
@@ -58,9 +58,9 @@ class Layout:
             lattice_global=lattice_global,
             lattice_bytes=lattice_bytes,
             compose_threads=threads.get("compose_threads", 192),
-            compose_rows=max(1, min(16, (STRIP_BYTES // (3 * (plan.size + 3)) - 2) // 2)),
+            compose_rows=max(1, min(16, (STRIP_BYTES // (3 * (parameters.size + 3)) - 2) // 2)),
             noise_stride=stride,
-            noise_cells=lattice_side**2 if lattice_global else plan.size**2,
+            noise_cells=lattice_side**2 if lattice_global else parameters.size**2,
         )
 
     def definitions(self) -> dict[str, int]:

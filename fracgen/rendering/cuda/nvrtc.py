@@ -1,4 +1,4 @@
-"""Compile the kernels at run time: sources and a plan in, a binary for one architecture out.
+"""Compile the kernels at run time: sources and parameters in, a binary for one architecture out.
 
 CuPy's own path adds `-ftz=true`, which would flush what the CPU keeps, and keys its cache by the
 source without its headers. So NVRTC is called directly, with our floating-point options, and
@@ -34,22 +34,22 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(base) / "fracgen"
 
 
-def compile_kernel(name: str, plan_header: str, arch: str) -> Path:
+def compile_kernel(name: str, header: str, arch: str) -> Path:
     """The file of a kernel's binary (cubin), compiled if it is not in the cache.
 
     Args:
         name: one of `KERNELS`.
-        plan_header: text of `plan.cuh`, from `plan.header`.
+        header: text of `parameters.cuh`, from `rendering.parameters.header`.
         arch: such as "sm_90".
 
     Raises:
         KernelError: NVRTC refuses the source or the architecture.
     """
-    file_name = f"{name}-{arch}-{binary_key(name, plan_header, arch)}.cubin"
+    file_name = f"{name}-{arch}-{binary_key(name, header, arch)}.cubin"
     path = cache_folder() / file_name
     if path.is_file():
         return path
-    binary, _ = build(name, plan_header, arch)
+    binary, _ = build(name, header, arch)
     try:
         return _write(path, binary)
     except OSError:  # no room, or not ours to write
@@ -71,9 +71,9 @@ def _session_folder() -> Path:
     return Path(folder.name)
 
 
-def binary_key(name: str, plan_header: str, arch: str) -> str:
-    """Digest of all that decides a binary: sources, plan, options, compiler, architecture."""
-    parts = (name, digest(), plan_header, " ".join(OPTIONS), str(version()), arch)
+def binary_key(name: str, header: str, arch: str) -> str:
+    """Digest of all that decides a binary: sources, parameters, options, compiler, architecture."""
+    parts = (name, digest(), header, " ".join(OPTIONS), str(version()), arch)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
@@ -85,11 +85,11 @@ def version() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def build(name: str, plan_header: str, arch: str) -> tuple[bytes, str]:
+def build(name: str, header: str, arch: str) -> tuple[bytes, str]:
     """Compile without the cache: the binary and the compiler's log, which counts its registers."""
     from cupy.cuda import nvrtc
 
-    files = {**{n: t for n, t in sources().items() if n.endswith(".cuh")}, "plan.cuh": plan_header}
+    files = {**{n: t for n, t in sources().items() if n.endswith(".cuh")}, "parameters.cuh": header}
     texts, names = [t.encode() for t in files.values()], [n.encode() for n in files]
     program = nvrtc.createProgram(sources()[KERNELS[name]], KERNELS[name], texts, names)
     try:

@@ -14,10 +14,11 @@ import numpy as np
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cuda.layout import Layout
-from fracgen.rendering.parameters import IMAGE_FIELDS, LAYER_FIELDS, ORBITS, Plan, header
+from fracgen.rendering.parameters import ORBITS, Parameters, header
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS
 
 MAX_GRID_Y = 65_535
-"""CUDA's limit on a grid's second dimension, which counts pictures."""
+"""CUDA's limit on a grid's second dimension, which counts images."""
 TABLE_BYTES = 256
 """`Table` in chaos.cuh: eight maps of eight 32-bit numbers."""
 
@@ -31,7 +32,7 @@ class Backend(Protocol):
     def scratch(self, name: str, nbytes: int) -> Any:
         """At least that many bytes on the device, with no promise about their contents."""
 
-    def load(self, kernel: str, plan_header: str) -> Any:
+    def load(self, kernel: str, header: str) -> Any:
         """A kernel, compiled; `launch` takes it."""
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
@@ -40,7 +41,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How pictures are stored: bytes an element (1, 2 or 4) and the order of the axes."""
+    """How images are stored: bytes an element (1, 2 or 4) and the order of the axes."""
 
     element_bytes: int = 1
     channels_last: bool = False
@@ -50,42 +51,44 @@ class KernelPipeline:
     """Renders batches through a backend.
 
     Args:
-        bank, plan: what to render.
+        bank, parameters: what to render.
         layout: chosen for the device.
         backend: the device.
         scratch_bytes: most memory for what passes between kernels; a larger batch goes in parts.
     """
 
-    def __init__(self, bank: CodeBank, plan: Plan, layout: Layout, backend: Backend, scratch_bytes: int) -> None:
-        self.plan, self.layout, self.backend = plan, layout, backend
+    def __init__(
+        self, bank: CodeBank, parameters: Parameters, layout: Layout, backend: Backend, scratch_bytes: int
+    ) -> None:
+        self.parameters, self.layout, self.backend = parameters, layout, backend
         self.codes = (
             backend.upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), backend.upload(bank.sizes),
             backend.upload((~bank.contracts).astype(np.uint8)), backend.upload(bank.probabilities),
             np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
         self.functions: dict[tuple[str, OutputFormat], Any] = {}
-        most = MAX_GRID_Y // plan.views
+        most = MAX_GRID_Y // parameters.views
         self.chunk = max(1, min(most, scratch_bytes // sum(self.scratch_sizes().values())))
 
     def scratch_sizes(self) -> dict[str, int]:
         """Bytes that pass between kernels, per sample."""
-        plan, layout = self.plan, self.layout
-        layers = plan.views * plan.max_objects
+        parameters, layout = self.parameters, self.layout
+        objects = parameters.views * parameters.max_objects
         return {
-            "images": plan.views * IMAGE_FIELDS * 4,
-            "layers": layers * LAYER_FIELDS * 4,
-            "tables": layers * TABLE_BYTES,
-            "starts": layers * 2 * ORBITS * 4,
-            "windows": layers * 4 * 4,
-            "histogram": layers * layout.histogram_bytes if layout.histogram_global else 0,
-            "density": layers * plan.canvas**2,
-            "noise": plan.views * layout.noise_cells * 2 if plan.noise else 0,
+            "scenes": parameters.views * SCENE_FIELDS * 4,
+            "objects": objects * OBJECT_FIELDS * 4,
+            "tables": objects * TABLE_BYTES,
+            "starts": objects * 2 * ORBITS * 4,
+            "windows": objects * 4 * 4,
+            "histogram": objects * layout.histogram_bytes if layout.histogram_global else 0,
+            "density": objects * parameters.canvas**2,
+            "noise": parameters.views * layout.noise_cells * 2 if parameters.noise else 0,
         }
 
     def header(self, form: OutputFormat) -> str:
-        """`plan.cuh` for this pipeline."""
+        """`parameters.cuh` for this pipeline."""
         more = {"out_bytes": form.element_bytes, "out_channels_last": int(form.channels_last)}
-        return header(self.plan, **self.layout.definitions(), **more)
+        return header(self.parameters, **self.layout.definitions(), **more)
 
     def prepare(self, form: OutputFormat) -> None:
         """Compile what rendering in this format needs, so that a later `run` only launches."""
@@ -116,25 +119,25 @@ class KernelPipeline:
         """
         if count == 0:
             return
-        plan, layout = self.plan, self.layout
+        parameters, layout = self.parameters, self.layout
         parts = -(-count // self.chunk)
         step = -(-count // parts)  # equal parts: a short last one would leave most of the device idle
         space = {name: self.backend.scratch(name, n * step) for name, n in self.scratch_sizes().items()}
-        strips = -(-plan.size // layout.compose_rows)
+        strips = -(-parameters.size // layout.compose_rows)
         seeds = (np.uint32(key[0]), np.uint32(key[1]), np.uint32(epoch), np.uint32(stream))
         for first in range(0, count, step):
             n = min(step, count - first)
-            pictures, jobs = n * plan.views, n * plan.views * plan.max_objects
+            images, objects = n * parameters.views, n * parameters.views * parameters.max_objects
             own = indices[first : first + n]
-            records = (space["images"], space["layers"], space["tables"], space["starts"], space["windows"])
-            self._launch("scout", form, (jobs, 1), *self.codes, *seeds, own, *records)
+            records = (space["scenes"], space["objects"], space["tables"], space["starts"], space["windows"])
+            self._launch("scout", form, (objects, 1), *self.codes, *seeds, own, *records)
             self._launch(
-                "attractor", form, (jobs, 1), *seeds, own, *records[1:], space["histogram"], space["density"]
+                "attractor", form, (objects, 1), *seeds, own, *records[1:], space["histogram"], space["density"]
             )  # fmt: skip
-            if plan.noise:
-                self._launch("noise", form, (pictures, 1), *seeds, own, space["images"], space["noise"])
+            if parameters.noise:
+                self._launch("noise", form, (images, 1), *seeds, own, space["scenes"], space["noise"])
             self._launch(
-                "compose", form, (strips, pictures), space["images"], space["layers"], space["density"],
+                "compose", form, (strips, images), space["scenes"], space["objects"], space["density"],
                 space["noise"], values, out[first : first + n], None if masks is None else masks[first : first + n],
                 None if codes is None else codes[first : first + n],
             )  # fmt: skip

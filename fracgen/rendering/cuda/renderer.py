@@ -18,7 +18,7 @@ from fracgen.rendering.base import Rendered, checked_epoch, checked_index
 from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
 from fracgen.rendering.cuda.nvrtc import compile_kernel
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
-from fracgen.rendering.parameters import Plan
+from fracgen.rendering.parameters import Parameters
 from fracgen.support.errors import DeviceError
 
 SCRATCH_BYTES = 256 << 20
@@ -46,16 +46,16 @@ class CudaRenderer:
     ) -> None:
         import torch
 
-        self.bank, self.recipe, self.plan = bank, recipe, Plan.of(recipe)
+        self.bank, self.recipe, self.parameters = bank, recipe, Parameters.of(recipe)
         number = torch.device(device).index
         self.device = torch.device("cuda", torch.cuda.current_device() if number is None else number)
         if self.device.index >= torch.cuda.device_count():
             raise DeviceError(f"no device {device}: torch finds {torch.cuda.device_count()} (cuda:0 and up)")
         with torch.cuda.device(self.device):
             self._backend = CudaBackend(self.device)
-            self.layout = Layout.choose(self.plan, self._backend.shared_memory)
+            self.layout = Layout.choose(self.parameters, self._backend.shared_memory)
             try:
-                self.pipeline = KernelPipeline(bank, self.plan, self.layout, self._backend, scratch_bytes)
+                self.pipeline = KernelPipeline(bank, self.parameters, self.layout, self._backend, scratch_bytes)
             except torch.cuda.OutOfMemoryError:
                 raise self._out_of_memory(0, OutputFormat()) from None
             self.pipeline.prepare(OutputFormat())
@@ -87,7 +87,7 @@ class CudaRenderer:
             try:
                 indices = self._indices(index)
                 self._guard(torch.cuda.current_stream(self.device))
-                batch, size, views = len(indices), self.plan.size, self.plan.views
+                batch, size, views = len(indices), self.parameters.size, self.parameters.views
                 # Memory first, view after: a permuted view of channels-last memory has the usual shape.
                 axes = (size, size, 3) if channels_last else (3, size, size)
                 if out is None:
@@ -97,7 +97,7 @@ class CudaRenderer:
                 shown = None
                 if masks:
                     shown = torch.empty((batch, views, size, size), dtype=torch.uint8, device=self.device)
-                codes = torch.empty((batch, self.plan.max_objects), dtype=torch.int32, device=self.device)
+                codes = torch.empty((batch, self.parameters.max_objects), dtype=torch.int32, device=self.device)
                 values = None if dtype == torch.uint8 else self._values(dtype)
                 key, epoch = seed_key(seed), checked_epoch(epoch)
                 self.pipeline.run(indices, batch, key, epoch, int(stream), memory, shown, codes, values, form)
@@ -183,7 +183,7 @@ class CudaRenderer:
         import torch
 
         free, total = torch.cuda.mem_get_info(self.device)
-        image = self.plan.views * 3 * self.plan.size**2 * form.element_bytes
+        image = self.parameters.views * 3 * self.parameters.size**2 * form.element_bytes
         fixed = self.pipeline.chunk * sum(self.pipeline.scratch_sizes().values()) if hasattr(self, "pipeline") else 0
         fits = max(0, int((free - min(fixed, free // 2)) * 0.9) // image)
         return DeviceError(
@@ -231,12 +231,12 @@ class CudaBackend:
         # From the caching allocator at every call: it knows which stream and which graph it is for.
         return torch.empty(max(16, nbytes), dtype=torch.uint8, device=self.device)
 
-    def load(self, kernel: str, plan_header: str) -> Any:
+    def load(self, kernel: str, header: str) -> Any:
         import cupy
 
         self.refuse_capture("the compilation of a kernel")
         with cupy.cuda.Device(self.device.index):
-            function = cupy.RawModule(path=str(compile_kernel(kernel, plan_header, self.arch))).get_function(kernel)
+            function = cupy.RawModule(path=str(compile_kernel(kernel, header, self.arch))).get_function(kernel)
             assert function.num_regs > 0  # asking loads it now: a graph capture would be too late
         return function
 

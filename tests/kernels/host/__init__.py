@@ -17,7 +17,7 @@ from fracgen.rendering.base import Rendered, checked_index
 from fracgen.rendering.cuda.layout import Layout
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
 from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder
-from fracgen.rendering.parameters import Plan
+from fracgen.rendering.parameters import Parameters
 
 HERE = Path(__file__).parent
 FLAGS = [
@@ -53,14 +53,14 @@ class HostBackend:
     def scratch(self, name: str, nbytes: int) -> np.ndarray[Any, Any]:
         return np.full(max(16, nbytes), 0xCD, np.uint8)  # rubbish, as on a device
 
-    def load(self, kernel: str, plan_header: str) -> ctypes.CDLL:
+    def load(self, kernel: str, header: str) -> ctypes.CDLL:
         own = "".join(path.read_text() for path in sorted(HERE.glob("*.[hc]*")))
-        key = f"{digest()}{own}{plan_header}{self._shared.get(kernel)}{self.sanitize}{self.edited}"
+        key = f"{digest()}{own}{header}{self._shared.get(kernel)}{self.sanitize}{self.edited}"
         folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         library = folder / "kernel.so"
         if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "plan.cuh").write_text(plan_header)
+            (folder / "parameters.cuh").write_text(header)
             source = kernel_folder() / KERNELS[kernel]
             if kernel in self.edited:
                 source = folder / f"{kernel}.cu"
@@ -112,9 +112,9 @@ class HostRenderer:
     def __init__(
         self, bank: CodeBank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **layout: Any
     ) -> None:
-        self.bank, self.recipe, self.plan = bank, recipe, Plan.of(recipe)
-        self.layout = Layout.choose(self.plan, shared_memory, **layout)
-        self.pipeline = KernelPipeline(bank, self.plan, self.layout, backend.with_layout(self.layout), 1 << 22)
+        self.bank, self.recipe, self.parameters = bank, recipe, Parameters.of(recipe)
+        self.layout = Layout.choose(self.parameters, shared_memory, **layout)
+        self.pipeline = KernelPipeline(bank, self.parameters, self.layout, backend.with_layout(self.layout), 1 << 22)
 
     def render(
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
@@ -122,12 +122,12 @@ class HostRenderer:
     ) -> Rendered:  # fmt: skip
         form = form or OutputFormat()
         indices = checked_index(index)
-        batch, size, views = len(indices), self.plan.size, self.plan.views
+        batch, size, views = len(indices), self.parameters.size, self.parameters.views
         axes = (size, size, 3) if form.channels_last else (3, size, size)
         dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[form.element_bytes]
         out = np.full((batch, views, *axes), 0xCD, dtype)
         shown = np.full((batch, views, size, size), 0xCD, np.uint8) if masks else None
-        codes = np.full((batch, self.plan.max_objects), -2, np.int32)
+        codes = np.full((batch, self.parameters.max_objects), -2, np.int32)
         self.pipeline.run(indices, batch, seed_key(seed), epoch, int(stream), out, shown, codes, values, form)
         if views == 1:
             return Rendered(out[:, 0], codes, None if shown is None else shown[:, 0])

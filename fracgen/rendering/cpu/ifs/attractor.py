@@ -10,7 +10,8 @@ from fracgen.draws import Purpose
 from fracgen.rendering.cpu.arithmetic import fill
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.cpu.simd import LANES, advance, locate
-from fracgen.rendering.parameters import CODE, FLIPS, FULL_CELL, ORBITS, ROUND_STEPS, STAMP
+from fracgen.rendering.parameters import FULL_CELL, ORBITS, ROUND_STEPS
+from fracgen.rendering.records import ObjectField
 
 _U = np.uint32
 _ORBIT = _U(Purpose.ORBIT)
@@ -28,40 +29,40 @@ def _overfull(histogram: Any) -> Any:
 
 @inner
 def chaos_game(
-    plan: Any, table: Any, x: Any, y: Any, grid_window: Any, strides: Any, words: Any, cells: Any,
-    slot: Any, view: Any, where: Any, histogram: Any,
+    parameters: Any, table: Any, x: Any, y: Any, grid_window: Any, strides: Any, words: Any, cells: Any,
+    slot: Any, view: Any, sample: Any, histogram: Any,
 ) -> None:  # fmt: skip
-    """Count `plan.points` points of the orbits from x, y [ORBITS] in histogram [side^2 + 1] uint16.
+    """Count `parameters.points` points of the orbits from x, y [ORBITS] in histogram [side^2 + 1] uint16.
 
     Drawing ends early, at a multiple of 32,768 points, where some cell then holds 2^15 points: the
-    picture is all but one dot, and another round could carry its 16-bit counter over.
+    image is all but one dot, and another round could carry its 16-bit counter over.
     """
     histogram[:] = 0
-    steps = (plan.points + ORBITS - 1) // ORBITS
+    steps = (parameters.points + ORBITS - 1) // ORBITS
     for step in range(steps):
         if step % ROUND_STEPS == 0 and step > 0 and _overfull(histogram[:-1]):
             return
         if step & 7 == 0:
-            fill(words, _U((step >> 3) * ORBITS), ORBITS, _ORBIT, slot, view, where)
+            fill(words, _U((step >> 3) * ORBITS), ORBITS, _ORBIT, slot, view, sample)
         row, shift = words[(step & 7) >> 1], np.int32((step & 1) << 4)
         for i in range(0, ORBITS, LANES):
             advance(table, row, shift, x, y, i)
         for i in range(0, ORBITS, LANES):
             locate(x, y, grid_window, strides, cells, i)
-        for i in range(min(ORBITS, plan.points - step * ORBITS)):
+        for i in range(min(ORBITS, parameters.points - step * ORBITS)):
             histogram[np.uint32(cells[i])] += _ONE
 
 
 @inner
-def densities(plan: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> None:
+def densities(parameters: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> None:
     """Densities 0..255 of canvas^2 pixels, to out: 255 count / largest count rounded up, 0 where no point
     fell; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
 
     Stamping every point equals convolving the histogram with the stamp: bit 3 i + j of `stamp` is
-    its cell (i, j). The histogram's one-pixel halo supplies points just outside of the picture.
-    Counts stay below 2^24 (`plan.points` does), so the division by the largest is a 32-bit product.
+    its cell (i, j). The histogram's one-pixel halo supplies points just outside of the image.
+    Counts stay below 2^24 (`parameters.points` does), so the division by the largest is a 32-bit product.
     """
-    side, canvas = plan.canvas + 2, plan.canvas
+    side, canvas = parameters.canvas + 2, parameters.canvas
     largest = np.uint32(0)
     for r in range(canvas):  # a row at a time, so that its sums stay in the nearest cache
         target = counts[r * canvas : (r + 1) * canvas]
@@ -85,27 +86,28 @@ def densities(plan: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> N
 
 @stage
 def attractor_stage(
-    plan: Any, job: Any, first: Any, last: Any, layers: Any, tables: Any, starts: Any, windows: Any, density: Any
-) -> None:
+    parameters: Any, samples: Any, first: Any, last: Any, objects: Any, tables: Any, starts: Any, windows: Any,
+    density: Any,
+) -> None:  # fmt: skip
     """Draw every attractor of samples first .. last - 1. The arguments before `density` are those of
     `scout_stage`; starts are used up. density: uint8 [n, views, max_objects, canvas^2], written."""
-    key0, key1, epoch, stream, indices = job
-    side = plan.canvas + 2
+    key0, key1, epoch, stream, indices = samples
+    side = parameters.canvas + 2
     histogram = np.empty(side * side + 1, np.uint16)
-    counts = np.empty(plan.canvas * plan.canvas, np.uint32)
+    counts = np.empty(parameters.canvas * parameters.canvas, np.uint32)
     words, cells = np.empty((4, ORBITS), np.uint32), np.empty(ORBITS, np.int32)
     strides = np.empty(4, np.int32)
     for b in range(last - first):
-        where = (key0, key1, indices[first + b], epoch, stream)
-        for view in range(plan.views):
-            for slot in range(plan.max_objects):
-                layer = layers[b, view, slot]
-                if layer[CODE] < 0:
+        sample = (key0, key1, indices[first + b], epoch, stream)
+        for view in range(parameters.views):
+            for slot in range(parameters.max_objects):
+                obj = objects[b, view, slot]
+                if obj[ObjectField.CODE] < 0:
                     continue
-                strides[0], strides[1] = (1, side) if layer[FLIPS] & 1 else (side, 1)
+                strides[0], strides[1] = (1, side) if obj[ObjectField.FLIPS] & 1 else (side, 1)
                 strides[2], strides[3] = side, side * side
                 chaos_game(
-                    plan, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
-                    windows[b, view, slot], strides, words, cells, _U(slot), _U(view), where, histogram,
+                    parameters, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
+                    windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram,
                 )  # fmt: skip
-                densities(plan, histogram, layer[STAMP], counts, density[b, view, slot])
+                densities(parameters, histogram, obj[ObjectField.STAMP], counts, density[b, view, slot])

@@ -11,7 +11,7 @@ from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cpu.arithmetic import below, draw, sin_cos, uniform
 from fracgen.rendering.cpu.jit import inner
 from fracgen.rendering.cpu.simd import fma
-from fracgen.rendering.parameters import JITTER_TRIES
+from fracgen.rendering.parameters import JITTER_TRIES, Jitter, Source
 
 _F = np.float32
 _U = np.uint32
@@ -24,12 +24,12 @@ A, B, E, C, D, F = range(6)
 
 
 @inner
-def choose_code(plan: Any, classes: Any, per_class: Any, index: Any, slot: Any, word: Any) -> Any:
+def choose_code(parameters: Any, classes: Any, per_class: Any, index: Any, slot: Any, word: Any) -> Any:
     """The code that attractor `slot` of sample `index` is made from."""
     label = np.int64(index) % classes
-    if plan.source == 1:
+    if parameters.source == Source.CLASS:
         return label * per_class + below(word, per_class)
-    if plan.source == 2 and slot > 0:
+    if parameters.source == Source.BANK and slot > 0:
         return below(word, classes * per_class)
     return label * per_class + (np.int64(index) // classes) % per_class
 
@@ -62,14 +62,14 @@ def _sigma(m: Any) -> Any:
 
 
 @inner
-def _vary(plan: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
+def _vary(parameters: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
     """One try of the recipe's jitter on `maps`, which hold a copy of `code`."""
-    if plan.jitter == 1:  # scale: all six numbers of one map
+    if parameters.jitter == Jitter.SCALE:  # all six numbers of one map
         m = maps[below(w[0], n)]
         factor = uniform(w[1], _F(0.8), _F(1.1))
         for k in range(6):
             m[k] = m[k] * factor
-    elif plan.jitter == 2:  # svd: turn one map's left or right singular vectors, or move it
+    elif parameters.jitter == Jitter.SVD:  # turn one map's left or right singular vectors, or move it
         which = below(w[0], 3 * n)
         m = maps[which // 3]
         if which % 3 == 2:
@@ -84,7 +84,7 @@ def _vary(plan: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
             else:
                 m[A], m[B] = fma(a, c, b * s), fma(b, c, -(a * s))
                 m[C], m[D] = fma(cc, c, d * s), fma(d, c, -(cc * s))
-    elif plan.jitter == 3:  # sval: one map's singular values, the code's sigma factor staying in range
+    elif parameters.jitter == Jitter.SVAL:  # one map's singular values, the code's sigma factor staying in range
         k = below(w[0], n)
         total = _F(0.0)
         for i in range(n):
@@ -97,9 +97,9 @@ def _vary(plan: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
             factor = uniform(w[1], low, high)
             for j in (A, B, C, D):
                 maps[k, j] = maps[k, j] * factor
-    elif plan.jitter == 4:  # fractaldb: one number of every map, by one factor
+    elif parameters.jitter == Jitter.FRACTALDB:  # one number of every map, by one factor
         step = _F(below(w[3], _U(5))) - _F(2.0)
-        factor = fma(step, plan.jitter_strength, _F(1.0))
+        factor = fma(step, parameters.jitter_strength, _F(1.0))
         bits = (np.uint64(w[0]) << np.uint64(32)) | np.uint64(w[1])
         for i in range(n):
             coefficient = ((bits >> np.uint64(8 * i)) & np.uint64(255)) * np.uint64(6) >> np.uint64(8)
@@ -107,16 +107,16 @@ def _vary(plan: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
 
 
 @inner
-def jitter(plan: Any, code: Any, n: Any, slot: Any, where: Any, maps: Any) -> None:
+def jitter(parameters: Any, code: Any, n: Any, slot: Any, sample: Any, maps: Any) -> None:
     """Vary `code` [8, 6] into `maps`: up to four tries that still contract, else the code itself."""
     for attempt in range(JITTER_TRIES + 1):
         for i in range(n):
             for k in range(6):
                 maps[i, k] = code[i, k]
-        if plan.jitter == 0 or attempt == JITTER_TRIES:
+        if parameters.jitter == Jitter.NONE or attempt == JITTER_TRIES:
             return
-        w = draw(_U(attempt), _JITTER, slot, _U(0), where)
-        _vary(plan, code, maps, n, w)
+        w = draw(_U(attempt), _JITTER, slot, _U(0), sample)
+        _vary(parameters, code, maps, n, w)
         if _contracts(maps, n):
             return
 

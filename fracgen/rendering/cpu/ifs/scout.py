@@ -1,4 +1,4 @@
-"""Everything that must be known before points are drawn: the numbers of a picture and its layers, the
+"""Everything that must be known before points are drawn: the numbers of a scene and its objects, the
 jittered code, where its attractor lies, and points on it to start from.
 
 A few long orbits run to stationarity; from then on they measure the extent and, at intervals,
@@ -21,37 +21,12 @@ from fracgen.rendering.cpu.arithmetic import below, draw, exp, fill, uniform, un
 from fracgen.rendering.cpu.ifs.code import A, B, C, D, E, F, choice_table, choose_code, jitter
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.cpu.simd import LANES, advance, fma
-from fracgen.rendering.parameters import (
-    AMPLITUDES,
-    BLUR,
-    CODE,
-    CORNERS,
-    CROP_LEFT,
-    CROP_TOP,
-    FLIPS,
-    HUE,
-    HUE_SCALE,
-    HUE_SHIFT,
-    LEFT,
-    OBJECTS,
-    SATURATION,
-    SATURATION_SCALE,
-    SATURATION_SHIFT,
-    SCOUT_BURN_IN,
-    SCOUT_STEPS,
-    SCOUT_STRIDE,
-    SCOUTS,
-    SIDE,
-    STAMP,
-    TOP,
-    VALUE,
-    VALUE_SCALE,
-    VALUE_SHIFT,
-)  # fmt: skip
+from fracgen.rendering.parameters import SCOUT_BURN_IN, SCOUT_STEPS, SCOUT_STRIDE, SCOUTS
+from fracgen.rendering.records import ObjectField, SceneField
 
 _F, _I, _U = np.float32, np.int32, np.uint32
 _INFINITY = _F(np.inf)
-_SCOUT, _LAYER, _IMAGE = _U(Purpose.SCOUT), _U(Purpose.LAYER), _U(Purpose.IMAGE)
+_SCOUT, _OBJECT, _SCENE = _U(Purpose.SCOUT), _U(Purpose.OBJECT), _U(Purpose.SCENE)
 _SCALE, _SHIFT = _F(255.0 * 2**8), _F(255.0 * 2**20)
 
 
@@ -67,7 +42,7 @@ def fixed_point(m: Any) -> Any:
 
 @inner
 def fill_table(maps: Any, n: Any, choices: Any, table: Any) -> None:
-    """The table that `simd.advance` reads: float32 [7, LANES], see `plan.TABLE_ROWS`."""
+    """The table that `simd.advance` reads: float32 [7, LANES], see `records.TABLE_ROWS`."""
     bits = table.view(np.int32)
     for i in range(MAX_MAPS):
         m = maps[i if i < n else 0]  # unused columns are never chosen
@@ -77,7 +52,7 @@ def fill_table(maps: Any, n: Any, choices: Any, table: Any) -> None:
 
 
 @inner
-def scout(maps: Any, n: Any, table: Any, words: Any, slot: Any, view: Any, where: Any, x: Any, y: Any) -> Any:
+def scout(maps: Any, n: Any, table: Any, words: Any, slot: Any, view: Any, sample: Any, x: Any, y: Any) -> Any:
     """Run the scouting orbits; starts go to x, y [ORBITS].
 
     Returns:
@@ -93,7 +68,7 @@ def scout(maps: Any, n: Any, table: Any, words: Any, slot: Any, view: Any, where
         low_x[i], low_y[i], high_x[i], high_y[i] = _INFINITY, _INFINITY, -_INFINITY, -_INFINITY
     for step in range(SCOUT_STEPS):
         if step & 7 == 0:
-            fill(words, _U((step >> 3) * SCOUTS), SCOUTS, _SCOUT, slot, view, where)
+            fill(words, _U((step >> 3) * SCOUTS), SCOUTS, _SCOUT, slot, view, sample)
         for i in range(0, SCOUTS, LANES):
             advance(table, words[(step & 7) >> 1], np.int32((step & 1) << 4), px, py, i)
         if step >= SCOUT_BURN_IN:
@@ -134,109 +109,110 @@ def axis_window(low: Any, high: Any, shift: Any, scale: Any, cells: Any, flip: A
 
 
 @inner
-def window(plan: Any, extent: Any, w: Any, flips: Any, out: Any) -> None:
+def window(parameters: Any, extent: Any, w: Any, flips: Any, out: Any) -> None:
     """The recipe's random window over an extent, to out [4]; `w` are four random words."""
-    shift_x = uniform(w[0], -plan.window_shift, plan.window_shift)
-    shift_y = uniform(w[1], -plan.window_shift, plan.window_shift)
-    scale_x = uniform(w[2], plan.scale_low, plan.scale_high)
-    scale_y = uniform(w[3], plan.scale_low, plan.scale_high)
-    out[0], out[1] = axis_window(extent[0], extent[2], shift_x, scale_x, plan.canvas, flips & 2)
-    out[2], out[3] = axis_window(extent[1], extent[3], shift_y, scale_y, plan.canvas, flips & 4)
+    shift_x = uniform(w[0], -parameters.window_shift, parameters.window_shift)
+    shift_y = uniform(w[1], -parameters.window_shift, parameters.window_shift)
+    scale_x = uniform(w[2], parameters.scale_low, parameters.scale_high)
+    scale_y = uniform(w[3], parameters.scale_low, parameters.scale_high)
+    out[0], out[1] = axis_window(extent[0], extent[2], shift_x, scale_x, parameters.canvas, flips & 2)
+    out[2], out[3] = axis_window(extent[1], extent[3], shift_y, scale_y, parameters.canvas, flips & 4)
 
 @inner
-def draw_layer(plan: Any, slot: Any, view: Any, where: Any, out: Any) -> None:
-    """The random fields of one attractor's layer, all but its code."""
-    w = draw(_U(1), _LAYER, slot, view, where)
-    out[FLIPS] = _I(w[0] & _U(7)) if plan.flips else _I(0)
-    out[STAMP] = _I(1 + below(w[1], _U(511))) if plan.stamp else _I(16)  # never the empty stamp
-    out[SATURATION] = _I(uniform(w[2], _F(0.3), _F(1.0)) * _F(255.0))
-    out[VALUE] = _I(uniform(w[3], _F(0.5), _F(1.0)) * _F(255.0))
-    w = draw(_U(2), _LAYER, slot, view, where)
-    out[HUE] = _I(below(w[0], _U(255)))
-    side, left, top = plan.size, 0, 0
-    if plan.placed:
-        side = max(1, np.int64(uniform(w[1], plan.side_low, plan.side_high) * _F(plan.size)))
-        left = below(w[2], _U(plan.size)) - side // 2
-        top = below(w[3], _U(plan.size)) - side // 2
-    out[SIDE], out[LEFT], out[TOP] = side, left, top
+def draw_object(parameters: Any, slot: Any, view: Any, sample: Any, out: Any) -> None:
+    """The random fields of one object, all but its code."""
+    w = draw(_U(1), _OBJECT, slot, view, sample)
+    out[ObjectField.FLIPS] = _I(w[0] & _U(7)) if parameters.flips else _I(0)
+    out[ObjectField.STAMP] = _I(1 + below(w[1], _U(511))) if parameters.stamp else _I(16)  # never the empty stamp
+    out[ObjectField.SATURATION] = _I(uniform(w[2], _F(0.3), _F(1.0)) * _F(255.0))
+    out[ObjectField.VALUE] = _I(uniform(w[3], _F(0.5), _F(1.0)) * _F(255.0))
+    w = draw(_U(2), _OBJECT, slot, view, sample)
+    out[ObjectField.HUE] = _I(below(w[0], _U(255)))
+    side, left, top = parameters.size, 0, 0
+    if parameters.placed:
+        side = max(1, np.int64(uniform(w[1], parameters.side_low, parameters.side_high) * _F(parameters.size)))
+        left = below(w[2], _U(parameters.size)) - side // 2
+        top = below(w[3], _U(parameters.size)) - side // 2
+    out[ObjectField.SIDE], out[ObjectField.LEFT], out[ObjectField.TOP] = side, left, top
 
 
 @inner
-def draw_image(plan: Any, view: Any, where: Any, out: Any) -> None:
-    """The random fields of one picture."""
-    w = draw(_U(0), _IMAGE, _U(0), view, where)
-    out[OBJECTS] = plan.min_objects + below(w[0], _U(plan.max_objects - plan.min_objects + 1))
-    out[BLUR] = 0
-    if unit(w[1]) < plan.blur_probability:
-        sigma = uniform(w[2], plan.blur_low, plan.blur_high)
+def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
+    """The random fields of one scene."""
+    w = draw(_U(0), _SCENE, _U(0), view, sample)
+    choices = parameters.max_objects - parameters.min_objects + 1
+    out[SceneField.OBJECTS] = parameters.min_objects + below(w[0], _U(choices))
+    out[SceneField.BLUR] = 0
+    if unit(w[1]) < parameters.blur_probability:
+        sigma = uniform(w[2], parameters.blur_low, parameters.blur_high)
         g = exp(_F(-0.5) / (sigma * sigma))
-        out[BLUR] = _I(fma(_F(256.0), g / fma(g, _F(2.0), _F(1.0)), _F(0.5)))
+        out[SceneField.BLUR] = _I(fma(_F(256.0), g / fma(g, _F(2.0), _F(1.0)), _F(0.5)))
     ratio = exp(-uniform(w[3], _F(0.4), _F(0.8)))  # amplitudes are 0.5 exp(decay (1 - level))
     amplitude = _F(32768.0)
-    for level in range(plan.levels):
-        out[AMPLITUDES + level] = _I(amplitude)
+    for level in range(parameters.levels):
+        out[SceneField.AMPLITUDES + level] = _I(amplitude)
         amplitude = amplitude * ratio
-    w = draw(_U(1), _IMAGE, _U(0), view, where)
-    out[HUE_SCALE] = _I(uniform(w[0], _F(0.25), _F(1.0)) * _SCALE)
-    out[HUE_SHIFT] = _I(unit(w[1]) * _SHIFT)
-    out[SATURATION_SCALE] = _I(uniform(w[2], _F(0.1), _F(0.3)) * _SCALE)
-    out[SATURATION_SHIFT] = _I(uniform(w[3], _F(0.4), _F(0.6)) * _SHIFT)
-    w = draw(_U(2), _IMAGE, _U(0), view, where)
-    out[VALUE_SCALE] = _I(uniform(w[0], _F(0.3), _F(0.6)) * _SCALE)
-    out[VALUE_SHIFT] = _I(uniform(w[1], _F(0.4), _F(0.6)) * _SHIFT)
-    spare = 0 if plan.placed else plan.canvas - plan.size
-    out[CROP_LEFT] = below(w[2], _U(spare + 1))
-    out[CROP_TOP] = below(w[3], _U(spare + 1))
-    w = draw(_U(3), _IMAGE, _U(0), view, where)
+    w = draw(_U(1), _SCENE, _U(0), view, sample)
+    out[SceneField.HUE_SCALE] = _I(uniform(w[0], _F(0.25), _F(1.0)) * _SCALE)
+    out[SceneField.HUE_SHIFT] = _I(unit(w[1]) * _SHIFT)
+    out[SceneField.SATURATION_SCALE] = _I(uniform(w[2], _F(0.1), _F(0.3)) * _SCALE)
+    out[SceneField.SATURATION_SHIFT] = _I(uniform(w[3], _F(0.4), _F(0.6)) * _SHIFT)
+    w = draw(_U(2), _SCENE, _U(0), view, sample)
+    out[SceneField.VALUE_SCALE] = _I(uniform(w[0], _F(0.3), _F(0.6)) * _SCALE)
+    out[SceneField.VALUE_SHIFT] = _I(uniform(w[1], _F(0.4), _F(0.6)) * _SHIFT)
+    spare = 0 if parameters.placed else parameters.canvas - parameters.size
+    out[SceneField.CROP_LEFT] = below(w[2], _U(spare + 1))
+    out[SceneField.CROP_TOP] = below(w[3], _U(spare + 1))
+    w = draw(_U(3), _SCENE, _U(0), view, sample)
     for k in range(4):
-        out[CORNERS + k] = _I(unit(w[k]) * _F(4096.0))
+        out[SceneField.CORNERS + k] = _I(unit(w[k]) * _F(4096.0))
 
 
 @stage
 def scout_stage(
-    plan: Any, bank: Any, job: Any, first: Any, last: Any, images: Any, layers: Any, tables: Any, starts: Any,
-    windows: Any,
+    parameters: Any, bank: Any, samples: Any, first: Any, last: Any, scenes: Any, objects: Any, tables: Any,
+    starts: Any, windows: Any,
 ) -> None:  # fmt: skip
-    """All that must be known before points are drawn, for samples first .. last - 1 of a job.
+    """All that must be known before points are drawn, for samples first .. last - 1.
 
     Args:
-        plan: `Plan`.
+        parameters: `Parameters`.
         bank: (maps float32 [K, 8, 6], sizes uint8 [K], stored uint8 [K], probabilities float32
             [K, 8], classes, codes per class).
-        job: (key 0, key 1, epoch, stream, indices uint32 [B]).
-        images: int32 [n, views, IMAGE_FIELDS], written; n = last - first.
-        layers: int32 [n, views, max_objects, LAYER_FIELDS], written.
+        samples: (key 0, key 1, epoch, stream, indices uint32 [B]).
+        scenes: int32 [n, views, SCENE_FIELDS], written; n = last - first.
+        objects: int32 [n, views, max_objects, OBJECT_FIELDS], written.
         tables: float32 [n, views, max_objects, 7, LANES], written.
         starts: float32 [n, views, max_objects, 2, ORBITS], written.
         windows: float32 [n, views, max_objects, 4], written.
     """
     code_maps, code_sizes, code_stored, code_probabilities, classes, per_class = bank
-    key0, key1, epoch, stream, indices = job
+    key0, key1, epoch, stream, indices = samples
     maps = np.zeros((MAX_MAPS, 6), np.float32)
     choices = np.zeros(MAX_MAPS, np.int32)
     words = np.empty((4, SCOUTS), np.uint32)
     for b in range(last - first):
-        where = (key0, key1, indices[first + b], epoch, stream)
-        for view_number in range(plan.views):
+        sample = (key0, key1, indices[first + b], epoch, stream)
+        for view_number in range(parameters.views):
             view = _U(view_number)
-            draw_image(plan, view, where, images[b, view])
-            for slot_number in range(plan.max_objects):
+            draw_scene(parameters, view, sample, scenes[b, view])
+            for slot_number in range(parameters.max_objects):
                 slot = _U(slot_number)
-                layer = layers[b, view, slot]
-                layer[CODE] = -1
-                if slot_number >= images[b, view, OBJECTS]:
+                obj = objects[b, view, slot]
+                obj[ObjectField.CODE] = -1
+                if slot_number >= scenes[b, view, SceneField.OBJECTS]:
                     continue
-                draw_layer(plan, slot, view, where, layer)
-                word = draw(_U(3), _LAYER, slot, _U(0), where)[0]
-                code = choose_code(plan, classes, per_class, where[2], slot_number, word)
-                layer[CODE] = code
+                draw_object(parameters, slot, view, sample, obj)
+                word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
+                code = choose_code(parameters, classes, per_class, sample[2], slot_number, word)
+                obj[ObjectField.CODE] = code
                 n = np.int64(code_sizes[code])
-                jitter(plan, code_maps[code], n, slot, where, maps)
+                jitter(parameters, code_maps[code], n, slot, sample, maps)
                 choice_table(maps, n, code_stored[code], code_probabilities[code], choices)
                 fill_table(maps, n, choices, tables[b, view, slot])
                 extent = scout(
-                    maps, n, tables[b, view, slot], words, slot, view, where, starts[b, view, slot, 0],
+                    maps, n, tables[b, view, slot], words, slot, view, sample, starts[b, view, slot, 0],
                     starts[b, view, slot, 1],
                 )  # fmt: skip
-                w = draw(_U(0), _LAYER, slot, view, where)
-                window(plan, extent, w, layer[FLIPS], windows[b, view, slot])
+                w = draw(_U(0), _OBJECT, slot, view, sample)
+                window(parameters, extent, w, obj[ObjectField.FLIPS], windows[b, view, slot])
