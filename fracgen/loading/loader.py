@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fracgen.draws import Stream
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
-from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
+from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
 from fracgen.rendering import normalise as normalisation
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 IMAGES_PER_CODE = 10
 """The paper's epoch: 1,000,000 images of 100,000 codes."""
 STATE_VERSION = 1
+IMAGES_TOGETHER = 512
+"""Small batches are rendered together on a GPU until they hold so many images: 64 fill half of a large card, and what
+a batch costs the host is then paid once for several."""
+MOST_TOGETHER = 16
+"""Batches rendered together at most."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,13 @@ class Share:
     def __len__(self) -> int:
         return -(-self.epoch_size // self.batch_size)
 
-    def positions(self, batch: int) -> NDArray[np.int64]:
-        """This rank's positions in global batch `batch` of an epoch."""
-        last = min((batch + 1) * self.batch_size, self.epoch_size)
-        return np.arange(batch * self.batch_size + self.rank, last, self.world_size)
+    def count(self, batch: int) -> int:
+        """This rank's images in global batch `batch` of an epoch."""
+        return (min((batch + 1) * self.batch_size, self.epoch_size) - batch * self.batch_size) // self.world_size
+
+    def first(self, batch: int) -> int:
+        """This rank's first position in it; `world_size` lies between one and the next, also across batches."""
+        return batch * self.batch_size + self.rank
 
 
 class FractalLoader:
@@ -176,7 +184,9 @@ class FractalLoader:
 
     def indices(self, batch: int) -> NDArray[np.uint32]:
         """The samples of this rank's share of a batch of the present epoch: uint32 [B]."""
-        return self._indices(self._epoch, batch)
+        keys = order_keys(self.seed, self._epoch, self.stream)
+        positions = np.arange(self.share.count(batch)) * self.share.world_size + self.share.first(batch)
+        return permute(positions, self.share.epoch_size, keys)
 
     def __getitem__(self, batch: int) -> tuple[torch.Tensor, ...]:
         """This rank's share of a batch of the present epoch, wherever iteration stands.
@@ -187,7 +197,7 @@ class FractalLoader:
         number = batch + len(self) if batch < 0 else batch
         if not 0 <= number < len(self):
             raise IndexError(f"batch {batch} is out of range: an epoch has batches 0 to {len(self) - 1}")
-        return self._make(self._epoch, number)
+        return self._make(self._epoch, range(number, number + 1))[0]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """The epoch's batches. The first iteration after `load_state_dict` begins at the loaded batch.
@@ -198,9 +208,12 @@ class FractalLoader:
         batches = range(first, len(self))
         self._next = (epoch, first)
         if self.device.type == "cuda":
-            made = on_side_stream(lambda b: self._make(epoch, b), batches, self.prefetch, self.meter, self.device)
+            together = min(MOST_TOGETHER, -(-IMAGES_TOGETHER // self.share.count(0))) if self.prefetch else 1
+            made = on_side_stream(
+                lambda part: self._make(epoch, part), batches, self.prefetch, self.meter, self.device, together
+            )
         else:
-            made = in_thread(lambda b: self._make(epoch, b), batches, self.prefetch, self.meter)
+            made = in_thread(lambda b: self._make(epoch, range(b, b + 1))[0], batches, self.prefetch, self.meter)
         for batch, tensors in zip(batches, made, strict=True):
             self._next = (epoch, batch + 1) if batch + 1 < len(self) else (epoch + 1, 0)
             yield tensors
@@ -236,26 +249,27 @@ class FractalLoader:
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
         }  # fmt: skip
 
-    def _indices(self, epoch: int, batch: int) -> NDArray[np.uint32]:
-        keys = order_keys(self.seed, epoch, self.stream)
-        return permute(self.share.positions(batch), self.share.epoch_size, keys)
-
-    def _make(self, epoch: int, batch: int) -> tuple[torch.Tensor, ...]:
-        index = self._indices(epoch, batch)
-        made = self._renderer.render(
-            index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self.masks, **self._form
+    def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
+        """Consecutive batches of an epoch, rendered together: no launch, transfer or wait is one batch's own."""
+        share = self.share
+        counts = [share.count(batch) for batch in batches]
+        draws: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "stream": self.stream}
+        index, labels = self._renderer.order(
+            share.first(batches[0]), sum(counts), share.epoch_size, stride=share.world_size, **draws
         )
+        made = self._renderer.render(index, masks=self.masks, **draws, **self._form)
         images = torch.as_tensor(made.images)
         if not self._form and self._table is not None:
             images = normalisation.apply(images, self._table, channels_last=self.channels_last)
         elif not self._form and self.channels_last:
             images = channels_last(images)
-        labels = self._labels(index, made)
-        return (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
+        labels = self._classes_present(made) if self.recipe.source == "bank" else torch.as_tensor(labels)
+        whole = (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
+        if len(counts) == 1:
+            return [whole]
+        return list(zip(*(torch.split(tensor, counts) for tensor in whole), strict=True))
 
-    def _labels(self, index: NDArray[np.uint32], made: Rendered) -> torch.Tensor:
-        if self.recipe.source != "bank":
-            return torch.from_numpy(labels_of(index, self.bank.classes)).to(self.device, non_blocking=True)
+    def _classes_present(self, made: Rendered) -> torch.Tensor:
         codes = torch.as_tensor(made.codes).long()  # [B, max_objects], -1 where there is none
         present = torch.zeros(len(codes), self.bank.classes + 1, device=codes.device)
         classes = torch.where(codes >= 0, codes // self.bank.per_class, self.bank.classes)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Make = Callable[[int], tuple["torch.Tensor", ...]]
 """Makes batch number b of the epoch."""
+MakeSeveral = Callable[[range], list[tuple["torch.Tensor", ...]]]
+"""Makes consecutive batches of the epoch."""
 
 
 @dataclass
@@ -30,9 +32,9 @@ class Meter:
     seconds: float = 0.0
     """Time spent rendering: of the rendering thread on a CPU, of the side stream on a GPU."""
 
-    def add(self, images: int, seconds: float) -> None:
-        """Count one batch."""
-        self.batches, self.images, self.seconds = self.batches + 1, self.images + images, self.seconds + seconds
+    def add(self, images: int, seconds: float, batches: int = 1) -> None:
+        """Count what was rendered in one go."""
+        self.batches, self.images, self.seconds = self.batches + batches, self.images + images, self.seconds + seconds
 
 
 def in_thread(make: Make, batches: range, ahead: int, meter: Meter) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -65,13 +67,18 @@ def in_thread(make: Make, batches: range, ahead: int, meter: Meter) -> Iterator[
 
 
 def on_side_stream(
-    make: Make, batches: range, ahead: int, meter: Meter, device: torch.device
+    make: MakeSeveral, batches: range, ahead: int, meter: Meter, device: torch.device, together: int = 1
 ) -> Iterator[tuple[torch.Tensor, ...]]:
     """Yield every batch in order on the caller's current stream, with up to `ahead` more under way on another.
 
     The caller's stream waits for a batch before it can touch it (an event, no host wait), and the
     allocator is told that the caller's stream uses memory that the side stream allocated, so it is
-    not handed out again before that use has ended.
+    not handed out again before that use has ended. The host itself waits only where the caller has
+    queued work on more batches than are made ahead, so that batches do not pile up in memory.
+
+    Args:
+        make: makes consecutive batches, `together` at a time.
+        ahead: batches; 0 makes each on the caller's stream when it is asked for.
     """
     import torch
 
@@ -79,29 +86,42 @@ def on_side_stream(
     caller = cuda.current_stream(device)
     side = cuda.Stream(device) if ahead else caller
     side.wait_stream(caller)  # codes and tables may still be on their way to the device
-    pending: deque[tuple[tuple[torch.Tensor, ...], Any, Any]] = deque()
-    finished: deque[tuple[int, Any, Any]] = deque()
+    ready: deque[tuple[tuple[torch.Tensor, ...], Any]] = deque()
+    begun: deque[tuple[int, int, Any, Any]] = deque()
+    in_use: deque[Any] = deque()
 
     def hand_over() -> tuple[torch.Tensor, ...]:
-        made, start, end = pending.popleft()
+        made, end = ready.popleft()
         current = cuda.current_stream(device)
         current.wait_event(end)
         for tensor in made:
             tensor.record_stream(current)
-        finished.append((len(made[0]), start, end))
-        while finished and finished[0][2].query():
-            images, start, end = finished.popleft()
-            meter.add(images, start.elapsed_time(end) / 1000)
         return made
 
-    for batch in batches:
+    def taken_back() -> None:
+        """The caller asks for the next batch: all it does with this one is queued."""
+        after = cuda.Event(blocking=True)
+        after.record(cuda.current_stream(device))
+        in_use.append(after)
+        while len(in_use) > max(ahead, together):
+            in_use.popleft().synchronize()
+        while begun and begun[0][3].query():
+            count, images, start, end = begun.popleft()
+            meter.add(images, start.elapsed_time(end) / 1000, count)
+
+    for first in range(batches.start, batches.stop, together):
+        part = range(first, min(first + together, batches.stop))
         with cuda.stream(side):
             start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
             start.record()
-            made = make(batch)
+            several = make(part)
             end.record()
-        pending.append((made, start, end))
-        if len(pending) > ahead:
+        ready.extend((made, end) for made in several)
+        begun.append((len(several), sum(len(made[0]) for made in several), start, end))
+        del several
+        while len(ready) > ahead:
             yield hand_over()
-    while pending:
+            taken_back()
+    while ready:
         yield hand_over()
+        taken_back()

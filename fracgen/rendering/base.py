@@ -41,6 +41,17 @@ class Renderer(Protocol):
     ) -> Rendered:
         """Render the samples `index` (integers in [0, 2^32), any order, repeats allowed) of an epoch."""
 
+    def order(
+        self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,
+        stride: int = 1,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """Samples and labels at `count` positions first, first + stride, ... of an epoch of `size` samples.
+
+        Returns:
+            [count] samples in the form that this renderer's `render` takes without a copy, and int64
+            [count] labels; see `fracgen.order`.
+        """
+
 
 def _numpy(array: Any) -> NDArray[Any]:
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()
@@ -56,6 +67,15 @@ def checked_index(index: Any) -> NDArray[np.uint32]:
     if array.size and not (int(array.min()) >= 0 and int(array.max()) <= MAX_INDEX):
         raise ValueError(f"index reaches from {array.min()} to {array.max()}: samples are numbered 0 to {MAX_INDEX}")
     return array.astype(np.uint32)
+
+
+def check_positions(first: int, count: int, size: int, stride: int) -> None:
+    """Raises ValueError where first, first + stride, ... are not `count` positions of an epoch of `size` samples."""
+    if not (first >= 0 and count >= 0 and stride >= 1 and 1 <= size <= MAX_INDEX + 1):
+        raise ValueError(f"positions {first}, {first + stride}, ... of an epoch of {size} samples make no sense")
+    last = first + (count - 1) * stride
+    if count and last >= size:
+        raise ValueError(f"position {last} is past the end: the epoch has {size} samples, numbered from 0")
 
 
 def checked_epoch(epoch: int) -> int:

@@ -257,10 +257,10 @@ def test_an_error_is_raised_at_the_batch_it_concerns(prefetch: int, monkeypatch:
     made = loader(prefetch=prefetch)
     whole = made._make
 
-    def make(epoch: int, batch: int) -> Any:
-        if batch == 1:
+    def make(epoch: int, batches: range) -> Any:
+        if 1 in batches:
             raise RuntimeError("the disk is on fire")
-        return whole(epoch, batch)
+        return whole(epoch, batches)
 
     monkeypatch.setattr(made, "_make", make)
     batches = iter(made)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.recipe import MAX_MAPS, Recipe
-from fracgen.rendering.base import Rendered, checked_epoch, checked_index
+from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
 from fracgen.rendering.cpu.compose import compose_stage
 from fracgen.rendering.cpu.ifs.attractor import attractor_stage
 from fracgen.rendering.cpu.ifs.scout import scout_stage
@@ -87,6 +88,16 @@ class CpuRenderer:
         return Rendered(
             images[:, 0] if squeeze else images, codes, (shown[:, 0] if squeeze else shown) if masks else None
         )
+
+    def order(
+        self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,
+        stride: int = 1,
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:  # fmt: skip
+        """See `Renderer.order`; arrays are NumPy's."""
+        check_positions(first, count, size, stride)
+        positions = np.arange(first, first + count * stride, stride, dtype=np.uint64)
+        indices = permute(positions, size, order_keys(seed, epoch, stream))
+        return indices, labels_of(indices, self.bank.classes)
 
     def _stages(
         self, samples: Any, first: int, last: int, s: _Space, images: NDArray[np.uint8], shown: NDArray[np.uint8]

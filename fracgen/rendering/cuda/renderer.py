@@ -6,6 +6,7 @@ device: kernels receive torch's own pointers, and outputs go to anything that sp
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fracgen.draws import Stream, seed_key
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.order import half_bits, order_keys
 from fracgen.recipes.recipe import Recipe
-from fracgen.rendering.base import Rendered, checked_epoch, checked_index
+from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
 from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
 from fracgen.rendering.cuda.nvrtc import compile_kernel
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
@@ -86,6 +87,7 @@ class CudaRenderer:
         with torch.cuda.device(self.device):
             try:
                 indices = self._indices(index)
+                values = None if dtype == torch.uint8 else self._values(dtype)
                 self._guard(torch.cuda.current_stream(self.device))
                 batch, size, views = len(indices), self.parameters.size, self.parameters.views
                 # Memory first, view after: a permuted view of channels-last memory has the usual shape.
@@ -98,7 +100,6 @@ class CudaRenderer:
                 if masks:
                     shown = torch.empty((batch, views, size, size), dtype=torch.uint8, device=self.device)
                 codes = torch.empty((batch, self.parameters.max_objects), dtype=torch.int32, device=self.device)
-                values = None if dtype == torch.uint8 else self._values(dtype)
                 key, epoch = seed_key(seed), checked_epoch(epoch)
                 self.pipeline.run(indices, batch, key, epoch, int(stream), memory, shown, codes, values, form)
             except torch.cuda.OutOfMemoryError:
@@ -118,19 +119,10 @@ class CudaRenderer:
         self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,
         stride: int = 1,
     ) -> tuple[Any, Any]:  # fmt: skip
-        """Samples and labels at the positions first, first + stride, ... of an epoch; see `fracgen.order`.
-
-        Returns:
-            int32 [count] with the bits of uint32 samples, ready for `render`, and int64 [count]
-            labels, both on the device.
-        """
+        """See `Renderer.order`: int32 [count] with the bits of uint32 samples and int64 [count], on the device."""
         import torch
 
-        if not (first >= 0 and count >= 0 and stride >= 1 and 1 <= size <= 2**32):
-            raise ValueError(f"positions {first}, {first + stride}, ... of an epoch of {size} samples make no sense")
-        if count and first + (count - 1) * stride >= size:
-            last = first + (count - 1) * stride
-            raise ValueError(f"position {last} is past the end: the epoch has {size} samples, numbered from 0")
+        check_positions(first, count, size, stride)
         with torch.cuda.device(self.device):
             indices = torch.empty(count, dtype=torch.int32, device=self.device)
             labels = torch.empty(count, dtype=torch.int64, device=self.device)
@@ -138,17 +130,22 @@ class CudaRenderer:
                 self._backend.launch(
                     self.pipeline.function("order", OutputFormat()), ((count + 255) // 256, 1), 256, 0,
                     np.uint64(first), np.uint32(stride), np.uint32(count), np.uint64(size),
-                    np.uint32(half_bits(size)), *order_keys(seed, epoch, int(stream)),
+                    np.uint32(half_bits(size)), *_round_keys(seed, epoch, int(stream)),
                     np.uint32(self.bank.classes), indices, labels,
                 )  # fmt: skip
         return indices, labels
 
     def _values(self, dtype: Any) -> Any:
+        import torch
+
         from fracgen.rendering.normalise import table
 
         if dtype not in self._tables:
             self._backend.refuse_capture("the first batch of a new type")
-            self._tables[dtype] = table(self.recipe, dtype).to(self.device).contiguous()
+            # Made where the bank was, whichever stream is current: `_guard` knows that one owner.
+            with torch.cuda.stream(self._home):
+                self._tables[dtype] = table(self.recipe, dtype).to(self.device).contiguous()
+            self._home.synchronize()
         return self._tables[dtype]
 
     def _guard(self, current: Any) -> None:
@@ -190,6 +187,12 @@ class CudaRenderer:
             f"{self.device} is out of memory: {free >> 20} of {total >> 20} MiB are free, a batch of {count} needs "
             f"{count * image >> 20} MiB and up to {fixed >> 20} MiB to work in; use a batch of {fits} or fewer"
         )
+
+
+@functools.lru_cache(8)
+def _round_keys(seed: int, epoch: int, stream: int) -> tuple[np.uint32, ...]:
+    """`order_keys` as launches take them: the same for every batch of an epoch, and slow to derive for each."""
+    return tuple(order_keys(seed, epoch, stream))
 
 
 class CudaBackend:
@@ -244,10 +247,10 @@ class CudaBackend:
         import cupy
         import torch
 
-        if shared > function.max_dynamic_shared_size_bytes:
-            function.max_dynamic_shared_size_bytes = shared
         current = torch.cuda.current_stream(self.device)
         with cupy.cuda.Device(self.device.index), cupy.cuda.Stream.from_external(current):
+            if shared > function.max_dynamic_shared_size_bytes:  # an attribute of the function on CuPy's own device
+                function.max_dynamic_shared_size_bytes = shared
             function(grid, (threads,), tuple(map(_argument, arguments)), shared_mem=shared)
 
 

@@ -54,6 +54,12 @@ class HostBackend:
         return np.full(max(16, nbytes), 0xCD, np.uint8)  # rubbish, as on a device
 
     def load(self, kernel: str, header: str) -> ctypes.CDLL:
+        loaded = ctypes.CDLL(str(self.build(kernel, header)))
+        loaded.launch.restype = ctypes.c_char_p
+        return loaded
+
+    def build(self, kernel: str, header: str) -> Path:
+        """The library of a kernel, compiled if it is not there yet."""
         own = "".join(path.read_text() for path in sorted(HERE.glob("*.[hc]*")))
         key = f"{digest()}{own}{header}{self._shared.get(kernel)}{self.sanitize}{self.edited}"
         folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -72,9 +78,7 @@ class HostBackend:
                 defines += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-g"]
             places = [f"-I{folder}", f"-I{kernel_folder()}", str(HERE / "kernel.cpp"), self._runner()]
             self._compile(["-shared", *defines, *places], library)
-        loaded = ctypes.CDLL(str(library))
-        loaded.launch.restype = ctypes.c_char_p
-        return loaded
+        return library
 
     def _runner(self) -> str:
         """The part that is the same for all kernels, compiled once."""
