@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -129,3 +131,15 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     assert swapped != text
     records.write_text(swapped)
     assert _run(code, tmp_path, **environment) == "127 0", "the old binary is not used after the edit"
+
+
+def test_binaries_of_an_older_version_whose_types_are_gone_are_not_loaded(tmp_path: Path) -> None:
+    """Numba's index holds the types of arguments as pickles: one that no longer exists must not end in a traceback."""
+    code = (
+        "from fracgen.rendering.cpu import noise; index = noise.noise_stage._cache._cache_file\n"
+        "import sys; print(index._index_path, len(index._load_index()))"
+    )
+    path, _ = _run(code, NUMBA_CACHE_DIR=str(tmp_path)).split()
+    gone = b"cfracgen.rendering.parameters\nGoneLongAgo\n."
+    Path(path).write_bytes(pickle.dumps(numba.__version__) + gone)
+    assert _run(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == [path, "0"]

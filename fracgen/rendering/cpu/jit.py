@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import Any
@@ -30,5 +31,11 @@ def stage(function: Any) -> Any:
     files of what was inlined into it. So the stamp it compares is made to cover all of them.
     """
     compiled = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)(function)
-    compiled._cache._cache_file._source_stamp = _sources()
+    index = compiled._cache._cache_file
+    index._source_stamp = _sources()
+    try:
+        index._load_index()
+    except Exception:  # it pickles the types of arguments, and an older fracgen's may be gone
+        with contextlib.suppress(OSError):
+            index.flush()
     return compiled
