@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from fracgen.support.files import whole_file
-from fracgen_eval.datasets.base import SUFFIXES, images_in
+from fracgen_eval.datasets.base import SUFFIXES, hold_out, images_in
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 
 FORMAT = "fracgen-eval-model/1"
-HELD_OUT, HELD_OUT_FROM = 0.1, 10
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,11 @@ def fit_model(
         raise EvaluationError(f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on; give the folder of normal ones")
     method = _build(about, weights, device)
     images = load_images(paths, method.geometry)
-    order = np.random.default_rng([seed, 0x4E1D]).permutation(len(images))
-    back = round(len(images) * HELD_OUT) if len(images) >= HELD_OUT_FROM else 0
-    method.fit(images[np.sort(order[back:])])
-    about |= {"train_images": len(images) - back, "held_out_images": back}
-    if back:
-        normal = method.predict(images[np.sort(order[:back])])
+    kept, held = hold_out(len(images), seed)
+    method.fit(images[kept])
+    about |= {"train_images": len(kept), "held_out_images": len(held)}
+    if len(held):
+        normal = method.predict(images[held])
         about["normal_score"] = float(normal.scores.max())
         if normal.maps is not None:
             about["normal_map"] = [float(np.quantile(normal.maps, q)) for q in (0.5, 0.995)]

@@ -88,21 +88,24 @@ def list_(
     """List methods with their settings and datasets with their categories; or the cells of a result folder."""
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
+    from fracgen_eval.grid.result import CellResult, Failure
     from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
 
     if out is not None:
         if not out.is_dir():
             raise ValueError(f"{out}: no such result folder; `fracgen eval run --out {out}` makes one")
-        for result in read_results(out):
-            if not isinstance(result, dict):
+        for path, result in read_results(out):
+            if not isinstance(result, CellResult):
                 print(f"fracgen: {result}", file=sys.stderr)
             elif as_json:
-                print(json.dumps({k: result.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
+                table = result.to_json() | {"path": str(path)}
+                print(json.dumps({k: table.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
             else:
-                numbers = result.get("metrics") or {"error": result.get("error", {}).get("message")}
-                line = "  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{k}: {v}" for k, v in numbers.items())
-                print(f"{result['status']:7}{result['path']}  {line}")
+                line = "  ".join(f"{name} {number:.4f}" for name, number in result.metrics.items())
+                if isinstance(result.outcome, Failure):
+                    line = f"error: {result.outcome.message}"
+                print(f"{result.status:7}{path}  {line}")
         return
     names: dict[str, list[str]] = {
         name: list(published_counts(name)) or (d.categories(Path()) if name == "textures" else [])

@@ -15,11 +15,14 @@ import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.estimate import estimate
 from fracgen_eval.grid.plan import Request, make_plan
-from fracgen_eval.grid.results import DONE, FAILED, read_results
+from fracgen_eval.grid.result import DONE, FAILED
+from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 from torchvision.models import get_model
+
+from tests.evaluation.results import files_of
 
 QUICK = {
     "panda": {"resize": 64, "crop": 64},
@@ -59,7 +62,7 @@ def run(wanted, **options):
 def numbers(out):
     """What must not depend on when or where a cell was run."""
     found = {}
-    for result in read_results(out):
+    for result in files_of(out):
         parts = ("status", "metrics", "by_defect", "beside", "images", "fit", "mask_threshold")
         found[result["path"]] = {k: result[k] for k in parts}
     return found
@@ -68,7 +71,7 @@ def numbers(out):
 def test_a_result_holds_what_it_should(textures, tmp_path):
     wanted = request(tmp_path, textures, methods=("padim", "cutpaste"))
     assert run(wanted, keep_maps=True) == ([DONE, DONE], 0)
-    padim, cutpaste = sorted(read_results(tmp_path), key=lambda r: r["cell"]["method"] != "padim")
+    padim, cutpaste = sorted(files_of(tmp_path), key=lambda r: r["cell"]["method"] != "padim")
     assert set(padim["metrics"]) == {"image_auroc", "pixel_auroc", "aupro"}
     assert set(padim["by_defect"]) == {"colour", "hole", "misplaced", "scar", "scratch", "stain"}
     assert padim["weights"]["digest"] == padim["cell"]["weights_digest"]
@@ -93,7 +96,7 @@ def test_metrics_are_those_of_the_kept_maps_and_scores(textures, tmp_path):
     from sklearn.metrics import roc_auc_score
 
     run(request(tmp_path, textures, methods=("patchcore",)), keep_maps=True)
-    (result,) = read_results(tmp_path)
+    (result,) = files_of(tmp_path)
     labels = [image["defect"] != "good" for image in result["images"]]
     assert result["metrics"]["image_auroc"] == roc_auc_score(labels, [image["score"] for image in result["images"]])
     with np.load(tmp_path / result["maps"]) as kept:  # half precision: ties appear, so not to the last digit
@@ -223,7 +226,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(textures, tmp_path, monk
     monkeypatch.setattr(panda.Panda, "fit", sometimes)
     ends, failed = run(request(tmp_path, textures, seeds=(0, 1)))
     assert (ends, failed) == ([FAILED, DONE], 1)
-    (bad,) = (r for r in read_results(tmp_path) if r["status"] == FAILED)
+    (bad,) = (r for r in files_of(tmp_path) if r["status"] == FAILED)
     assert bad["error"]["message"] == "out of luck"
     assert "in sometimes" in bad["error"]["traceback"]
     monkeypatch.setattr(panda.Panda, "fit", fit)
@@ -250,7 +253,7 @@ def test_a_process_that_dies_costs_its_own_cell_only(textures, tmp_path):
     script.write_text(body.replace("if __name__ ==", trap))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 1, done.stderr
-    found = {r["cell"]["seed"]: r for r in read_results(out)}
+    found = {r["cell"]["seed"]: r for r in files_of(out)}
     assert {seed: r["status"] for seed, r in found.items()} == {0: DONE, 1: FAILED}
     assert "its process was killed" in found[1]["error"]["message"]
 
@@ -275,7 +278,7 @@ def test_processes_of_a_killed_grid_do_not_live_on(textures, tmp_path):
 def test_layers_make_cells_for_two_methods_only(textures, tmp_path):
     sets = (("layer1", "layer2"), ("layer2", "layer3"))
     plan = make_plan(request(tmp_path, textures, methods=("patchcore", "padim", "panda"), layers=sets))
-    assert [(c.method, c.layers) for c in plan.pending] == [
+    assert [(c.method.name, c.method.layers) for c in plan.pending] == [
         ("patchcore", sets[0]), ("patchcore", None), ("padim", sets[0]), ("padim", sets[1]), ("panda", None),
     ]  # fmt: skip
     usual = make_plan(request(tmp_path, textures, methods=("patchcore",)))
@@ -297,7 +300,7 @@ def test_the_estimate_learns_from_finished_cells(textures, tmp_path):
     plan = make_plan(wanted)
     assert estimate(plan, 1, "cpu", False).measured == 0
     run(request(tmp_path, textures, seeds=(0,)))
-    (result,) = read_results(tmp_path)
+    (result,) = files_of(tmp_path)
     after = estimate(make_plan(wanted), 1, "cpu", False)
     assert after.measured == 1
     assert after.seconds == pytest.approx(result["wall_s"])
@@ -306,7 +309,7 @@ def test_the_estimate_learns_from_finished_cells(textures, tmp_path):
 def test_original_size_maps_are_measured_at_the_files_size(textures, tmp_path):
     run(request(tmp_path, textures, methods=("padim",)))
     run(request(tmp_path, textures, methods=("padim",), map_size="original"))
-    small, large = (r["metrics"] for r in sorted(read_results(tmp_path), key=lambda r: r["cell"]["map_size"]))
+    small, large = (r["metrics"] for r in sorted(files_of(tmp_path), key=lambda r: r["cell"]["map_size"]))
     assert small["image_auroc"] == large["image_auroc"]
     assert small["pixel_auroc"] != large["pixel_auroc"]
     assert small["pixel_auroc"] == pytest.approx(large["pixel_auroc"], abs=0.05)
@@ -353,5 +356,5 @@ def test_damaged_and_foreign_results_are_told_apart(textures, tmp_path):
     (path,) = (tmp_path / "cells").rglob("*.json")
     path.write_text(path.read_text()[:100])
     (tmp_path / "cells" / "notes.json").write_text(json.dumps({"hello": 1}))
-    assert sorted(type(r).__name__ for r in read_results(tmp_path)) == ["EvaluationError", "EvaluationError"]
+    assert sorted(type(r).__name__ for _, r in read_results(tmp_path)) == ["EvaluationError", "EvaluationError"]
     assert run(request(tmp_path, textures)) == ([DONE], 0)  # a damaged result is no result

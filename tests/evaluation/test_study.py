@@ -10,13 +10,13 @@ import pytest
 import torch
 from fracgen_eval.datasets.textures import EASY
 from fracgen_eval.grid.plan import Request, make_plan
-from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.methods import METHODS
 from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 
 import fracgen
+from tests.evaluation.results import files_of
 
 pytestmark = pytest.mark.study
 
@@ -73,7 +73,7 @@ def test_fractal_weights_tell_an_easy_categorys_defects_apart(method, fractal_we
         weights=(WeightsSpec("fractal", fractal_weights),), overrides=SETTINGS,
     )  # fmt: skip
     assert run_plan(make_plan(request), Silent()) == 0
-    (result,) = read_results(tmp_path)
+    (result,) = files_of(tmp_path)
     print(method, json.dumps(result["metrics"] | result["beside"]), f"{result['wall_s']:.0f} s")
     assert result["metrics"]["image_auroc"] >= 0.75
 
@@ -85,7 +85,7 @@ def grid_in_a_process(out, *arguments):
     options = ["--weights", "random", "--dataset", "textures", "--limit", "small", "-o", str(out), *arguments]
     subprocess.run([sys.executable, "-c", script, *options], check=True, cwd=Path(__file__).parents[2])
     seconds = time.perf_counter() - start
-    results = list(read_results(out))
+    results = files_of(out)
     # Cells reset the kernel's mark, so the process's own would show the last cell only.
     return seconds, max(r["peak_memory_mb"] for r in results) / 1024, results
 

@@ -1,6 +1,9 @@
 """Cells as an evaluation leaves them, without running one."""
 
-from fracgen_eval.grid.results import Cell, write_result
+import json
+
+from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.results import result_path
 from fracgen_eval.methods import settings_for
 
 KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside")
@@ -12,12 +15,15 @@ def add(out, method="patchcore", category="brick", weights="random", seed=0, val
     fields = {"dataset": "textures", "model": "resnet18", "protocol": "honest"}
     fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
-    cell = Cell(**fields)
-    result = {"status": status, "finished": f"2026-01-0{seed + 1}T00:00:00+00:00"} | extra
+    cell = Cell.from_json(fields)
+    result = {"schema": "fracgen-eval-cell/1", "cell": cell.to_json() | {"digest": cell.digest}, "status": status}
+    result |= {"finished": f"2026-01-0{seed + 1}T00:00:00+00:00"} | extra
     if status == "done":
         result |= {"metrics": {"image_auroc": value, "pixel_auroc": value, "aupro": value / 2},
                    "aupro_definition": "official MVTec AD"}  # fmt: skip
     else:
         result |= {"error": {"type": "RuntimeError", "message": "<b>it broke</b>", "traceback": "Traceback: line 1"}}
-    write_result(out, cell, result)
+    path = result_path(out, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result))
     return cell

@@ -7,11 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fracgen_eval.errors import EvaluationError
 
 GOOD = "good"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SMALL_IMAGES = 12
+HELD_OUT, HELD_OUT_FROM = 0.1, 10
+"""Share of the training images that is kept back to find a threshold, and from how many images on."""
+SHOTS_STREAM, HELD_OUT_STREAM = 0x5407, 0x4E1D
+"""Second words of the seeds of the two draws, so that neither repeats the other."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,24 @@ def draw_shots(category: Category, shots: int | None, seed: int) -> Category:
     Raises:
         EvaluationError: there are fewer training images than that.
     """
-    import numpy as np
-
     if shots is None:
         return category
     if not 1 <= shots <= len(category.train):
         raise EvaluationError(f"{shots} shots of {category.name}: use 1 to {len(category.train)}, its training images")
-    chosen = sorted(np.random.default_rng([seed, 0x5407]).permutation(len(category.train))[:shots])
+    chosen = sorted(np.random.default_rng([seed, SHOTS_STREAM]).permutation(len(category.train))[:shots])
     return replace(category, train=tuple(category.train[i] for i in chosen))
+
+
+def hold_out(number: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places of training images, rising: those to fit on, and those kept back; of fewer than ten, none is.
+
+    >>> train, held = hold_out(20, seed=0)
+    >>> len(train), len(held), sorted({*train, *held}) == list(range(20))
+    (18, 2, True)
+    """
+    order = np.random.default_rng([seed, HELD_OUT_STREAM]).permutation(number)
+    back = round(number * HELD_OUT) if number >= HELD_OUT_FROM else 0
+    return np.sort(order[back:]), np.sort(order[:back])
 
 
 def limited(category: Category, images: int | None) -> Category:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.results import DONE, Cell, read_results
+from fracgen_eval.grid.result import CellResult, Measurement
+from fracgen_eval.grid.results import read_results
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 
 COST = {"resnet18": 1.0, "resnet50": 2.3, "wide_resnet50_2": 6.3}
@@ -40,15 +42,16 @@ class Estimate:
 
 def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
     """What the pending cells of a plan will take."""
-    known = measured_seconds(plan.request.out)
+    measured_before = measured_seconds(plan.request.out)
     seconds, disk, measured = 0.0, 0.0, 0
     for cell in plan.pending:
         data = plan.data(cell)
-        like = known.get((cell.method, cell.model, cell.limit or "", device))
+        like = measured_before.get(_kind(cell, device))
         measured += like is not None
         seconds += like if like is not None else _rule_of_thumb(cell, len(data.train), len(data.test), device)
-        side = int(cell.settings.get("image_size", 0))
-        disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if keep_maps and cell.method not in IMAGE_LEVEL else 0)
+        side = int(cell.method.settings.get("image_size", 0))
+        maps = keep_maps and cell.method.name not in IMAGE_LEVEL
+        disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if maps else 0)
     seconds += START_S * (measured < len(plan.pending))
     memory = max((_memory_gb(cell) for cell in plan.pending), default=0.0)
     return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)
@@ -57,23 +60,28 @@ def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
 def measured_seconds(out: Path) -> dict[tuple[str, str, str, str], float]:
     """Mean wall time of finished cells by method, model, limit and device."""
     times: dict[tuple[str, str, str, str], list[float]] = {}
-    for result in read_results(out):
-        if isinstance(result, dict) and result["status"] == DONE:
-            cell = result["cell"]
-            key = (cell["method"], cell["model"], cell["limit"] or "", result["device"])
-            times.setdefault(key, []).append(result["wall_s"])
+    for _, result in read_results(out):
+        if not isinstance(result, CellResult) or not isinstance(result.outcome, Measurement):
+            continue
+        if result.cost.wall_s is not None and result.origin.device is not None:
+            times.setdefault(_kind(result.cell, result.origin.device), []).append(result.cost.wall_s)
     return {k: sum(v) / len(v) for k, v in times.items()}
 
 
+def _kind(cell: Cell, device: str) -> tuple[str, str, str, str]:
+    """Cells of one kind take about the same time."""
+    return cell.method.name, cell.weights.model, cell.data.limit or "", device
+
+
 def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
-    settings = cell.settings
-    epochs = settings.get("epochs" if cell.protocol == "honest" else "most_epochs", 1)
+    method, settings, model = cell.method.name, cell.method.settings, cell.weights.model
+    epochs = settings.get("epochs" if cell.method.protocol == "honest" else "most_epochs", 1)
     images = train * epochs
-    if cell.method == "cutpaste":
+    if method == "cutpaste":
         images = settings["steps"] * settings["batch"]
     side = settings.get("image_size") or settings["crop"]
-    seconds = CPU_SECONDS[cell.method] * COST[cell.model] * (images + test) * (side / 256) ** 2
-    if cell.method == "patchcore":
+    seconds = CPU_SECONDS[method] * COST[model] * (images + test) * (side / 256) ** 2
+    if method == "patchcore":
         # The coreset's greedy search: selected patches times patches.
         patches = train * (side // 8) ** 2
         seconds += settings["coreset"] * patches**2 * 5e-7
@@ -81,4 +89,4 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
 
 
 def _memory_gb(cell: Cell) -> float:
-    return (PADIM_GB if cell.method == "padim" else MEMORY_GB)[cell.model]
+    return (PADIM_GB if cell.method.name == "padim" else MEMORY_GB)[cell.weights.model]

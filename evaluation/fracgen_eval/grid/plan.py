@@ -11,7 +11,9 @@ from typing import Any
 from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited, write_textures
 from fracgen_eval.datasets.base import SMALL_IMAGES
 from fracgen_eval.errors import EvaluationError, one_of
-from fracgen_eval.grid.results import DONE, Cell, status_of
+from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
+from fracgen_eval.grid.result import DONE
+from fracgen_eval.grid.results import status_of
 from fracgen_eval.methods import METHODS, check_method, settings_for
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
@@ -59,7 +61,7 @@ class Plan:
 
     def data(self, cell: Cell) -> Category:
         """The pictures of a cell: limited, then drawn for few-shot."""
-        return _data(self.categories[cell.category], self.request, cell.seed)
+        return _data(self.categories[cell.data.category], self.request, cell.seed)
 
 
 def make_plan(request: Request) -> Plan:
@@ -89,7 +91,7 @@ def make_plan(request: Request) -> Plan:
     finished = [c for c in mine if not request.rerun and status_of(request.out, c) == DONE]
     known_finished = set(map(id, finished))
     pending = [c for c in mine if id(c) not in known_finished]
-    for name in dict.fromkeys(c.category for c in pending):
+    for name in dict.fromkeys(c.data.category for c in pending):
         seeds = dict.fromkeys(c.seed for c in pending) if request.shots else [0]
         for seed in seeds:
             check_files(_data(categories[name], request, seed))
@@ -145,13 +147,11 @@ def _cells(request: Request, categories: dict[str, Category], weights: dict[str,
             own = tuple(settings["layers"])
             choices = dict.fromkeys(None if layers == own else layers for layers in request.layers)
         for layers in choices:
-            cells.append(
-                Cell(
-                    method, request.dataset, category, name, weights_digests[name], request.model, seed,
-                    request.protocol, settings, digests[category], layers, request.shots, request.limit,
-                    request.input_norm, "evaluation" if method in IMAGE_LEVEL else request.map_size,
-                )
-            )  # fmt: skip
+            map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
+            how = MethodChoice(method, settings, layers, request.protocol, map_size)
+            data = DataChoice(request.dataset, category, digests[category], request.shots, request.limit)
+            choice = WeightsChoice(name, weights_digests[name], request.model, request.input_norm)
+            cells.append(Cell(how, data, choice, seed))
     return cells
 
 

@@ -9,8 +9,10 @@ import time
 from types import TracebackType
 from typing import Any
 
+from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.results import DONE, FAILED, Cell, read_result, result_path
+from fracgen_eval.grid.result import DONE, FAILED, Failure
+from fracgen_eval.grid.results import read_result, result_path
 
 
 class Progress:
@@ -49,7 +51,7 @@ class Progress:
         """A cell is done, failed, or left to another process."""
         took = time.perf_counter() - self.running.pop(cell)
         self.counts[status] += 1
-        self.times.setdefault(cell.method, []).append(took)
+        self.times.setdefault(cell.method.name, []).append(took)
         line = f"[{sum(self.counts.values())}/{len(self.plan.pending)}] {cell.title}: {self._outcome(cell, status)}"
         if self.live is None:
             line += f" ({took:.0f} s, {self.left()} left)"
@@ -64,17 +66,17 @@ class Progress:
             return "unknown time"
         overall = sum(map(sum, self.times.values())) / ended
         means = {m: sum(t) / len(t) for m, t in self.times.items()}
-        remaining = [means.get(c.method, overall) for c in self.plan.pending[ended:]]
+        remaining = [means.get(c.method.name, overall) for c in self.plan.pending[ended:]]
         return duration(sum(remaining) / self.jobs)
 
     def _outcome(self, cell: Cell, status: str) -> str:
         if status not in (DONE, FAILED):
             return "another process is at it"
         result = read_result(result_path(self.plan.request.out, cell))
-        if status == FAILED:
-            return f"failed: {result['error']['message']}"
+        if isinstance(result.outcome, Failure):
+            return f"failed: {result.outcome.message}"
         names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-        return ", ".join(f"{names[k]} {100 * v:.1f}" for k, v in result["metrics"].items())
+        return ", ".join(f"{names[k]} {100 * v:.1f}" for k, v in result.metrics.items())
 
     def _table(self) -> Any:
         from rich.table import Table

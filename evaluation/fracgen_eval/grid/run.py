@@ -16,13 +16,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fracgen.support.files import whole_file
 from fracgen_eval.datasets import Category
-from fracgen_eval.grid.cell import run_cell, versions
+from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.measure import Options, origin, run_cell
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.results import FAILED, FILTERS, LOCKS, Cell, result_path, status_of, write_result
+from fracgen_eval.grid.result import DONE, FAILED, CellResult, Failure
+from fracgen_eval.grid.results import FILTERS, LOCKS, result_path, status_of, write_result
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 
 ELSEWHERE = "elsewhere"
@@ -53,7 +55,7 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
         The number of failed cells.
     """
     _keep_filters(plan)
-    work = _Work(plan, device, keep_maps)
+    work = _Work(plan, Options(plan.request.out, device, keep_maps, plan.request.rerun))
     failed = 0
     for cell, status in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
         failed += status == FAILED
@@ -78,13 +80,12 @@ def _keep_filters(plan: Plan) -> None:
 class _Work:
     """A plan's arguments of `_run_locked`, in a form that a process can be sent."""
 
-    def __init__(self, plan: Plan, device: str, keep_maps: bool) -> None:
-        self.plan, self.device, self.keep_maps = plan, device, keep_maps
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.plan, self.options = plan, options
 
-    def arguments(self, cell: Cell) -> tuple[Any, ...]:
-        request = self.plan.request
-        (spec,) = (s for s in request.weights if s.name == cell.weights)
-        return cell, self.plan.data(cell), spec, request.out, self.device, self.keep_maps, request.rerun
+    def arguments(self, cell: Cell) -> tuple[Cell, Category, WeightsSpec, Options]:
+        (spec,) = (s for s in self.plan.request.weights if s.name == cell.weights.name)
+        return cell, self.plan.data(cell), spec, self.options
 
 
 def _in_turn(work: _Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
@@ -138,26 +139,23 @@ def _end_with_parent() -> None:
 
 def _died(work: _Work, cell: Cell) -> str:
     message = "its process was killed, most likely for want of memory: run it on a larger machine"
-    error = {"type": "ProcessDied", "message": message, "traceback": ""}
-    write_result(work.plan.request.out, cell, {"status": FAILED, "error": error, "versions": versions()})
+    result = CellResult(cell, Failure("ProcessDied", message), origin=origin(work.options.device))
+    write_result(work.options.out, result)
     return FAILED
 
 
-def _run_locked(
-    cell: Cell, category: Category, spec: WeightsSpec, out: Path, device: str, keep_maps: bool, rerun: bool
-) -> str:
-    with _lock(out, cell) as mine:
+def _run_locked(cell: Cell, category: Category, spec: WeightsSpec, options: Options) -> str:
+    with _lock(options.out, cell) as mine:
         if not mine:
             return ELSEWHERE
-        path = result_path(out, cell)
+        path = result_path(options.out, cell)
         for leftover in path.parent.glob(f".{path.name}.*.part"):
             leftover.unlink(missing_ok=True)
         # Another process may have finished the cell since the plan was made.
-        if not rerun and (status := status_of(out, cell)) == "done":
-            return status
-        return run_cell(
-            cell, category, lambda: _weights(spec, cell.model, cell.input_norm), out, device, keep_maps
-        )
+        if not options.rerun and status_of(options.out, cell) == DONE:
+            return DONE
+        choice = cell.weights
+        return run_cell(cell, category, lambda: _weights(spec, choice.model, choice.input_norm), options).status
 
 
 @functools.lru_cache(maxsize=2)

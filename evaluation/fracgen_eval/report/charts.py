@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from fracgen_eval.grid.results import METRICS
+from fracgen_eval.grid.result import METRICS, CellResult
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE
 from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_spider
 from fracgen_eval.report.gather import Condition, Entry, Results, layers_text, slug_of
@@ -101,7 +101,7 @@ def layer_charts(condition: Condition, entries: list[Entry], results: Results) -
     for column in in_order(e.column for e in able):
         groups: dict[tuple[tuple[str, ...], str], list[Entry]] = {}
         for e in (e for e in able if e.column == column):
-            layers = e.layers or tuple(map(str, e.result["cell"]["settings"].get("layers", ())))
+            layers = e.layers or tuple(map(str, e.result.cell.method.settings.get("layers", ())))
             groups.setdefault((layers, e.weights), []).append(e)
         sets = sorted({layers for layers, _ in groups}, key=lambda s: (len(s), s))
         weights = [w for w in results.weights() if any(w == other for _, other in groups)]
@@ -148,19 +148,18 @@ def shot_charts(condition: Condition, entries: list[Entry], results: Results) ->
 def cost_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
     """Seconds and peak memory of a cell by method, for each device."""
     charts = []
-    full = [e for e in entries if e.plain and e.result.get("device")]
-    for device in sorted({str(e.result["device"]) for e in full}):
+    full = [e for e in entries if e.plain and e.result.origin.device]
+    for device in sorted({str(e.result.origin.device) for e in full}):
         groups: dict[str, list[Entry]] = {}
-        for e in (e for e in full if e.result["device"] == device):
+        for e in (e for e in full if e.result.origin.device == device):
             groups.setdefault(e.column, []).append(e)
         columns = in_order(groups)
         titles = short_titles(columns)
-        memory = "peak_gpu_memory_mb" if device == "cuda" else "peak_memory_mb"
-        for key, what, scale in (("wall_s", "seconds per cell", 1.0), (memory, "peak memory / GB", 1024.0)):
+        for what, number, scale in (("seconds per cell", _seconds, 1.0), ("peak memory / GB", _memory_mb, 1024.0)):
             title = f"{what[0].upper()}{what[1:]} on {device}"
             points = {
                 column: {(e.category, e.seed, e.weights): n / scale
-                         for e in group if (n := _number(e.result.get(key))) is not None}
+                         for e in group if (n := number(e.result)) is not None}
                 for column, group in groups.items()
             }  # fmt: skip
             means, over = _comparable(points, f"{title} ({condition.title})", results.problems)
@@ -223,9 +222,13 @@ def _bars(
     )  # fmt: skip
 
 
-def _number(value: Any) -> float | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
-    return float(value) if good else None
+def _seconds(result: CellResult) -> float | None:
+    return result.cost.wall_s
+
+
+def _memory_mb(result: CellResult) -> float | None:
+    """Of the device on which the cell was run."""
+    return result.cost.peak_gpu_memory_mb if result.origin.device == "cuda" else result.cost.peak_memory_mb
 
 
 def _shown(value: float | None) -> str:

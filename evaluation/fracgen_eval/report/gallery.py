@@ -51,7 +51,7 @@ class Gallery:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _KeptMaps:
     """What a cell kept, checked."""
 
     entry: Entry
@@ -77,7 +77,7 @@ def galleries(results: Results, roots: dict[str, Path]) -> tuple[list[Gallery], 
     problems: list[str] = []
     roots = {"textures": results.folder / "data" / "textures"} | roots
     for condition in results.conditions():
-        here = [e for e in results.entries if e.condition == condition and e.done and e.plain and e.result.get("maps")]
+        here = [e for e in results.entries if e.condition == condition and e.plain and e.judged and e.judged.maps]
         for column in in_order(e.column for e in here):
             mine = [e for e in here if e.column == column]
             seed = min(e.seed for e in mine)
@@ -166,8 +166,9 @@ def _spread(ranked: list[Rank], count: int) -> list[Rank]:
     return (firsts + [r for r in ranked if r not in firsts])[:count]
 
 
-def _read(folder: Path, entry: Entry) -> _Judged:
-    path, images = _inside(folder, entry.result["maps"]), entry.result["images"]
+def _read(folder: Path, entry: Entry) -> _KeptMaps:
+    assert entry.judged is not None
+    path, images = _inside(folder, entry.judged.maps), entry.judged.images
     with np.load(path, allow_pickle=False) as file:
         maps = file["maps"].astype(np.float32)
         if "masks" not in file:
@@ -177,17 +178,17 @@ def _read(folder: Path, entry: Entry) -> _Judged:
         raise EvaluationError(f"maps {list(maps.shape)} and masks {list(masks.shape)} do not fit together")
     if not np.isfinite(maps).all():
         raise EvaluationError("maps hold numbers that are not finite")
-    places = {str(image["path"]): n for n, image in enumerate(images)}
-    return _Judged(entry, maps, masks, places, {str(image["path"]): str(image["defect"]) for image in images})
+    places = {image.path: n for n, image in enumerate(images)}
+    return _KeptMaps(entry, maps, masks, places, {image.path: image.defect for image in images})
 
 
-def _quality(judged: _Judged, path: str) -> float:
+def _quality(judged: _KeptMaps, path: str) -> float:
     """Pixel AUROC within a picture, percent."""
     n = judged.places[path]
     return 100 * pixel_auroc([judged.maps[n]], [judged.masks[n]])
 
 
-def _case(kind: str, judged: list[_Judged], path: str, root: Path | None, problems: list[str]) -> Case:
+def _case(kind: str, judged: list[_KeptMaps], path: str, root: Path | None, problems: list[str]) -> Case:
     last, shown = judged[-1], []
     for one in judged:
         if path not in one.places:
@@ -195,8 +196,8 @@ def _case(kind: str, judged: list[_Judged], path: str, root: Path | None, proble
         n = one.places[path]
         low, high = np.quantile(one.maps, [0.02, 0.9995])
         heat = _colours((one.maps[n] - low) / max(float(high - low), 1e-12))
-        threshold = (one.entry.result.get("mask_threshold") or {}).get("value")
-        mask = None if threshold is None else _grey(one.maps[n] > float(threshold))
+        threshold = one.entry.judged.mask_threshold if one.entry.judged else None
+        mask = None if threshold is None else _grey(one.maps[n] > threshold.value)
         shown.append((one.entry.weights, heat, mask, _quality(one, path)))
     title = f"{last.entry.category}: {last.defects[path]} ({path})"
     picture = _picture(last.entry, path, root, problems)
@@ -212,7 +213,10 @@ def _picture(entry: Entry, name: str, root: Path | None, problems: list[str]) ->
         for place in (f"{entry.category}/{name}", f"1cls/{entry.category}/{name}", name):
             path = _inside(root, place)
             if path.is_file():
-                size, side = int(entry.result["cell"]["settings"].get("image_size", 256)), int(entry.result["side"])
+                size = int(entry.result.cell.method.settings.get("image_size", 256))
+                side = entry.judged.side if entry.judged else None
+                if side is None:
+                    raise EvaluationError("the side of its maps is not recorded")
                 return _small(Geometry(size, side if side != size else None).image(path))
     except EvaluationError as error:
         problems.append(f"{entry.path}: {error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.grid.results import CELLS, DONE, METRICS, read_results
+from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, Scores
+from fracgen_eval.grid.results import CELLS, read_results
 from fracgen_eval.methods import METHODS, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYERS
 
@@ -63,25 +64,69 @@ def layers_text(layers: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell's result, checked."""
+    """A cell's result, and where it stands in the report."""
 
     condition: Condition
-    method: str
     column: str
     """The method's name in tables: with the settings that are not the usual ones."""
-    category: str
     weights: str
-    seed: int
-    done: bool
-    metrics: dict[str, float | None]
-    """In [0, 1]; None where a metric does not exist for the cell."""
-    beside: dict[str, float]
-    """Image AUROC in [0, 1] that stands beside the method's own, such as CutPaste's of `steps=0`."""
+    """Their name in tables: with a part of their digest where others have the same name."""
     layers: tuple[str, ...] | None
-    shots: int | None
-    map_size: str
+    """Other layers than the method's own, to be drawn against."""
     path: str
-    result: dict[str, Any] = field(repr=False, hash=False, compare=False)
+    """Of its file, below the result folder."""
+    result: CellResult = field(repr=False, hash=False, compare=False)
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.result.cell.method.name
+
+    @property
+    def category(self) -> str:
+        """Name of the category."""
+        return self.result.cell.data.category
+
+    @property
+    def seed(self) -> int:
+        """Seed of the cell."""
+        return self.result.cell.seed
+
+    @property
+    def shots(self) -> int | None:
+        """Training images of a few-shot cell."""
+        return self.result.cell.data.shots
+
+    @property
+    def done(self) -> bool:
+        """Whether there are numbers; else it ended in an error."""
+        return isinstance(self.result.outcome, Measurement)
+
+    @property
+    def scores(self) -> Scores | None:
+        """The numbers, None of a failed cell."""
+        return self.result.outcome.scores if isinstance(self.result.outcome, Measurement) else None
+
+    @property
+    def judged(self) -> Judged | None:
+        """The test images one by one, None of a failed cell."""
+        return self.result.outcome.judged if isinstance(self.result.outcome, Measurement) else None
+
+    @property
+    def published(self) -> bool:
+        """Whether the numbers are a publication's."""
+        return isinstance(self.result.outcome, Measurement) and self.result.outcome.published
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """In [0, 1]; None where a metric does not exist for the cell."""
+        return {name: self.result.metrics.get(name) for name in METRICS}
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """Image AUROC in [0, 1] that stands beside the method's own, such as CutPaste's of `steps=0`."""
+        variants = self.scores.beside if self.scores else {}
+        return {name: metrics["image_auroc"] for name, metrics in variants.items() if "image_auroc" in metrics}
 
     @property
     def plain(self) -> bool:
@@ -127,14 +172,13 @@ def gather(folder: Path) -> Results:
             remedy = f"{folder / 'eval'} is one"
         raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
     entries, problems = [], []
-    for result in read_results(folder):
+    for path, result in read_results(folder):
         if isinstance(result, EvaluationError):
             problems.append(str(result).replace(f"{folder}/", ""))
-            continue
-        try:
-            entries.append(_entry(result))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problems.append(f"{result['path']}: not a cell's result ({_reason(error)}): move it away")
+        elif (method := result.cell.method.name) not in METHODS:
+            problems.append(f"{path}: not a cell's result (method {method!r} is unknown): move it away")
+        else:
+            entries.append(_entry(str(path), result))
     for path in sorted((folder / CELLS).rglob("*")):
         if path.is_file() and path.suffix != ".json" and not path.name.endswith(".part"):
             problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
@@ -146,73 +190,33 @@ def gather(folder: Path) -> Results:
     return Results(folder, _lone_layers(entries), problems + strangers + doubles)
 
 
-def _reason(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _entry(result: dict[str, Any]) -> Entry:
-    cell = result["cell"]
-    names = {k: _text(cell[k], k) for k in ("method", "dataset", "category", "weights", "model", "protocol")}
-    if names["method"] not in METHODS:
-        raise ValueError(f"method {names['method']!r} is unknown")
-    done = result["status"] == DONE
-    seed, shots, layers = cell["seed"], cell.get("shots"), cell.get("layers")
-    if not isinstance(seed, int) or not (shots is None or isinstance(shots, int)):
-        raise ValueError("seed or shots is not a whole number")
-    if not isinstance(cell["settings"], dict):
-        raise ValueError("settings is not a table")
+def _entry(path: str, result: CellResult) -> Entry:
+    cell = result.cell
+    own = tuple(cell.method.settings.get("layers") or ())
+    layers = None if not cell.method.layers or cell.method.layers == own else cell.method.layers
     condition = Condition(
-        names["dataset"], names["model"], names["protocol"], str(cell.get("limit") or ""),
-        str(cell.get("input_norm") or "checkpoint"),
-    )  # fmt: skip
-    layers = tuple(map(str, layers)) if layers else None
-    if layers == tuple(cell["settings"].get("layers", ())):
-        layers = None
-    found = result["metrics"] if done else {}
-    return Entry(
-        condition, names["method"], _column(names["method"], cell), names["category"], names["weights"], seed, done,
-        {m: _share(found.get(m), m) for m in METRICS}, _beside(result) if done else {}, layers, shots,
-        str(cell.get("map_size") or "evaluation"), result["path"], result,
-    )  # fmt: skip
+        cell.data.dataset, cell.weights.model, cell.method.protocol, cell.data.limit or "", cell.weights.input_norm
+    )
+    return Entry(condition, _column(cell), cell.weights.name, layers, path, result)
 
 
-def _beside(result: dict[str, Any]) -> dict[str, float]:
-    numbers = {str(k): _share(v["image_auroc"], str(k)) for k, v in (result.get("beside") or {}).items()}
-    return {k: n for k, n in numbers.items() if n is not None}
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} is {value!r} instead of a name")
-    return value
-
-
-def _share(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r} instead of a number")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}, out of [0, 1]")
-    return float(value)
-
-
-def _column(method: str, cell: dict[str, Any]) -> str:
+def _column(cell: Cell) -> str:
     """`patchcore`, or `patchcore coreset=0.01` where settings are not the usual ones."""
-    usual = settings_for(method, cell.get("limit") == "small")
-    other = {k: v for k, v in cell["settings"].items() if usual.get(k) != v}
-    if method not in IMAGE_LEVEL and cell.get("map_size") == "original":
+    method = cell.method
+    usual = settings_for(method.name, cell.data.limit == "small")
+    other = {k: v for k, v in method.settings.items() if usual.get(k) != v}
+    if method.name not in IMAGE_LEVEL and method.map_size == "original":
         other["map"] = "original size"
-    return f"{method} {', '.join(f'{k}={v}' for k, v in sorted(other.items()))}".strip()
+    return f"{method.name} {', '.join(f'{k}={v}' for k, v in sorted(other.items()))}".strip()
 
 
 def _told_apart(entries: list[Entry]) -> list[Entry]:
     """Different tensors under one name get names of their own."""
     digests: dict[tuple[str, str], set[str]] = defaultdict(set)
     for e in entries:
-        digests[e.weights, e.condition.model].add(str(e.result["cell"].get("weights_digest")))
+        digests[e.weights, e.condition.model].add(e.result.cell.weights.digest)
     return [
-        replace(e, weights=f"{e.weights}:{str(e.result['cell'].get('weights_digest'))[:4]}")
+        replace(e, weights=f"{e.weights}:{e.result.cell.weights.digest[:4]}")
         if len(digests[e.weights, e.condition.model]) > 1 else e
         for e in entries
     ]  # fmt: skip
@@ -236,7 +240,7 @@ def _of_the_same_pictures(entries: list[Entry]) -> tuple[list[Entry], list[str]]
 
 
 def _pictures(entry: Entry) -> str:
-    return str(entry.result["cell"].get("data_digest"))
+    return entry.result.cell.data.digest
 
 
 def _lone_layers(entries: list[Entry]) -> list[Entry]:
@@ -262,7 +266,7 @@ def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
         groups[e.condition, e.column, e.category, e.weights, e.seed, e.layers, e.shots].append(e)
     kept, lines = [], []
     for group in groups.values():
-        ranked = sorted(group, key=lambda e: (e.done, str(e.result.get("finished", "")), e.path), reverse=True)
+        ranked = sorted(group, key=lambda e: (e.done, e.result.origin.finished or "", e.path), reverse=True)
         kept.append(ranked[0])
         for other in ranked[1:]:
             what = "with the same numbers" if other.metrics == ranked[0].metrics else "with OTHER NUMBERS"

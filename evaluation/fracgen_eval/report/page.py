@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen_eval.grid.result import Failure, Measurement
 from fracgen_eval.report.charts import Chart
 from fracgen_eval.report.drawing import to_svg
 from fracgen_eval.report.gallery import Gallery
@@ -47,7 +48,7 @@ def render(
         galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
         failed=[(e, _error(e)) for e in results.failed], problems=results.problems, missing=not_run,
         weights=_described(results), versions=_versions(results), files=files_made, show_published=show_published,
-        published_only=all(e.result.get("published") for e in results.entries), count=len(results.entries),
+        published_only=all(e.published for e in results.entries), count=len(results.entries),
         folder=results.folder.resolve().name,
     )  # fmt: skip
 
@@ -80,20 +81,17 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def _error(entry: Entry) -> dict[str, str]:
-    error = entry.result.get("error")
-    error = error if isinstance(error, dict) else {}
-    return {
-        "type": str(error.get("type", "unknown error")), "message": str(error.get("message", "")),
-        "traceback": str(error.get("traceback", ""))[-TRACEBACK:],
-    }  # fmt: skip
+    error = entry.result.outcome
+    assert isinstance(error, Failure)
+    return {"type": error.type, "message": error.message, "traceback": error.traceback[-TRACEBACK:]}
 
 
 def _described(results: Results) -> list[tuple[str, str]]:
     """What each of the weights is, as the cells' records say."""
     out = {}
     for e in results.entries:
-        about = e.result.get("weights")
-        if isinstance(about, dict) and e.done:
+        outcome = e.result.outcome
+        if isinstance(outcome, Measurement) and (about := outcome.training.weights):
             out[e.weights, e.condition.model] = (
                 f"{about.get('source', 'source unknown')}, {e.condition.model}, input normalised as by "
                 f"{about.get('norm', 'unknown')}, digest of the tensors {about.get('digest', 'unknown')}"
@@ -105,11 +103,10 @@ def _versions(results: Results) -> list[str]:
     """Distinct sets of versions, device and machine."""
     lines = set()
     for e in results.entries:
-        versions = e.result.get("versions")
-        if isinstance(versions, dict):
-            text = ", ".join(f"{k} {v}" for k, v in sorted(versions.items()))
-            where = [str(e.result[k]) for k in ("machine", "device") if k in e.result]
-            lines.add("; ".join([text, *where]))
+        origin = e.result.origin
+        if origin.versions:
+            text = ", ".join(f"{k} {v}" for k, v in sorted(origin.versions.items()))
+            lines.add("; ".join([text, *(place for place in (origin.machine, origin.device) if place is not None)]))
     return sorted(lines)
 
 

@@ -7,7 +7,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from fracgen_eval.grid.results import DONE, METRICS, Cell, write_result
+from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
+from fracgen_eval.grid.result import METRICS, CellResult, Measurement, Scores
+from fracgen_eval.grid.results import write_result
 from fracgen_eval.methods import settings_for
 
 COLUMNS = ("imagenet", "fractals")
@@ -52,11 +54,10 @@ def write_cells(out: Path) -> int:
             cells.setdefault((dataset, category, method, column), {})[metric] = round(value / 100, 6)
     for (dataset, category, method, column), metrics in cells.items():
         cell = Cell(
-            method, dataset, category, column, column, PAPER_MODEL, 0, "paper", settings_for(method), "published",
-            input_norm="imagenet",
-        )  # fmt: skip
-        write_result(out, cell, {
-            "status": DONE, "metrics": {m: metrics[m] for m in METRICS if m in metrics},
-            "aupro_definition": DEFINITION, "published": True,
-        })  # fmt: skip
+            MethodChoice(method, settings_for(method), protocol="paper"),
+            DataChoice(dataset, category, digest="published"),
+            WeightsChoice(column, column, PAPER_MODEL, input_norm="imagenet"),
+        )
+        scores = Scores({m: metrics[m] for m in METRICS if m in metrics}, aupro_definition=DEFINITION)
+        write_result(out, CellResult(cell, Measurement(scores, published=True)))
     return len(cells)

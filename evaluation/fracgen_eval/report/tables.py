@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import product
 
 from fracgen_eval.datasets.counts import published_counts
-from fracgen_eval.grid.results import METRICS
+from fracgen_eval.grid.result import METRICS
 from fracgen_eval.methods import METHODS
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.report.gather import Condition, Entry, Results
@@ -249,7 +249,7 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     groups: dict[tuple[str, str, str], list[Entry]] = {}
     for e in entries:
         groups.setdefault((e.category, e.column, e.weights), []).append(e)
-    definitions = sorted({str(e.result["aupro_definition"]) for e in entries if e.result.get("aupro_definition")})
+    definitions = sorted({text for e in entries if e.scores and (text := e.scores.aupro_definition)})
     return Table(
         condition, metric, classes, columns, weights,
         {key: value_of(group, metric) for key, group in groups.items()},

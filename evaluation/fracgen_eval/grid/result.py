@@ -1,0 +1,171 @@
+"""What came of a cell, with a type for each part; the JSON file is one flat table of all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fracgen_eval.decode import from_json
+from fracgen_eval.grid.cell import Cell
+
+SCHEMA = "fracgen-eval-cell/1"
+DONE, FAILED = "done", "failed"
+METRICS = ("image_auroc", "pixel_auroc", "aupro")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The numbers of a finished cell, each in [0, 1]."""
+
+    metrics: dict[str, float]
+    """Over all test images, by name; a metric that does not exist for the cell is not there."""
+    by_defect: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same over the good test images and those of one defect type."""
+    beside: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Metrics of variants that are reported beside the method, such as CutPaste's `steps=0`."""
+    aupro_definition: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the method was fitted on."""
+
+    weights: dict[str, Any] = field(default_factory=dict)
+    """What the weights say about themselves, see `Weights.describe`."""
+    fit: dict[str, Any] = field(default_factory=dict)
+    """Facts that the method records, such as the epochs run."""
+    train_images: int | None = None
+    held_out_images: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One test image: its path within the category, its defect type, and its score in the method's own unit."""
+
+    path: str
+    defect: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where a map is cut into a predicted mask, in the map's own unit, and how that was chosen."""
+
+    value: float
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The test images one by one, for galleries."""
+
+    side: int | None = None
+    """Of the maps, in pixels."""
+    maps: str | None = None
+    """File of the maps, below the result folder; None where they were not kept."""
+    mask_threshold: Threshold | None = None
+    images: tuple[ImageScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A finished cell."""
+
+    scores: Scores
+    training: Training = Training()
+    judged: Judged = Judged()
+    published: bool = False
+    """Copied from a publication rather than measured."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that ended in an error."""
+
+    type: str = "unknown error"
+    message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and peak memory of this process; None where it is not known."""
+
+    fit_s: float | None = None
+    predict_s: float | None = None
+    metrics_s: float | None = None
+    wall_s: float | None = None
+    peak_memory_mb: int | None = None
+    peak_gpu_memory_mb: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when a cell was run."""
+
+    device: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: str | None = None
+    finished: str | None = None
+    """ISO 8601."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell and what came of it."""
+
+    cell: Cell
+    outcome: Measurement | Failure
+    cost: Cost = Cost()
+    origin: Origin = Origin()
+
+    @property
+    def status(self) -> str:
+        """`done` or `failed`."""
+        return FAILED if isinstance(self.outcome, Failure) else DONE
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """In [0, 1], by name; none of a cell that failed."""
+        return {} if isinstance(self.outcome, Failure) else self.outcome.scores.metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """The flat table of a result's file."""
+        head = {"schema": SCHEMA, "cell": self.cell.to_json() | {"digest": self.cell.digest}, "status": self.status}
+        if isinstance(self.outcome, Failure):
+            body: dict[str, Any] = {"error": dataclasses.asdict(self.outcome)}
+        else:
+            parts = (self.outcome.scores, self.outcome.training, self.outcome.judged)
+            body = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
+            body |= {"published": True} if self.outcome.published else {}
+        tail = dataclasses.asdict(self.cost) | dataclasses.asdict(self.origin)
+        return head | body | {key: value for key, value in tail.items() if value not in (None, {})}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> CellResult:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: a value is missing or of another type, or a metric is out of [0, 1]; the message names it.
+        """
+        head = from_json(_Head, table)
+        outcome: Measurement | Failure
+        if head.status == FAILED:
+            outcome = head.error or Failure()
+        else:
+            scores = from_json(Scores, table)
+            outcome = Measurement(scores, from_json(Training, table), from_json(Judged, table), head.published)
+            for group in (scores.metrics, *scores.by_defect.values(), *scores.beside.values()):
+                if outside := [name for name, number in group.items() if not 0 <= number <= 1]:
+                    raise ValueError(f"{outside[0]} is {group[outside[0]]}, out of [0, 1]")
+        return cls(Cell.from_json(head.cell), outcome, from_json(Cost, table), from_json(Origin, table))
+
+
+@dataclass(frozen=True)
+class _Head:
+    status: str
+    cell: dict[str, Any]
+    error: Failure | None = None
+    published: bool = False
