@@ -1,0 +1,105 @@
+"""From simulated cycles to what a card should do: bounds, images a second, time of a batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.model.machine import CARDS, Card
+from bench.model.tree import ROOT
+
+RECIPES = ("paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view")
+BATCHES = (64, 512, 4096)
+GAP_S = 1.0e-6
+"""Between two launches of a stream, from the last block's end to the next first one's start."""
+LATENCY_BELOW = 0.75
+"""Where no unit is busier, a stage waits more than it works."""
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed; the message is the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A recipe's figures; `stages` are `worker.Stage` as dictionaries."""
+
+    recipe: str
+    stages: list[dict[str, Any]]
+    batches: list[dict[str, float]]
+    verified: dict[str, Any] | None
+
+    @property
+    def cycles(self) -> float:
+        """Of one multiprocessor, an image, all stages."""
+        return sum(stage["cycles"] for stage in self.stages)
+
+    def images_per_s(self, card: Card) -> float:
+        """Full batches, launches without gaps; a stage takes no less than its memory traffic."""
+        cycles = sum(max(s["cycles"], s["bytes"] / card.memory_bytes_per_cycle) for s in self.stages)
+        return card.multiprocessors * card.clock_hz / cycles
+
+    def batch_seconds(self, card: Card, images: int) -> float:
+        """A batch, with what the fullest multiprocessor gets of it and the gaps between launches."""
+        cycles = next(b for b in self.batches if b["images"] == images)
+        total = 0.0
+        for stage in self.stages:
+            memory = stage["bytes"] * images / card.multiprocessors / card.memory_bytes_per_cycle
+            total += max(cycles[stage["kernel"]], memory) / card.clock_hz + GAP_S
+        return total
+
+
+def bound(stage: dict[str, Any], card: Card) -> tuple[str, float]:
+    """What bounds a stage, and how busy that is."""
+    busy = {"issue": stage["busy"]["issue"], **stage["busy"]}
+    busy["device memory"] = stage["bytes"] / card.memory_bytes_per_cycle / stage["cycles"]
+    unit = max(busy, key=lambda name: busy[name])
+    return (unit if busy[unit] >= LATENCY_BELOW else f"latency ({unit})"), busy[unit]
+
+
+def predict(
+    folder: Path, recipes: tuple[str, ...], options: dict[str, Any], batches: tuple[int, ...] = BATCHES
+) -> dict[str, Prediction]:
+    """Simulate recipes of a source tree, in as many processes as there are CPUs.
+
+    Args:
+        folder: of the source tree.
+        recipes: names of presets.
+        options: of `worker.Job`.
+        batches: sizes whose time is wanted, of the first recipe.
+
+    Raises:
+        WorkerError: the tree's kernels do not compile or cannot be simulated.
+    """
+    jobs = [{**options, "recipe": name, "batches": batches if k == 0 else ()} for k, name in enumerate(recipes)]
+    processes = max(1, min(len(os.sched_getaffinity(0)), len(jobs)))
+    with ThreadPoolExecutor(processes) as pool:
+        shares = pool.map(lambda k: _work(folder, jobs[k::processes]), range(processes))
+    results = {r["job"]["recipe"]: r for share in shares for r in share}
+    return {
+        name: Prediction(name, results[name]["stages"], results[name]["batches"], results[name].get("verified"))
+        for name in recipes
+    }
+
+
+def _work(folder: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "bench.model.worker", str(folder), *map(json.dumps, jobs)]
+    with tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        errors.seek(0)
+        said = errors.read()
+    if done.returncode:
+        raise WorkerError(f"simulating {', '.join(j['recipe'] for j in jobs)} failed:\n{said[-3000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def host_budget(prediction: Prediction, images: int) -> dict[str, float]:
+    """Seconds that a batch takes each card, which is what a host may spend on one without being the bound."""
+    return {card.name: prediction.batch_seconds(card, images) for card in CARDS}

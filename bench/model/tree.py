@@ -1,0 +1,87 @@
+"""The renderer of a source tree: this checkout's, another commit's or another folder's.
+
+The model itself imports nothing of fracgen. A worker process imports it from the tree that it is told,
+so that the kernels and the code that launches them are always of one version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_NAMES = {
+    "CodeBank": ("fracgen.formulas.ifs.bank", "fracgen.bank"),
+    "BankSpec": ("fracgen.recipes.recipe", "fracgen.recipe"),
+    "PRESETS": ("fracgen.recipes.presets", "fracgen.presets"),
+    "seed_key": ("fracgen.draws",),
+    "KernelPipeline": ("fracgen.rendering.cuda.pipeline", "fracgen.renderer.kernels"),
+    "OutputFormat": ("fracgen.rendering.cuda.pipeline", "fracgen.renderer.kernels"),
+    "Layout": ("fracgen.rendering.cuda.layout", "fracgen.renderer.layout"),
+    "compile_kernel": ("fracgen.rendering.cuda.nvrtc", "fracgen.renderer.nvrtc"),
+    "Plan": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
+    "IMAGE_FIELDS": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
+    "BLUR": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
+    "OBJECTS": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
+    "CpuRenderer": ("fracgen.rendering.cpu.renderer", "fracgen.renderer.cpu"),
+}
+"""What the model uses of a tree, and the modules that had it, newest first."""
+
+
+class Renderer(SimpleNamespace):
+    """The names of `_NAMES`, imported when first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        for module in _NAMES.get(name, ()):
+            with contextlib.suppress(ModuleNotFoundError, AttributeError):
+                value = getattr(importlib.import_module(module), name)
+                setattr(self, name, value)
+                return value
+        raise AttributeError(f"this source tree has no {name} where the model looks for it ({_NAMES.get(name)})")
+
+
+def renderer_of(folder: Path) -> Renderer:
+    """Import fracgen from a folder; once a process."""
+    assert "fracgen" not in sys.modules, "fracgen was imported already"
+    sys.path.insert(0, str(folder))
+    found = importlib.import_module("fracgen")
+    assert Path(str(found.__file__)).is_relative_to(folder), f"fracgen came from {found.__file__}"
+    return Renderer()
+
+
+@contextlib.contextmanager
+def source_tree(which: str | None) -> Iterator[Path]:
+    """The folder of a source tree.
+
+    Args:
+        which: a folder that holds `fracgen` and `kernels`, a commit of this repository, or None for
+            this checkout as it is.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if which is None:
+        yield ROOT
+        return
+    if (Path(which) / "fracgen").is_dir():
+        yield Path(which).resolve()
+        return
+    command = ["git", "-C", str(ROOT), "archive", which, "fracgen", "kernels"]
+    archive = subprocess.run(command, capture_output=True)
+    if archive.returncode:
+        why = archive.stderr.decode().strip().splitlines() or [""]
+        raise ValueError(f"{which!r} is neither a folder with fracgen in it nor a commit ({why[-1]})")
+    with tempfile.TemporaryDirectory(prefix="fracgen-tree-") as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+            tar.extractall(folder, filter="data")
+        yield Path(folder)

@@ -1,0 +1,227 @@
+"""Simulate the stages of one recipe: what a worker process does, and what it hands back as JSON.
+
+    python -m bench.model.worker FOLDER '{"recipe": "paper", ...}'
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.model.backend import Launch, SimulatedBackend
+from bench.model.machine import CARDS, PIPES, Multiprocessor
+from bench.model.tree import Renderer, renderer_of
+
+CANDIDATES = 4
+"""Images that are looked at for every image that is simulated."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to simulate.
+
+    Args:
+        recipe: name of a preset.
+        images: simulated, of different codes.
+        size: of a picture in pixels, None: the recipe's.
+        element_bytes, channels_last: output format.
+        seed: of the choice of images.
+        machine: numbers of the multiprocessor that differ from the usual.
+        batches: batches whose time is wanted too, in images.
+        verify: whether to compare all bytes with the CPU renderer's.
+    """
+
+    recipe: str
+    images: int = 12
+    size: int | None = None
+    element_bytes: int = 1
+    channels_last: bool = False
+    seed: int = 0
+    machine: dict[str, float] = field(default_factory=dict)
+    batches: tuple[int, ...] = ()
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kernel's part in an image. Cycles are one multiprocessor's."""
+
+    kernel: str
+    registers: int
+    threads: int
+    shared_bytes: int
+    resident: int
+    cycles: float
+    busy: dict[str, float]
+    """Share of the cycles that each unit was taken; "issue" is the schedulers'."""
+    instructions: float
+    """Of warps, an image."""
+    bytes: float
+    """Of global memory, touched at least once, an image."""
+    atomic_passes: float
+    """Of the load-store unit for an atomic instruction in shared memory; 0 where there are none."""
+    phases: list[dict[str, Any]]
+    """Between barriers: from and to instruction, times an image, cycles an image (blocks beside each other
+    share them out)."""
+    blocks: list[dict[str, Any]]
+    """Stretches without a jump: first and last instruction, warp instructions and waiting an image."""
+
+
+def measure(renderer: Renderer, job: Job) -> dict[str, Any]:
+    """Simulate a job: `stages`, `batches` and what was verified."""
+    begin = time.perf_counter()
+    simulation = Simulation(renderer, job)
+    index = simulation.choose()
+    backend, out = simulation.render(index, rounds=2.0)
+    result: dict[str, Any] = {
+        "job": asdict(job), "stages": [asdict(s) for s in stages(backend.launches, len(index), job)],
+        "batches": [simulation.batch(index, n) for n in job.batches], "launches": len(backend.launches),
+    }  # fmt: skip
+    if job.verify:
+        result["verified"] = simulation.verify(index, out)
+    return result | {"seconds": time.perf_counter() - begin}
+
+
+class Simulation:
+    """A recipe's pipeline on the simulated multiprocessor."""
+
+    def __init__(self, renderer: Renderer, job: Job) -> None:
+        self.renderer, self.job = renderer, job
+        preset = renderer.PRESETS[job.recipe]
+        self.recipe = preset.recipe if job.size is None else preset.recipe.at_size(job.size)
+        own = preset.bank.codes == preset.bank.classes
+        spec = renderer.BankSpec(2000, 2000 if own else 100, preset.bank.maps)
+        self.bank = renderer.CodeBank.from_spec(spec, 1)
+        self.plan = renderer.Plan.of(self.recipe)
+        self.layout = renderer.Layout.choose(self.plan, 227 * 1024)
+        self.form = renderer.OutputFormat(job.element_bytes, job.channels_last)
+        self.machine = Multiprocessor(**job.machine)
+
+    def render(self, index: Any, rounds: float, share: float | None = None, only: str = "") -> tuple[Any, Any]:
+        """Run the pipeline; see `SimulatedBackend` for rounds, share and only. The backend and the images."""
+        backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, only)
+        backend.images = len(index)
+        pipeline = self.renderer.KernelPipeline(self.bank, self.plan, self.layout, backend, 1 << 30)
+        plan, n, job = self.plan, len(index), self.job
+        nbytes = n * plan.views * 3 * plan.size**2 * job.element_bytes
+        out, codes = backend.empty(nbytes)[:nbytes], backend.empty(n * plan.max_objects * 4)
+        values = None
+        if job.element_bytes > 1:
+            values = backend.upload(np.arange(3 * 256).astype({2: np.uint16, 4: np.uint32}[job.element_bytes]))
+        pictures, found = out.reshape(n, -1), codes[: n * plan.max_objects * 4].reshape(n, -1)
+        key = self.renderer.seed_key(0)
+        pipeline.run(backend.upload(index), n, key, 0, 0, pictures, None, found, values, self.form)
+        return backend, out
+
+    def choose(self) -> Any:
+        """Indices of images: as many blurred ones and attractors as the recipe has in the mean."""
+        job, plan, n = self.job, self.plan, self.job.images
+        candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * n, dtype=np.uint32)
+        backend, _ = self.render(candidates, rounds=0.0, only="scout")
+        fields = self.renderer.IMAGE_FIELDS
+        records = next(v for (name, _), v in backend.memory_of.items() if name == "images").view(np.int32)
+        records = records[: len(candidates) * plan.views * fields].reshape(len(candidates), plan.views, fields)
+        blurred, objects = records[:, 0, self.renderer.BLUR] > 0, records[:, 0, self.renderer.OBJECTS]
+        chosen: list[int] = []
+        for k in range(n):
+            wanted = plan.min_objects + (k * (plan.max_objects - plan.min_objects + 1)) // n
+            blur = int((k + 1) * plan.blur_probability) > int(k * plan.blur_probability)
+            distance = np.abs(objects - wanted) + 0.5 * (blurred != blur)
+            distance[chosen] = np.inf
+            chosen.append(int(np.argmin(distance)))
+        return candidates[chosen]
+
+    def batch(self, index: Any, images: int) -> dict[str, float]:
+        """Cycles of each stage for a batch of so many images: what the fullest multiprocessor gets of it."""
+        backend, _ = self.render(index, rounds=0.0, share=images / CARDS[0].multiprocessors)
+        cycles: dict[str, float] = {"images": images}
+        for launch in backend.launches:
+            cycles[launch.kernel] = cycles.get(launch.kernel, 0) + launch.run.cycles
+        return cycles
+
+    def verify(self, index: Any, out: Any) -> dict[str, Any]:
+        """How many bytes differ from the CPU renderer's."""
+        images = self.renderer.CpuRenderer(self.bank, self.recipe, 1).render(index).images
+        wrong = int((out != images.reshape(-1)).sum())
+        return {"images": len(index), "bytes": int(images.size), "mismatched_bytes": wrong}
+
+
+
+def stages(launches: list[Launch], images: int, job: Job) -> list[Stage]:
+    """Figures an image, by kernel, in the order of their first launch."""
+    by_kernel: dict[str, list[Launch]] = {}
+    for launch in launches:
+        by_kernel.setdefault(launch.kernel, []).append(launch)
+    return [_stage(kernel, own, images) for kernel, own in by_kernel.items()]
+
+
+def _stage(kernel: str, launches: list[Launch], images: int) -> Stage:
+    def an_image(value: Any) -> float:
+        """Sum over the launches of a count of the run, per image: blocks may have been simulated more than once."""
+        return float(sum(value(x) * x.grid[0] * x.grid[1] / x.run.blocks for x in launches)) / images
+
+    cycles = an_image(lambda x: x.run.cycles)
+    busy = {"issue": an_image(lambda x: x.run.issued) / 4 / cycles}
+    for unit in PIPES:
+        if unit not in ("none", "control"):
+            lanes = 1 if unit == "load-store" else 4
+            busy[unit] = an_image(lambda x, u=unit: x.run.busy[u]) / lanes / cycles
+    # Float instructions spread over both pipes; what only one of them can do comes on top.
+    busy["float"] = (busy["float"] + busy["float heavy"]) / 2
+    last = launches[-1]
+    atomics = sum(x.run.atomic_instructions for x in launches)
+    return Stage(
+        kernel, last.program.registers, last.threads, last.program.shared_bytes + last.shared_bytes - 1024,
+        last.run.resident, cycles, busy, an_image(lambda x: x.run.issued),
+        sum(x.run.read_bytes + x.run.written_bytes for x in launches) / images,
+        sum(x.run.atomic_wavefronts for x in launches) / atomics if atomics else 0.0,
+        phases(last, images), basic_blocks(last, images),
+    )  # fmt: skip
+
+
+def phases(launch: Launch, images: int) -> list[dict[str, Any]]:
+    """Stretches between barriers, with their share of the cycles."""
+    run = launch.run
+    scale = launch.grid[0] * launch.grid[1] / run.blocks / images
+    return [
+        {"from": a, "to": b, "times": count * scale, "cycles": cycles * scale / run.resident}
+        for (a, b), (count, cycles) in sorted(run.spans.items())
+    ]  # fmt: skip
+
+
+def basic_blocks(launch: Launch, images: int) -> list[dict[str, Any]]:
+    """Stretches without a jump in or out that took part, by the control flow of the disassembly."""
+    code, run = launch.program.code, launch.run
+    jumps = np.flatnonzero(code["jump"] >= 0)
+    starts = {0, *(int(t) for t in code["jump"][jumps]), *(int(j) + 1 for j in jumps)}
+    edges = [*sorted(s for s in starts if s < len(code)), len(code)]
+    scale = launch.grid[0] * launch.grid[1] / run.blocks / images
+    out = []
+    for first, end in itertools.pairwise(edges):
+        executed = int(run.executed[first:end].sum())
+        if executed:
+            back = any(code["jump"][j] == first for j in jumps if first <= j < end)
+            out.append({
+                "first": first, "last": end - 1, "loop": back, "instructions": executed * scale,
+                "lanes": float(run.lanes[first:end].sum()) / executed,
+                "waited": float(run.waited[first:end].sum()) * scale,
+            })  # fmt: skip
+    return out
+
+
+def main() -> None:
+    renderer = renderer_of(Path(sys.argv[1]))
+    for text in sys.argv[2:]:
+        job = json.loads(text)
+        print(json.dumps(measure(renderer, Job(**job | {"batches": tuple(job.get("batches", ()))}))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The cycle model: what it simulates is what a card would run, and it sees what makes kernels slower."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.model import document
+from bench.model.backend import SimulatedBackend, program
+from bench.model.disassembly import UnknownInstruction, parse
+from bench.model.machine import Multiprocessor, resident_blocks
+from bench.model.predict import Prediction, predict
+from bench.model.simulator import SimulationError
+from bench.model.tree import ROOT, source_tree
+
+HAND_COUNTED = {"scout": 9_000, "attractor": 76_700, "noise": 54_000, "compose": 60_500}
+"""Cycles an image of the kernels of commit f7d4f6f, from an earlier simulation by hand-picked stretches of code."""
+
+
+@cache
+def paper(tree: str | None = None, **options: Any) -> Prediction:
+    with source_tree(tree) as folder:
+        return predict(folder, ("paper",), {"images": 12, **options}, batches=())["paper"]
+
+
+def cycles(prediction: Prediction) -> dict[str, float]:
+    return {stage["kernel"]: stage["cycles"] for stage in prediction.stages}
+
+
+def test_the_simulated_binaries_render_the_cpu_renderers_bytes():
+    """Also says that the compiler kept to the arithmetic that the kernels spell out."""
+    recipes = ("paper", "fractal4ad", "multi-formula")
+    for name, prediction in predict(ROOT, recipes, {"images": 2, "verify": True}).items():
+        assert prediction.verified == {**prediction.verified, "mismatched_bytes": 0}, name
+        assert prediction.verified["bytes"] > 0
+
+
+def test_it_agrees_with_an_earlier_count_of_the_first_kernels():
+    if subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", "f7d4f6f"], capture_output=True).returncode:
+        pytest.skip("this clone has no commit f7d4f6f")
+    found = cycles(paper("f7d4f6f"))
+    assert found == pytest.approx(HAND_COUNTED, rel=0.1)
+    assert sum(found.values()) == pytest.approx(198_000, rel=0.05)
+
+
+def test_the_document_shows_these_kernels():
+    """After a change of the kernels: `python -m bench.model --write`."""
+    now = cycles(paper())
+    assert document.written_cycles() == pytest.approx({**now, "all": sum(now.values())}, rel=0.02)
+
+
+def test_a_slower_instruction_mix_is_seen(tmp_path):
+    """Five times the rounds of Philox: whatever draws is slower, what does not is as it was."""
+    for part in ("fracgen", "kernels"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    header = tmp_path / "kernels" / "arithmetic.cuh"
+    planted = header.read_text().replace("round < 7", "round < 35")
+    assert planted != header.read_text()
+    header.write_text(planted)
+    slow, usual = paper(str(tmp_path)), paper()
+    issued = [sum(stage["instructions"] for stage in p.stages) for p in (slow, usual)]
+    assert issued[0] > 1.1 * issued[1]
+    assert slow.cycles > 1.1 * usual.cycles
+    assert cycles(slow)["compose"] == pytest.approx(cycles(usual)["compose"], rel=0.01)
+
+
+def test_occupancy_follows_the_limits_of_the_architecture():
+    assert resident_blocks(64, 54, 724) == 18, "registers: 9 warps a scheduler"
+    assert resident_blocks(1024, 32, 0) == 2
+    assert resident_blocks(1024, 33, 0) == 1
+    assert resident_blocks(32, 16, 0) == 32, "no more blocks than that"
+    assert resident_blocks(192, 40, 26_280) == 8, "shared memory, with a kilobyte a block"
+
+
+# Small kernels of our own.
+
+
+def run(source: str, *arguments: Any, grid: int = 1, threads: int = 32, shared: int = 0, **machine: Any) -> Any:
+    """Compile a kernel `k` and simulate one launch; arrays among the arguments are changed in place."""
+    from cupy.cuda import nvrtc
+
+    compiling = nvrtc.createProgram(f'extern "C" __global__ {source}', "k.cu", [], [])
+    nvrtc.compileProgram(compiling, ("--gpu-architecture=sm_90", "-std=c++17", "-default-device"))
+    backend = SimulatedBackend(lambda *_: Path(), Multiprocessor(**machine), rounds=0)
+    own = [backend.upload(a) if isinstance(a, np.ndarray) and a.ndim else a for a in arguments]
+    kernel = program(bytes(nvrtc.getCUBIN(compiling)) + b"\0", "k")
+    backend.launch(kernel, (grid, 1), threads, shared, *own)
+    for a, b in zip(arguments, own, strict=True):
+        if isinstance(a, np.ndarray) and a.ndim:
+            a[...] = b
+    return backend.launches[0].run
+
+
+def test_bank_conflicts_and_collisions_cost_passes():
+    source = """void k(int stride, unsigned* out) {
+        __shared__ unsigned cells[1024];
+        for (int i = threadIdx.x; i < 1024; i += 32) cells[i] = 0;
+        __syncwarp();
+        unsigned at = threadIdx.x * stride % 1024;
+        for (int i = 0; i < 64; ++i) atomicAdd(&cells[at], 1u);
+        __syncwarp();
+        out[threadIdx.x] = cells[at];
+    }"""
+    passes = {}
+    for stride in (1, 2, 32, 0):
+        out = np.zeros(32, np.uint32)
+        seen = run(source, np.int32(stride), out)
+        passes[stride] = seen.atomic_wavefronts / seen.atomic_instructions
+        assert (out == (64 * 32 if stride == 0 else 64)).all()
+    assert passes == {1: 1, 2: 2, 32: 32, 0: 32}
+
+
+def test_a_wide_load_goes_by_quarters_unless_told_otherwise():
+    source = """void k(const int* rows, float* out) {
+        __shared__ float4 table[8];
+        if (threadIdx.x < 8) table[threadIdx.x] = make_float4(threadIdx.x, 1, 2, 3);
+        __syncwarp();
+        int row = rows[threadIdx.x];
+        float sum = 0;
+        for (int i = 0; i < 100; ++i) { float4 v = table[row]; sum += v.x + v.y; row = (row + (int)v.z) & 7; }
+        out[threadIdx.x] = sum;
+    }"""
+    rows, out = (np.arange(32) % 8).astype(np.int32), np.zeros(32, np.float32)
+    apart = run(source, rows, out).busy["load-store"]
+    together = run(source, rows, out, merge_wide_loads=1).busy["load-store"]
+    assert apart - together == pytest.approx(300, abs=10)
+
+
+def test_threads_that_part_meet_again():
+    source = """void k(const int* n, int* out) {
+        int sum = 0;
+        for (int i = 0; i < n[threadIdx.x]; ++i) if (i % 3 == 1) sum += i * n[threadIdx.x]; else sum ^= i;
+        __syncthreads();
+        out[threadIdx.x] = sum + __shfl_xor_sync(0xFFFFFFFFu, sum, 1);
+    }"""
+    n, out = np.random.default_rng(0).integers(0, 40, 64).astype(np.int32), np.zeros(64, np.int32)
+    run(source, n, out, threads=64)
+    sums = []
+    for count in n.tolist():
+        value = 0
+        for i in range(count):
+            value = value + i * count if i % 3 == 1 else value ^ i
+        sums.append(value)
+    assert out.tolist() == [sums[i] + sums[i ^ 1] for i in range(64)]
+
+
+def test_what_a_card_would_fault_on_is_named():
+    with pytest.raises(SimulationError, match=r"global memory access out of bounds.*STG"):
+        run("void k(int* o, int far) { o[(long long)threadIdx.x * far] = 1; }", np.zeros(4, int), np.int32(1 << 30))
+    with pytest.raises(SimulationError, match=r"shared memory access out of bounds.*STS"):
+        run("void k(int* out, int far) { extern __shared__ int s[]; s[threadIdx.x + far] = 1; __syncthreads(); "
+            "out[threadIdx.x] = s[far]; }", np.zeros(32, np.int32), np.int32(4000), shared=1024)  # fmt: skip
+
+
+def test_an_instruction_without_a_meaning_is_named():
+    text = ".text.k:\n        /*0000*/  FROB R1, R2 ;  /* 0x0000000000000000 */\n  /* 0x0000000000000000 */\n"
+    with pytest.raises(UnknownInstruction, match="FROB"):
+        parse(text, "k")
+
+
+def test_the_command_answers_mistakes_in_one_line():
+    mistakes = ((["--kernels", "nowhere"], "neither a folder"), (["--details", "brew"], "no kernel"))
+    for arguments, words in mistakes:
+        command = [sys.executable, "-m", "bench.model", "--images", "1", "--recipes", "fractaldb", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_writes_what_it_found(tmp_path):
+    command = [sys.executable, "-m", "bench.model", "--images", "1", "--recipes", "fractaldb"]
+    done = subprocess.run([*command, "--json", str(tmp_path / "m.json")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| `fractaldb` |" in done.stdout
+    found = json.loads((tmp_path / "m.json").read_text())
+    assert found["fractaldb"]["stages"][0]["kernel"] == "scout"
