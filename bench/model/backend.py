@@ -83,8 +83,8 @@ class SimulatedBackend:
             self.memory_of[name, nbytes][:] = 0xCD  # rubbish, as on a device
         return self.memory_of[name, nbytes]
 
-    def load(self, kernel: str, plan_header: str) -> Program:
-        return program(self.compile_kernel(kernel, plan_header, ARCHITECTURE).read_bytes(), kernel)
+    def load(self, kernel: str, header: str) -> Program:
+        return program(self.compile_kernel(kernel, header, ARCHITECTURE).read_bytes(), kernel)
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
         if self.only and function.name != self.only:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import operator
 import subprocess
 import sys
 import tarfile
@@ -21,33 +22,37 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 _NAMES = {
-    "CodeBank": ("fracgen.formulas.ifs.bank", "fracgen.bank"),
-    "BankSpec": ("fracgen.recipes.recipe", "fracgen.recipe"),
-    "PRESETS": ("fracgen.recipes.presets", "fracgen.presets"),
-    "seed_key": ("fracgen.draws",),
-    "KernelPipeline": ("fracgen.rendering.cuda.pipeline", "fracgen.renderer.kernels"),
-    "OutputFormat": ("fracgen.rendering.cuda.pipeline", "fracgen.renderer.kernels"),
-    "Layout": ("fracgen.rendering.cuda.layout", "fracgen.renderer.layout"),
-    "compile_kernel": ("fracgen.rendering.cuda.nvrtc", "fracgen.renderer.nvrtc"),
-    "Plan": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
-    "IMAGE_FIELDS": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
-    "BLUR": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
-    "OBJECTS": ("fracgen.rendering.parameters", "fracgen.renderer.plan"),
-    "CpuRenderer": ("fracgen.rendering.cpu.renderer", "fracgen.renderer.cpu"),
+    "CodeBank": "fracgen.formulas.ifs.bank:CodeBank fracgen.bank:CodeBank",
+    "BankSpec": "fracgen.recipes.recipe:BankSpec fracgen.recipe:BankSpec",
+    "PRESETS": "fracgen.recipes.presets:PRESETS fracgen.presets:PRESETS",
+    "seed_key": "fracgen.draws:seed_key",
+    "KernelPipeline": "fracgen.rendering.cuda.pipeline:KernelPipeline fracgen.renderer.kernels:KernelPipeline",
+    "OutputFormat": "fracgen.rendering.cuda.pipeline:OutputFormat fracgen.renderer.kernels:OutputFormat",
+    "Layout": "fracgen.rendering.cuda.layout:Layout fracgen.renderer.layout:Layout",
+    "compile_kernel": "fracgen.rendering.cuda.nvrtc:compile_kernel fracgen.renderer.nvrtc:compile_kernel",
+    "Parameters": "fracgen.rendering.parameters:Parameters fracgen.renderer.plan:Plan",
+    "SCENE_FIELDS": "fracgen.rendering.records:SCENE_FIELDS fracgen.renderer.plan:IMAGE_FIELDS",
+    "BLUR": "fracgen.rendering.records:SceneField.BLUR fracgen.renderer.plan:BLUR",
+    "OBJECTS": "fracgen.rendering.records:SceneField.OBJECTS fracgen.renderer.plan:OBJECTS",
+    "CpuRenderer": "fracgen.rendering.cpu.renderer:CpuRenderer fracgen.renderer.cpu:CpuRenderer",
 }
-"""What the model uses of a tree, and the modules that had it, newest first."""
+"""What the model uses of a tree, and where trees have it, newest first."""
+
+SCENES = ("scenes", "images")
+"""What the pipeline calls its buffer of scene records, newest first."""
 
 
 class Renderer(SimpleNamespace):
     """The names of `_NAMES`, imported when first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        for module in _NAMES.get(name, ()):
+        for place in _NAMES.get(name, "").split():
+            module, _, path = place.partition(":")
             with contextlib.suppress(ModuleNotFoundError, AttributeError):
-                value = getattr(importlib.import_module(module), name)
+                value = operator.attrgetter(path)(importlib.import_module(module))
                 setattr(self, name, value)
                 return value
-        raise AttributeError(f"this source tree has no {name} where the model looks for it ({_NAMES.get(name)})")
+        raise AttributeError(f"this source tree has no {name} where the model looks for it: {_NAMES.get(name)}")
 
 
 def renderer_of(folder: Path) -> Renderer:

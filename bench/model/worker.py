@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 
 from bench.model.backend import Launch, SimulatedBackend
 from bench.model.machine import CARDS, PIPES, Multiprocessor
-from bench.model.tree import Renderer, renderer_of
+from bench.model.tree import SCENES, Renderer, renderer_of
 
 CANDIDATES = 4
 """Images that are looked at for every image that is simulated."""
@@ -99,8 +100,8 @@ class Simulation:
         own = preset.bank.codes == preset.bank.classes
         spec = renderer.BankSpec(2000, 2000 if own else 100, preset.bank.maps)
         self.bank = renderer.CodeBank.from_spec(spec, 1)
-        self.plan = renderer.Plan.of(self.recipe)
-        self.layout = renderer.Layout.choose(self.plan, 227 * 1024)
+        self.parameters = renderer.Parameters.of(self.recipe)
+        self.layout = renderer.Layout.choose(self.parameters, 227 * 1024)
         self.form = renderer.OutputFormat(job.element_bytes, job.channels_last)
         self.machine = Multiprocessor(**job.machine)
 
@@ -108,31 +109,32 @@ class Simulation:
         """Run the pipeline; see `SimulatedBackend` for rounds, share and only. The backend and the images."""
         backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, only)
         backend.images = len(index)
-        pipeline = self.renderer.KernelPipeline(self.bank, self.plan, self.layout, backend, 1 << 30)
-        plan, n, job = self.plan, len(index), self.job
-        nbytes = n * plan.views * 3 * plan.size**2 * job.element_bytes
-        out, codes = backend.empty(nbytes)[:nbytes], backend.empty(n * plan.max_objects * 4)
+        pipeline = self.renderer.KernelPipeline(self.bank, self.parameters, self.layout, backend, 1 << 30)
+        parameters, n, job = self.parameters, len(index), self.job
+        nbytes = n * parameters.views * 3 * parameters.size**2 * job.element_bytes
+        out, codes = backend.empty(nbytes)[:nbytes], backend.empty(n * parameters.max_objects * 4)
         values = None
         if job.element_bytes > 1:
             values = backend.upload(np.arange(3 * 256).astype({2: np.uint16, 4: np.uint32}[job.element_bytes]))
-        pictures, found = out.reshape(n, -1), codes[: n * plan.max_objects * 4].reshape(n, -1)
+        pictures, found = out.reshape(n, -1), codes[: n * parameters.max_objects * 4].reshape(n, -1)
         key = self.renderer.seed_key(0)
         pipeline.run(backend.upload(index), n, key, 0, 0, pictures, None, found, values, self.form)
         return backend, out
 
     def choose(self) -> Any:
         """Indices of images: as many blurred ones and attractors as the recipe has in the mean."""
-        job, plan, n = self.job, self.plan, self.job.images
+        job, parameters, n = self.job, self.parameters, self.job.images
         candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * n, dtype=np.uint32)
         backend, _ = self.render(candidates, rounds=0.0, only="scout")
-        fields = self.renderer.IMAGE_FIELDS
-        records = next(v for (name, _), v in backend.memory_of.items() if name == "images").view(np.int32)
-        records = records[: len(candidates) * plan.views * fields].reshape(len(candidates), plan.views, fields)
-        blurred, objects = records[:, 0, self.renderer.BLUR] > 0, records[:, 0, self.renderer.OBJECTS]
+        fields = self.renderer.SCENE_FIELDS
+        records = next(v for (name, _), v in backend.memory_of.items() if name in SCENES).view(np.int32)
+        shape = (len(candidates), parameters.views, fields)
+        first = records[: math.prod(shape)].reshape(shape)[:, 0]  # of each sample's first view
+        blurred, objects = first[:, self.renderer.BLUR] > 0, first[:, self.renderer.OBJECTS]
         chosen: list[int] = []
         for k in range(n):
-            wanted = plan.min_objects + (k * (plan.max_objects - plan.min_objects + 1)) // n
-            blur = int((k + 1) * plan.blur_probability) > int(k * plan.blur_probability)
+            wanted = parameters.min_objects + (k * (parameters.max_objects - parameters.min_objects + 1)) // n
+            blur = int((k + 1) * parameters.blur_probability) > int(k * parameters.blur_probability)
             distance = np.abs(objects - wanted) + 0.5 * (blurred != blur)
             distance[chosen] = np.inf
             chosen.append(int(np.argmin(distance)))
