@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,8 +38,7 @@ class Backend(Protocol):
         """Run a kernel. Arguments are the device's arrays, None for a null pointer, or NumPy scalars."""
 
 
-@dataclass(frozen=True)
-class OutputFormat:
+class OutputFormat(NamedTuple):
     """How images are stored: bytes an element (1, 2 or 4) and the order of the axes."""
 
     element_bytes: int = 1
