@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fracgen.benchmarking.timing import interleaved, record, result
@@ -17,16 +17,17 @@ LAYOUTS = ("uint8", "float32", "bfloat16", "bfloat16 channels-last")
 
 
 def bench_loader(
-    spec: BankSpec, recipe: Recipe, *, device: str = "auto", batch: int = 64, batches: int = 8, rounds: int = 5,
-    prefetch: int = 2,
+    spec: BankSpec, recipe: Recipe, *, device: str = "auto", batch: int | Sequence[int] = 64, batches: int = 8,
+    rounds: int = 5, prefetch: int = 2,
 ) -> dict[str, Any]:  # fmt: skip
-    """Images per second of a loader that is drained, for each layout of its images.
+    """Images per second of a loader that is drained, for each layout of its images and each size of batch.
 
     Args:
         spec: the codes.
         recipe: the images.
-        batches: batches in an epoch, which is what is timed.
-        rounds: epochs of each layout, in turn.
+        batch: images in a batch, or several such numbers.
+        batches: batches of the largest size in an epoch, which is what is timed: all epochs have as many images.
+        rounds: epochs of each, in turn.
 
     Raises:
         ValueError: an argument is out of range.
@@ -37,18 +38,21 @@ def bench_loader(
     from fracgen.loading.loader import FractalLoader
 
     bank = CodeBank.from_spec(spec)
+    sizes = [batch] if isinstance(batch, int) else list(batch)
+    images = max(sizes) * batches
     loaders = {
-        layout: FractalLoader(
-            bank, recipe, batch, device, epoch_size=batch * batches, prefetch=prefetch,
+        layout if len(sizes) == 1 else f"{layout}, batch {size}": FractalLoader(
+            bank, recipe, size, device, epoch_size=images, prefetch=prefetch,
             dtype=getattr(torch, layout.split()[0]), channels_last="channels-last" in layout,
         )
-        for layout in LAYOUTS
+        for layout in LAYOUTS for size in sizes
     }  # fmt: skip
-    seconds = interleaved({layout: _drain(loader) for layout, loader in loaders.items()}, rounds)
-    rates = {layout: result("images/s", [batch * batches / s for s in times]) for layout, times in seconds.items()}
+    seconds = interleaved({name: _drain(loader) for name, loader in loaders.items()}, rounds)
+    rates = {name: result("images/s", [images / s for s in times]) for name, times in seconds.items()}
     settings = {
-        "recipe": recipe.name, "size": recipe.size, "codes": spec.codes, "batch": batch, "batches": batches,
-        "prefetch": prefetch, "rounds": rounds, "device": str(loaders["uint8"].device),
+        "recipe": recipe.name, "size": recipe.size, "codes": spec.codes,
+        "batch": batch if isinstance(batch, int) else sizes, "batches": batches,
+        "prefetch": prefetch, "rounds": rounds, "device": str(next(iter(loaders.values())).device),
     }  # fmt: skip
     return record("loader", settings, rates)
 

@@ -17,8 +17,10 @@ def loader(
     recipe: Annotated[str, typer.Option(help="Preset to render.")] = "paper",
     size: Annotated[int | None, typer.Option(help="Side in pixels; default: the preset's.")] = None,
     device: Device = "auto",
-    batch: Annotated[int, typer.Option(help="Images a batch.")] = 64,
-    batches: Annotated[int, typer.Option(help="Batches an epoch, which is what is timed.")] = 8,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Images a batch; give it again to compare sizes.", show_default="64")
+    ] = None,
+    batches: Annotated[int, typer.Option(help="Batches of the largest size an epoch, which is what is timed.")] = 8,
     rounds: Annotated[int, typer.Option(help="Epochs of each layout.")] = 5,
     prefetch: Annotated[int, typer.Option(help="Batches rendered ahead.")] = 2,
     output: Output = None,
@@ -29,10 +31,10 @@ def loader(
     from fracgen.cli.options import read_preset
 
     _check_folder(output)
-    chosen = read_preset(recipe)
+    chosen, sizes = read_preset(recipe), batch or [64]
     made = chosen.recipe if size is None else chosen.recipe.at_size(size)
-    _show(bench_loader(chosen.bank, made, device=device, batch=batch, batches=batches, rounds=rounds,
-                       prefetch=prefetch), output, as_json)  # fmt: skip
+    _show(bench_loader(chosen.bank, made, device=device, batch=sizes[0] if len(sizes) == 1 else sizes,
+                       batches=batches, rounds=rounds, prefetch=prefetch), output, as_json)  # fmt: skip
 
 
 def train(

@@ -29,6 +29,12 @@ def test_loader_record() -> None:
     assert data["settings"]["device"] == "cpu"
 
 
+def test_sizes_of_batch_are_timed_beside_each_other() -> None:
+    data = bench_loader(CONFIG.bank, RECIPE, device="cpu", batch=[2, 4], batches=2, rounds=2)
+    assert set(data["results"]) == {f"{layout}, batch {size}" for layout in LAYOUTS for size in (2, 4)}
+    assert data["settings"]["batch"] == [2, 4]
+
+
 def test_train_record() -> None:
     results = bench_train(CONFIG, device="cpu", steps=2, rounds=3)["results"]
     low, high = (results[f"rendering adds, 95% interval, {end}"]["median"] for end in ("low", "high"))
