@@ -15,7 +15,7 @@ from typing import Any
 from bench.model.disassembly import UnknownInstruction
 from bench.model.document import DOCUMENT, write
 from bench.model.machine import Multiprocessor
-from bench.model.predict import RECIPES, Prediction, WorkerError, predict
+from bench.model.predict import Prediction, WorkerError, predict, recipes_of
 from bench.model.table import details, report
 from bench.model.tree import source_tree
 
@@ -32,14 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     }  # fmt: skip
     try:
         with source_tree(options.kernels) as folder:
-            new = predict(folder, tuple(options.recipes), job)
+            new = predict(folder, options.recipes, job)
+            more = [details(p, kernel, folder) for kernel in options.details for p in new.values()]
         against = BEFORE if options.write else options.against
         old = None
         if against:
             with source_tree(against) as folder:
-                old = predict(folder, tuple(options.recipes), job | {"verify": False}, batches=())
+                both = [name for name in recipes_of(folder) if name in new]
+                old = predict(folder, both, job | {"verify": False}, batches=()) if both else None
         text = report(new, old, against or "")
-        more = [details(p, kernel) for kernel in options.details for p in new.values()]
     except (ValueError, WorkerError, FileNotFoundError, UnknownInstruction) as error:
         print(error, file=sys.stderr)
         return 2
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m bench.model", description=__doc__.splitlines()[0])
     p.add_argument("--kernels", metavar="TREE", help="a commit or a folder; default: these files")
     p.add_argument("--against", metavar="TREE", help="another one, whose cycles are shown beside")
-    p.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES, metavar="NAME", help="default: all")
+    p.add_argument("--recipes", nargs="+", default=[], metavar="NAME", help="default: all")
     p.add_argument("--images", type=int, default=12, help="simulated of each recipe (default 12)")
     p.add_argument("--size", type=int, help="of the pictures in pixels; default: the recipe's")
     p.add_argument("--seed", type=int, default=0, help="of the choice of images")

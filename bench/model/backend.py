@@ -106,10 +106,12 @@ def program(binary: bytes, kernel: str) -> Program:
     if path.is_file():
         with np.load(path) as kept:
             registers, shared = kept["numbers"].tolist()
-            return Program(kernel, kept["code"], tuple(kept["text"].tolist()), registers, shared)
+            lines = tuple(kept["lines"].tolist())
+            return Program(kernel, kept["code"], tuple(kept["text"].tolist()), lines, registers, shared)
     made = disassemble(binary, kernel)
     part = path.with_suffix(f".{os.getpid()}.npz")
-    np.savez(part, code=made.code, text=np.array(made.text), numbers=[made.registers, made.shared_bytes])
+    numbers = [made.registers, made.shared_bytes]
+    np.savez(part, code=made.code, text=np.array(made.text), lines=np.array(made.lines), numbers=numbers)
     part.replace(path)
     return made
 

@@ -40,6 +40,7 @@ _HALVES = {"HADD2", "HMUL2", "HFMA2"}
 _PREDICATE = re.compile(r"^(!?)(U?)P([0-6T])$")
 _LINE = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;\s*/\* 0x([0-9a-f]{16}) \*/")
 _SECOND = re.compile(r"^\s+/\* 0x([0-9a-f]{16}) \*/")
+_SOURCE_LINE = re.compile(r'^\s+//## File "([^"]+)", line (\d+)')
 _LABEL = re.compile(r"^(\.L_x_\d+|\$[\w$.]+):")
 
 
@@ -55,6 +56,7 @@ class Program:
         name: of the kernel.
         code: `INSTRUCTION` [n].
         text: of each instruction.
+        lines: of the source that each instruction was made from, as "file:line"; empty if the compiler did not say.
         registers: a thread's.
         shared_bytes: static shared memory.
     """
@@ -62,6 +64,7 @@ class Program:
     name: str
     code: NDArray[np.void]
     text: tuple[str, ...]
+    lines: tuple[str, ...]
     registers: int
     shared_bytes: int
 
@@ -91,7 +94,7 @@ def disassemble(binary: bytes, name: str) -> Program:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary)
         file.flush()
-        command = [find_nvdisasm(), "-hex", file.name]
+        command = [find_nvdisasm(), "-hex", "-g", file.name]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return parse(text, name)
 
@@ -103,14 +106,18 @@ def parse(text: str, name: str) -> Program:
         raise ValueError(f"no kernel {name} in the disassembly")
     lines: list[tuple[str, int]] = []
     labels: dict[str, int] = {}
-    pending = ""
+    pending = place = ""
+    places: list[str] = []
     for line in section.group(1).splitlines():
         if label := _LABEL.match(line):
             labels[label.group(1)] = len(lines)
+        elif source := _SOURCE_LINE.match(line):
+            place = f"{Path(source.group(1)).name}:{source.group(2)}"
         elif first := _LINE.match(line):
             pending = first.group(2)
         elif pending and (second := _SECOND.match(line)):
             lines.append((pending, int(second.group(1), 16)))
+            places.append(place)
             pending = ""
     code = np.zeros(len(lines), INSTRUCTION)
     for row, (own, high) in zip(code, lines, strict=True):
@@ -118,7 +125,7 @@ def parse(text: str, name: str) -> Program:
     registers = re.search(rf"EIATTR_REGCOUNT.*?index@\({re.escape(name)}\)\s+\S+\s+\.word\s+0x([0-9a-f]+)", text, re.S)
     reserved = re.search(rf"^\.nv\.shared\.{re.escape(name)}:\s*\n\s*\.zero\s+(\d+)", text, re.M)
     return Program(
-        name, code, tuple(t for t, _ in lines), int(registers.group(1), 16) if registers else 255,
+        name, code, tuple(t for t, _ in lines), tuple(places), int(registers.group(1), 16) if registers else 255,
         int(reserved.group(1)) if reserved else SHARED_WINDOW,
     )  # fmt: skip
 

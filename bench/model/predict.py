@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 from bench.model.machine import CARDS, Card
 from bench.model.tree import ROOT
 
-RECIPES = ("paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view")
 BATCHES = (64, 512, 4096)
 GAP_S = 1.0e-6
 """Between two launches of a stream, from the last block's end to the next first one's start."""
@@ -65,19 +65,25 @@ def bound(stage: dict[str, Any], card: Card) -> tuple[str, float]:
 
 
 def predict(
-    folder: Path, recipes: tuple[str, ...], options: dict[str, Any], batches: tuple[int, ...] = BATCHES
+    folder: Path, recipes: Sequence[str], options: dict[str, Any], batches: tuple[int, ...] = BATCHES
 ) -> dict[str, Prediction]:
     """Simulate recipes of a source tree, in as many processes as there are CPUs.
 
     Args:
         folder: of the source tree.
-        recipes: names of presets.
+        recipes: names of presets; none: all that the tree has.
         options: of `worker.Job`.
         batches: sizes whose time is wanted, of the first recipe.
 
     Raises:
-        WorkerError: the tree's kernels do not compile or cannot be simulated.
+        ValueError: the tree has no such recipe.
+        WorkerError: its kernels do not compile or cannot be simulated.
     """
+    known = recipes_of(folder)
+    for name in recipes:
+        if name not in known:
+            raise ValueError(f"unknown recipe {name!r}: use one of {', '.join(known)}")
+    recipes = list(recipes) or known
     jobs = [{**options, "recipe": name, "batches": batches if k == 0 else ()} for k, name in enumerate(recipes)]
     processes = max(1, min(len(os.sched_getaffinity(0)), len(jobs)))
     with ThreadPoolExecutor(processes) as pool:
@@ -89,14 +95,20 @@ def predict(
     }
 
 
-def _work(folder: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def recipes_of(folder: Path) -> list[str]:
+    """Names of the presets of a source tree."""
+    return _work(folder, [])[0]
+
+
+def _work(folder: Path, jobs: list[dict[str, Any]]) -> list[Any]:
+    """What a worker process prints: a line a job."""
     command = [sys.executable, "-m", "bench.model.worker", str(folder), *map(json.dumps, jobs)]
     with tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
         errors.seek(0)
         said = errors.read()
     if done.returncode:
-        raise WorkerError(f"simulating {', '.join(j['recipe'] for j in jobs)} failed:\n{said[-3000:]}")
+        raise WorkerError(f"simulating {', '.join(j['recipe'] for j in jobs) or 'nothing'} failed:\n{said[-3000:]}")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from bench.model.machine import ASSUMPTIONS, CARDS
 from bench.model.predict import GAP_S, Prediction, bound
@@ -58,7 +59,7 @@ def recipe_rows(new: dict[str, Prediction], old: Old, label: str) -> Iterator[st
     yield "|" + "---|" * len(heads)
     for name, p in new.items():
         cycles = {s["kernel"]: f"{s['cycles']:,.0f}" for s in p.stages}
-        was = [f"{old[name].cycles:,.0f}"] if old else []
+        was = [f"{old[name].cycles:,.0f}" if name in old else ""] if old else []
         rates = (f"{p.images_per_s(card):,.0f}" for card in CARDS)
         cells = [f"`{name}`", *(cycles.get(k, "") for k in kernels), *was, f"{p.cycles:,.0f}", *rates]
         yield f"| {' | '.join(cells)} |"
@@ -74,8 +75,18 @@ def batch_rows(p: Prediction) -> Iterator[str]:
         yield f"| {n:,} | " + " | ".join(f"{t * 1e6:,.0f} | {n / t:,.0f}" for t in times) + " |"
 
 
-def details(p: Prediction, kernel: str, longest: int = 12) -> str:
-    """Where a kernel's cycles go: between barriers, and in stretches without a jump."""
+def details(p: Prediction, kernel: str, folder: Path, longest: int = 20) -> str:
+    """Where a kernel's cycles go: between barriers, in stretches without a jump, by lines of the source.
+
+    Args:
+        p: of the recipe.
+        kernel: its name.
+        folder: of the source tree.
+        longest: stretches and lines to show.
+
+    Raises:
+        ValueError: the recipe has no such kernel.
+    """
     stage = next((s for s in p.stages if s["kernel"] == kernel), None)
     if stage is None:
         raise ValueError(f"{p.recipe} has no kernel {kernel!r}: use one of {', '.join(s['kernel'] for s in p.stages)}")
@@ -87,5 +98,12 @@ def details(p: Prediction, kernel: str, longest: int = 12) -> str:
         kind = "loop" if b["loop"] else ""
         figures = f"{b['instructions']:,.0f} | {b['lanes']:.1f} | {b['waited']:,.0f}"
         lines.append(f"| {b['first']} - {b['last']} | {kind} | {figures} |")
+    texts = {f.name: f.read_text().splitlines() for f in (folder / "kernels").rglob("*.cu*")}
+    lines += ["", "| line | issued | waited before | |", "|---|---|---|---|"]
+    most = sorted(stage["lines"].items(), key=lambda item: -item[1][0])[:longest]
+    for place, (issued, waited) in most:
+        file, _, number = place.partition(":")
+        text = texts[file][int(number) - 1].strip().replace("|", "\\|") if file in texts else ""
+        lines.append(f"| {place} | {issued:,.0f} | {waited:,.0f} | `{text[:70]}` |")
     busy = ", ".join(f"{unit} {share:.0%}" for unit, share in stage["busy"].items())
     return "\n".join([*lines, "", f"Busy: {busy}."]) + "\n"

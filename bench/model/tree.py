@@ -61,7 +61,10 @@ def renderer_of(folder: Path) -> Renderer:
     sys.path.insert(0, str(folder))
     found = importlib.import_module("fracgen")
     assert Path(str(found.__file__)).is_relative_to(folder), f"fracgen came from {found.__file__}"
-    return Renderer()
+    renderer = Renderer()
+    compiler = sys.modules[renderer.compile_kernel.__module__]
+    compiler.OPTIONS = (*compiler.OPTIONS, "-lineinfo")  # the same code, with the lines that it was made from
+    return renderer
 
 
 @contextlib.contextmanager

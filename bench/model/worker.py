@@ -1,6 +1,8 @@
 """Simulate the stages of one recipe: what a worker process does, and what it hands back as JSON.
 
-    python -m bench.model.worker FOLDER '{"recipe": "paper", ...}'
+    python -m bench.model.worker FOLDER ['{"recipe": "paper", ...}' ...]
+
+Without a job it says which recipes the source tree has.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class Stage:
     share them out)."""
     blocks: list[dict[str, Any]]
     """Stretches without a jump: first and last instruction, warp instructions and waiting an image."""
+    lines: dict[str, list[float]]
+    """Source line -> warp instructions and cycles that warps waited, an image."""
 
 
 def measure(renderer: Renderer, job: Job) -> dict[str, Any]:
@@ -127,7 +131,10 @@ class Simulation:
         candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * n, dtype=np.uint32)
         backend, _ = self.render(candidates, rounds=0.0, only="scout")
         fields = self.renderer.SCENE_FIELDS
-        records = next(v for (name, _), v in backend.memory_of.items() if name in SCENES).view(np.int32)
+        scenes = [v for (name, _), v in backend.memory_of.items() if name in SCENES]
+        if not backend.launches or not scenes:
+            return candidates[:n]
+        records = scenes[0].view(np.int32)
         shape = (len(candidates), parameters.views, fields)
         first = records[: math.prod(shape)].reshape(shape)[:, 0]  # of each sample's first view
         blurred, objects = first[:, self.renderer.BLUR] > 0, first[:, self.renderer.OBJECTS]
@@ -184,7 +191,7 @@ def _stage(kernel: str, launches: list[Launch], images: int) -> Stage:
         last.run.resident, cycles, busy, an_image(lambda x: x.run.issued),
         sum(x.run.read_bytes + x.run.written_bytes for x in launches) / images,
         sum(x.run.atomic_wavefronts for x in launches) / atomics if atomics else 0.0,
-        phases(last, images), basic_blocks(last, images),
+        phases(last, images), basic_blocks(last, images), source_lines(launches, images),
     )  # fmt: skip
 
 
@@ -218,8 +225,24 @@ def basic_blocks(launch: Launch, images: int) -> list[dict[str, Any]]:
     return out
 
 
+def source_lines(launches: list[Launch], images: int) -> dict[str, list[float]]:
+    """Where in the source instructions come from and warps wait."""
+    out: dict[str, list[float]] = {}
+    for launch in launches:
+        run = launch.run
+        scale = launch.grid[0] * launch.grid[1] / run.blocks / images
+        for line, executed, waited in zip(launch.program.lines, run.executed, run.waited, strict=True):
+            if executed:
+                sums = out.setdefault(line, [0.0, 0.0])
+                sums[0] += int(executed) * scale
+                sums[1] += int(waited) * scale
+    return out
+
+
 def main() -> None:
     renderer = renderer_of(Path(sys.argv[1]))
+    if not sys.argv[2:]:
+        print(json.dumps(list(renderer.PRESETS)))
     for text in sys.argv[2:]:
         job = json.loads(text)
         print(json.dumps(measure(renderer, Job(**job | {"batches": tuple(job.get("batches", ()))}))), flush=True)
