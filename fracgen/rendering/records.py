@@ -1,12 +1,17 @@
-"""What the stages hand to one another: the fields of records, by name, in Python and CUDA alike.
+"""What the stages hand to one another, by name: the fields of records, and the arrays of the CPU stages.
 
 A *scene* is what one image (one view of a sample) is: how many objects, the crop, the background, the
-blur. An *object* is one attractor in it: its code, colour, stamp, flips and place. Both are rows of int32.
+blur. An *object* is one attractor in it: its code, colour, stamp, flips and place. Both are rows of int32;
+Python and CUDA call their fields by the same names.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class ObjectField(IntEnum):
@@ -62,3 +67,58 @@ SCENE_FIELDS = 24
 TABLE_ROWS = 7
 """A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
 eight maps, then the choice table of `rendering.cpu.ifs.code` as int32 bits."""
+
+
+class Sample(NamedTuple):
+    """What the random numbers of one sample depend on; `Sample` in CUDA. See `fracgen.draws`."""
+
+    key0: np.uint32
+    key1: np.uint32
+    index: np.uint32  # type: ignore[assignment]  # tuples have a method of that name
+    epoch: np.uint32
+    stream: np.uint32
+
+
+class Samples(NamedTuple):
+    """The samples of a call of `render`."""
+
+    key0: np.uint32
+    key1: np.uint32
+    indices: NDArray[np.uint32]
+    """uint32 [B]."""
+    epoch: np.uint32
+    stream: np.uint32
+
+
+class Codes(NamedTuple):
+    """A bank as the stages read it: K codes; `Bank` in CUDA."""
+
+    maps: NDArray[np.float32]
+    """float32 [K, 8, 6]: a, b, e, c, d, f of each map."""
+    sizes: NDArray[np.uint8]
+    """uint8 [K]."""
+    stored: NDArray[np.uint8]
+    """uint8 [K]: 1 where the stored probabilities are used."""
+    probabilities: NDArray[np.float32]
+    """float32 [K, 8]."""
+    classes: int
+    per_class: int
+
+
+class Space(NamedTuple):
+    """What passes between the CPU stages for n samples; each is written by one stage and read by later ones."""
+
+    scenes: NDArray[np.int32]
+    """int32 [n, views, SCENE_FIELDS]."""
+    objects: NDArray[np.int32]
+    """int32 [n, views, max_objects, OBJECT_FIELDS]."""
+    tables: NDArray[np.float32]
+    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
+    starts: NDArray[np.float32]
+    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
+    windows: NDArray[np.float32]
+    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
+    density: NDArray[np.uint8]
+    """uint8 [n, views, max_objects, canvas^2]."""
+    noise: NDArray[np.int16]
+    """int16 [n, views, side, side] with side = 2^levels + 1."""

@@ -15,7 +15,8 @@ from fracgen.rendering.cpu.compose import compose_stage
 from fracgen.rendering.cpu.ifs.attractor import attractor_stage
 from fracgen.rendering.cpu.ifs.scout import scout_stage
 from fracgen.rendering.cpu.noise import noise_stage
-from fracgen.rendering.cpu.renderer import CpuRenderer, _Space
+from fracgen.rendering.cpu.renderer import CpuRenderer, make_space
+from fracgen.rendering.records import Samples, Space
 
 SETTLE = 1000
 """Points after which an orbit has forgotten its start."""
@@ -27,17 +28,13 @@ class Ours:
     def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
         self.renderer = CpuRenderer(bank, recipe, threads=1)
         self.recipe, self.n = recipe, n
-        self.space = _Space(self.renderer.parameters, n)
+        self.space = make_space(self.renderer.parameters, n)
         low, high = (np.uint32(word) for word in seed_key(seed))
-        self.samples = (low, high, np.uint32(0), np.uint32(0), np.arange(n, dtype=np.uint32))
+        self.samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
 
     def scout(self) -> Ours:
-        """Layers, tables, starts and windows."""
-        s = self.space
-        scout_stage(
-            self.renderer.parameters, self.renderer._codes, self.samples, 0, self.n, s.scenes, s.objects, s.tables,
-            s.starts, s.windows,
-        )  # fmt: skip
+        """Objects, tables, starts and windows."""
+        scout_stage(self.renderer.parameters, self.renderer.codes, self.samples, self.space, 0, self.n)
         return self
 
     def windows(self) -> Any:
@@ -46,7 +43,7 @@ class Ours:
         span = (self.recipe.canvas - 1) / per_unit
         return np.concatenate([(0.5 - offset) / per_unit, span], axis=1)
 
-    def density(self, box: Any = None, fault: Callable[[_Space], None] | None = None) -> Any:
+    def density(self, box: Any = None, fault: Callable[[Space], None] | None = None) -> Any:
         """Densities uint8 [n, canvas, canvas], in the window `box` (smallest x and y, largest x and y) where
         one is given; `fault` changes what the scouts found."""
         self.scout()
@@ -56,28 +53,24 @@ class Ours:
             s.windows[..., 0::2], s.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
         if fault:
             fault(s)
-        attractor_stage(
-            self.renderer.parameters, self.samples, 0, self.n, s.objects, s.tables, s.starts, s.windows, s.density
-        )  # fmt: skip
+        attractor_stage(self.renderer.parameters, self.samples, s, 0, self.n)
         return s.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
 
     def noise(self) -> Any:
         """Noise float64 [n, size, size]."""
         self.scout()
-        noise_stage(self.renderer.parameters, self.samples, 0, self.n, self.space.scenes, self.space.noise)
+        noise_stage(self.renderer.parameters, self.samples, self.space, 0, self.n)
         return self.space.noise[:, 0, : self.recipe.size, : self.recipe.size] / 4096.0
 
     def background(self) -> Any:
         """Pictures uint8 [n, 3, size, size] without any attractor."""
         self.noise()
-        s, size = self.space, self.recipe.size
-        s.density[:] = 0
-        pictures = np.empty((self.n, 1, 3, size, size), np.uint8)
-        compose_stage(
-            self.renderer.parameters, 0, self.n, s.scenes, s.objects, s.density, s.noise, pictures,
-            np.empty((0, 1, size, size), np.uint8),
-        )  # fmt: skip
-        return pictures[:, 0]
+        size = self.recipe.size
+        self.space.density[:] = 0
+        images = np.empty((self.n, 1, 3, size, size), np.uint8)
+        no_masks = np.empty((0, 1, size, size), np.uint8)
+        compose_stage(self.renderer.parameters, self.space, 0, self.n, images, no_masks)
+        return images[:, 0]
 
 
 class Theirs:

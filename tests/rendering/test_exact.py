@@ -16,7 +16,8 @@ from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
 from fracgen.rendering.cpu import simd
 from fracgen.rendering.cpu.ifs.scout import scout_stage
-from fracgen.rendering.cpu.renderer import CpuRenderer, _Space
+from fracgen.rendering.cpu.renderer import CpuRenderer, make_space
+from fracgen.rendering.records import Samples
 from tests.reference import code, exact
 from tests.reference.arithmetic import Draws, fma
 
@@ -143,12 +144,9 @@ def test_tables_of_many_codes(mode: str) -> None:
     bank = CodeBank(maps, BANK.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
     renderer = CpuRenderer(bank, recipe, threads=1)
-    space, index = _Space(renderer.parameters, 400), np.arange(400, dtype=np.uint32)
-    samples = (np.uint32(21), np.uint32(0), np.uint32(2), np.uint32(0), index)
-    scout_stage(
-        renderer.parameters, renderer._codes, samples, 0, 400, space.scenes, space.objects, space.tables, space.starts,
-        space.windows,
-    )  # fmt: skip
+    space, index = make_space(renderer.parameters, 400), np.arange(400, dtype=np.uint32)
+    samples = Samples(np.uint32(21), np.uint32(0), index, np.uint32(2), np.uint32(0))
+    scout_stage(renderer.parameters, renderer.codes, samples, space, 0, 400)
     u = np.arange(65536).reshape(8, 8192)
     for i in range(400):
         draws = Draws(21, 2, i)

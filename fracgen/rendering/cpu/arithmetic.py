@@ -13,6 +13,7 @@ import numpy as np
 from fracgen.draws import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1
 from fracgen.rendering.cpu.jit import inner
 from fracgen.rendering.cpu.simd import ROUND_BITS, ROUND_TO_INT, float_bits, fma
+from fracgen.rendering.records import Sample
 
 _M0, _M1 = np.uint64(MULTIPLIER_0), np.uint64(MULTIPLIER_1)
 _W0, _W1 = np.uint32(WEYL_0), np.uint32(WEYL_1)
@@ -47,20 +48,25 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 @inner
 def kind(purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
     """Counter word 1; see `fracgen.draws`. All uint32, so that one compilation serves every caller."""
-    return np.uint32(purpose | slot << np.uint32(8) | view << np.uint32(16) | sample[4] << np.uint32(24))
+    return np.uint32(purpose | slot << np.uint32(8) | view << np.uint32(16) | sample.stream << np.uint32(24))
+
+
+@inner
+def sample_of(samples: Any, k: Any) -> Any:
+    """The k-th of `Samples`, as a `Sample`."""
+    return Sample(samples.key0, samples.key1, samples.indices[k], samples.epoch, samples.stream)
 
 
 @inner
 def draw(number: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
-    """Four random words. `sample` is (key 0, key 1, index, epoch, stream); everything is uint32."""
-    k0, k1, index, epoch, _ = sample
-    return philox(number, kind(purpose, slot, view, sample), index, epoch, k0, k1)
+    """Four random words of a `Sample`; everything is uint32."""
+    return philox(number, kind(purpose, slot, view, sample), sample.index, sample.epoch, sample.key0, sample.key1)
 
 
 @inner
 def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> None:
     """Random words of the numbers first .. first + count - 1 into words [4, >= count]."""
-    k0, k1, index, epoch, _ = sample
+    k0, k1, index, epoch = sample.key0, sample.key1, sample.index, sample.epoch
     c1 = kind(purpose, slot, view, sample)
     w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
     for i in range(count):

@@ -171,17 +171,14 @@ def blur(image: Any, outer: Any, work: Any) -> None:
 
 
 @stage
-def compose_stage(
-    parameters: Any, first: Any, last: Any, scenes: Any, objects: Any, density: Any, noise: Any, images: Any, masks: Any
-) -> None:
-    """Compose samples first .. last - 1.
+def compose_stage(parameters: Any, space: Any, first: Any, last: Any, images: Any, masks: Any) -> None:
+    """Compose samples first .. last - 1 from what the stages before left in `space`.
 
     Args:
-        scenes, objects, density, noise: of these samples, as the stages before wrote them.
         images: uint8 [B, views, 3, size, size], rows first .. last - 1 written.
         masks: uint8 [B, views, size, size], 1 where an attractor shows; or [0, ...] for none.
     """
-    size = parameters.size
+    size, scenes, objects, density, noise = parameters.size, space.scenes, space.objects, space.density, space.noise
     empty, hsv = np.zeros(size, np.uint8), np.empty((3, size), np.uint16)
     blurred, shown = np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)
     for b in range(first, last):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.rendering.cpu.arithmetic import fill
+from fracgen.rendering.cpu.arithmetic import fill, sample_of
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.records import SceneField
 
@@ -100,21 +100,16 @@ def _level(
 
 
 @stage
-def noise_stage(parameters: Any, samples: Any, first: Any, last: Any, scenes: Any, noise: Any) -> None:
-    """The backgrounds of samples first .. last - 1.
-
-    Args:
-        scenes: int32 [n, views, SCENE_FIELDS], from `scout_stage`.
-        noise: int16 [n, views, side, side] with side = 2^levels + 1, written.
-    """
-    key0, key1, epoch, stream, indices = samples
+def noise_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
+    """The backgrounds of samples first .. last - 1: reads `space.scenes`, writes `space.noise`."""
+    scenes, noise = space.scenes, space.noise
     side = noise.shape[2]
     half = side // 2 + 2
     spare = np.empty((side, side), np.int16)
     work = (np.empty((half, half), np.int16), np.empty((half, half), np.int16), np.empty((half, half), np.int16))
     words = np.empty((4, half * max(1, side // 16)), np.uint32)
     for b in range(last - first):
-        sample = (key0, key1, indices[first + b], epoch, stream)
+        sample = sample_of(samples, first + b)
         for view in range(parameters.views):
             scene = scenes[b, view]
             now, after = (spare, noise[b, view]) if parameters.levels & 1 else (noise[b, view], spare)

@@ -21,7 +21,7 @@ from fracgen.rendering.cpu.ifs.scout import scout_stage
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.simd import LANES
 from fracgen.rendering.parameters import ORBITS, Parameters
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, ObjectField
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, Codes, ObjectField, Samples, Space
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
@@ -44,10 +44,7 @@ class CpuRenderer:
         self.bank, self.recipe = bank, recipe
         self.threads = threads or len(os.sched_getaffinity(0))
         self.parameters = Parameters.of(recipe)
-        self._codes = (
-            bank.maps.reshape(len(bank), MAX_MAPS, 6), bank.sizes, (~bank.contracts).astype(np.uint8),
-            bank.probabilities, bank.classes, bank.per_class,
-        )  # fmt: skip
+        self.codes = codes_of(bank)
         pixels = self.parameters.views * max(recipe.size**2, self.parameters.max_objects * recipe.canvas**2)
         self.chunk = max(1, min(16, CHUNK_PIXELS // pixels))
 
@@ -60,8 +57,8 @@ class CpuRenderer:
         """See `Renderer.render`; arrays are NumPy's. `run_stage` is called with the name and the work of
         each stage of each chunk, on one thread, so that a benchmark can time them."""
         indices = checked_index(index)
-        key = tuple(np.uint32(word) for word in seed_key(seed))
-        samples = (*key, np.uint32(checked_epoch(epoch)), np.uint32(stream), indices)
+        key0, key1 = map(np.uint32, seed_key(seed))
+        samples = Samples(key0, key1, indices, np.uint32(checked_epoch(epoch)), np.uint32(stream))
         batch, size, views = len(indices), self.parameters.size, self.parameters.views
         images = np.empty((batch, views, 3, size, size), np.uint8)
         shown = np.empty((batch if masks else 0, views, size, size), np.uint8)
@@ -72,9 +69,9 @@ class CpuRenderer:
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
 
         def work() -> None:
-            space = _Space(self.parameters, self.chunk)
+            space = make_space(self.parameters, self.chunk)
             for first, last in queue:
-                for name, stage in self._stages(samples, first, last, space, images, shown):
+                for name, stage in self._stages(samples, space, first, last, images, shown):
                     stage() if run_stage is None else run_stage(name, stage)
                 codes[first:last] = space.objects[: last - first, 0, :, ObjectField.CODE]
 
@@ -100,35 +97,41 @@ class CpuRenderer:
         return indices, labels_of(indices, self.bank.classes)
 
     def _stages(
-        self, samples: Any, first: int, last: int, s: _Space, images: NDArray[np.uint8], shown: NDArray[np.uint8]
+        self, samples: Samples, space: Space, first: int, last: int, images: NDArray[np.uint8], shown: NDArray[np.uint8]
     ) -> list[tuple[str, Callable[[], None]]]:
         """What makes samples first .. last - 1, in order."""
-        parameters, codes = self.parameters, self._codes
+        parameters = self.parameters
         work: dict[str, Callable[[], None]] = {
-            "scout": lambda: scout_stage(
-                parameters, codes, samples, first, last, s.scenes, s.objects, s.tables, s.starts, s.windows
-            ),
-            "attractor": lambda: attractor_stage(
-                parameters, samples, first, last, s.objects, s.tables, s.starts, s.windows, s.density
-            ),
-            "noise": lambda: noise_stage(parameters, samples, first, last, s.scenes, s.noise),
-            "compose": lambda: compose_stage(
-                parameters, first, last, s.scenes, s.objects, s.density, s.noise, images, shown
-            ),
-        }  # fmt: skip
+            "scout": lambda: scout_stage(parameters, self.codes, samples, space, first, last),
+            "attractor": lambda: attractor_stage(parameters, samples, space, first, last),
+            "noise": lambda: noise_stage(parameters, samples, space, first, last),
+            "compose": lambda: compose_stage(parameters, space, first, last, images, shown),
+        }
         return [(name, work[name]) for name in self.STAGES if name != "noise" or parameters.noise]
 
 
-class _Space:
-    """What one thread needs to take `n` samples through the stages."""
+def codes_of(bank: CodeBank) -> Codes:
+    """A bank as the stages read it."""
+    return Codes(
+        maps=bank.maps.reshape(len(bank), MAX_MAPS, 6),
+        sizes=bank.sizes,
+        stored=(~bank.contracts).astype(np.uint8),
+        probabilities=bank.probabilities,
+        classes=bank.classes,
+        per_class=bank.per_class,
+    )
 
-    def __init__(self, parameters: Parameters, n: int) -> None:
-        objects = (n, parameters.views, parameters.max_objects)
-        lattice = (1 << parameters.levels) + 1
-        self.scenes = np.zeros((n, parameters.views, SCENE_FIELDS), np.int32)
-        self.objects = np.zeros((*objects, OBJECT_FIELDS), np.int32)
-        self.tables = np.zeros((*objects, TABLE_ROWS, LANES), np.float32)
-        self.starts = np.empty((*objects, 2, ORBITS), np.float32)
-        self.windows = np.empty((*objects, 4), np.float32)
-        self.density = np.empty((*objects, parameters.canvas**2), np.uint8)
-        self.noise = np.zeros((n, parameters.views, lattice, lattice), np.int16)
+
+def make_space(parameters: Parameters, n: int) -> Space:
+    """What one thread needs to take `n` samples through the stages."""
+    objects = (n, parameters.views, parameters.max_objects)
+    side = (1 << parameters.levels) + 1
+    return Space(
+        scenes=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
+        objects=np.zeros((*objects, OBJECT_FIELDS), np.int32),
+        tables=np.zeros((*objects, TABLE_ROWS, LANES), np.float32),
+        starts=np.empty((*objects, 2, ORBITS), np.float32),
+        windows=np.empty((*objects, 4), np.float32),
+        density=np.empty((*objects, parameters.canvas**2), np.uint8),
+        noise=np.zeros((n, parameters.views, side, side), np.int16),
+    )

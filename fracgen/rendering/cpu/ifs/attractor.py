@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.rendering.cpu.arithmetic import fill
+from fracgen.rendering.cpu.arithmetic import fill, sample_of
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.cpu.simd import LANES, advance, locate
 from fracgen.rendering.parameters import FULL_CELL, ORBITS, ROUND_STEPS
@@ -85,20 +85,16 @@ def densities(parameters: Any, histogram: Any, stamp: Any, counts: Any, out: Any
 
 
 @stage
-def attractor_stage(
-    parameters: Any, samples: Any, first: Any, last: Any, objects: Any, tables: Any, starts: Any, windows: Any,
-    density: Any,
-) -> None:  # fmt: skip
-    """Draw every attractor of samples first .. last - 1. The arguments before `density` are those of
-    `scout_stage`; starts are used up. density: uint8 [n, views, max_objects, canvas^2], written."""
-    key0, key1, epoch, stream, indices = samples
+def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
+    """Draw every attractor of samples first .. last - 1: writes `space.density`, uses up `space.starts`."""
+    objects, tables, starts, windows = space.objects, space.tables, space.starts, space.windows
     side = parameters.canvas + 2
     histogram = np.empty(side * side + 1, np.uint16)
     counts = np.empty(parameters.canvas * parameters.canvas, np.uint32)
     words, cells = np.empty((4, ORBITS), np.uint32), np.empty(ORBITS, np.int32)
     strides = np.empty(4, np.int32)
     for b in range(last - first):
-        sample = (key0, key1, indices[first + b], epoch, stream)
+        sample = sample_of(samples, first + b)
         for view in range(parameters.views):
             for slot in range(parameters.max_objects):
                 obj = objects[b, view, slot]
@@ -110,4 +106,4 @@ def attractor_stage(
                     parameters, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
                     windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram,
                 )  # fmt: skip
-                densities(parameters, histogram, obj[ObjectField.STAMP], counts, density[b, view, slot])
+                densities(parameters, histogram, obj[ObjectField.STAMP], counts, space.density[b, view, slot])

@@ -24,8 +24,9 @@ A, B, E, C, D, F = range(6)
 
 
 @inner
-def choose_code(parameters: Any, classes: Any, per_class: Any, index: Any, slot: Any, word: Any) -> Any:
-    """The code that attractor `slot` of sample `index` is made from."""
+def choose_code(parameters: Any, codes: Any, index: Any, slot: Any, word: Any) -> Any:
+    """The code that object `slot` of sample `index` is made from."""
+    classes, per_class = codes.classes, codes.per_class
     label = np.int64(index) % classes
     if parameters.source == Source.CLASS:
         return label * per_class + below(word, per_class)

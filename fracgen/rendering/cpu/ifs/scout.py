@@ -17,7 +17,7 @@ import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import MAX_MAPS
-from fracgen.rendering.cpu.arithmetic import below, draw, exp, fill, uniform, unit
+from fracgen.rendering.cpu.arithmetic import below, draw, exp, fill, sample_of, uniform, unit
 from fracgen.rendering.cpu.ifs.code import A, B, C, D, E, F, choice_table, choose_code, jitter
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.cpu.simd import LANES, advance, fma
@@ -169,30 +169,22 @@ def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
 
 
 @stage
-def scout_stage(
-    parameters: Any, bank: Any, samples: Any, first: Any, last: Any, scenes: Any, objects: Any, tables: Any,
-    starts: Any, windows: Any,
-) -> None:  # fmt: skip
-    """All that must be known before points are drawn, for samples first .. last - 1.
+def scout_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
+    """All that must be known before points are drawn, for samples first .. last - 1: writes `space.scenes`,
+    `objects`, `tables`, `starts` and `windows`.
 
     Args:
         parameters: `Parameters`.
-        bank: (maps float32 [K, 8, 6], sizes uint8 [K], stored uint8 [K], probabilities float32
-            [K, 8], classes, codes per class).
-        samples: (key 0, key 1, epoch, stream, indices uint32 [B]).
-        scenes: int32 [n, views, SCENE_FIELDS], written; n = last - first.
-        objects: int32 [n, views, max_objects, OBJECT_FIELDS], written.
-        tables: float32 [n, views, max_objects, 7, LANES], written.
-        starts: float32 [n, views, max_objects, 2, ORBITS], written.
-        windows: float32 [n, views, max_objects, 4], written.
+        codes: `Codes`.
+        samples: `Samples`.
+        space: `Space` for at least last - first samples.
     """
-    code_maps, code_sizes, code_stored, code_probabilities, classes, per_class = bank
-    key0, key1, epoch, stream, indices = samples
+    scenes, objects, tables, starts, windows = space.scenes, space.objects, space.tables, space.starts, space.windows
     maps = np.zeros((MAX_MAPS, 6), np.float32)
     choices = np.zeros(MAX_MAPS, np.int32)
     words = np.empty((4, SCOUTS), np.uint32)
     for b in range(last - first):
-        sample = (key0, key1, indices[first + b], epoch, stream)
+        sample = sample_of(samples, first + b)
         for view_number in range(parameters.views):
             view = _U(view_number)
             draw_scene(parameters, view, sample, scenes[b, view])
@@ -204,11 +196,11 @@ def scout_stage(
                     continue
                 draw_object(parameters, slot, view, sample, obj)
                 word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
-                code = choose_code(parameters, classes, per_class, sample[2], slot_number, word)
+                code = choose_code(parameters, codes, sample.index, slot_number, word)
                 obj[ObjectField.CODE] = code
-                n = np.int64(code_sizes[code])
-                jitter(parameters, code_maps[code], n, slot, sample, maps)
-                choice_table(maps, n, code_stored[code], code_probabilities[code], choices)
+                n = np.int64(codes.sizes[code])
+                jitter(parameters, codes.maps[code], n, slot, sample, maps)
+                choice_table(maps, n, codes.stored[code], codes.probabilities[code], choices)
                 fill_table(maps, n, choices, tables[b, view, slot])
                 extent = scout(
                     maps, n, tables[b, view, slot], words, slot, view, sample, starts[b, view, slot, 0],
