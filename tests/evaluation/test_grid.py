@@ -153,14 +153,14 @@ if __name__ == "__main__":
 """
 
 
-def start(tmp_path, textures, out, methods=("panda", "cutpaste"), shard=(0, 1), seeds=(0,), jobs=1):
+def start(tmp_path, textures, out, methods=("panda", "cutpaste"), shard=(0, 1), seeds=(0,), jobs=1, change=("", "")):
     root = Path(__file__).parents[2]
     script = tmp_path / f"grid_{out.name}_{shard[0]}_{shard[1]}.py"
     script.write_text(
         SCRIPT.format(
             paths=[str(root), str(root / "evaluation")], out=str(out), methods=methods, root=str(textures),
             overrides=QUICK, shard=shard, seeds=seeds, jobs=jobs, categories=("gravel", "grass"),
-        )
+        ).replace(*change)
     )  # fmt: skip
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -203,14 +203,49 @@ def test_two_shards_into_one_folder_give_the_union(textures, tmp_path):
     assert numbers(out) == numbers(whole)
 
 
-def test_two_processes_with_the_same_cells_never_work_on_one_together(textures, tmp_path):
-    out = tmp_path / "out"
-    processes = [start(tmp_path, textures, out) for _ in range(2)]
+RACE = """
+import time
+import fracgen_eval.grid.run as grid
+run_cell, plan_of = grid.run_cell, make_plan
+def slow(cell, *rest):
+    print("computed", cell.path, flush=True)
+    time.sleep(0.5)  # so that the other process comes by
+    return run_cell(cell, *rest)
+def make_plan(request):
+    plan = plan_of(request)
+    (Path({meet!r}) / str(os.getpid())).touch()
+    while len(os.listdir({meet!r})) < 2:
+        time.sleep(0.01)
+    return plan
+grid.run_cell = slow
+if __name__ =="""
+
+
+def test_two_processes_with_the_same_cells_compute_each_once(textures, tmp_path):
+    """Both have planned all four cells before either begins."""
+    meet = tmp_path / "meet"
+    meet.mkdir()
+    change = ("if __name__ ==", RACE.format(meet=str(meet)))
+    processes = [start(tmp_path, textures, tmp_path / "out", ("panda",), seeds=(0, 1), change=change) for _ in range(2)]
     texts = [p.communicate(timeout=300)[0] for p in processes]
     assert [p.returncode for p in processes] == [0, 0]
-    assert len(numbers(out)) == 4
+    computed = [line for text in texts for line in text.splitlines() if line.startswith("computed")]
+    assert len(numbers(tmp_path / "out")) == 4
+    assert len(set(computed)) == 4
+    assert sorted(computed) == sorted(set(computed)), "a cell was computed twice"
     # Whoever comes second finds a cell taken, or done already.
-    assert all(t.count("done ") + t.count("elsewhere ") == t.count("started ") for t in texts)
+    assert all(t.count("done ") + t.count("elsewhere ") == t.count("started ") == 4 for t in texts)
+
+
+def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(textures, tmp_path, monkeypatch):
+    import fracgen_eval.grid.measure as measure
+
+    def watch(*_):
+        raise RuntimeError("looked")
+
+    monkeypatch.setattr(measure, "Watch", watch)
+    assert run(request(tmp_path, textures))[0] == [DONE]
+    assert run(request(tmp_path, textures, protocol="paper"))[0] == [FAILED]
 
 
 def test_a_failed_cell_is_recorded_and_the_grid_goes_on(textures, tmp_path, monkeypatch):

@@ -194,9 +194,15 @@ def test_paper_protocol_stops_early_and_keeps_the_best_state(weights):
     assert np.array_equal(method.predict(pictures(2, seed=1)).scores, states[1])
 
 
-def test_honest_protocol_runs_its_epochs_and_never_looks(weights):
-    method = build("stfpm", weights)
-    assert method.fit(pictures(6)) == {"epochs": 2}
+@pytest.mark.parametrize("name", [m for m in METHODS if settings_for(m).get("patience")])
+def test_honest_protocol_runs_its_epochs_and_never_looks(name, weights):
+    """It is given the test images all the same, and must not judge them."""
+
+    def score(prediction):
+        raise AssertionError("the honest protocol judged the test images")
+
+    facts = build(name, weights).fit(pictures(6), Watch(pictures(2, seed=1), score))
+    assert facts == {"epochs": SMALL[name]["epochs"]}
 
 
 def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights):

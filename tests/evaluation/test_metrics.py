@@ -17,16 +17,17 @@ GOLDEN_MASKS[0, 0, 0] = GOLDEN_MASKS[0, 0, 1] = GOLDEN_MASKS[0, 1, 2] = GOLDEN_M
 
 
 def brute_force_aupro(maps, masks, limit=0.3):
-    """Every threshold, every region, every pixel."""
+    """Every threshold, every region, every pixel; images may differ in size."""
     regions = []
     for image, mask in enumerate(masks):
         labels = label(mask != 0, connectivity=2)
         regions += [(image, labels == k) for k in range(1, labels.max() + 1)]
-    normal = masks == 0
+    normal = sum(int((mask == 0).sum()) for mask in masks)
     curve = [(0.0, 0.0)]
-    for threshold in sorted(np.unique(maps), reverse=True):
-        hit = maps >= threshold
-        curve.append(((hit & normal).sum() / normal.sum(), np.mean([hit[i][r].mean() for i, r in regions])))
+    for threshold in sorted(set(np.concatenate([np.ravel(m) for m in maps])), reverse=True):
+        hit = [m >= threshold for m in maps]
+        false = sum(int((h & (mask == 0)).sum()) for h, mask in zip(hit, masks, strict=True))
+        curve.append((false / normal, np.mean([hit[i][r].mean() for i, r in regions])))
     area = 0.0
     for (x0, y0), (x1, y1) in itertools.pairwise(curve):
         if x0 >= limit:
@@ -90,11 +91,15 @@ def test_images_of_different_sizes_and_made_on_access():
             return 3
 
         def __getitem__(self, n):
-            return np.random.default_rng(n).random((10 + n, 20))
+            return np.random.default_rng(n).integers(0, 40, (10 + n, 20 - n))
 
-    masks = [np.zeros((10 + n, 20)) for n in range(3)]
-    masks[2][4:6, 4:6] = 1
-    assert 0 <= aupro(Lazy(), masks) <= 1
+    masks = [np.zeros((10 + n, 20 - n)) for n in range(3)]
+    masks[1][1:3, 7:12] = 1
+    masks[2][4:6, 4:6] = masks[2][8, :] = 1
+    maps = Lazy()
+    expected = brute_force_aupro([maps[n] for n in range(3)], masks)
+    assert aupro(maps, masks) == pytest.approx(expected, abs=1e-12)
+    assert 0.02 < expected < 0.5
 
 
 def test_a_test_set_of_mvtec_size_takes_seconds():

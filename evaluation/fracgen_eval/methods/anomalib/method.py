@@ -42,9 +42,9 @@ class AnomalibMethod:
             self.module = build_module(name, weights, settings, self.layers, self.geometry.side, protocol)
 
     def fit(self, images: Any, watch: Watch | None = None) -> dict[str, Any]:
-        """Train for the protocol's epochs; with a watch, stop early and keep the best epoch's state."""
+        """Train for the protocol's epochs; `paper` with a watch stops early and keeps the best epoch's state."""
         epochs = 1 if self.name in ONE_PASS else self.settings["epochs" if self.protocol == "honest" else "most_epochs"]
-        patience = self.settings.get("patience", 0)
+        patience = self.settings.get("patience", 0) if self.protocol == "paper" else 0
         stopper = _Stopper(self, watch, patience) if watch and patience and self.name not in ONE_PASS else None
         with quiet(), seeded(self.seed):
             if self.name == "cflow":
