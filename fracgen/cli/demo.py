@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 DEMO_METHODS = "patchcore,padim,stfpm,panda,cutpaste"
-CATEGORIES = "brick,coins,gravel,tissue"
+CATEGORIES = "brick,coins,retina,text"
 
 SETTINGS = """\
 # Less work than the methods' own settings (PatchCore: a coreset of 0.1; STFPM: 100 epochs; CutPaste: 256
 # steps of 64 images; pictures of 256 px), so that a demonstration ends in minutes. The pictures of
-# `textures` are 128 px.
+# `surfaces` are 128 px.
 [patchcore]
 image_size = 128
 coreset = 0.05
@@ -50,7 +50,7 @@ def demo(
         int | None, typer.Option(help="To pre-train on; a multiple of 4.", min=128, show_default="8000")
     ] = None,
     method: Annotated[str, typer.Option(help="Methods to judge with, with commas.")] = DEMO_METHODS,
-    category: Annotated[str, typer.Option(help="Categories of textures, with commas.")] = CATEGORIES,
+    category: Annotated[str, typer.Option(help="Categories of surfaces, with commas.")] = CATEGORIES,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Sample codes, render them, pre-train on them, judge the weights beside random ones, write a report.
@@ -79,8 +79,8 @@ def demo(
               "--preset", "quick", "--seed", seed, *sizes, *where, "--resume", "auto", "-o", run)  # fmt: skip
     settings.write_text(SETTINGS, encoding="utf-8")
     failed = _step(
-        "4/5  finding defects in textures with its weights, and with random ones beside them",
-        "eval", "run", "--dataset", "textures", "--method", method, "--category", category, "--weights", "random",
+        "4/5  finding faint defects on photographed surfaces with its weights, and with random ones beside them",
+        "eval", "run", "--dataset", "surfaces", "--method", method, "--category", category, "--weights", "random",
         "--weights", f"fractal={weights}", "--model", "resnet18", "--seeds", seed, "--settings", settings,
         "--maps", *where, "-o", grid,
     )  # fmt: skip
@@ -112,12 +112,12 @@ def _check(images: int | None, seed: int, method: str, category: str, device: st
         raise ValueError(f"seed {seed} is out of range: use 0 to 2^32 - 1")
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
-        from fracgen_eval.datasets.textures import PHOTOGRAPHS
+        from fracgen_eval.datasets.surfaces import PHOTOGRAPHS
     from fracgen_eval.errors import one_of
     from fracgen_eval.methods.settings import METHODS
 
     for text, choices, what in (
-        (method, (*METHODS, "all"), "method"), (category, tuple(PHOTOGRAPHS), "category of textures"),
+        (method, (*METHODS, "all"), "method"), (category, tuple(PHOTOGRAPHS), "category of surfaces"),
     ):  # fmt: skip
         for name in text.split(","):
             one_of(name.strip(), choices, what)

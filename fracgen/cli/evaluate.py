@@ -24,8 +24,8 @@ WEIGHTS_HELP = "imagenet, imagenet-v2, random, or name=FILE; may be repeated."
 def run(
     method: Annotated[list[str], typer.Option(help="A method, several with commas, or all; may be repeated.")],
     weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
-    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder or textures.")] = "textures",
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `textures` needs none.")] = None,
+    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder or surfaces.")] = "surfaces",
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `surfaces` needs none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Categories, with commas or repeated.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
     model: Model = "wide_resnet50_2",
@@ -108,7 +108,7 @@ def list_(
                 print(f"{result.status:7}{path}  {line}")
         return
     names: dict[str, list[str]] = {
-        name: list(published_counts(name)) or (d.categories(Path()) if name == "textures" else [])
+        name: list(published_counts(name)) or (d.categories(Path()) if name == "surfaces" else [])
         for name, d in DATASETS.items()
     }
     if as_json:
@@ -122,18 +122,21 @@ def list_(
 
 @app.command()
 def data(
-    dataset: Annotated[str, typer.Argument(help="textures writes the demo set; mvtec, visa and folder are checked.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="textures: folder to write.")] = Path("textures"),
-    seed: Annotated[int, typer.Option(help="textures: seed of crops and defects.", min=0)] = 0,
+    dataset: Annotated[str, typer.Argument(help="surfaces is written; mvtec, visa and folder are checked.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="surfaces: folder to write.")] = Path("surfaces"),
+    seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
+    strength: Annotated[
+        float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")
+    ] = 1.0,
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
-    """Write the demo dataset, or check the counts and every file of a dataset. Nothing is downloaded."""
-    from fracgen_eval.datasets import check_files, write_textures
+    """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
+    from fracgen_eval.datasets import check_files, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
     source = dataset_of(dataset)
-    if dataset == "textures" and root is None:
-        print(write_textures(out, seed))
+    if dataset == "surfaces" and root is None:
+        print(write_surfaces(out, seed, strength))
         return
     if root is None:
         raise ValueError(f"where is {dataset}? give its folder with --root; nothing is downloaded")

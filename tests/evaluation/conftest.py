@@ -3,13 +3,13 @@
 import socket
 
 import pytest
-from fracgen_eval.datasets import write_textures
+from fracgen_eval.datasets import write_surfaces
 
 
 @pytest.fixture(scope="session")
-def textures(tmp_path_factory):
+def surfaces(tmp_path_factory):
     """The demo dataset."""
-    return write_textures(tmp_path_factory.mktemp("data") / "textures")
+    return write_surfaces(tmp_path_factory.mktemp("data") / "surfaces")
 
 
 @pytest.fixture(autouse=True)

@@ -3,18 +3,12 @@
 import csv
 import shutil
 
-import numpy as np
 import pytest
-from fracgen_eval.datasets import check_files, dataset, draw_shots, limited, write_textures
+from fracgen_eval.datasets import check_files, dataset, draw_shots, limited
 from fracgen_eval.datasets.counts import published_counts
-from fracgen_eval.datasets.defects import DEFECTS
-from fracgen_eval.datasets.textures import PHOTOGRAPHS, SIDE, _parts, _photograph
+from fracgen_eval.datasets.surfaces import DEFECTS, SIDE
 from fracgen_eval.errors import EvaluationError
 from PIL import Image
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def picture(path, size=(4, 4), value=128):
@@ -32,46 +26,6 @@ def mvtec_category(root, name):
         for n in range(number):
             picture(root / name / "test" / defect / f"{n:03d}.png")
             picture(root / name / "ground_truth" / defect / f"{n:03d}_mask.png", value=255)
-
-
-def test_textures_are_a_pure_function_of_the_seed(textures, tmp_path):
-    again = write_textures(tmp_path / "again")
-    other = write_textures(tmp_path / "other", seed=1)
-    assert tree(again) == tree(textures)
-    assert tree(other) != tree(textures)
-    assert write_textures(tmp_path / "again") == tmp_path / "again"
-    with pytest.raises(EvaluationError, match="seed 1"):
-        write_textures(tmp_path / "again", seed=1)
-
-
-@pytest.mark.parametrize("name", list(PHOTOGRAPHS))
-def test_textures_load_and_pass_their_own_check(textures, name):
-    category = dataset("textures").load(textures, name)
-    check_files(category)
-    assert len(category.train) == 40
-    assert category.has_masks
-    assert {s.defect for s in category.test} == {"good", *DEFECTS}
-    assert sum(s.anomalous for s in category.test) == sum(not s.anomalous for s in category.test)
-
-
-@pytest.mark.parametrize("name", list(PHOTOGRAPHS))
-def test_training_and_test_crops_never_share_a_pixel(name):
-    photograph = _photograph(name)
-    train, test = _parts(photograph)
-    assert train.shape[1] + test.shape[1] == photograph.shape[1]
-    assert min(*train.shape[:2], *test.shape[:2]) >= SIDE
-
-
-@pytest.mark.parametrize("defect", list(DEFECTS))
-@pytest.mark.parametrize("seed", range(5))
-def test_defect_masks_are_exact(defect, seed):
-    rng = np.random.default_rng(seed)
-    clean = rng.integers(60, 200, (128, 128, 3), dtype=np.uint8)
-    damaged, mask = DEFECTS[defect](rng, clean)
-    changed = (damaged != clean).any(-1)
-    assert not changed[~mask].any()
-    assert changed[mask].mean() > 0.95
-    assert 20 < mask.sum() < 0.2 * mask.size
 
 
 def test_mvtec_with_published_counts(tmp_path):
@@ -123,8 +77,8 @@ def test_visa_in_both_layouts(tmp_path, layout):
     assert category.has_masks
 
 
-def test_a_folder_of_ones_own_without_masks(textures, tmp_path):
-    shutil.copytree(textures / "brick", tmp_path / "mine")
+def test_a_folder_of_ones_own_without_masks(surfaces, tmp_path):
+    shutil.copytree(surfaces / "brick", tmp_path / "mine")
     shutil.rmtree(tmp_path / "mine" / "ground_truth")
     category = dataset("folder").load(tmp_path / "mine", "mine")
     check_files(category)
@@ -134,11 +88,11 @@ def test_a_folder_of_ones_own_without_masks(textures, tmp_path):
 
 def damage(folder, how):
     if how == "mask size":
-        picture(folder / "ground_truth" / "hole" / "001_mask.png", (5, 7), 255)
+        picture(folder / "ground_truth" / "stain" / "001_mask.png", (5, 7), 255)
     elif how == "mask missing":
-        (folder / "ground_truth" / "hole" / "001_mask.png").unlink()
+        (folder / "ground_truth" / "stain" / "001_mask.png").unlink()
     elif how == "mask empty":
-        picture(folder / "ground_truth" / "hole" / "001_mask.png", (SIDE, SIDE), 0)
+        picture(folder / "ground_truth" / "stain" / "001_mask.png", (SIDE, SIDE), 0)
     elif how == "corrupt":
         path = folder / "train" / "good" / "003.png"
         path.write_bytes(path.read_bytes()[:2000])
@@ -166,16 +120,16 @@ def damage(folder, how):
         ("no good", r"must be of both kinds"),
     ],
 )
-def test_bad_data_is_refused_with_the_file_and_the_remedy(textures, tmp_path, how, message):
-    shutil.copytree(textures / "gravel", tmp_path / "gravel")
+def test_bad_data_is_refused_with_the_file_and_the_remedy(surfaces, tmp_path, how, message):
+    shutil.copytree(surfaces / "gravel", tmp_path / "gravel")
     damage(tmp_path / "gravel", how)
     with pytest.raises(EvaluationError, match=message) as caught:
         check_files(dataset("folder").load(tmp_path, "gravel"))
     assert "\n" not in str(caught.value)
 
 
-def test_shots_are_drawn_by_the_seed(textures):
-    category = dataset("textures").load(textures, "grass")
+def test_shots_are_drawn_by_the_seed(surfaces):
+    category = dataset("surfaces").load(surfaces, "grass")
     drawn = [tuple(s.path.name for s in draw_shots(category, 4, seed).train) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 4
@@ -184,7 +138,7 @@ def test_shots_are_drawn_by_the_seed(textures):
         draw_shots(category, 41, 0)
 
 
-def test_a_limit_keeps_both_kinds_and_every_defect_type(textures):
-    small = limited(dataset("textures").load(textures, "grass"), 12)
-    assert len(small.train) == len(small.test) == 12
+def test_a_limit_keeps_both_kinds_and_every_defect_type(surfaces):
+    small = limited(dataset("surfaces").load(surfaces, "grass"), 14)
+    assert len(small.train) == len(small.test) == 14
     assert {s.defect for s in small.test} == {"good", *DEFECTS}

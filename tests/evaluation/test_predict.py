@@ -17,15 +17,15 @@ QUICK = {"patchcore": {"image_size": 64}, "panda": {"resize": 64, "crop": 64}}
 
 
 @pytest.fixture(scope="module")
-def fitted(textures):
+def fitted(surfaces):
     return fit_model(
-        "patchcore", textures / "gravel" / "train" / "good", WeightsSpec("random"), overrides=QUICK["patchcore"]
+        "patchcore", surfaces / "gravel" / "train" / "good", WeightsSpec("random"), overrides=QUICK["patchcore"]
     )
 
 
 @pytest.fixture(scope="module")
-def pictures(textures):
-    return sorted((textures / "gravel" / "test" / "hole").iterdir())
+def pictures(surfaces):
+    return sorted((surfaces / "gravel" / "test" / "stain").iterdir())
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_predict_command_fits_keeps_and_uses_a_model(textures, pictures, quick, tmp_path, capsys):
-    good = textures / "gravel" / "train" / "good"
+def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, tmp_path, capsys):
+    good = surfaces / "gravel" / "train" / "good"
     kept = str(tmp_path / "kept.safetensors")
     names = [str(p) for p in pictures]
     options = ["--weights", "random", "--settings", quick, "--device", "cpu", "--json"]
@@ -79,9 +79,9 @@ def test_predict_command_fits_keeps_and_uses_a_model(textures, pictures, quick, 
     assert len(list((tmp_path / "h").iterdir())) == len(names)
 
 
-def test_run_and_list_commands(textures, quick, tmp_path, capsys):
+def test_run_and_list_commands(surfaces, quick, tmp_path, capsys):
     options = [
-        "eval", "run", "--method", "panda", "--dataset", "textures", "--root", str(textures),
+        "eval", "run", "--method", "panda", "--dataset", "surfaces", "--root", str(surfaces),
         "--category", "gravel,grass", "--weights", "random", "--model", "resnet18", "--limit", "small",
         "--settings", quick, "--device", "cpu", "-o", str(tmp_path / "out"),
     ]  # fmt: skip
@@ -93,21 +93,21 @@ def test_run_and_list_commands(textures, quick, tmp_path, capsys):
     assert run(options) == 0
     done = capsys.readouterr()
     assert done.out.strip() == str(tmp_path / "out")
-    assert "[2/2] panda textures/grass random seed 0: image AUROC" in done.err
+    assert "[2/2] panda surfaces/grass random seed 0: image AUROC" in done.err
     assert run(["eval", "list", str(tmp_path / "out"), "--json"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {r["cell"]["category"] for r in listed} == {"gravel", "grass"}
     assert {p.split("/", 1)[1] for p in dry.out.split()} == {r["path"].split("/", 2)[2][:-5] for r in listed}
 
 
-def test_a_grid_with_failed_cells_exits_with_3(textures, quick, tmp_path, capsys, monkeypatch):
+def test_a_grid_with_failed_cells_exits_with_3(surfaces, quick, tmp_path, capsys, monkeypatch):
     import fracgen_eval.methods.panda as panda
 
     def broken(self, images, watch=None):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(panda.Panda, "fit", broken)
-    options = ["--root", str(textures), "--category", "gravel", "--weights", "random", "--model", "resnet18"]
+    options = ["--root", str(surfaces), "--category", "gravel", "--weights", "random", "--model", "resnet18"]
     code = run(["eval", "run", "--method", "panda", *options, "--limit", "small", "-o", str(tmp_path / "out")])
     assert code == 3
     assert "failed: out of luck" in capsys.readouterr().err
@@ -139,11 +139,11 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_
 
 
 def test_data_command_writes_and_checks(tmp_path, capsys):
-    assert run(["eval", "data", "textures", "--out", str(tmp_path / "t")]) == 0
+    assert run(["eval", "data", "surfaces", "--out", str(tmp_path / "t")]) == 0
     assert run(["eval", "data", "folder", "--root", str(tmp_path / "t")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7
-    assert lines[1].split() == ["brick", "40", "train", "18", "good", "18", "with", "defects"]
+    assert len(lines) == 11
+    assert lines[1].split() == ["brick", "40", "train", "28", "good", "28", "with", "defects"]
 
 
 def test_list_names_methods_and_categories(capsys):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from fracgen_eval.datasets.textures import EASY
 from fracgen_eval.grid.plan import Request, make_plan
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.methods import METHODS
@@ -67,9 +66,9 @@ class Silent:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fractal_weights_tell_an_easy_categorys_defects_apart(method, fractal_weights, textures, tmp_path):
+def test_fractal_weights_tell_an_easy_categorys_defects_apart(method, fractal_weights, surfaces, tmp_path):
     request = Request(
-        out=tmp_path, methods=(method,), dataset="textures", root=textures, categories=(EASY,), model="resnet18",
+        out=tmp_path, methods=(method,), dataset="surfaces", root=surfaces, categories=("brick",), model="resnet18",
         weights=(WeightsSpec("fractal", fractal_weights),), overrides=SETTINGS,
     )  # fmt: skip
     assert run_plan(make_plan(request), Silent()) == 0
@@ -82,7 +81,7 @@ def grid_in_a_process(out, *arguments):
     """Seconds, peak memory in GB and results of a grid of its own process."""
     script = "import sys; from fracgen.cli import main; main(['eval', 'run', *sys.argv[1:]])"
     start = time.perf_counter()
-    options = ["--weights", "random", "--dataset", "textures", "--limit", "small", "-o", str(out), *arguments]
+    options = ["--weights", "random", "--dataset", "surfaces", "--limit", "small", "-o", str(out), *arguments]
     subprocess.run([sys.executable, "-c", script, *options], check=True, cwd=Path(__file__).parents[2])
     seconds = time.perf_counter() - start
     results = files_of(out)
@@ -99,7 +98,7 @@ def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path)
 
 
 def test_all_methods_with_a_wide_resnet_stay_under_14_gb(tmp_path):
-    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--category", EASY)
+    seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--category", "brick")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
     assert len(results) == 8
     assert peak < 14

@@ -12,7 +12,7 @@ KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside"
 def add(out, method="patchcore", category="brick", weights="random", seed=0, value=0.9, status="done", **more):
     extra = {k: more.pop(k) for k in KEPT if k in more}
     settings = more.pop("settings", settings_for(method))
-    fields = {"dataset": "textures", "model": "resnet18", "protocol": "honest"}
+    fields = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
     fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
     cell = Cell.from_json(fields)

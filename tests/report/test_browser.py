@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 import pytest
-from fracgen_eval.datasets import write_textures
+from fracgen_eval.datasets import write_surfaces
 from fracgen_eval.methods import METHODS
 from fracgen_eval.report import write_report
 from fracgen_eval.report.published import write_cells
@@ -40,15 +40,15 @@ def report_html(tmp_path):
 def report(tmp_path_factory):
     """A report with everything in it: published numbers, charts, filters, galleries, gaps."""
     folder = tmp_path_factory.mktemp("eval")
-    pictures = write_textures(folder / "data" / "textures")
+    pictures = write_surfaces(folder / "data" / "surfaces")
     rng = np.random.default_rng(0)
     (folder / "maps").mkdir()
     (folder / "filters").mkdir()
     filters = rng.normal(size=(64, 3, 7, 7)).astype(np.float32)
     save_file({"conv1.weight": filters}, folder / "filters/fractal.safetensors", {"name": "fractal"})
     for n, category in enumerate(("brick", "gravel")):
-        image = sorted((pictures / category / "test/hole").iterdir())[0].relative_to(pictures / category)
-        images = [{"path": image.as_posix(), "defect": "hole", "score": 1.0}]
+        image = sorted((pictures / category / "test/stain").iterdir())[0].relative_to(pictures / category)
+        images = [{"path": image.as_posix(), "defect": "stain", "score": 1.0}]
         for weights in ("random", "fractal"):
             name = f"maps/{category}-{weights}.npz"
             mask = np.zeros((1, 256, 256), bool)

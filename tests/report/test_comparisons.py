@@ -61,10 +61,10 @@ def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
     add(tmp_path, category="coins", shots=2, value=0.6)
     found = gather(tmp_path)
     charts = {c.slug: c for c in all_charts(found, make_tables(found))}
-    layers = charts["textures-resnet18-honest-layers-patchcore-image_auroc"]
+    layers = charts["surfaces-resnet18-honest-layers-patchcore-image_auroc"]
     assert layers.rows == [["{1, 2}", "80.0"], ["{2, 3}", "90.0"]]
     assert "brick" in layers.title
-    shots = charts["textures-resnet18-honest-shots-patchcore-image_auroc"]
+    shots = charts["surfaces-resnet18-honest-shots-patchcore-image_auroc"]
     assert shots.rows == [["1", "40.0"], ["2", "60.0"]]
     assert "coins" in shots.title
     assert not found.problems
@@ -123,7 +123,7 @@ def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path):
     table = make_tables(gather(tmp_path))[0]
     assert number(table.value("brick", "patchcore", "fractal"), len(table.seeds)) == "50.0 (1 of 3 seeds)"
     assert missing([table]) == [
-        "patchcore, brick, fractal: seed 2 not run (textures, resnet18, protocol honest)"
+        "patchcore, brick, fractal: seed 2 not run (surfaces, resnet18, protocol honest)"
     ]  # fmt: skip
     assert table.better("brick", "patchcore") == set()
     assert table.compared == []
@@ -178,7 +178,7 @@ def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path):
         add(tmp_path, seed=seed, weights="fractal", value=0.7, data_digest="d" if seed else "e")
     found = gather(tmp_path)
     assert len(found.entries) == 3
-    assert "saw other pictures of textures/brick" in found.problems[0]
+    assert "saw other pictures of surfaces/brick" in found.problems[0]
 
 
 def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
@@ -188,7 +188,7 @@ def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
     names = ["test/a.png", "test/b.png"]
     for weights, order in (("random", [0, 1]), ("fractal", [1, 0])):
         np.savez(tmp_path / f"maps/{weights}.npz", maps=masks[order].astype(np.float32), masks=masks[order])
-        images = [{"path": names[n], "defect": "hole", "score": 1.0} for n in order]
+        images = [{"path": names[n], "defect": "stain", "score": 1.0} for n in order]
         add(tmp_path, weights=weights, maps=f"maps/{weights}.npz", images=images, side=8)
     (gallery,), _ = galleries(gather(tmp_path), {})
     assert len(gallery.cases) == 2

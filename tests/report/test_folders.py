@@ -43,13 +43,13 @@ def test_a_messy_folder_gives_a_report_that_says_so(tmp_path, capsys):
     assert printed.out.strip() == str(tmp_path / "report/report.html")
     for word in ("broken.json", "foreign.json", "list.json", "notes.txt", "bytes.json", "nan.json", "large.json",
                  "bare.json", "odd.json", "copy-of-it.json", "with the same numbers", "older.json",
-                 "OTHER NUMBERS", "not run (textures"):  # fmt: skip
+                 "OTHER NUMBERS", "not run (surfaces"):  # fmt: skip
         assert word in page, word
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "<b>it broke" not in page
     found = gather(tmp_path)
     assert [e.weights for e in found.failed] == ["fractal"]
-    assert missing(make_tables(found)) == ["patchcore, gravel, random: not run (textures, resnet18, protocol honest)"]
+    assert missing(make_tables(found)) == ["patchcore, gravel, random: not run (surfaces, resnet18, protocol honest)"]
     assert "1 failed" in printed.err
     assert "1 not run or without a number" in printed.err
     assert make_tables(found)[0].value("brick", "patchcore", "random").mean == pytest.approx(90)
@@ -59,7 +59,7 @@ def test_only_failures_is_still_a_report(tmp_path):
     add(tmp_path, status="failed", layers=("layer1", "layer2"), shots=4)
     page = write_report(tmp_path).html.read_text()
     assert "Failed cells (1)" in page
-    assert "textures/brick, random, seed 0, 4 training images: RuntimeError" in page
+    assert "surfaces/brick, random, seed 0, 4 training images: RuntimeError" in page
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "foreign", "file out", "root", "published", "column"])
@@ -73,7 +73,7 @@ def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, what):
         add(folder)
         (tmp_path / "file").write_text("")
         more = {
-            "file out": ["-o", str(tmp_path / "file")], "root": ["--root", "textures=/nowhere"],
+            "file out": ["-o", str(tmp_path / "file")], "root": ["--root", "surfaces=/nowhere"],
             "published": ["--published", "ours=fractals"], "column": ["--published", "random=gold"],
         }[what]  # fmt: skip
     assert run(["report", str(folder), *more]) == 2
@@ -94,7 +94,7 @@ def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path)
 
 
 def test_odd_files_never_stop_the_report(tmp_path):
-    images = [{"path": "test/a.png", "defect": "hole", "score": 1.0}]
+    images = [{"path": "test/a.png", "defect": "stain", "score": 1.0}]
     good = {"maps": np.zeros((1, 4, 4)), "masks": np.eye(4, dtype=bool)[None]}
     (tmp_path / "maps").mkdir()
     (tmp_path / "filters").mkdir()
@@ -111,8 +111,8 @@ def test_odd_files_never_stop_the_report(tmp_path):
     save_file({"conv1.weight": torch.zeros(4, 3, 0, 0)}, tmp_path / "filters/empty.safetensors")
     (tmp_path / "cells/deep.json").write_text("[" * 100_000)
     add(tmp_path, "panda", shots=2, settings={k: f"value {n} of many" for n, k in enumerate(settings_for("panda"))})
-    (tmp_path / "data/textures/side/test").mkdir(parents=True)
-    Image.new("RGB", (4, 4)).save(tmp_path / "data/textures/side/test/a.png")
+    (tmp_path / "data/surfaces/side/test").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "data/surfaces/side/test/a.png")
     (tmp_path / "report").mkdir()
     ours = '{"schema": "fracgen-report/1", "files": '
     for manifest in ("{}", "[1]", '{"files": ["."]}', ours + '3}', ours + '[1, "figures/..", "a"]}'):
@@ -138,7 +138,7 @@ def test_pictures_outside_of_a_datasets_folder_are_not_shown(tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "private/test/a.png")
     (folder / "maps").mkdir(parents=True)
     np.savez(folder / "maps/m.npz", maps=np.zeros((1, 4, 4)), masks=np.eye(4, dtype=bool)[None])
-    images = [{"path": "test/a.png", "defect": "hole", "score": 1.0}]
+    images = [{"path": "test/a.png", "defect": "stain", "score": 1.0}]
     add(folder, category="../private", dataset="folder", maps="maps/m.npz", images=images, side=4)
     shown, problems = galleries(gather(folder), {"folder": root})
     assert [case.picture for gallery in shown for case in gallery.cases] == [None]
@@ -180,7 +180,7 @@ def test_other_settings_weights_and_conditions_stand_apart(tmp_path):
 
 
 def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path):
-    images = [{"path": "test/a.png", "defect": "hole", "score": 1.0}]
+    images = [{"path": "test/a.png", "defect": "stain", "score": 1.0}]
     np.savez(tmp_path / "secret.npz", maps=np.zeros((1, 4, 4)), masks=np.ones((1, 4, 4), bool))
     folder = tmp_path / "eval"
     add(folder, maps="../secret.npz", images=images, side=4)

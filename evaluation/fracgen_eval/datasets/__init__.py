@@ -1,4 +1,4 @@
-"""Datasets: MVTec AD, VisA, any folder in MVTec layout, and the demo set `textures`."""
+"""Datasets: MVTec AD, VisA, any folder in MVTec layout, and the demo set `surfaces`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fracgen_eval.datasets.base import draw_shots as draw_shots
 from fracgen_eval.datasets.base import limited as limited
 from fracgen_eval.datasets.folder import Folder
 from fracgen_eval.datasets.mvtec import MVTec
-from fracgen_eval.datasets.textures import Textures
-from fracgen_eval.datasets.textures import write_textures as write_textures
+from fracgen_eval.datasets.surfaces import Surfaces
+from fracgen_eval.datasets.surfaces import write_surfaces as write_surfaces
 from fracgen_eval.datasets.visa import VisA
 from fracgen_eval.errors import one_of
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Textures())}
+DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Surfaces())}
 
 
 def dataset(name: str) -> Dataset:

@@ -71,11 +71,11 @@ def galleries(results: Results, roots: dict[str, Path]) -> tuple[list[Gallery], 
 
     Args:
         results: the folder's cells.
-        roots: folder of each dataset's pictures; `textures` is found by itself below the folder.
+        roots: folder of each dataset's pictures; `surfaces` is found by itself below the folder.
     """
     out: list[Gallery] = []
     problems: list[str] = []
-    roots = {"textures": results.folder / "data" / "textures"} | roots
+    roots = {"surfaces": results.folder / "data" / "surfaces"} | roots
     for condition in results.conditions():
         here = [e for e in results.entries if e.condition == condition and e.plain and e.judged and e.judged.maps]
         for column in in_order(e.column for e in here):
