@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fracgen.formulas.ifs.bank import CodeBank
     from fracgen.recipes.recipe import Preset
     from fracgen.writing import Made
-    from fracgen.writing.base import Job, Writer
+    from fracgen.writing.base import Selection, Writer
 
 _NAMES = {"sheet": "fractals.png", "raw": "fractals.rgb"}
 _FOLDERS = {"folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
@@ -51,7 +51,7 @@ def render(
     from fracgen.formulas.ifs.bank import CodeBank
     from fracgen.rendering import make_renderer
     from fracgen.writing import make_writer
-    from fracgen.writing.base import Job
+    from fracgen.writing.base import Selection
 
     chosen = read_preset(recipe)
     image = chosen.recipe if size is None else chosen.recipe.at_size(size)
@@ -61,11 +61,11 @@ def render(
     target = _target(format, output)
     writer = make_writer(format, target, member=wds_member, per_file=per_file, threads=threads or _cpus())
     codes = CodeBank.load(bank) if bank else preset_bank(chosen, bank_seed, count, order, format)
-    job = Job(codes, image, count, seed, epoch, order=order, shard=parse_shard(shard))
+    selection = Selection(codes, image, count, seed, epoch, order=order, shard=parse_shard(shard))
     renderer = make_renderer(codes, image, name, threads=threads)
-    writer.prepare(job, resume)
-    made = _work(job, renderer, writer, preview)
-    _summary(made, job, target)
+    writer.prepare(selection, resume)
+    made = _work(selection, renderer, writer, preview)
+    _summary(made, selection, target)
 
 
 def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) -> CodeBank:
@@ -93,13 +93,13 @@ def _target(format: str, output: str | None) -> Path | None:
     return Path(output or {**_NAMES, **_FOLDERS}.get(format, "out"))
 
 
-def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> Made:
+def _work(selection: Selection, renderer: object, writer: Writer, preview: bool | None) -> Made:
     from fracgen.cli.preview import Preview
     from fracgen.support.terminal import Progress, colourful, working
     from fracgen.writing import write
     from fracgen.writing.base import Batch
 
-    first, last = job.span(writer.record.get("per_file", 1))
+    first, last = selection.span(writer.per_file)
     bar = Progress(last - first, "images")
     show = Preview() if (colourful() if preview is None else preview) else None
 
@@ -112,7 +112,7 @@ def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> M
                 show.add(batch.images)
 
         try:
-            made = write(job, renderer, writer, progress=progress)  # type: ignore[arg-type]
+            made = write(selection, renderer, writer, progress=progress)  # type: ignore[arg-type]
         finally:
             bar.clear()
     if show:
@@ -120,15 +120,15 @@ def _work(job: Job, renderer: object, writer: Writer, preview: bool | None) -> M
     return made
 
 
-def _summary(made: Made, job: Job, target: Path | None) -> None:
+def _summary(made: Made, selection: Selection, target: Path | None) -> None:
     from fracgen.support.terminal import say
 
-    size, views = job.recipe.size, "" if job.recipe.views == 1 else "pairs of "
+    size, views = selection.recipe.size, "" if selection.recipe.views == 1 else "pairs of "
     there = f" ({made.skipped:,} were there already)" if made.skipped else ""
     rate = f", {made.rate:,.0f} images/s with writing" if made.rate else ""
     where = "stdout" if target is None else str(target)
     say(
-        f"{made.images:,} {views}images of {job.recipe.name}, {size} px, to {where}{there} "
+        f"{made.images:,} {views}images of {selection.recipe.name}, {size} px, to {where}{there} "
         f"in {made.seconds:.1f} s{rate}"
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fracgen.order import labels_of
 from fracgen.rendering.base import Renderer
-from fracgen.writing.base import Batch, Job, Writer
+from fracgen.writing.base import Batch, Selection, Writer
 
 FORMATS = ("sheet", "folder", "wds", "npy", "raw")
 STREAMS = ("wds", "npy", "raw")
@@ -57,7 +57,7 @@ def make_writer(
     from fracgen.writing.formats.raw import RawWriter
     from fracgen.writing.formats.sheet import SheetWriter
     from fracgen.writing.formats.webdataset import WdsStream, WdsWriter
-    from fracgen.writing.output import Target
+    from fracgen.writing.output import Output
 
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
@@ -65,9 +65,9 @@ def make_writer(
         if format not in STREAMS:
             raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(STREAMS)}, or name a file")
         streams: dict[str, Callable[[], Writer]] = {
-            "wds": lambda: WdsStream(Target(None), member, threads),
-            "npy": lambda: NpyStream(Target(None)),
-            "raw": lambda: RawWriter(Target(None)),
+            "wds": lambda: WdsStream(Output(None), member, threads),
+            "npy": lambda: NpyStream(Output(None)),
+            "raw": lambda: RawWriter(Output(None)),
         }
         return streams[format]()
     writers: dict[str, Callable[[], Writer]] = {
@@ -75,15 +75,15 @@ def make_writer(
         "folder": lambda: FolderWriter(output, threads),
         "wds": lambda: WdsWriter(output, member, per_file, threads),
         "npy": lambda: NpyWriter(output),
-        "raw": lambda: RawWriter(Target(output)),
+        "raw": lambda: RawWriter(Output(output)),
     }
     return writers[format]()
 
 
 def write(
-    job: Job, renderer: Renderer, writer: Writer, *, progress: Callable[[Batch], None] = lambda batch: None
+    selection: Selection, renderer: Renderer, writer: Writer, *, progress: Callable[[Batch], None] = lambda batch: None
 ) -> Made:
-    """Render a job's images and write those that are not there yet. Call `writer.prepare` first.
+    """Render a selection's images and write those that are not there yet. Call `writer.prepare` first.
 
     Args:
         progress: called after every batch.
@@ -93,12 +93,12 @@ def write(
     """
     start, made = time.perf_counter(), 0
     warm: tuple[float, int] | None = None  # when the first batch was done, and its samples
-    size = max(1, min(BATCH_IMAGES, BATCH_BYTES // (3 * job.recipe.size**2 * job.recipe.views)))
-    first, last = job.span(writer.record.get("per_file", 1))
-    for part_first, part_last in writer.parts(job):
-        with writer.part(job, part_first, part_last) as put:
+    size = max(1, min(BATCH_IMAGES, BATCH_BYTES // (3 * selection.recipe.size**2 * selection.recipe.views)))
+    first, last = selection.span(writer.per_file)
+    for part_first, part_last in writer.parts(selection):
+        with writer.part(selection, part_first, part_last) as put:
             for batch_first in range(part_first, part_last, size):
-                batch = render_batch(job, renderer, batch_first, min(batch_first + size, part_last))
+                batch = render_batch(selection, renderer, batch_first, min(batch_first + size, part_last))
                 put(batch)
                 made += len(batch.index)
                 progress(batch)
@@ -108,11 +108,11 @@ def write(
     return Made(made, last - first - made, end - start, rate)
 
 
-def render_batch(job: Job, renderer: Renderer, first: int, last: int) -> Batch:
-    """Positions first .. last - 1 of a job."""
-    index = job.index(first, last)
-    rendered = renderer.render(index, seed=job.seed, epoch=job.epoch, stream=job.stream).on_host()
-    images = rendered.images if job.recipe.views == 2 else rendered.images[:, None]
+def render_batch(selection: Selection, renderer: Renderer, first: int, last: int) -> Batch:
+    """Positions first .. last - 1 of a selection."""
+    index = selection.index(first, last)
+    rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).on_host()
+    images = rendered.images if selection.recipe.views == 2 else rendered.images[:, None]
     codes = rendered.codes.astype(np.int64)
-    classes = np.where(codes < 0, -1, codes // job.bank.per_class)
-    return Batch(first, index, images, labels_of(index, job.bank.classes), classes)
+    classes = np.where(codes < 0, -1, codes // selection.bank.per_class)
+    return Batch(first, index, images, labels_of(index, selection.bank.classes), classes)

@@ -1,7 +1,7 @@
 """Which images are to be made, and a batch of them as it comes from the renderer.
 
-A job is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
-named and ordered by position, so any split of a job over processes makes the same files.
+A selection is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
+named and ordered by position, so any split of a selection over processes makes the same files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ORDERS = ("index", "epoch")
 
 
 @dataclass(frozen=True)
-class Job:
+class Selection:
     """Images to make.
 
     Raises:
@@ -33,7 +33,7 @@ class Job:
     bank: CodeBank
     recipe: Recipe
     count: int = 64
-    """Samples of the whole job, all shards together."""
+    """Samples of the whole selection, all shards together."""
     seed: int = 0
     epoch: int = 0
     stream: int = Stream.TRAIN
@@ -82,7 +82,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive positions of a job, rendered."""
+    """Consecutive positions of a selection, rendered."""
 
     first: int
     """Position of the first."""
@@ -100,22 +100,43 @@ Put = Callable[[Batch], None]
 
 
 class Writer(Protocol):
-    """A format. It decides which files a job becomes; `fracgen.writing.write` feeds it."""
+    """A format. It decides which files a selection becomes; `fracgen.writing.write` feeds it."""
+
+    per_file: int
+    """Positions a file: shards are cut between files."""
 
     @property
-    def record(self) -> dict[str, Any]:
-        """The format's name and options, JSON types: with the job they decide every byte."""
+    def options(self) -> dict[str, Any]:
+        """The format's name and options, JSON types: with the selection they decide every byte."""
 
-    def prepare(self, job: Job, resume: bool) -> None:
+    def prepare(self, selection: Selection, resume: bool) -> None:
         """Refuse what this format cannot hold and make sure it can be written, before work begins.
 
         Raises:
-            ValueError: the job, or what the output already holds, does not fit.
+            ValueError: the selection, or what the output already holds, does not fit.
             OSError: the output cannot be written.
         """
 
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
+    def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         """Runs of positions (first, last + 1) that are still to be made, each to be passed to `part`."""
 
-    def part(self, job: Job, first: int, last: int) -> AbstractContextManager[Put]:
+    def part(self, selection: Selection, first: int, last: int) -> AbstractContextManager[Put]:
         """Take the batches of one run, in order; its file is there, whole, once the block has ended."""
+
+
+class OneFile:
+    """What formats of a single file or stream have in common: it is made in one go and cannot be carried on."""
+
+    per_file = 1
+    no_resume = "a stream cannot be carried on: name a folder with -o"
+    """Why `--resume` is refused."""
+
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        """See `Writer.prepare`."""
+        if resume:
+            raise ValueError(self.no_resume)
+        selection.span()
+
+    def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
+        """See `Writer.parts`: one run, of everything."""
+        yield selection.span()

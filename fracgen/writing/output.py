@@ -13,7 +13,7 @@ from fracgen.support.files import whole_file
 
 
 @dataclass(frozen=True)
-class Target:
+class Output:
     """A file by its path, or standard output where `path` is None."""
 
     path: Path | None

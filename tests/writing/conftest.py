@@ -1,4 +1,4 @@
-"""A small bank and jobs that render in moments."""
+"""A small bank and selections that render in moments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from fracgen import CodeBank, Recipe, make_renderer, preset
 from fracgen.rendering.base import Renderer
 from fracgen.writing import write
-from fracgen.writing.base import Job, Writer
+from fracgen.writing.base import Selection, Writer
 
 CLASSES = 5
 
@@ -29,24 +29,25 @@ def bank() -> CodeBank:
     return CodeBank.sample(15, classes=CLASSES)
 
 
-def renderer(job: Job) -> Renderer:
-    return make_renderer(job.bank, job.recipe, "cpu", threads=1)
+def renderer(selection: Selection) -> Renderer:
+    return make_renderer(selection.bank, selection.recipe, "cpu", threads=1)
 
 
-def job(count: int = 23, name: str = "paper", **options: Any) -> Job:
-    return Job(bank(), recipe(name), count, **options)
+def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+    return Selection(bank(), recipe(name), count, **options)
 
 
-def expected(job: Job) -> np.ndarray[Any, Any]:
-    """The images a job should write, uint8 [n, views, 3, 16, 16]."""
-    images = renderer(job).render(job.index(*job.span()), seed=job.seed, epoch=job.epoch).images
-    return images if job.recipe.views == 2 else images[:, None]
+def expected(selection: Selection) -> np.ndarray[Any, Any]:
+    """The images a selection should write, uint8 [n, views, 3, 16, 16]."""
+    index = selection.index(*selection.span())
+    images = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).images
+    return images if selection.recipe.views == 2 else images[:, None]
 
 
-def export(job: Job, writer: Writer, resume: bool = False) -> int:
-    """Write a job; returns the number of images rendered."""
-    writer.prepare(job, resume)
-    return write(job, renderer(job), writer).images
+def export(selection: Selection, writer: Writer, resume: bool = False) -> int:
+    """Write a selection; returns the number of images rendered."""
+    writer.prepare(selection, resume)
+    return write(selection, renderer(selection), writer).images
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -63,10 +64,10 @@ class Interrupt(Exception):
 
 
 @pytest.fixture
-def interrupt_after() -> Callable[[Job, Writer, int], None]:
+def interrupt_after() -> Callable[[Selection, Writer, int], None]:
     """Run an export that is ended, by an exception, once `count` batches of one image are done."""
 
-    def run(job: Job, writer: Writer, count: int) -> None:
+    def run(selection: Selection, writer: Writer, count: int) -> None:
         def progress(batch: Any) -> None:
             nonlocal count
             count -= 1
@@ -75,8 +76,8 @@ def interrupt_after() -> Callable[[Job, Writer, int], None]:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fracgen.writing.BATCH_BYTES", 1)
-            writer.prepare(job, False)
+            writer.prepare(selection, False)
             with pytest.raises(Interrupt):
-                write(job, renderer(job), writer, progress=progress)
+                write(selection, renderer(selection), writer, progress=progress)
 
     return run

@@ -21,9 +21,9 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from fracgen.writing import make_writer
-from fracgen.writing.base import Job
+from fracgen.writing.base import Selection
 from fracgen.writing.formats.png import encode_png
-from tests.writing.conftest import CLASSES, bank, contents, expected, export, job, recipe, renderer
+from tests.writing.conftest import CLASSES, bank, contents, expected, export, recipe, renderer, selection
 
 
 def pixels(file: Any) -> np.ndarray[Any, Any]:
@@ -42,7 +42,7 @@ def test_png_holds_the_pixels(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ["paper", "two-view"])
 @pytest.mark.parametrize("count", [1, 2, 7, 16])
 def test_a_sheet_shows_the_images_row_by_row(tmp_path: Path, name: str, count: int) -> None:
-    task = job(count, name)
+    task = selection(count, name)
     export(task, make_writer("sheet", tmp_path / "s.png"))
     sheet, tiles = pixels(tmp_path / "s.png"), expected(task).reshape(-1, 3, 16, 16)
     across = sheet.shape[2] // 16
@@ -56,7 +56,7 @@ def test_a_sheet_shows_the_images_row_by_row(tmp_path: Path, name: str, count: i
 
 
 def test_a_folder_is_an_image_folder(tmp_path: Path) -> None:
-    task = job(23)
+    task = selection(23)
     export(task, make_writer("folder", tmp_path / "out", threads=2))
     data = ImageFolder(str(tmp_path / "out"))
     assert data.classes == [f"{label:04d}" for label in range(CLASSES)]
@@ -69,7 +69,7 @@ def test_a_folder_is_an_image_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_pairs_has_two_files_a_sample(tmp_path: Path) -> None:
-    task = job(6, "two-view")
+    task = selection(6, "two-view")
     export(task, make_writer("folder", tmp_path / "out"))
     for k, images in enumerate(expected(task)):
         for view in range(2):
@@ -79,14 +79,14 @@ def test_a_folder_of_pairs_has_two_files_a_sample(tmp_path: Path) -> None:
 
 def test_a_folder_refuses_several_labels(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="several classes in an image and a folder holds one: use --format wds or npy"):
-        export(job(6, "multi-instance"), make_writer("folder", tmp_path / "out"))
+        export(selection(6, "multi-instance"), make_writer("folder", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("member", ["png", "npy"])
 @pytest.mark.parametrize("name", ["paper", "two-view", "multi-instance"])
 def test_webdataset_reads_tar_files(tmp_path: Path, name: str, member: str) -> None:
-    task = job(23, name)
+    task = selection(23, name)
     export(task, make_writer("wds", tmp_path / "out", member=member, per_file=10, threads=2))
     assert sorted(p.name for p in (tmp_path / "out").glob("*.tar")) == [f"shard-{k:06d}.tar" for k in range(3)]
     urls = str(tmp_path / "out" / "shard-{000000..000002}.tar")
@@ -108,7 +108,7 @@ def read_tar(urls: str) -> list[dict[str, Any]]:
         return list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
 
 
-def check_samples(samples: list[dict[str, Any]], task: Job, member: str) -> None:
+def check_samples(samples: list[dict[str, Any]], task: Selection, member: str) -> None:
     assert [s["cls"] for s in samples] == [k % CLASSES for k in range(task.count)]
     codes = renderer(task).render(range(task.count)).codes
     for k, (sample, images) in enumerate(zip(samples, expected(task), strict=True)):
@@ -121,7 +121,7 @@ def check_samples(samples: list[dict[str, Any]], task: Job, member: str) -> None
 
 
 def test_multi_instance_has_several_classes(tmp_path: Path) -> None:
-    export(job(40, "multi-instance"), make_writer("npy", tmp_path / "out"))
+    export(selection(40, "multi-instance"), make_writer("npy", tmp_path / "out"))
     labels = np.load(tmp_path / "out" / "labels.npy")
     assert labels.shape == (40, 5)
     np.testing.assert_array_equal(labels[:, 0], np.arange(40) % CLASSES)
@@ -133,7 +133,7 @@ def test_multi_instance_has_several_classes(tmp_path: Path) -> None:
 def test_timm_reads_tar_files(tmp_path: Path) -> None:
     from timm.data.readers.reader_wds import ReaderWds
 
-    task = job(23)
+    task = selection(23)
     export(task, make_writer("wds", tmp_path / "out", per_file=10))
     reader = ReaderWds(root=str(tmp_path / "out"), split="shard-{000000..000002}.tar|23")
     with unclosed_files():
@@ -146,7 +146,7 @@ def test_timm_reads_tar_files(tmp_path: Path) -> None:
 def test_timm_reads_several_labels(tmp_path: Path) -> None:
     from timm.data.readers.reader_wds import ReaderWds
 
-    export(job(12, "multi-instance"), make_writer("wds", tmp_path / "out"))
+    export(selection(12, "multi-instance"), make_writer("wds", tmp_path / "out"))
     root, split = str(tmp_path / "out"), "shard-000000.tar|12"
     reader = ReaderWds(root=root, split=split, target_key="classes")
     with unclosed_files():
@@ -157,14 +157,14 @@ def test_timm_reads_several_labels(tmp_path: Path) -> None:
 
 
 def test_tar_files_say_nothing_of_the_machine(tmp_path: Path) -> None:
-    export(job(3), make_writer("wds", tmp_path / "out"))
+    export(selection(3), make_writer("wds", tmp_path / "out"))
     with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
         assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar} == {(0, 0, 0, "", "")}
 
 
 @pytest.mark.parametrize("name", ["paper", "two-view"])
 def test_npy_holds_images_channels_first(tmp_path: Path, name: str) -> None:
-    task = job(23, name, seed=4, epoch=2)
+    task = selection(23, name, seed=4, epoch=2)
     export(task, make_writer("npy", tmp_path / "out"))
     images = np.load(tmp_path / "out" / "images.npy", mmap_mode="r")
     assert images.dtype == np.uint8
@@ -177,7 +177,7 @@ def test_npy_holds_images_channels_first(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["paper", "two-view"])
 def test_raw_is_frames_of_rgb24(tmp_path: Path, name: str) -> None:
-    task = job(5, name)
+    task = selection(5, name)
     export(task, make_writer("raw", tmp_path / "frames.rgb"))
     frames = np.frombuffer((tmp_path / "frames.rgb").read_bytes(), np.uint8).reshape(-1, 16, 16, 3)
     np.testing.assert_array_equal(frames.transpose(0, 3, 1, 2), expected(task).reshape(-1, 3, 16, 16))
@@ -185,7 +185,7 @@ def test_raw_is_frames_of_rgb24(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("format", ["folder", "wds", "npy"])
 def test_the_order_of_an_epoch(tmp_path: Path, format: str) -> None:
-    task = job(23, order="epoch", seed=1)
+    task = selection(23, order="epoch", seed=1)
     assert sorted(task.index(0, 23).tolist()) == list(range(23))
     assert task.index(0, 23).tolist() != list(range(23))
     export(task, make_writer(format, tmp_path / "out"))
@@ -197,13 +197,13 @@ def test_the_order_of_an_epoch(tmp_path: Path, format: str) -> None:
             keys = [int(name.split(".")[0]) for name in tar.getnames() if name.endswith(".cls")]
         assert keys == task.index(0, 23).tolist()
     else:  # the same files, made in another order
-        export(job(23, seed=1), make_writer("folder", tmp_path / "by-index"))
+        export(selection(23, seed=1), make_writer("folder", tmp_path / "by-index"))
         assert contents(tmp_path / "out") == contents(tmp_path / "by-index")
 
 
 @pytest.mark.parametrize("format", ["folder", "wds", "npy"])
 def test_the_record_says_what_the_folder_is(tmp_path: Path, format: str) -> None:
-    task = job(6, seed=3, epoch=1)
+    task = selection(6, seed=3, epoch=1)
     export(task, make_writer(format, tmp_path / "out"))
     record = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert record["recipe"] == recipe().to_json()
@@ -220,21 +220,21 @@ def piped(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "fracgen", "render", "--device", "cpu", "-o", "-", *arguments]
 
 
-def command_job(tmp_path: Path, count: int) -> tuple[Job, list[str]]:
-    """A job, and the arguments by which the command line makes the same."""
+def command_selection(tmp_path: Path, count: int) -> tuple[Selection, list[str]]:
+    """A selection, and the arguments by which the command line makes the same."""
     bank().save(tmp_path / "bank")
     (tmp_path / "recipe.json").write_text(json.dumps(recipe().to_json()))
-    return job(count), [str(tmp_path / "bank"), "-n", str(count), "--recipe", str(tmp_path / "recipe.json")]
+    return selection(count), [str(tmp_path / "bank"), "-n", str(count), "--recipe", str(tmp_path / "recipe.json")]
 
 
 def test_webdataset_reads_a_pipe_with_labels(tmp_path: Path) -> None:
-    task, arguments = command_job(tmp_path, 12)
+    task, arguments = command_selection(tmp_path, 12)
     url = "pipe:" + " ".join(piped(*arguments, "--format", "wds"))
     check_samples(read_tar(url), task, "png")
 
 
 def test_npy_and_raw_go_to_a_pipe(tmp_path: Path) -> None:
-    task, arguments = command_job(tmp_path, 12)
+    task, arguments = command_selection(tmp_path, 12)
     npy = subprocess.run(piped(*arguments, "--format", "npy"), capture_output=True, check=True).stdout
     np.testing.assert_array_equal(np.load(io.BytesIO(npy)), expected(task)[:, 0])
     raw = subprocess.run(piped(*arguments, "--format", "raw"), capture_output=True, check=True).stdout

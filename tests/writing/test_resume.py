@@ -1,4 +1,4 @@
-"""Shards add up, interrupted exports carry on to the same bytes, other jobs are refused."""
+"""Shards add up, interrupted exports carry on to the same bytes, other selections are refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from fracgen.writing import make_writer, write
-from fracgen.writing.base import Job, Writer
-from tests.writing.conftest import bank, contents, expected, export, job, recipe, renderer
+from fracgen.writing.base import Selection, Writer
+from tests.writing.conftest import bank, contents, expected, export, recipe, renderer, selection
 
 FOLDERS = ["folder", "wds", "npy"]
 
@@ -31,9 +31,9 @@ def writer(format: str, folder: Path) -> Writer:
 @pytest.mark.parametrize("format", ["folder", "wds"])
 @pytest.mark.parametrize("shards", [2, 3, 5])
 def test_shards_into_one_folder_are_the_unsharded_set(tmp_path: Path, format: str, shards: int) -> None:
-    export(job(), writer(format, tmp_path / "whole"))
+    export(selection(), writer(format, tmp_path / "whole"))
     made = [
-        export(job(shard=(i, shards)), writer(format, tmp_path / "parts")) for i in np.random.permutation(shards)
+        export(selection(shard=(i, shards)), writer(format, tmp_path / "parts")) for i in np.random.permutation(shards)
     ]  # fmt: skip
     assert sum(made) == 23
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
@@ -43,54 +43,54 @@ def test_shards_into_one_folder_are_the_unsharded_set(tmp_path: Path, format: st
 @pytest.mark.parametrize("shards", [2, 3, 23])
 def test_shards_of_arrays_and_streams_concatenate(tmp_path: Path, shards: int) -> None:
     for i in range(shards):
-        export(job(shard=(i, shards)), writer("npy", tmp_path / "npy"))
-        export(job(shard=(i, shards)), writer("raw", tmp_path / f"{i:02d}.rgb"))
+        export(selection(shard=(i, shards)), writer("npy", tmp_path / "npy"))
+        export(selection(shard=(i, shards)), writer("raw", tmp_path / f"{i:02d}.rgb"))
     parts = [np.load(tmp_path / "npy" / f"images-{i}-of-{shards}.npy") for i in range(shards)]
-    np.testing.assert_array_equal(np.concatenate(parts), expected(job())[:, 0])
+    np.testing.assert_array_equal(np.concatenate(parts), expected(selection())[:, 0])
     labels = [np.load(tmp_path / "npy" / f"labels-{i}-of-{shards}.npy") for i in range(shards)]
     np.testing.assert_array_equal(np.concatenate(labels), np.arange(23) % 5)
-    export(job(), writer("raw", tmp_path / "whole"))
+    export(selection(), writer("raw", tmp_path / "whole"))
     assert b"".join(p.read_bytes() for p in sorted(tmp_path.glob("*.rgb"))) == (tmp_path / "whole").read_bytes()
 
 
 def test_too_many_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="7 shards are too many for 6 files of 4 images: use at most 6"):
-        export(job(shard=(0, 7)), writer("wds", tmp_path / "out"))
+        export(selection(shard=(0, 7)), writer("wds", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("format", FOLDERS)
 @pytest.mark.parametrize("after", [1, 9, 22])
 def test_an_interrupted_export_carries_on_to_the_same_bytes(
-    tmp_path: Path, format: str, after: int, interrupt_after: Callable[[Job, Writer, int], None]
+    tmp_path: Path, format: str, after: int, interrupt_after: Callable[[Selection, Writer, int], None]
 ) -> None:
-    export(job(), writer(format, tmp_path / "whole"))
-    interrupt_after(job(), writer(format, tmp_path / "out"), after)
+    export(selection(), writer(format, tmp_path / "whole"))
+    interrupt_after(selection(), writer(format, tmp_path / "out"), after)
     done = after // 4 * 4 if format == "wds" else after  # a tar file is whole or not there
-    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 23 - done
+    assert export(selection(), writer(format, tmp_path / "out"), resume=True) == 23 - done
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 0
+    assert export(selection(), writer(format, tmp_path / "out"), resume=True) == 0
 
 
 @pytest.mark.parametrize("format", FOLDERS)
 def test_resuming_makes_what_is_missing(tmp_path: Path, format: str) -> None:
-    export(job(), writer(format, tmp_path / "out"))
+    export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
     for name in list(before)[::2]:
         (tmp_path / "out" / name).unlink()
-    export(job(), writer(format, tmp_path / "out"), resume=True)
+    export(selection(), writer(format, tmp_path / "out"), resume=True)
     assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("format", FOLDERS)
 def test_resume_may_begin_a_folder(tmp_path: Path, format: str) -> None:
-    assert export(job(), writer(format, tmp_path / "out"), resume=True) == 23
+    assert export(selection(), writer(format, tmp_path / "out"), resume=True) == 23
 
 
 def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    export(job(), writer("folder", tmp_path / "out"))
+    export(selection(), writer("folder", tmp_path / "out"))
     with pytest.raises(ValueError, match="already holds this dataset: add --resume"):
-        export(job(), writer("folder", tmp_path / "out"))
+        export(selection(), writer("folder", tmp_path / "out"))
 
 
 @pytest.mark.parametrize(
@@ -105,21 +105,21 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("format", FOLDERS)
-def test_another_job_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
-    export(job(), writer(format, tmp_path / "out"))
+def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
+    export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
-    task = Job(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
+    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
     with pytest.raises(ValueError, match=f"holds another dataset .*{says}.*name another folder"):
         export(task, writer(format, tmp_path / "out"), resume=True)
     with pytest.raises(ValueError, match=r"holds another dataset .*format"):
-        export(job(), writer("npy" if format == "wds" else "wds", tmp_path / "out"), resume=True)
+        export(selection(), writer("npy" if format == "wds" else "wds", tmp_path / "out"), resume=True)
     assert contents(tmp_path / "out") == before
 
 
 def test_many_threads_leave_file_modes_alone(tmp_path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
-    export(job(200), make_writer("folder", tmp_path / "out", threads=8))
+    export(selection(200), make_writer("folder", tmp_path / "out", threads=8))
     assert {p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("*.png")} == {0o666 & ~mask}
 
 
@@ -127,10 +127,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     for resume in (False, True):
         with pytest.raises(ValueError, match="is not empty and holds no fracgen dataset"):
-            export(job(), writer("folder", tmp_path), resume)
+            export(selection(), writer("folder", tmp_path), resume)
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(ValueError, match=r"dataset\.json is not readable"):
-        export(job(), writer("folder", tmp_path), resume=True)
+        export(selection(), writer("folder", tmp_path), resume=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "letter.txt"]
 
 
@@ -184,7 +184,7 @@ def test_a_killed_export_leaves_whole_files_and_carries_on(tmp_path: Path, forma
     assert done.returncode == 0, done.stderr
     assert "were there already" in done.stderr
     assert len(whole(tmp_path / "out")) > len(found)
-    export(job(COUNT), make_writer(format, tmp_path / "whole", per_file=200))
+    export(selection(COUNT), make_writer(format, tmp_path / "whole", per_file=200))
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -216,7 +216,7 @@ class FullDisk:
 def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out"
     output = writer(format, target)
-    output.prepare(job(), False)
+    output.prepare(selection(), False)
     real, opened = os.fdopen, Path.open
     monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda *args: FullDisk(real(*args)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkey
     monkeypatch.setattr(Path, "open", open_part)
     FullDisk.room = 8_000
     with pytest.raises(OSError, match="No space left"):
-        write(job(), renderer(job()), output)
+        write(selection(), renderer(selection()), output)
     monkeypatch.undo()
     left = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert not [p for p in left if p.name.endswith(".part")]
@@ -238,6 +238,6 @@ def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkey
         for path in left:
             if path.suffix == ".png":
                 Image.open(path).load()
-        assert export(job(), writer(format, target), resume=True) > 0
-        export(job(), writer(format, tmp_path / "whole"))
+        assert export(selection(), writer(format, target), resume=True) > 0
+        export(selection(), writer(format, tmp_path / "whole"))
         assert contents(target) == contents(tmp_path / "whole")

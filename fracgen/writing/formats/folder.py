@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fracgen.order import labels_of
 from fracgen.support.files import remove_parts, whole_file
-from fracgen.writing.base import Batch, Job, Put
+from fracgen.writing.base import Batch, Put, Selection
+from fracgen.writing.description import prepare_folder
 from fracgen.writing.formats.png import encode_png
-from fracgen.writing.record import prepare_folder
 
 _LOOK = 4096  # positions whose files are looked for at a time
 
@@ -27,30 +27,32 @@ class FolderWriter:
     Class and sample are numbers with leading zeros, so that sorted names count up as labels do.
     """
 
+    per_file = 1
+
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self.threads = folder, threads
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "folder"}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        if job.multi_label:
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        if selection.multi_label:
             raise ValueError(
-                f"recipe {job.recipe.name!r} shows several classes in an image and a folder holds one: "
+                f"recipe {selection.recipe.name!r} shows several classes in an image and a folder holds one: "
                 "use --format wds or npy"
             )
-        job.span()
-        prepare_folder(self.folder, job, self.record, resume)
-        if job.shard[1] == 1:  # another shard may be at work on its own
+        selection.span()
+        prepare_folder(self.folder, selection, self.options, resume)
+        if selection.shard[1] == 1:  # another shard may be at work on its own
             remove_parts(self.folder)
 
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        first, end = job.span()
+    def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
+        first, end = selection.span()
         for start in range(first, end, _LOOK):
             last = min(start + _LOOK, end)
-            index = job.index(start, last)
-            missing = [not all(p.exists() for p in self._paths(job, int(i))) for i in index]
+            index = selection.index(start, last)
+            missing = [not all(p.exists() for p in self._paths(selection, int(i))) for i in index]
             position = start
             for absent, run in itertools.groupby(missing):
                 length = len(list(run))
@@ -59,9 +61,9 @@ class FolderWriter:
                 position += length
 
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         def save(sample: int, views: NDArray[np.uint8]) -> None:
-            for path, image in zip(self._paths(job, sample), views, strict=True):
+            for path, image in zip(self._paths(selection, sample), views, strict=True):
                 path.parent.mkdir(exist_ok=True)
                 with whole_file(path, sync=False) as file:
                     file.write(encode_png(image))
@@ -73,9 +75,9 @@ class FolderWriter:
 
             yield put
 
-    def _paths(self, job: Job, sample: int) -> list[Path]:
-        label = int(labels_of(sample, job.bank.classes))
-        folder = self.folder / f"{label:0{max(4, len(str(job.bank.classes - 1)))}d}"
-        name = f"{sample:0{max(7, len(str(job.count - 1)))}d}"
-        views = job.recipe.views
+    def _paths(self, selection: Selection, sample: int) -> list[Path]:
+        label = int(labels_of(sample, selection.bank.classes))
+        folder = self.folder / f"{label:0{max(4, len(str(selection.bank.classes - 1)))}d}"
+        name = f"{sample:0{max(7, len(str(selection.count - 1)))}d}"
+        views = selection.recipe.views
         return [folder / (f"{name}.png" if views == 1 else f"{name}-{view}.png") for view in range(views)]

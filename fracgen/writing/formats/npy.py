@@ -21,56 +21,60 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.writing.base import Batch, Job, Put
-from fracgen.writing.output import Target
-from fracgen.writing.record import prepare_folder
+from fracgen.writing.base import Batch, OneFile, Put, Selection
+from fracgen.writing.description import prepare_folder
+from fracgen.writing.output import Output
 
 
 class NpyWriter:
     """Files in a folder, grown image by image under a name that ends in `.part`, renamed when whole.
 
-    A killed process leaves the `.part` files; resuming cuts them to whole images and carries on.
+    A killed process leaves the `.part` files; resuming cuts them to whole images and continues.
     """
+
+    per_file = 1
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "npy"}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        job.span()
-        prepare_folder(self.folder, job, self.record, resume)
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        selection.span()
+        prepare_folder(self.folder, selection, self.options, resume)
         if not resume:
-            for _, part in self._names(job):
+            for _, part in self._names(selection):
                 part.unlink(missing_ok=True)
 
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        first, last = job.span()
-        (images, images_part), (labels, labels_part) = self._names(job)
+    def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
+        first, last = selection.span()
+        (images, images_part), (labels, labels_part) = self._names(selection)
         if images.exists() and labels.exists():
             return
         done = min(
-            _rows(images_part, _header(*self._images(job, last - first)), image_bytes(job)),
-            _rows(labels_part, _header(*self._labels(job, last - first)), 8 * _columns(job)),
+            _rows(images_part, _header(*self._images(selection, last - first)), image_bytes(selection)),
+            _rows(labels_part, _header(*self._labels(selection, last - first)), 8 * _columns(selection)),
         )
         yield first + done, last  # empty where only the renaming is left
 
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
-        start, _ = job.span()
-        (images, images_part), (labels, labels_part) = self._names(job)
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
+        start, _ = selection.span()
+        (images, images_part), (labels, labels_part) = self._names(selection)
         count, done = last - start, first - start
+        images_header = _header(*self._images(selection, count))
+        labels_header = _header(*self._labels(selection, count))
         try:
             with (
-                _grown(images_part, _header(*self._images(job, count)), done * image_bytes(job)) as pixels,
-                _grown(labels_part, _header(*self._labels(job, count)), done * 8 * _columns(job)) as answers,
+                _grown(images_part, images_header, done * image_bytes(selection)) as pixels,
+                _grown(labels_part, labels_header, done * 8 * _columns(selection)) as answers,
             ):
 
                 def put(batch: Batch) -> None:
                     _write_images(pixels, batch)
-                    answers.write((batch.classes if job.multi_label else batch.labels).astype("<i8").tobytes())
+                    answers.write((batch.classes if selection.multi_label else batch.labels).astype("<i8").tobytes())
                     answers.flush()  # what is written of both is what a later run keeps
 
                 yield put
@@ -81,62 +85,54 @@ class NpyWriter:
         os.replace(labels_part, labels)
         os.replace(images_part, images)
 
-    def _names(self, job: Job) -> list[tuple[Path, Path]]:
-        i, n = job.shard
+    def _names(self, selection: Selection) -> list[tuple[Path, Path]]:
+        i, n = selection.shard
         ends = "" if n == 1 else f"-{i}-of-{n}"
         names = (f"images{ends}.npy", f"labels{ends}.npy")
         return [(self.folder / name, self.folder / f".{name}.part") for name in names]
 
     @staticmethod
-    def _images(job: Job, count: int) -> tuple[str, tuple[int, ...]]:
-        return "|u1", image_shape(job, count)
+    def _images(selection: Selection, count: int) -> tuple[str, tuple[int, ...]]:
+        return "|u1", image_shape(selection, count)
 
     @staticmethod
-    def _labels(job: Job, count: int) -> tuple[str, tuple[int, ...]]:
-        return "<i8", (count, _columns(job)) if job.multi_label else (count,)
+    def _labels(selection: Selection, count: int) -> tuple[str, tuple[int, ...]]:
+        return "<i8", (count, _columns(selection)) if selection.multi_label else (count,)
 
 
-class NpyStream:
+class NpyStream(OneFile):
     """The images alone, as one .npy file, to standard output or a file.
 
     Read it from a pipe with `numpy.lib.format.read_array(sys.stdin.buffer)`.
     """
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, output: Output) -> None:
+        self.output = output
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "npy-stream"}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        if resume:
-            raise ValueError("a stream cannot be carried on: name a folder with -o")
-        job.span()
-
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        yield job.span()
-
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
-        with self.target.open() as file:
-            file.write(_header("|u1", image_shape(job, last - first)))
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
+        with self.output.open() as file:
+            file.write(_header("|u1", image_shape(selection, last - first)))
             yield lambda batch: _write_images(file, batch)
 
 
-def image_shape(job: Job, count: int) -> tuple[int, ...]:
+def image_shape(selection: Selection, count: int) -> tuple[int, ...]:
     """Shape of the array of `count` samples."""
-    pair = (2,) if job.recipe.views == 2 else ()
-    return (count, *pair, 3, job.recipe.size, job.recipe.size)
+    pair = (2,) if selection.recipe.views == 2 else ()
+    return (count, *pair, 3, selection.recipe.size, selection.recipe.size)
 
 
-def image_bytes(job: Job) -> int:
+def image_bytes(selection: Selection) -> int:
     """Bytes of a sample's pixels."""
-    return int(np.prod(image_shape(job, 1)))
+    return int(np.prod(image_shape(selection, 1)))
 
 
-def _columns(job: Job) -> int:
-    return job.recipe.max_objects if job.multi_label else 1
+def _columns(selection: Selection) -> int:
+    return selection.recipe.max_objects if selection.multi_label else 1
 
 
 def _header(descr: str, shape: tuple[int, ...]) -> bytes:

@@ -12,34 +12,31 @@ from typing import IO, Any
 import numpy as np
 
 from fracgen.support.files import check_writable
-from fracgen.writing.base import Batch, Job, Put
-from fracgen.writing.output import Target
+from fracgen.writing.base import Batch, OneFile, Put, Selection
+from fracgen.writing.output import Output
 
 
-class RawWriter:
+class RawWriter(OneFile):
     """uint8 [frames, size, size, 3] (rgb24), no header; a pair is two frames. Labels are not in it:
     frame k of the index order has class k mod classes."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    no_resume = "raw frames cannot be carried on: use --format folder, wds or npy"
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "raw"}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        if resume:
-            raise ValueError("raw frames cannot be carried on: use --format folder, wds or npy")
-        job.span()
-        if self.target.path:
-            check_writable(self.target.path)
-
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        yield job.span()
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        super().prepare(selection, resume)
+        if self.output.path:
+            check_writable(self.output.path)
 
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
-        with self.target.open() as file:
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
+        with self.output.open() as file:
             yield lambda batch: _frames(file, batch)
 
 

@@ -12,47 +12,45 @@ from typing import Any
 import numpy as np
 
 from fracgen.support.files import check_writable, whole_file
-from fracgen.writing.base import Batch, Job, Put
+from fracgen.writing.base import Batch, OneFile, Put, Selection
 from fracgen.writing.formats.png import PngStream
 
 MAX_SIDE = 65_500
 """Pixels; most programs show nothing wider."""
 
 
-class SheetWriter:
+class SheetWriter(OneFile):
     """All images in one picture, row by row, as square as may be; a pair's views stand side by side.
 
     The picture's comment `fracgen` says how it was made. Memory holds one row of tiles.
     """
 
+    no_resume = "a contact sheet is one file and cannot be carried on: use --format folder, wds or npy"
+
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "sheet"}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        if resume:
-            raise ValueError("a contact sheet is one file and cannot be carried on: use --format folder, wds or npy")
-        first, last = job.span()
-        columns, rows = self._grid(last - first, job.recipe.views)
-        if max(columns * job.recipe.views, rows) * job.recipe.size > MAX_SIDE:
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        super().prepare(selection, resume)
+        first, last = selection.span()
+        columns, rows = self._grid(last - first, selection.recipe.views)
+        if max(columns * selection.recipe.views, rows) * selection.recipe.size > MAX_SIDE:
             raise ValueError(
-                f"a sheet of {last - first} images at {job.recipe.size} px is over {MAX_SIDE} px wide: "
+                f"a sheet of {last - first} images at {selection.recipe.size} px is over {MAX_SIDE} px wide: "
                 "use fewer or smaller images, or --format folder"
             )
         check_writable(self.path)
 
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        yield job.span()
-
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
-        size, views = job.recipe.size, job.recipe.views
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
+        size, views = selection.recipe.size, selection.recipe.views
         columns, rows = self._grid(last - first, views)
         band = np.zeros((size, columns, views, size, 3), np.uint8)
-        text = {"fracgen": json.dumps(_made(job))}
+        text = {"fracgen": json.dumps(_made(selection))}
         with whole_file(self.path) as file:
             png = PngStream(file, columns * views * size, rows * size, text)
 
@@ -73,10 +71,11 @@ class SheetWriter:
         return columns, -(-count // columns)
 
 
-def _made(job: Job) -> dict[str, Any]:
+def _made(selection: Selection) -> dict[str, Any]:
     from fracgen import __version__
 
     return {
-        "fracgen": __version__, "recipe": job.recipe.to_json(), "seed": job.seed, "epoch": job.epoch,
-        "order": job.order, "shard": f"{job.shard[0]}/{job.shard[1]}", "bank": dict(job.bank.metadata),
+        "fracgen": __version__, "recipe": selection.recipe.to_json(), "seed": selection.seed, "epoch": selection.epoch,
+        "order": selection.order, "shard": f"{selection.shard[0]}/{selection.shard[1]}",
+        "bank": dict(selection.bank.metadata),
     }  # fmt: skip

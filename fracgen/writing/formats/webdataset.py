@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.files import whole_file
-from fracgen.writing.base import Batch, Job, Put
+from fracgen.writing.base import Batch, OneFile, Put, Selection
+from fracgen.writing.description import prepare_folder
 from fracgen.writing.formats.png import encode_png
-from fracgen.writing.output import Target
-from fracgen.writing.record import prepare_folder
+from fracgen.writing.output import Output
 
 MEMBERS = ("png", "npy")
 PER_FILE = 1000
@@ -52,21 +52,21 @@ class WdsWriter:
         self.folder, self.member, self.per_file, self.threads = folder, member, per_file, threads
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "wds", "member": self.member, "per_file": self.per_file}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        job.span(self.per_file)
-        prepare_folder(self.folder, job, self.record, resume)
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        selection.span(self.per_file)
+        prepare_folder(self.folder, selection, self.options, resume)
 
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        first, last = job.span(self.per_file)
+    def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
+        first, last = selection.span(self.per_file)
         for start in range(first, last, self.per_file):
             if not self._path(start).exists():
                 yield start, min(start + self.per_file, last)
 
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         path = self._path(first)
         for left in self.folder.glob(f".{path.name}.*.part"):  # by a killed process
             left.unlink(missing_ok=True)
@@ -81,29 +81,21 @@ class WdsWriter:
         return self.folder / f"shard-{first // self.per_file:06d}.tar"
 
 
-class WdsStream:
+class WdsStream(OneFile):
     """One tar of all samples, to standard output or a file. Arguments are those of `WdsWriter`."""
 
-    def __init__(self, target: Target, member: str = "png", threads: int = 1) -> None:
+    def __init__(self, output: Output, member: str = "png", threads: int = 1) -> None:
         _check_member(member)
-        self.target, self.member, self.threads = target, member, threads
+        self.output, self.member, self.threads = output, member, threads
 
     @property
-    def record(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         return {"format": "wds-stream", "member": self.member}
 
-    def prepare(self, job: Job, resume: bool) -> None:
-        if resume:
-            raise ValueError("a stream cannot be carried on: name a folder with -o")
-        job.span()
-
-    def parts(self, job: Job) -> Iterator[tuple[int, int]]:
-        yield job.span()
-
     @contextmanager
-    def part(self, job: Job, first: int, last: int) -> Iterator[Put]:
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         with (
-            self.target.open() as file,
+            self.output.open() as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
             ThreadPoolExecutor(self.threads) as pool,
         ):
@@ -130,7 +122,7 @@ def _add(tar: tarfile.TarFile, pool: ThreadPoolExecutor, batch: Batch, member: s
 
 
 def _member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)  # no time, owner or mode of this machine: equal jobs, equal bytes
+    info = tarfile.TarInfo(name)  # no time, owner or mode of this machine: equal selections, equal bytes
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))
 

@@ -8,28 +8,28 @@ from typing import Any
 
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import provenance
-from fracgen.writing.base import Job
+from fracgen.writing.base import Selection
 
 _OF_THIS_RUN = ("shard", "made_with")
 
 
-def describe(job: Job, writer_record: dict[str, Any]) -> dict[str, Any]:
-    """Everything that decides the bytes of a job's files, and what made them. JSON types."""
+def describe(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
+    """Everything that decides the bytes of a selection's files, and what made them. JSON types."""
     return {
-        **writer_record,
-        "count": job.count,
-        "order": job.order,
-        "seed": job.seed,
-        "epoch": job.epoch,
-        "stream": int(job.stream),
-        "recipe": job.recipe.to_json(),
-        "recipe_digest": job.recipe.digest,
-        "render_version": job.recipe.render_version,
+        **options,
+        "count": selection.count,
+        "order": selection.order,
+        "seed": selection.seed,
+        "epoch": selection.epoch,
+        "stream": int(selection.stream),
+        "recipe": selection.recipe.to_json(),
+        "recipe_digest": selection.recipe.digest,
+        "render_version": selection.recipe.render_version,
         "bank": {
-            "sha256": job.bank.sha256, "codes": len(job.bank), "classes": job.bank.classes,
-            "metadata": dict(job.bank.metadata),
+            "sha256": selection.bank.sha256, "codes": len(selection.bank), "classes": selection.bank.classes,
+            "metadata": dict(selection.bank.metadata),
         },
-        "shard": f"{job.shard[0]}/{job.shard[1]}",
+        "shard": f"{selection.shard[0]}/{selection.shard[1]}",
         "made_with": provenance(),
     }  # fmt: skip
 
@@ -40,29 +40,29 @@ def file_name(shard: tuple[int, int]) -> str:
     return "dataset.json" if n == 1 else f"dataset-{i}-of-{n}.json"
 
 
-def prepare_folder(folder: Path, job: Job, writer_record: dict[str, Any], resume: bool) -> None:
-    """Make an output folder, or check that the one there is of the same job; write the record.
+def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], resume: bool) -> None:
+    """Make an output folder, or check that the one there is of the same selection; write the record.
 
     Raises:
-        ValueError: the folder holds other images, or anything else, or this job's and `resume` is false.
+        ValueError: the folder holds other images, or anything else, or this selection's and `resume` is false.
         OSError: it cannot be made or written.
     """
-    own = describe(job, writer_record)
+    own = describe(selection, options)
     records = sorted(folder.glob("dataset*.json"))
     for path in records:
         if difference := _difference(path, own):
             raise ValueError(f"{folder} holds another dataset ({difference}): name another folder")
-    if (folder / file_name(job.shard)).exists() and not resume:
+    if (folder / file_name(selection.shard)).exists() and not resume:
         raise ValueError(f"{folder} already holds this dataset: add --resume to carry on, or name another folder")
     if not records and folder.is_dir() and any(not p.name.endswith(".part") for p in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no fracgen dataset: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / file_name(job.shard)) as file:
+    with whole_file(folder / file_name(selection.shard)) as file:
         file.write((json.dumps(own, indent=2) + "\n").encode())
 
 
 def _difference(path: Path, own: dict[str, Any]) -> str | None:
-    """What the record at `path` says otherwise, in words; None where it is of the same job."""
+    """What the record at `path` says otherwise, in words; None where it is of the same selection."""
     try:
         other = json.loads(path.read_text())
         if not isinstance(other, dict):
