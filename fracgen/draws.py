@@ -55,6 +55,8 @@ class Purpose(IntEnum):
     """The permutation in which an epoch visits its samples."""
     STEP = 9
     """A training step's own numbers, such as dropout's (word 2 is the rank, word 3 the step): no picture's."""
+    AUGMENT = 10
+    """Augmentation of the picture at a position of an epoch (word 2 is the position, not the sample)."""
 
 
 class Stream(IntEnum):

@@ -12,7 +12,6 @@ epoch and batch, that do not depend on the rank, and any position is as near as 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream
+from fracgen.loading.augment import Augmentation, Partners, augmentation
+from fracgen.loading.augmenter import Augmenter
+from fracgen.loading.pool import Pool
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
-from fracgen.order import MAX_INDEX, order_keys, permute
+from fracgen.loading.share import Share
+from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
 from fracgen.rendering import normalise as normalisation
@@ -39,50 +42,6 @@ IMAGES_TOGETHER = 512
 a batch costs the host is then paid once for several."""
 MOST_TOGETHER = 16
 """Batches rendered together at most."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """One rank's share of an epoch.
-
-    Raises:
-        ValueError: a number is out of range, or the ranks' shares would differ in size.
-    """
-
-    epoch_size: int
-    batch_size: int
-    rank: int = 0
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        epoch, batch, world = self.epoch_size, self.batch_size, self.world_size
-        for name, value, high in (("epoch_size", epoch, MAX_INDEX), ("batch_size", batch, epoch)):
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
-                raise ValueError(f"{name} {value!r} is out of range: use a whole number from 1 to {high}")
-        if world < 1 or not 0 <= self.rank < world:
-            raise ValueError(f"rank {self.rank} of world_size {world} is out of range: ranks are 0 to world_size - 1")
-        if batch % world or epoch % world:
-            whole = next(w for w in range(world, 0, -1) if batch % w == 0 and epoch % w == 0)
-            nearest = max(world, round(batch / world) * world)
-            sizes = f"a batch of {nearest}" if batch % world else ""
-            if epoch % world:
-                sizes += (" and " if sizes else "") + f"an epoch of {max(world, round(epoch / world) * world)} images"
-            last = epoch % batch or batch
-            raise ValueError(
-                f"world_size {world} does not divide every batch (they have {batch} images, the last {last}): "
-                f"use {whole} ranks, or {sizes}"
-            )
-
-    def __len__(self) -> int:
-        return -(-self.epoch_size // self.batch_size)
-
-    def count(self, batch: int) -> int:
-        """This rank's images in global batch `batch` of an epoch."""
-        return (min((batch + 1) * self.batch_size, self.epoch_size) - batch * self.batch_size) // self.world_size
-
-    def first(self, batch: int) -> int:
-        """This rank's first position in it; `world_size` lies between one and the next, also across batches."""
-        return batch * self.batch_size + self.rank
 
 
 class FractalLoader:
@@ -103,6 +62,10 @@ class FractalLoader:
         channels_last: lay images out with the channel fastest (their shape stays [B, 3, H, W]).
         prefetch: batches made ahead while the caller works; 0 makes each when it is asked for.
         masks: yield (images, labels, masks).
+        augment: an `Augmentation`, or the name of one; images are then altered and mixed on the device, by
+            random numbers of their own for every position of every epoch.
+        class_maps: yield (images, labels, maps).
+        pictures: show only so many different pictures, those of epoch 0; default: every one is new.
         stream: `Stream.VALIDATION` has the same classes and codes in pictures that training never
             shows; it shows the same ones every epoch unless `set_epoch` is called.
         threads: CPU only; default: one for every CPU this process may use.
@@ -111,11 +74,14 @@ class FractalLoader:
         images: [B, 3, size, size], or [B, 2, 3, size, size] for a recipe of pairs. A tensor is the
             caller's own: nothing overwrites it.
         labels: int64 [B] classes; for a recipe with codes of several classes in a picture
-            (`multi-instance`) float32 [B, classes], 1 where a class is present.
+            (`multi-instance`) float32 [B, classes], 1 where a class is present. Where pictures are mixed:
+            float32 [B, classes], each class by its weight.
         masks: uint8 [B, size, size] (or [B, 2, size, size]), 1 where an attractor shows.
+        maps: int64 [B, size, size]: 0 where no attractor shows, else 1 + the class of the one that does.
 
     Raises:
-        ValueError: an argument is out of range, or `world_size` does not divide every batch.
+        ValueError: an argument is out of range, `world_size` does not divide every batch, or augmentation
+            or maps do not fit the recipe.
         DeviceError: a GPU was asked for and is not usable.
     """
 
@@ -135,6 +101,9 @@ class FractalLoader:
         channels_last: bool = False,
         prefetch: int = 1,
         masks: bool = False,
+        augment: Augmentation | str | None = None,
+        class_maps: bool = False,
+        pictures: int | None = None,
         stream: Stream = Stream.TRAIN,
         threads: int | None = None,
     ) -> None:
@@ -148,11 +117,17 @@ class FractalLoader:
         self.meter = Meter()
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
         values = None if dtype == torch.uint8 else normalisation.table(self.recipe, dtype, normalise=normalise)
+        self.augmentation = augmentation(augment) if isinstance(augment, str) else augment
+        self.class_maps, self.pictures = class_maps, pictures
+        self._augmenter = self._make_augmenter(dtype, normalise=normalise)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
+        masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
+        self._pool = None if pictures is None else Pool(self._renderer, pictures, seed, masks=masked)
         self.device: torch.device = getattr(self._renderer, "device", torch.device("cpu"))
         self._table = None if values is None else values.to(self.device)
         # The CUDA renderer normalises and lays out as it writes; for the CPU that is done here, by the same table.
-        fused = self.device.type == "cuda" and (values is None or normalise)
+        raw = self._augmenter is not None or self._pool is not None
+        fused = self.device.type == "cuda" and (values is None or normalise) and not raw
         self._form: dict[str, Any] = {"dtype": dtype, "channels_last": channels_last} if fused else {}
         self._bank_sha256 = bank.sha256
         self._epoch, self._first, self._next = 0, 0, (0, 0)
@@ -184,9 +159,7 @@ class FractalLoader:
 
     def indices(self, batch: int) -> NDArray[np.uint32]:
         """The samples of this rank's share of a batch of the present epoch: uint32 [B]."""
-        keys = order_keys(self.seed, self._epoch, self.stream)
-        positions = np.arange(self.share.count(batch)) * self.share.world_size + self.share.first(batch)
-        return permute(positions, self.share.epoch_size, keys)
+        return self._samples(self._epoch, self.share.positions(batch))
 
     def __getitem__(self, batch: int) -> tuple[torch.Tensor, ...]:
         """This rank's share of a batch of the present epoch, wherever iteration stands.
@@ -247,27 +220,75 @@ class FractalLoader:
         return {
             "seed": self.seed, "epoch_size": self.share.epoch_size, "batch_size": self.share.batch_size,
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
+            "pictures": self.pictures or 0,
+            "augmentation": "none" if self.augmentation is None else self.augmentation.digest,
         }  # fmt: skip
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
         """Consecutive batches of an epoch, rendered together: no launch, transfer or wait is one batch's own."""
+        if self._augmenter is not None or self._pool is not None:
+            return [self._make_one(epoch, batch) for batch in batches]
         share = self.share
         counts = [share.count(batch) for batch in batches]
         draws: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "stream": self.stream}
         index, labels = self._renderer.order(
             share.first(batches[0]), sum(counts), share.epoch_size, stride=share.world_size, **draws
         )
-        made = self._renderer.render(index, masks=self.masks, **draws, **self._form)
+        made = self._renderer.render(index, masks=self.masks or self.class_maps, **draws, **self._form)
+        whole = self._finished(made, torch.as_tensor(labels))
+        if len(counts) == 1:
+            return [whole]
+        return list(zip(*(torch.split(tensor, counts) for tensor in whole), strict=True))
+
+    def _make_one(self, epoch: int, batch: int) -> tuple[torch.Tensor, ...]:
+        """A batch of which more than this share may have to be rendered, or of pictures that are kept."""
+        positions, augmenter = self.share.positions(batch), self._augmenter
+        bounds = self.share.bounds(batch)
+        who = augmenter.partners(positions, *bounds) if augmenter else Partners.of(positions, *bounds, mixes=False)
+        index = self._samples(epoch, who.needed)
+        masked = self.masks or self.class_maps or (augmenter is not None and augmenter.blends)
+        if self._pool is not None:
+            made = self._pool.render(index)
+        else:
+            made = self._renderer.render(index, seed=self.seed, epoch=epoch, stream=self.stream, masks=masked)
+        labels = torch.from_numpy(labels_of(index, self.bank.classes)).to(self.device, non_blocking=True)
+        if augmenter is None:
+            return self._finished(made, labels)
+        if self.recipe.source == "bank":
+            labels = self._classes_present(made)
+        masks = None if made.masks is None else torch.as_tensor(made.masks)
+        return augmenter(torch.as_tensor(made.images), masks, labels, who, epoch, maps=self.class_maps)
+
+    def _finished(self, made: Rendered, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Pictures as they were rendered, in the form that was asked for, with their labels and masks or maps."""
         images = torch.as_tensor(made.images)
         if not self._form and self._table is not None:
             images = normalisation.apply(images, self._table, channels_last=self.channels_last)
         elif not self._form and self.channels_last:
             images = channels_last(images)
-        labels = self._classes_present(made) if self.recipe.source == "bank" else torch.as_tensor(labels)
-        whole = (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
-        if len(counts) == 1:
-            return [whole]
-        return list(zip(*(torch.split(tensor, counts) for tensor in whole), strict=True))
+        labels = self._classes_present(made) if self.recipe.source == "bank" else labels
+        if self.class_maps:
+            return images, labels, torch.where(torch.as_tensor(made.masks) > 0, labels[:, None, None] + 1, 0)
+        return (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
+
+    def _samples(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.uint32]:
+        samples = permute(positions, self.share.epoch_size, order_keys(self.seed, epoch, self.stream))
+        return samples if self.pictures is None else samples % np.uint32(self.pictures)
+
+    def _make_augmenter(self, dtype: torch.dtype, *, normalise: bool) -> Augmenter | None:
+        if self.pictures is not None and not 1 <= self.pictures <= self.share.epoch_size:
+            raise ValueError(f"pictures {self.pictures} is out of range: use 1 to the epoch's {self.share.epoch_size}")
+        if self.class_maps and (self.recipe.source == "bank" or self.recipe.views == 2):
+            what = "pairs" if self.recipe.views == 2 else "several classes in a picture"
+            raise ValueError(f"recipe {self.recipe.name!r} has {what}: maps of classes need one picture of one class")
+        if self.augmentation is None:
+            return None
+        if self.masks:
+            raise ValueError("masks are of pictures as they were rendered: ask for class_maps, or do not augment")
+        return Augmenter(
+            self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, dtype=dtype,
+            normalise=normalise, channels_last=self.channels_last,
+        )  # fmt: skip
 
     def _classes_present(self, made: Rendered) -> torch.Tensor:
         codes = torch.as_tensor(made.codes).long()  # [B, max_objects], -1 where there is none

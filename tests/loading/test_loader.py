@@ -86,7 +86,7 @@ def test_what_cannot_be_done_is_refused_with_a_remedy(changes: dict[str, Any], m
 def test_the_sizes_proposed_are_accepted(batch: int, epoch: int, world: int) -> None:
     import re
 
-    from fracgen.loading.loader import Share
+    from fracgen.loading.share import Share
 
     with pytest.raises(ValueError, match="does not divide") as caught:
         Share(epoch, batch, 0, world)

@@ -1,0 +1,234 @@
+"""Augmentation: whose random numbers it takes, what it does to a picture and to its label, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fracgen import CodeBank, FractalLoader, Recipe
+from fracgen.draws import Stream
+from fracgen.loading.augment import AUGMENTATIONS, Augmentation, Partners, augmentation, parameters, uniforms
+from fracgen.loading.augment_pictures import alter, inside, mix
+
+BANK = CodeBank.sample(6, seed=1, classes=3)
+RECIPE = Recipe("small", size=24, canvas=24, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
+
+ROUNDED = 2e-5
+"""Coordinates are float32 numbers of up to 24 pixels: off by 24 * 2^-24 at most, a few times, times a step of 1."""
+
+
+def loader(augment: Augmentation | str | None, recipe: Recipe = RECIPE, **options: Any) -> FractalLoader:
+    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, **options}
+    return FractalLoader(BANK, recipe, device="cpu", augment=augment, **given)
+
+
+def pictures(count: int = 16) -> torch.Tensor:
+    numbers = np.random.default_rng(0).integers(0, 256, (count, 3, 24, 24), dtype=np.uint8)
+    return torch.from_numpy(numbers)
+
+
+def altered(x: torch.Tensor, **fields: Any) -> torch.Tensor:
+    p = parameters(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
+    return alter(x, p, torch.zeros(3), torch.ones(3))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("name", ["full", "crop"])
+def test_processes_together_see_the_batch_of_one(world: int, name: str) -> None:
+    whole = loader(name, class_maps=True)
+    for batch in range(3):  # the last has four images
+        expected = whole[batch]
+        for rank in range(world):
+            share = loader(name, class_maps=True, rank=rank, world_size=world)[batch]
+            for mine, all_of_them in zip(share, expected, strict=True):
+                assert torch.equal(mine, all_of_them[rank::world])
+
+
+def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
+    first, second = loader("full"), loader("full", prefetch=2)
+    shown = [batch for epoch in range(2) for batch in list(first)]
+    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
+    resumed = list(second)
+    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_epochs_seeds_streams_and_views_differ() -> None:
+    place = np.arange(4)
+    keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, int(Stream.VALIDATION)), (0, 0, 0, 1)]
+    drawn = [uniforms(place, *key) for key in keys]
+    assert len({numbers.tobytes() for numbers in drawn}) == 5
+    assert all((numbers >= 0).all() and (numbers < 1).all() for numbers in drawn)
+    assert len(np.unique(np.concatenate(drawn))) > 600  # 5 * 4 * 32 numbers of 32 bits
+
+
+def test_no_augmentation_is_the_picture_itself() -> None:
+    plain, through = loader(None)[0], loader("none")[0]
+    assert torch.allclose(plain[0], through[0], atol=1e-6)
+    assert torch.equal(plain[1], through[1])
+
+
+def test_flips() -> None:
+    x = pictures()
+    assert torch.allclose(altered(x, flip=1.0), x.flip(-1) / 255, atol=ROUNDED)
+    assert torch.allclose(altered(x, flip_vertical=1.0), x.flip(-2) / 255, atol=ROUNDED)
+
+
+def test_a_crop_shows_a_part_of_the_picture() -> None:
+    ramp = torch.arange(24, dtype=torch.uint8)[None, None, None] * 10 + torch.zeros(500, 3, 24, 1, dtype=torch.uint8)
+    shown = altered(ramp, crop=(0.25, 0.25))[:, 0]
+    spans = (shown[:, 0, -1] - shown[:, 0, 0]) * 255 / 10
+    # Half a side between pixels' centres; at the edge, half a pixel less, for want of a neighbour.
+    assert spans.max() < 11.5 + 1e-3
+    assert spans.min() > 11.0 - 1e-3
+    assert shown.min() < 2 / 255
+    assert shown.max() > 228 / 255  # crops reach either edge
+
+
+def test_colours() -> None:
+    x = pictures()
+    assert torch.allclose(altered(x, invert=1.0), 1 - x / 255, atol=ROUNDED)
+    grey = altered(x, grey=1.0)
+    assert torch.allclose(grey[:, 0], grey[:, 1], atol=ROUNDED)
+    assert torch.allclose(grey[:, 0], (x / 255 * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1), atol=1e-5)
+    flat = torch.full((64, 3, 8, 8), 100, dtype=torch.uint8)
+    assert torch.allclose(altered(flat, hue=0.5, saturation=1.0), flat / 255, atol=1e-5)  # grey has no hue
+    brighter = altered(flat, brightness=0.4)[:, 0, 0, 0] / (100 / 255)
+    assert brighter.min() > 0.6 - 1e-5
+    assert brighter.max() < 1.4 + 1e-5
+    assert brighter.max() - brighter.min() > 0.6
+    ends = torch.tensor([0, 255], dtype=torch.uint8).expand(64, 3, 8, 2).contiguous()
+    assert torch.allclose(altered(ends, tone=1.0), ends / 255, atol=1e-6)  # black and white stay
+    assert set(altered(ends, solarise=1.0).unique().tolist()) == {0.0}
+
+
+def test_blur_keeps_the_mean_and_flattens() -> None:
+    x = pictures()
+    soft = altered(x, blur=1.0, blur_sigma=(1.0, 1.0))
+    assert torch.allclose(soft.mean(), (x / 255).mean(), atol=2e-3)
+    assert soft.std() < 0.5 * (x / 255).std()
+    flat = torch.full((4, 3, 24, 24), 77, dtype=torch.uint8)
+    assert torch.allclose(altered(flat, blur=1.0), flat / 255, atol=1e-6)
+
+
+def test_erasing_puts_one_colour_into_a_box() -> None:
+    x = pictures(64)
+    erased = altered(x, erase=1.0, erase_area=(0.1, 0.2))
+    changed = (erased - x / 255).abs().amax(1) > 1e-6
+    share = changed.float().mean((1, 2))
+    assert 0.04 < share.min() < share.max() < 0.25
+    for picture, where in zip(erased, changed, strict=True):
+        rows, columns = torch.where(where)
+        box = picture[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert (box == box[:, :1, :1]).all()
+
+
+@pytest.mark.parametrize("way", ["mixup", "cutmix", "blend"])
+def test_mixing_gives_each_label_the_weight_of_its_picture(way: str) -> None:
+    x, masks = pictures().float(), (pictures()[:, 0] > 99).to(torch.uint8)
+    who = Partners.of(np.arange(16), 0, 16, mixes=True)
+    p = parameters(Augmentation(**{way: 1.0}), uniforms(np.arange(16), 0, 0, 0))
+    mixed, weights, shown = mix(x, masks if way == "blend" else None, who, p, dtype=torch.float32, channels_last=False)
+    assert torch.allclose(shown.mean((1, 2, 3)), weights, atol=1e-6)
+    partner = x.roll(-8, 0)
+    if way == "mixup":
+        assert torch.allclose(mixed, partner + shown * (x - partner), atol=1e-3)  # of values up to 255
+        assert (weights >= 0.5).all()
+    else:
+        assert torch.equal(mixed, torch.where(shown > 0, x, partner))
+    if way == "cutmix":
+        assert (weights > 0.4).all()
+    if way == "blend":
+        assert torch.equal(shown[:, 0], masks.roll(-4, 0).float())
+
+
+def test_labels_of_mixed_batches_add_up_to_one() -> None:
+    images, labels = loader("full")[0]
+    assert labels.shape == (8, 3)
+    assert torch.allclose(labels.sum(1), torch.ones(8))
+    assert (labels >= 0).all()
+    assert images.shape == (8, 3, 24, 24)
+    assert images.dtype == torch.float32
+
+
+def test_each_way_of_mixing_is_as_frequent_as_it_should_be() -> None:
+    p = parameters(AUGMENTATIONS["full"], uniforms(np.arange(20_000), 3, 0, 0))
+    shares = [float((p.mix == way).mean()) for way in range(4)]
+    assert shares == pytest.approx([0.2, 0.25, 0.3, 0.25], abs=0.015)  # five standard deviations
+
+
+def test_maps_of_classes_go_where_their_pictures_go() -> None:
+    plain, flipped = loader(None, class_maps=True)[0], loader(Augmentation(flip=1.0), class_maps=True)[0]
+    assert torch.equal(plain[2].flip(-1), flipped[2])
+    covered = torch.where(plain[2] > 0, plain[2] - 1, plain[1][:, None, None])
+    assert torch.equal(covered, plain[1][:, None, None].expand_as(covered))
+    mixed = loader(Augmentation(cutmix=1.0), class_maps=True)[0]
+    present = [set(picture.unique().tolist()) - {0} for picture in mixed[2]]
+    assert any(len(classes) == 2 for classes in present)
+
+
+def test_pairs_are_altered_apart() -> None:
+    recipe = dataclasses.replace(RECIPE, views=2)
+    images, labels = loader(Augmentation(brightness=1.0), recipe)[0]
+    assert images.shape == (8, 2, 3, 24, 24)
+    assert labels.dtype == torch.int64
+    plain = loader(None, recipe)[0][0]
+    assert not torch.allclose(images[:, 0], plain[:, 0])
+    whole = loader(Augmentation(brightness=1.0), recipe, rank=1, world_size=2)[0][0]
+    assert torch.equal(whole, images[1::2])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_pool_shows_the_same_pictures_every_epoch(masked: bool) -> None:
+    few = loader(None, pictures=6, class_maps=masked)
+    seen: dict[bytes, int] = {}
+    for _ in range(2):
+        for images, labels, *_ in few:
+            for image, label in zip(images, labels.tolist(), strict=True):
+                assert seen.setdefault(image.numpy().tobytes(), label) == label
+    assert len(seen) == 6
+    first = loader(None, epoch_size=6, batch_size=6)[0][0]  # the pool is epoch 0's first pictures
+    assert {image.numpy().tobytes() for image in first} == set(seen)
+
+
+def test_half_precision_and_channels_last() -> None:
+    plain, half = loader("full")[0][0], loader("full", dtype=torch.bfloat16, channels_last=True)[0][0]
+    assert half.dtype == torch.bfloat16
+    assert half.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(plain.bfloat16(), half.contiguous())
+
+
+def test_augmentations_survive_json() -> None:
+    for named in AUGMENTATIONS.values():
+        assert Augmentation.from_json(named.to_json()) == named
+
+
+def test_a_box_covers_its_area() -> None:
+    box = torch.tensor([[0.25, 0.5, 0.75, 1.0]])
+    assert inside(box, (24, 24)).sum() == 12 * 12
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: augmentation("fulll"), "unknown augmentation 'fulll': use one of none, crop, full, unmixed"),
+        (lambda: Augmentation(crop=(0.5, 0.2)), r"crop \(0.5, 0.2\) is not an interval"),
+        (lambda: Augmentation(hue=0.7), "hue 0.7 is out of range: use a number from 0 to 0.5"),
+        (lambda: Augmentation(blur=float("nan")), "blur nan is out of range"),
+        (lambda: Augmentation(mixup=0.6, cutmix=0.6), "add up to more than 1"),
+        (lambda: Augmentation.from_json({"crops": 1}), "unknown field 'crops' in augmentation"),
+        (lambda: loader("full", dataclasses.replace(RECIPE, views=2)), "has 2 views, and pairs are not mixed"),
+        (lambda: loader("full", dtype=torch.uint8), "augmented pictures are numbers"),
+        (lambda: loader("full", masks=True), "ask for class_maps"),
+        (lambda: loader("full").load_state_dict(loader("crop").state_dict()), "the loader's state has augmentation"),
+        (lambda: loader(None, pictures=21), "pictures 21 is out of range: use 1 to the epoch's 20"),
+        (lambda: loader(None, dataclasses.replace(RECIPE, objects=(1, 2), source="bank"), class_maps=True),
+         "maps of classes need one picture of one class"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused(make: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
