@@ -110,7 +110,7 @@ def training_step(
     from fracgen.training.model import build_model
     from fracgen.training.objective import images_of_pairs, objective_of
 
-    objective = objective_of(config.recipe, classes)
+    objective = objective_of(config, classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
     if where.type == "cuda":
         model = model.to(memory_format=torch.channels_last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 def pretrain(
     preset: Annotated[
         str | None,
-        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view; "
+        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, ofdb; "
                      "quick for a laptop.", show_default="paper"),
     ] = None,
     model: Annotated[
@@ -37,9 +38,35 @@ def pretrain(
     validation_size: Annotated[
         int | None, typer.Option(help="Images shown after every epoch; 0: none.", show_default="10240")
     ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="2: pairs of pictures of the same code.", show_default="the preset's")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(help="Show only so many different pictures.", show_default="every one is new")
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option(help="none, crop, full or unmixed (full, for pairs).", show_default="the preset's")
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="class, several, pairs, contrastive (supervised, on pairs) or dense; auto: by the recipe.",
+                     show_default="the preset's"),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of the target spread over all classes.", show_default="0")
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(help="sgd or adamw.", show_default="sgd")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak of the one-cycle schedule.", show_default="0.1")
+        float | None, typer.Option(help="The schedule's peak.", show_default="0.1")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="one-cycle, cosine or trapezoid.", show_default="one-cycle")
+    ] = None,
+    warm_up: Annotated[
+        float | None, typer.Option(help="Share of the steps in which the rate rises.", show_default="0.1")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Decay of a moving average of the weights.", show_default="0: none")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="L2.", show_default="0.0001")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Stop there; --resume goes on.", show_default=False)] = None,
@@ -48,8 +75,12 @@ def pretrain(
         int | None, typer.Option(help="Processes on this node.", show_default="1, or torchrun's")
     ] = None,
     num_nodes: Annotated[int, typer.Option(help="Nodes, where SLURM starts the processes.")] = 1,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16; auto: bfloat16 on CUDA.")] = "auto",
-    channels_last: Annotated[bool | None, typer.Option(help="Default: on CUDA.", show_default=False)] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32 or bfloat16; auto: what is fastest for the network on this device.")
+    ] = "auto",
+    channels_last: Annotated[
+        bool | None, typer.Option(help="Default: what is fastest for the network.", show_default=False)
+    ] = None,
     compile: Annotated[
         bool | None, typer.Option(help="torch.compile; default: long runs on CUDA.", show_default=False)
     ] = None,
@@ -75,6 +106,7 @@ def pretrain(
     """
     require_training()
     from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.loading.augment import augmentation
     from fracgen.recipes.recipe import BankSpec
     from fracgen.support.terminal import working
     from fracgen.training.config import Machine
@@ -85,9 +117,12 @@ def pretrain(
     given = {
         "model": model, "seed": seed, "epochs": epochs, "epoch_size": epoch_size, "batch_size": batch_size,
         "validation_size": validation_size, "optimizer": optimizer, "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
+        "weight_decay": weight_decay, "pictures": pictures, "objective": objective, "schedule": schedule,
+        "label_smoothing": label_smoothing, "warm_up": warm_up, "ema": ema,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if augment is not None:
+        changes["augmentation"] = augmentation(augment)
     codes = None if bank is None else CodeBank.load(bank)
     if codes is not None:
         changes["bank"] = BankSpec(len(codes), codes.classes)
@@ -98,9 +133,11 @@ def pretrain(
     base = named(preset or "paper")
     default = Path("runs") / f"{base.preset}-{model or base.model}-{seed or 0}".replace("/", "-")
     folder = RunFolder(output or default)
-    if size is not None:
+    if size is not None or views is not None:
         begun = resume is not None and folder.begun and preset is None
-        changes["recipe"] = (folder.read_config()[0] if begun else base).recipe.at_size(size)
+        recipe = (folder.read_config()[0] if begun else base).recipe
+        recipe = recipe if size is None else recipe.at_size(size)
+        changes["recipe"] = recipe if views is None else dataclasses.replace(recipe, views=views)
     config = resolve(preset, changes, folder, resume)
     run = prepare(config, folder, machine, bank=codes, resume=resume)
     with working():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.training.config import Config
 
 
 def card(config: Config, about: dict[str, Any]) -> str:
     """Markdown with the front matter that model hubs read, from an export's config.json."""
     own, name = about["fracgen"], about["architecture"]
-    starts, recipe = own["hardware"], config.recipe
+    recipe = config.recipe
     return f"""---
 tags:
 - fractals
@@ -33,8 +34,8 @@ no data set was involved.
 | Seed | {config.seed} (bank: {config.bank_seed}) |
 | Validation | {_validation(own)} |
 | Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
-| Versions | {_versions(starts)} |
-| Hardware | {_hardware(starts)} |
+| Augmentation | {_augmentation(config)} |
+| Versions and hardware | of every start: `environment.json` |
 | Weights' SHA-256 | `{own["weights_sha256"]}` |
 
 ## Loading
@@ -53,8 +54,10 @@ no data set was involved.
 def _optimisation(c: Config) -> str:
     name = f"SGD, momentum {c.momentum:g}" if c.optimizer == "sgd" else "AdamW"
     return (
-        f"{name}, weight decay {c.weight_decay:g}, batches of {c.batch_size:,}, one-cycle learning rate up to "
-        f"{c.learning_rate:g} with {c.warm_up:.0%} warm-up"
+        f"{name}, weight decay {c.weight_decay:g}, batches of {c.batch_size:,}, {c.schedule} learning rate up to "
+        f"{c.learning_rate:g} with {c.warm_up:.1%} warm-up"
+        + (f", label smoothing {c.label_smoothing:g}" if c.label_smoothing else "")
+        + (f", average of the weights with decay {c.ema:g}" if c.ema else "")
     )
 
 
@@ -65,18 +68,13 @@ def _validation(own: dict[str, Any]) -> str:
     return f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({own['accuracy_measure']}), after step {v['step']:,.0f}"
 
 
-def _versions(starts: list[dict[str, Any]]) -> str:
-    named = ("fracgen", "python", "torch", "torchvision", "numpy", "cuda")
-    return "; ".join(dict.fromkeys(", ".join(f"{n} {s[n]}" for n in named if s.get(n)) for s in starts)) or "unknown"
-
-
-def _hardware(starts: list[dict[str, Any]]) -> str:
-    told = (
-        f"{s['world_size']} process(es), {', '.join(s['gpus']) or str(s['cpus']) + ' CPU cores'} ({s['machine']}), "
-        f"{s['precision']}"
-        for s in starts
-    )
-    return "; ".join(dict.fromkeys(told)) or "unknown"
+def _augmentation(c: Config) -> str:
+    if c.augmentation is None:
+        told = "none"
+    else:
+        named = [name for name, known in AUGMENTATIONS.items() if known == c.augmentation]
+        told = named[0] if named else "own: " + ", ".join(f"{k} {v}" for k, v in c.augmentation.to_json().items())
+    return told + (f"; {c.pictures:,} pictures, shown again and again" if c.pictures else "")
 
 
 def _loading(config: Config, about: dict[str, Any]) -> str:

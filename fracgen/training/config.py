@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fracgen.draws import seed_key
+from fracgen.loading.augment import AUGMENTATIONS, Augmentation
 from fracgen.recipes.presets import PRESETS as RECIPES
 from fracgen.recipes.recipe import BankSpec, Recipe
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Objective = Literal["auto", "class", "several", "pairs", "contrastive", "dense"]
+Schedule = Literal["one-cycle", "cosine", "trapezoid"]
 LOGGERS = ("tensorboard", "wandb")
 
 
@@ -40,11 +43,25 @@ class Config:
     """Images in a global batch, all processes' together."""
     validation_size: int = 10_240
     """Images of the validation stream, shown after every epoch; 0 for none."""
+    pictures: int | None = None
+    """Show only so many different pictures; None makes every one new."""
+    augmentation: Augmentation | None = None
+    """What is done to training images on their device; validation sees them as they were rendered."""
+    objective: Objective = "auto"
+    """What is told: one class of an image, several, which two images are a pair, which are of one class
+    (supervised contrastive, on pairs), or the class of an image and of its cells. auto: by the recipe's labels."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes; `class` and `dense` only."""
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
-    """The one-cycle schedule's peak."""
+    """The schedule's peak."""
+    schedule: Schedule = "one-cycle"
+    """one-cycle: half cosines up and down. cosine: a straight line up, a half cosine down to 0. trapezoid: a
+    straight line up, the peak, a straight line down to 0 in the last fifth."""
     warm_up: float = 0.1
     """Share of all steps in which the learning rate rises."""
+    ema: float = 0.0
+    """Decay, a step, of a moving average of the weights, which is validated and exported; 0 for none."""
     momentum: float = 0.9
     """SGD only."""
     weight_decay: float = 1e-4
@@ -58,10 +75,41 @@ class Config:
         _within("warm_up", self.warm_up, 0.0, 0.99)
         _within("momentum", self.momentum, 0.0, 0.9999)
         _within("weight_decay", self.weight_decay, 0.0, 10.0)
-        if self.optimizer not in get_args(Optimizer):
-            raise ValueError(f"optimizer {self.optimizer!r} is unknown: use one of {', '.join(get_args(Optimizer))}")
+        _within("label_smoothing", self.label_smoothing, 0.0, 0.99)
+        _within("ema", self.ema, 0.0, 0.999999)
+        if self.pictures is not None:
+            _within("pictures", self.pictures, 1, self.epoch_size, whole=True)
+        for name, kind in (("optimizer", Optimizer), ("objective", Objective), ("schedule", Schedule)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown: use one of {', '.join(get_args(kind))}")
         if self.batch_size > self.epoch_size:
             raise ValueError(f"batch_size {self.batch_size} is more than an epoch of {self.epoch_size} images")
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        """Raise ValueError where objective, augmentation and label smoothing do not fit the recipe or each other."""
+        recipe, told = self.recipe, self.told
+        if told in ("pairs", "contrastive") and recipe.views != 2:
+            raise ValueError(f"objective {told} compares pairs, and recipe {recipe.name!r} has 1 view: use --views 2, "
+                             "or the preset two-view")  # fmt: skip
+        if told not in ("pairs", "contrastive") and recipe.views == 2:
+            raise ValueError(f"objective {told} looks at single images, and recipe {recipe.name!r} has 2 views: use "
+                             "pairs or contrastive")  # fmt: skip
+        if (told == "several") != (recipe.source == "bank") and recipe.views == 1:
+            several = "several classes" if recipe.source == "bank" else "one class"
+            raise ValueError(f"objective {told} does not fit recipe {recipe.name!r}, whose images have {several}: use "
+                             f"{'several' if recipe.source == 'bank' else 'class, dense'}")  # fmt: skip
+        if self.label_smoothing and told not in ("class", "dense"):
+            raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {told}: use 0")
+        if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:
+            raise ValueError(f"recipe {recipe.name!r} has 2 views, and pairs are not mixed: use --augment unmixed")
+
+    @property
+    def told(self) -> Objective:
+        """The objective, `auto` resolved."""
+        if self.objective != "auto":
+            return self.objective
+        return "pairs" if self.recipe.views == 2 else "several" if self.recipe.source == "bank" else "class"
 
     @property
     def steps_per_epoch(self) -> int:
@@ -82,7 +130,9 @@ class Config:
         """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
         try:
             recipe, bank = Recipe.from_json(data["recipe"]), BankSpec.from_json(data["bank"])
-            return cls(**{**data, "recipe": recipe, "bank": bank})
+            altered = data.get("augmentation")
+            values = {**data, "augmentation": None if altered is None else Augmentation.from_json(altered)}
+            return cls(**{**values, "recipe": recipe, "bank": bank})
         except (TypeError, KeyError) as error:
             raise ValueError(f"bad pre-training configuration: {error}") from None
 
@@ -103,9 +153,9 @@ class Machine:
     """Processes on this node; default: one, or what torchrun or SLURM started."""
     num_nodes: int = 1
     precision: Precision = "auto"
-    """Of the forward pass: bfloat16 (autocast) on CUDA, float32 on a CPU."""
+    """Of the forward pass; bfloat16 is autocast's. auto: as fracgen.training.arithmetic chooses."""
     channels_last: bool | None = None
-    """Default: on CUDA."""
+    """Default: as fracgen.training.arithmetic chooses."""
     compile: bool | None = None
     """torch.compile; default: on CUDA, in runs long enough to pay back the minute it takes."""
     deterministic: bool | None = None
@@ -156,6 +206,11 @@ QUICK_RECIPE = dataclasses.replace(
     RECIPES["paper"].recipe.at_size(64), name="quick", background="black", flips=False, points=20_000
 )
 
+OFDB_RECIPE = dataclasses.replace(
+    RECIPES["fractaldb"].recipe.at_size(224), name="ofdb", jitter="none", mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)  # fmt: skip
+
 PRESETS: dict[str, Config] = {
     # Every recipe is trained as the paper trains its own.
     **{name: Config(name, preset.recipe, preset.bank) for name, preset in RECIPES.items()},
@@ -163,10 +218,17 @@ PRESETS: dict[str, Config] = {
         "quick", QUICK_RECIPE, BankSpec(40, 20), model="resnet18", epochs=4, epoch_size=2000, batch_size=32,
         validation_size=600, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05,
     ),
+    "ofdb": Config(
+        "ofdb", OFDB_RECIPE, BankSpec(1000, 1000), pictures=1000, epochs=20, batch_size=128,
+        augmentation=AUGMENTATIONS["full"], schedule="cosine", validation_size=10_000,
+    ),
 }  # fmt: skip
 """Pre-trainings by name. `quick` is for a laptop: 20 classes of 2 codes at 64 px on a ResNet-18, the attractors
 on black, never flipped, of fewer points: 92 to 94 % of validation images are told right after 8,000 (seeds 0 to 2).
-With the noise background 8,000 images took a fresh ResNet-18 to 26 %, so a demonstration goes without."""
+With the noise background 8,000 images took a fresh ResNet-18 to 26 %, so a demonstration goes without.
+`ofdb` follows One-instance FractalDataBase (Nakamura et al., ICCV 2023) as the paper's first author trains
+it for anomaly detection (cugwu/OFDB-4AD): one image a class, shown 20,000 times under strong augmentation, with
+ImageNet's normalisation. Their AutoAugment is replaced by a colour matrix, a tone curve and solarisation."""
 
 
 def preset(name: str) -> Config:

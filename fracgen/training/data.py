@@ -84,8 +84,11 @@ class Data:
         return state
 
     def _loader(self, size: int, stream: Stream, rank: int, world: int, device: torch.device) -> FractalLoader:
-        batch = min(self.config.batch_size, size)
+        c, trains = self.config, stream == Stream.TRAIN
+        options: dict[str, Any] = dict(self.options)
+        if trains:
+            options |= {"augment": c.augmentation, "class_maps": c.told == "dense", "pictures": c.pictures}
         return FractalLoader(
-            self.bank, self.config.recipe, batch, device, self.config.seed, epoch_size=size, rank=rank,
-            world_size=world, stream=stream, **self.options,
+            self.bank, c.recipe, min(c.batch_size, size), device, c.seed, epoch_size=size, rank=rank,
+            world_size=world, stream=stream, **options,
         )  # fmt: skip

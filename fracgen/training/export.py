@@ -5,6 +5,7 @@ The folder is one that `timm.create_model("local-dir:FOLDER", pretrained=True)` 
     model.safetensors   the state dict
     config.json         architecture, input size, mean and std, tag; what the weights were trained on
     README.md           the model card
+    environment.json    where and when they were trained: all that differs between two runs of equal weights
 """
 
 from __future__ import annotations
@@ -50,25 +51,27 @@ def export(
     config, sha256 = folder.read_config()
     bank = folder.read_bank(sha256)
     state = folder.read_checkpoint(checkpoint, config, bank)[0]
-    objective = objective_of(config.recipe, bank.classes)
+    objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
-    model.load_state_dict(state["model"])
+    trained = state["average"] or state["model"]
+    model.load_state_dict(trained)
     layer = last_layer(model, objective.outputs)
     weights = {
-        name: tensor.contiguous() for name, tensor in state["model"].items()
+        name: tensor.contiguous() for name, tensor in trained.items()
         if classifier or not name.startswith(layer + ".")
     }  # fmt: skip
     target = output or folder.export
     target.mkdir(parents=True, exist_ok=True)
-    data = save(weights, {"format": "pt", "fracgen": json.dumps({"tag": tag(config), "step": state["step"]})})
+    data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it
     about = description(config, state, model, layer, objective.outputs if classifier else 0)
     about["fracgen"] |= {
         "bank_sha256": sha256, "weights_sha256": hashlib.sha256(data).hexdigest(), "objective": objective.name,
-        "accuracy_measure": objective.measure, "hardware": _starts(folder), "images_seen": _images_seen(state),
+        "accuracy_measure": objective.measure, "images_seen": _images_seen(state),
     }  # fmt: skip
     with whole_file(target / "model.safetensors") as file:
         file.write(data)
     write_json(target / "config.json", about)
+    write_json(target / "environment.json", _starts(folder))
     with whole_file(target / "README.md") as file:
         file.write(card(config, about).encode())
     return target

@@ -19,12 +19,15 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.ifs.bank import BankError, CodeBank
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint
 from fracgen.training.config import Config
+
+if TYPE_CHECKING:
+    from fracgen.training.arithmetic import Arithmetic
 
 FORMAT = "fracgen-pretraining"
 FORMAT_VERSION = 1
@@ -48,7 +51,7 @@ class RunFolder:
         """Whether a run was begun here. Its configuration is the last thing that beginning one writes."""
         return self.config.is_file()
 
-    def begin(self, config: Config, bank: CodeBank) -> None:
+    def begin(self, config: Config, bank: CodeBank, how: Arithmetic) -> None:
         """Lay the folder out.
 
         Raises:
@@ -64,7 +67,7 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         bank.save(self.bank)
         head = {"format": FORMAT, "format_version": FORMAT_VERSION, "bank_sha256": bank.sha256}
-        write_json(self.config, {**head, "config": config.to_json()})
+        write_json(self.config, {**head, "arithmetic": how.to_json(), "config": config.to_json()})
 
     def read_config(self) -> tuple[Config, str]:
         """The configuration and the bank's SHA-256.
@@ -84,6 +87,12 @@ class RunFolder:
         if config is None:
             raise ValueError(f"{self.config} is not a run of this version of fracgen: use the release that began it")
         return config, sha256
+
+    def read_arithmetic(self) -> dict[str, Any] | None:
+        """What the run was begun in, from a configuration that `read_config` has found whole."""
+        told = json.loads(self.config.read_text(encoding="utf-8")).get("arithmetic")
+        known = isinstance(told, dict) and told.get("precision") in ("float32", "bfloat16")
+        return told if known and isinstance(told.get("channels_last"), bool) else None
 
     def read_bank(self, sha256: str) -> CodeBank:
         """The run's own codes.

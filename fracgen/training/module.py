@@ -18,11 +18,13 @@ from torch import Tensor
 from fracgen.draws import Purpose, philox4x32, seed_key
 from fracgen.loading.loader import FractalLoader
 from fracgen.training import checkpoint
+from fracgen.training.average import MovingAverage
+from fracgen.training.cells import CellClassifier
 from fracgen.training.config import Config
 from fracgen.training.data import Data, Remaining
 from fracgen.training.objective import Objective, images_of_pairs
 from fracgen.training.observers import Observer
-from fracgen.training.schedule import one_cycle
+from fracgen.training.schedule import rate
 
 
 class Pretraining(lightning.LightningModule):
@@ -33,6 +35,7 @@ class Pretraining(lightning.LightningModule):
         model: the network, [B, 3, size, size] to [B, outputs].
         objective: its loss and score.
         data: the loaders.
+        cells: the dense part of the objective, where it has one.
         compute_dtype: of the forward pass, under autocast; None for none.
         compile: pass the network through torch.compile.
         start: a checkpoint to go on from. The first process's choice counts; the others are told.
@@ -42,11 +45,12 @@ class Pretraining(lightning.LightningModule):
 
     def __init__(
         self, config: Config, model: torch.nn.Module, objective: Objective, data: Data, *,
-        compute_dtype: torch.dtype | None = None, compile: bool = False, start: Path | None = None,
-        max_steps: int | None = None, observers: Sequence[Observer] = (),
+        cells: CellClassifier | None = None, compute_dtype: torch.dtype | None = None, compile: bool = False,
+        start: Path | None = None, max_steps: int | None = None, observers: Sequence[Observer] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config, self.model, self.objective, self.data = config, model, objective, data
+        self.config, self.model, self.objective, self.data, self.cells = config, model, objective, data, cells
+        self.average = MovingAverage(model, config.ema) if config.ema else None
         self.compute_dtype = compute_dtype
         self._start, self._observers = start, observers
         self._state: dict[str, Any] | None = None
@@ -66,6 +70,10 @@ class Pretraining(lightning.LightningModule):
             state = self._state = checkpoint.load(start)
             self.steps_done, self.validation = state["step"], state["validation"]
             self.model.load_state_dict(state["model"])
+            if self.cells is not None:
+                self.cells.load_state_dict(state["cells"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             self.data.continue_from(state["loader"])
         self.trainer.should_stop = self.steps_done >= self._last_step
 
@@ -75,7 +83,7 @@ class Pretraining(lightning.LightningModule):
         return self.steps_done // self.config.steps_per_epoch
 
     def configure_optimizers(self) -> Any:
-        """SGD or AdamW under a one-cycle schedule, as they stand in the checkpoint where there is one."""
+        """SGD or AdamW under the schedule, as they stand in the checkpoint where there is one."""
         c = self.config
         optimizer: torch.optim.Optimizer
         if c.optimizer == "sgd":
@@ -84,7 +92,7 @@ class Pretraining(lightning.LightningModule):
             )
         else:
             optimizer = torch.optim.AdamW(self.parameters(), c.learning_rate, weight_decay=c.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, c.steps, c.warm_up))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(c.schedule, step, c.steps, c.warm_up))
         if self._state is not None:
             optimizer.load_state_dict(self._state["optimizer"])
             schedule.load_state_dict(self._state["schedule"])
@@ -104,8 +112,10 @@ class Pretraining(lightning.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Outputs [B, outputs] in float32 of images [B, 3, size, size]."""
+        averaged = self.average is not None and not self.training
+        network = self.average.model if self.average is not None and averaged else self._network[0]
         with torch.autocast(self.device.type, self.compute_dtype, enabled=self.compute_dtype is not None):
-            outputs: Tensor = self._network[0](images_of_pairs(images))
+            outputs: Tensor = network(images_of_pairs(images))
         return outputs.float()
 
     def on_train_start(self) -> None:
@@ -128,16 +138,20 @@ class Pretraining(lightning.LightningModule):
         """Seed the model's own random numbers for this step."""
         torch.manual_seed(step_seed(self.config.seed, self.steps_done, self.global_rank))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        images, labels = batch
+        images, labels = batch[:2]
         loss = self.objective.loss(self(images), labels)
+        if self.cells is not None:
+            loss = loss + self.cells.loss(batch[2])
         self.last_loss = loss.detach()
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the step."""
         self.steps_done += 1
+        if self.average is not None:
+            self.average.update(self.model, self.steps_done)
         for observer in self._observers:
             observer.after_step(self, len(batch[0]))
         self.trainer.should_stop = self.steps_done >= self._last_step
@@ -171,6 +185,8 @@ class Pretraining(lightning.LightningModule):
             "step": self.steps_done,
             "loader": self.data.state_at(self.steps_done),
             "model": self.model.state_dict(),
+            "cells": None if self.cells is None else self.cells.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.trainer.optimizers[0].state_dict(),
             "schedule": self.trainer.lr_scheduler_configs[0].scheduler.state_dict(),
             "validation": self.validation,

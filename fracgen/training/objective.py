@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fracgen.recipes.recipe import Recipe
+from fracgen.training.config import Config
 
 PAIR_OUTPUTS = 128
 """Dimensions of the embedding in which pairs are compared; the model's last layer makes it."""
@@ -29,18 +30,21 @@ class Objective:
     """What the share of correct ones is called, in words."""
 
 
-def objective_of(recipe: Recipe, classes: int) -> Objective:
-    """The objective of a recipe's labels."""
-    if recipe.views == 2:
-        return Objective("pairs", PAIR_OUTPUTS, pair_loss, pair_correct, "nearest neighbour in the batch is the pair")
-    if recipe.source == "bank":
+def objective_of(config: Config, classes: int) -> Objective:
+    """The objective of a configuration, for a bank of so many classes."""
+    if config.told in ("pairs", "contrastive"):
+        loss = pair_loss if config.told == "pairs" else contrastive_loss
+        return Objective(config.told, PAIR_OUTPUTS, loss, pair_correct, "nearest neighbour in the batch is the pair")
+    if config.told == "several":
         return Objective(
             "several classes", classes, F.binary_cross_entropy_with_logits,
             lambda logits, present: present.gather(1, logits.argmax(1, keepdim=True))[:, 0] > 0,
             "top-1 is one of the classes present",
         )  # fmt: skip
+    name = "one class" if config.told == "class" else "one class, of images and of their cells"
     return Objective(
-        "one class", classes, F.cross_entropy, lambda logits, labels: logits.argmax(1) == labels, "top-1"
+        name, classes, partial(F.cross_entropy, label_smoothing=config.label_smoothing),
+        lambda logits, labels: logits.argmax(1) == labels, "top-1",
     )  # fmt: skip
 
 
@@ -54,6 +58,16 @@ def pair_loss(embedding: Tensor, labels: Tensor) -> Tensor:
     process's pairs: of all other images, an image's pair should be the most similar."""
     similarity, pair = _similarity(embedding.float())
     return F.cross_entropy(similarity / TEMPERATURE, pair)
+
+
+def contrastive_loss(embedding: Tensor, labels: Tensor) -> Tensor:
+    """Supervised contrastive loss (Khosla et al., 2020, equation 2) over this process's pairs: of all other
+    images, those of an image's class should be the most similar."""
+    similarity, _ = _similarity(embedding.float())
+    both = torch.cat((labels, labels))
+    same = (both[:, None] == both[None]).fill_diagonal_(False)
+    logs = F.log_softmax(similarity / TEMPERATURE, 1).masked_fill(~same, 0.0)
+    return -(logs.sum(1) / same.sum(1)).mean()
 
 
 def pair_correct(embedding: Tensor, labels: Tensor) -> Tensor:

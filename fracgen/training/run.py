@@ -14,8 +14,10 @@ import lightning
 import torch
 
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.loading.loader import Share
-from fracgen.training import checkpoint
+from fracgen.loading.share import Share
+from fracgen.training import arithmetic, checkpoint
+from fracgen.training.arithmetic import Arithmetic
+from fracgen.training.cells import CellClassifier
 from fracgen.training.config import Config, Machine, preset
 from fracgen.training.data import Data
 from fracgen.training.export import export
@@ -117,44 +119,49 @@ def prepare(
                              f"({bank.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
         bank = folder.read_bank(sha256)
     bank = bank or CodeBank.from_spec(config.bank, config.bank_seed)
-    objective = objective_of(config.recipe, bank.classes)
+    objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
+    before = folder.read_arithmetic() if resuming else None
+    how = arithmetic.choose(machine, model, trainer.strategy.root_device.type, before)
+    cells = None
+    if config.told == "dense":
+        if machine.compile:
+            raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
+        cells = CellClassifier(model, bank.classes, config.recipe.size, config.seed)
     start: Path | None = None
     if trainer.is_global_zero:
         if resuming:
             assert resume is not None
             start = _checkpoint(folder, resume, config, bank)
         else:
-            folder.begin(config, bank)
+            folder.begin(config, bank, how)
             folder.say(f"beginning a new run in {folder.path}: {config.model}, {config.steps:,} steps")
-    return assemble(config, folder, machine, trainer, bank, model, start)
+        folder.say(f"computing in {how}")
+    return assemble(config, folder, machine, trainer, how, bank, model, cells, start)
 
 
 def assemble(
-    config: Config, folder: RunFolder, machine: Machine, trainer: lightning.Trainer, bank: CodeBank,
-    model: torch.nn.Module, start: Path | None,
+    config: Config, folder: RunFolder, machine: Machine, trainer: lightning.Trainer, how: Arithmetic, bank: CodeBank,
+    model: torch.nn.Module, cells: CellClassifier | None, start: Path | None,
 ) -> Run:  # fmt: skip
     """Put the parts of a run together."""
-    gpu = trainer.strategy.root_device.type == "cuda"
-    half = machine.precision == "bfloat16" or (machine.precision == "auto" and gpu)
-    last = gpu if machine.channels_last is None else machine.channels_last
-    compiled = (gpu and config.steps >= COMPILE_STEPS) if machine.compile is None else machine.compile
-    if last:
+    compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS and cells is None
+    compiled = compiled if machine.compile is None else machine.compile
+    if how.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    data = Data(config, bank, dtype=torch.bfloat16 if half else torch.float32, channels_last=last,
-                prefetch=machine.prefetch)  # fmt: skip
+    data = Data(config, bank, dtype=how.dtype, channels_last=how.channels_last, prefetch=machine.prefetch)
     observers: list[Observer] = []
     progress = None
     if trainer.is_global_zero:
         observers = [recorder := Recorder(folder, machine), Keeper(folder, machine)]
         if shows_progress():
             observers.append(progress := ProgressBar(recorder, min(machine.max_steps or config.steps, config.steps)))
-        folder.add_environment({"world_size": trainer.world_size, **dataclasses.asdict(machine),
-                                "precision": "bfloat16" if half else "float32", "channels_last": last,
-                                "compile": compiled})  # fmt: skip
+        folder.add_environment({"world_size": trainer.world_size, **dataclasses.asdict(machine), "compile": compiled,
+                                "precision": how.precision, "channels_last": how.channels_last})  # fmt: skip
     module = Pretraining(
-        config, model, objective_of(config.recipe, bank.classes), data, start=start, max_steps=machine.max_steps,
-        compute_dtype=torch.bfloat16 if half else None, compile=compiled, observers=observers,
+        config, model, objective_of(config, bank.classes), data, cells=cells, start=start,
+        max_steps=machine.max_steps, compute_dtype=how.dtype if how.precision == "bfloat16" else None,
+        compile=compiled, observers=observers,
     )  # fmt: skip
     return Run(folder, module, trainer, progress)
 

@@ -22,6 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums 
 
 import torch
 
+from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.training import checkpoint, config, folder, module, run
 
@@ -36,9 +37,11 @@ KILLS = {
 }
 CONFIG = config.Config(
     "test", config.QUICK_RECIPE.at_size(32), BankSpec(4, 2), model="mobilenet_v3_small", epochs=3, epoch_size=20,
-    batch_size=8, validation_size=8, learning_rate=0.02,
+    batch_size=8, validation_size=8, learning_rate=0.02, augmentation=AUGMENTATIONS["full"], objective="dense",
+    label_smoothing=0.1, ema=0.9,
 )  # fmt: skip
-"""Three steps an epoch, the last with a smaller batch; a model with dropout and batch normalisation."""
+"""Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures; a model
+with dropout and batch normalisation, heads of its own for the objective, and a moving average."""
 
 
 def die() -> None:
@@ -159,7 +162,7 @@ def outcome(path: Path) -> dict[str, Any]:
     """Digest of the weights of a run's newest checkpoint, the step it was taken at, and the rows of its metrics."""
     state = checkpoint.newest(path / "checkpoints")[0]
     digest = hashlib.sha256()
-    for part in (state["model"], *state["optimizer"]["state"].values()):
+    for part in (state["model"], state["cells"], state["average"], *state["optimizer"]["state"].values()):
         for value in part.values():
             digest.update(value.contiguous().numpy().tobytes() if torch.is_tensor(value) else repr(value).encode())
     columns = [line.split(",")[:7] for line in (path / "metrics.csv").read_text().splitlines()]

@@ -16,6 +16,8 @@ from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
 from fracgen.training.model import build_model, last_layer
 
+from .conftest import TINY, train
+
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
@@ -106,10 +108,21 @@ def test_config_says_what_it_is_and_never_imagenet(finished: RunFolder) -> None:
     assert about["fracgen"]["images_seen"] == 20
 
 
-def test_card_names_recipe_bank_seed_versions_hardware_accuracy_and_limits(finished: RunFolder) -> None:
+def test_equal_runs_give_equal_files(finished: RunFolder, tmp_path: Path) -> None:
+    again = train(TINY, tmp_path / "again", max_steps=2)
+    again = train(TINY, again.path, resume="auto")
+    for name in ("model.safetensors", "config.json", "README.md"):
+        assert (again.export / name).read_bytes() == (finished.export / name).read_bytes()
+    first, second = (json.loads((run.export / "environment.json").read_text()) for run in (finished, again))
+    assert (len(first), len(second)) == (1, 2)
+    assert first[0]["torch"] == torch.__version__
+    assert first[0]["cpus"] >= 1
+
+
+def test_card_names_recipe_bank_seed_accuracy_and_limits(finished: RunFolder) -> None:
     card = (finished.export / "README.md").read_text()
     sha256 = finished.read_config()[1]
-    for told in (sha256, "`quick`, 32 px", "| Seed | 0", f"torch {torch.__version__}", "CPU cores", "of 8 images",
+    for told in (sha256, "`quick`, 32 px", "| Seed | 0", "`environment.json`", "of 8 images", "| Augmentation | none |",
                  "Known limits", "mean (0.1, 0.2, 0.3)", "20 (1.00 of 1 epochs of 20)"):  # fmt: skip
         assert told in card
 

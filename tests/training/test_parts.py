@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset as recipe_preset
 from fracgen.training import checkpoint
+from fracgen.training.arithmetic import choose, fast_bfloat16
+from fracgen.training.average import MovingAverage
+from fracgen.training.cells import CellClassifier, at_centres, feature_maps
+from fracgen.training.config import Machine
+from fracgen.training.model import build_model
 from fracgen.training.module import step_seed
-from fracgen.training.objective import images_of_pairs, objective_of, pair_correct, pair_loss
-from fracgen.training.schedule import one_cycle
+from fracgen.training.objective import contrastive_loss, images_of_pairs, objective_of, pair_correct, pair_loss
+from fracgen.training.schedule import one_cycle, rate
 
 from .conftest import TINY, train
 
@@ -52,16 +61,27 @@ def test_pairs_are_laid_out_first_views_first() -> None:
 
 
 def test_several_classes_count_where_the_top_one_is_present() -> None:
-    objective = objective_of(recipe_preset("multi-instance").recipe, 3)
+    objective = objective_of(dataclasses.replace(TINY, recipe=recipe_preset("multi-instance").recipe), 3)
     logits, present = torch.tensor([[2.0, 1, 0], [0, 1, 2]]), torch.tensor([[1.0, 0, 1], [1, 1, 0]])
     assert objective.correct(logits, present).tolist() == [True, False]
     assert objective.loss(logits, present) > objective.loss(10 * (present - 0.5), present)
 
 
-@pytest.mark.parametrize("name", ["multi-instance", "two-view"])
-def test_other_objectives_train(name: str, tmp_path: Path) -> None:
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "several": ("multi-instance", {"augmentation": AUGMENTATIONS["full"]}),
+    "pairs": ("two-view", {"augmentation": AUGMENTATIONS["unmixed"]}),
+    "contrastive": ("two-view", {"objective": "contrastive"}),
+    "dense": ("multi-formula", {"objective": "dense", "augmentation": AUGMENTATIONS["full"], "label_smoothing": 0.1}),
+    "class": ("paper", {"pictures": 4, "ema": 0.9, "schedule": "cosine", "label_smoothing": 0.1}),
+}
+
+
+@pytest.mark.parametrize("objective", OTHERS)
+def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
+    name, fields = OTHERS[objective]
     recipe = dataclasses.replace(recipe_preset(name).recipe.at_size(32), points=500)
-    config = dataclasses.replace(TINY, recipe=recipe, model="mobilenet_v3_small")
+    config = dataclasses.replace(TINY, recipe=recipe, model="mobilenet_v3_small", **fields)
+    assert config.told == objective
     run = train(config, tmp_path / "run", log_steps=1)
     state = checkpoint.newest(run.checkpoints)[0]
     assert state["step"] == 3
@@ -72,3 +92,80 @@ def test_every_step_and_rank_has_its_own_random_numbers() -> None:
     seeds = {step_seed(seed, step, rank) for seed in (0, 1) for step in range(50) for rank in range(4)}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**64 for seed in seeds)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "trapezoid"])
+def test_other_schedules_rise_stay_within_their_peak_and_end_at_nothing(schedule: str) -> None:
+    rates = [rate(schedule, step, 200, 0.1) for step in range(201)]
+    assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert max(rates) == 1.0
+    assert all(late <= early for early, late in itertools.pairwise(rates[20:]))
+    assert rates[200] == pytest.approx(0, abs=1e-9)
+    assert rates[150] == pytest.approx(1.0 if schedule == "trapezoid" else (1 + math.cos(math.pi * 130 / 180)) / 2)
+    assert 0 <= rate(schedule, 0, 1, 0.0) <= 1
+
+
+def test_images_of_a_class_attract_each_other() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    pairs, by_class = torch.eye(4, 16).repeat(2, 1), torch.eye(2, 16)[labels].repeat(2, 1)
+    assert contrastive_loss(by_class, labels) < contrastive_loss(pairs, labels)
+    apart = torch.arange(4)  # where every class has one image, pairs are all there is
+    assert contrastive_loss(pairs, apart) == pytest.approx(pair_loss(pairs, apart))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "mobilenet_v3_small"])
+def test_cells_are_asked_in_feature_maps_of_8_and_16_pixels(name: str) -> None:
+    model = build_model(name, 5, 64, 0)
+    cells = CellClassifier(model, 5, 64, 0)
+    shapes = []
+    for part, channels in feature_maps(model, 64):
+        model.get_submodule(part).register_forward_hook(
+            lambda _module, _inputs, output, channels=channels: shapes.append((channels, *output.shape))
+        )
+    model(torch.randn(2, 3, 64, 64))
+    assert [(shape[0], shape[3:]) for shape in shapes] == [(shapes[0][2], (8, 8)), (shapes[1][2], (4, 4))]
+    loss = cells.loss(torch.zeros(2, 64, 64, dtype=torch.int64))
+    loss.backward()
+    assert all(part.grad is not None for part in cells.parameters())
+    first = next(model.parameters())
+    assert first.grad is not None
+    assert first.grad.abs().sum() > 0
+
+
+def test_cells_are_asked_about_their_centres() -> None:
+    maps = torch.arange(64).reshape(1, 8, 8)
+    assert at_centres(maps, (2, 2)).tolist() == [[[18, 22], [50, 54]]]
+    assert torch.equal(at_centres(maps, (8, 8)), maps)
+
+
+def test_networks_without_such_maps_are_refused() -> None:
+    with pytest.raises(ValueError, match="objective dense asks feature maps of 8 and 16 pixels a cell"):
+        CellClassifier(build_model("vit_b_32", 5, 64, 0), 5, 64, 0)
+
+
+def test_the_average_follows_the_weights_slowly() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    average = MovingAverage(model, 0.9)
+    torch.nn.init.ones_(model.weight)
+    expected = 0.0
+    for step in range(1, 200):
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay)
+        average.update(model, step)
+        assert float(average.model.weight) == pytest.approx(expected, abs=1e-6)  # type: ignore[arg-type]
+    assert expected > 0.99
+
+
+def test_the_arithmetic_follows_the_network_and_what_was_asked() -> None:
+    dense, grouped = build_model("resnet18", 2, 32, 0), build_model("tf_efficientnet_lite0", 2, 64, 0)
+    half = "bfloat16" if fast_bfloat16() else "float32"
+    assert [choose(Machine(), model, "cpu").precision for model in (dense, grouped)] == [half, "float32"]
+    assert choose(Machine(), grouped, "cpu").channels_last
+    assert choose(Machine(), grouped, "cuda").precision == "bfloat16"
+    asked = choose(Machine(precision="float32", channels_last=False), dense, "cuda")
+    assert (asked.precision, asked.channels_last) == ("float32", False)
+    before = {"device": "cpu", "precision": "float32", "channels_last": False}
+    assert choose(Machine(), dense, "cpu", before).to_json() == before
+    assert choose(Machine(), dense, "cuda", before).precision == "bfloat16"
+    assert choose(Machine(precision="bfloat16"), dense, "cpu", before).precision == "bfloat16"

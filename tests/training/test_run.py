@@ -44,7 +44,7 @@ def test_the_folder_holds_what_it_should(finished: RunFolder) -> None:
     assert names == {
         "config.json", "bank.safetensors", "environment.json", "log.txt", "metrics.csv", "export/README.md",
         "checkpoints/step-000000002.ckpt", "checkpoints/step-000000003.ckpt", "export/config.json",
-        "export/model.safetensors",
+        "export/model.safetensors", "export/environment.json",
     }  # fmt: skip
     with finished.metrics.open() as file:
         rows = list(csv.DictReader(file))
@@ -232,6 +232,16 @@ def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path
         (["--preset", "quick", "--batch-size", "0"], 2, "batch_size 0 is out of range"),
         (["--preset", "quick", "--logger", "wandd"], 2, "logger 'wandd' is unknown"),
         (["--preset", "quick", "--device", "cuda:1"], 2, "device 'cuda:1' is unknown"),
+        (["--preset", "quick", "--augment", "fulll"], 2, "unknown augmentation 'fulll': use one of none, "),
+        (["--preset", "quick", "--objective", "dens"], 2, "objective 'dens' is unknown: use one of auto, "),
+        (["--preset", "quick", "--objective", "contrastive"], 2, "objective contrastive compares pairs, and recipe"),
+        (["--preset", "two-view", "--objective", "dense"], 2, "objective dense looks at single images"),
+        (["--preset", "multi-instance", "--objective", "dense"], 2, "whose images have several classes: use several"),
+        (["--preset", "quick", "--views", "2", "--augment", "full"], 2, "pairs are not mixed: use --augment unmixed"),
+        (["--preset", "two-view", "--label-smoothing", "0.1"], 2, "has no meaning for objective pairs"),
+        (["--preset", "quick", "--objective", "dense", "--compile"], 2, "which --compile hides: drop one"),
+        (["--preset", "quick", "--pictures", "0"], 2, "pictures 0 is out of range"),
+        (["--preset", "quick", "--schedule", "linear"], 2, "schedule 'linear' is unknown"),
     ],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line(

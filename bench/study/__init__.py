@@ -1,0 +1,1 @@
+"""The study of what makes weights good: see docs/what-works.md."""

@@ -1,0 +1,146 @@
+"""Make each arm's weights and measure them: one command, which goes on where it was stopped.
+
+    python -m bench.study.run -o STUDY [--samples 20000] [--seeds 0,1,2] [--datasets surfaces,elpv]
+                              [--methods patchcore,stfpm] [--only NAME ...] [--curve NAME --samples 10000,20000]
+
+Each arm and seed is one file in bench/study/results/ when it is finished. What lies in STUDY (runs, weights,
+cells of the evaluation) lets a stopped one go on: `fracgen pretrain --resume auto` and the grid of
+`fracgen eval run` both do. `python -m bench.study.page` then writes docs/what-works.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.study.arms import Arm, comparison, curve
+from fracgen.benchmarking.timing import commit, machine
+
+RESULTS = Path(__file__).parent / "results"
+SCHEMA = "fracgen-study/1"
+
+
+def fracgen(*arguments: str) -> None:
+    """Run a command of fracgen's. Raises CalledProcessError where it fails."""
+    subprocess.run([sys.executable, "-m", "fracgen", *arguments], check=True)
+
+
+def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
+    """The weights file of an arm and seed, trained or drawn."""
+    target = folder / "weights" / "model.safetensors"
+    if target.is_file():
+        return target
+    if arm.recipe == "random":
+        return draw_weights(arm, seed, target)
+    run, bank = folder / "run", folder / "bank.safetensors"
+    if not bank.is_file():
+        recipe = "fractaldb" if arm.recipe == "ofdb" else arm.recipe
+        fracgen("sample", "--recipe", recipe, "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
+    fracgen("pretrain", *arm.training(), "--bank", str(bank), "--seed", str(seed), "-o", str(run), "--resume", "auto")
+    fracgen("export", str(run), "--no-classifier", "-o", str(target.parent))
+    return target
+
+
+def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
+    """Weights as a fresh network has them, in a file with the same normalisation as the trained ones."""
+    from safetensors.torch import save_file
+
+    from fracgen.training.model import build_model, last_layer
+
+    model = build_model(arm.model, 1000, 224, seed)
+    classifier = last_layer(model, 1000)
+    tensors = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(classifier + ".")}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    head = {"architecture": arm.model, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    target.with_name("config.json").write_text(json.dumps(head))
+    save_file(tensors, target.with_suffix(".part"), {"format": "pt"})
+    os.replace(target.with_suffix(".part"), target)
+    return target
+
+
+def measure(arm: Arm, seed: int, weights: Path, folder: Path, datasets: Sequence[str], methods: Sequence[str],
+            extra: Sequence[str]) -> dict[str, Any]:  # fmt: skip
+    """Metrics by dataset, method and category."""
+    from fracgen_eval.grid.result import CellResult
+    from fracgen_eval.grid.results import read_results
+
+    metrics: dict[str, Any] = {}
+    for dataset in datasets:
+        out = folder / "eval" / dataset
+        fracgen("eval", "run", "--method", ",".join(methods), "--weights", f"study={weights}", "--model", arm.model,
+                "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *extra)  # fmt: skip
+        for _, result in read_results(out):
+            assert isinstance(result, CellResult), result
+            cell = result.cell
+            of_method = metrics.setdefault(dataset, {}).setdefault(cell.method.name, {})
+            of_method[cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
+    return metrics
+
+
+def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: Sequence[str],
+           extra: Sequence[str]) -> None:  # fmt: skip
+    """Everything about one arm and seed, unless its file is there and holds all that is asked for."""
+    path = RESULTS / f"{arm.name}-seed{seed}.json"
+    before = json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
+    missing = [d for d in datasets if not set(methods) <= set(before["metrics"].get(d, {}))]
+    if not missing:
+        return
+    print(f"study: {arm.name}, seed {seed}: {', '.join(missing)}", file=sys.stderr, flush=True)
+    weights = make_weights(arm, seed, folder)
+    metrics = before["metrics"] | measure(arm, seed, weights, folder, missing, methods, extra)
+    about: dict[str, Any] = {}
+    config = weights.with_name("config.json")
+    if arm.samples:
+        own = json.loads(config.read_text())["fracgen"]
+        about = {"images_seen": own["images_seen"], "validation": own["validation"]}
+    result = {
+        "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
+        "options": list(extra), "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
+        "commit": commit(),
+    }  # fmt: skip
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def main() -> None:
+    """All arms, seed by seed, so that a study that is stopped has compared all arms on fewer seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--samples", default="20000")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--datasets", default="surfaces,elpv")
+    parser.add_argument("--methods", default="patchcore,stfpm")
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--only", nargs="*", help="arms by name, without their number of samples")
+    parser.add_argument("--curve", help="one arm by name, at every number of --samples")
+    parser.add_argument("--limit", help="of `fracgen eval run`: images a category")
+    told = parser.parse_args()
+    numbers = [int(number) for number in told.samples.split(",")]
+    arms = comparison(numbers[0], told.model, told.size, told.classes)
+    named = {arm.name.removesuffix(f"-{arm.samples}"): arm for arm in arms}
+    if unknown := [name for name in [*(told.only or []), *([told.curve] if told.curve else [])] if name not in named]:
+        parser.error(f"unknown arm {unknown[0]!r}: use one of {', '.join(named)}")
+    if told.curve:
+        arms = curve(named[told.curve], numbers)
+    elif told.only:
+        arms = [named[name] for name in told.only]
+    extra = ["--limit", told.limit] if told.limit else []
+    for seed in (int(number) for number in told.seeds.split(",")):
+        for arm in arms:
+            folder = told.output / arm.name / f"seed{seed}"
+            folder.mkdir(parents=True, exist_ok=True)
+            finish(arm, seed, folder, told.datasets.split(","), told.methods.split(","), extra)
+
+
+if __name__ == "__main__":
+    main()
