@@ -5,9 +5,9 @@ from __future__ import annotations
 from fracgen_eval.methods.base import Method as Method
 from fracgen_eval.methods.base import Prediction as Prediction
 from fracgen_eval.methods.base import Watch as Watch
+from fracgen_eval.methods.needs import stages_of as stages_of
 from fracgen_eval.methods.settings import METHODS as METHODS
 from fracgen_eval.methods.settings import Settings as Settings
-from fracgen_eval.methods.settings import check_method as check_method
 from fracgen_eval.methods.settings import settings_for as settings_for
 from fracgen_eval.weights.backbones import Weights
 
@@ -33,12 +33,12 @@ def build_method(
     from fracgen_eval.methods.cutpaste import CutPaste
     from fracgen_eval.methods.panda import Panda
 
-    check_method(name, weights.model, layers)
     settings = settings_for(name) if settings is None else settings
+    stages = stages_of(name, weights.model, settings, layers=layers, protocol=protocol)
     if name == "panda":
         return Panda(weights, settings, seed, device)
     if name == "cutpaste":
         return CutPaste(weights, settings, seed, device)
     from fracgen_eval.methods.anomalib.method import AnomalibMethod
 
-    return AnomalibMethod(name, weights, settings, layers, protocol, seed, device)
+    return AnomalibMethod(name, weights, settings, stages, protocol, seed, device)

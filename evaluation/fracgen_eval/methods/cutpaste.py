@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.images import Geometry
 from fracgen_eval.methods import cutpaste_views as views
 from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
+from fracgen_eval.methods.needs import geometry_of
 from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights, build_backbone
 
@@ -29,7 +29,7 @@ class CutPaste:
 
     def __init__(self, weights: Weights, settings: Settings, seed: int, device: str) -> None:
         self.weights, self.settings, self.seed, self.device = weights, settings, seed, device
-        self.geometry = Geometry(settings["image_size"])
+        self.geometry = geometry_of("cutpaste", settings)
         self.untouched = build_backbone(weights).to(device)
         self.network = copy.deepcopy(self.untouched)
         self.density: dict[str, Any] = {}
@@ -87,7 +87,7 @@ class CutPaste:
         settings, rng = self.settings, np.random.default_rng([self.seed, 0xC07])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            head = _head(self.untouched.layer4[-1], CLASSES[settings["views"]]).to(self.device)
+            head = _head(self.weights.network.pooled, CLASSES[settings["views"]]).to(self.device)
         parameters = [*self.network.parameters(), *head.parameters()]
         optimiser = torch.optim.SGD(
             parameters, settings["lr"], settings["momentum"], weight_decay=settings["weight_decay"]
@@ -135,11 +135,10 @@ def _either(patch: Any, scar: Any, rng: np.random.Generator) -> Any:
     return patch.where(coin[:, None, None, None], scar)
 
 
-def _head(last_block: Any, classes: int) -> Any:
+def _head(width: int, classes: int) -> Any:
     """One 512 block (Linear, BN, ReLU), then 128, then the classes."""
     from torch import nn
 
-    width = (last_block.conv3 if hasattr(last_block, "conv3") else last_block.conv2).out_channels
     return nn.Sequential(
         nn.Linear(width, 512, bias=False), nn.BatchNorm1d(512), nn.ReLU(),
         nn.Linear(512, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU(),

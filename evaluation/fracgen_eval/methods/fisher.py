@@ -18,8 +18,10 @@ from fracgen_eval.weights.backbones import Weights
 NEEDED = ("recipe", "bank_spec", "bank_seed")
 
 
-def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: str) -> dict[str, Any]:
-    """Mean over batches of the squared gradient of the batch's cross-entropy, per adapted parameter.
+def diagonal_fisher(
+    network: Any, learned: list[str], weights: Weights, settings: Settings, device: str
+) -> dict[str, Any]:
+    """Mean over batches of the squared gradient of the batch's cross-entropy, per learned parameter by name.
 
     Raises:
         EvaluationError: the weights come without classifier, or do not say what they were pre-trained on.
@@ -27,16 +29,16 @@ def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: 
     import torch
 
     check_task(weights)
-    assert weights.head is not None
-    head = {k: v.to(device) for k, v in weights.head.items()}
-    learned = {k: p for k, p in network.named_parameters() if k.startswith(("layer3", "layer4"))}
-    total = {k: torch.zeros_like(p) for k, p in learned.items()}
+    assert weights.linear_head is not None
+    weight, bias = (tensor.to(device) for tensor in weights.linear_head)
+    parameters = {k: p for k, p in network.named_parameters() if k in set(learned)}
+    total = {k: torch.zeros_like(p) for k, p in parameters.items()}
     number = 0
     for images, labels in _pretraining_batches(weights, settings):
         features = network(normalised(images, weights, device))
-        logits = torch.nn.functional.linear(features, head["fc.weight"], head["fc.bias"])
+        logits = torch.nn.functional.linear(features, weight, bias)
         loss = torch.nn.functional.cross_entropy(logits, labels.to(device))
-        for name, gradient in zip(learned, torch.autograd.grad(loss, list(learned.values())), strict=True):
+        for name, gradient in zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True):
             total[name] += gradient**2
         number += 1
     return {k: v / number for k, v in total.items()}
@@ -44,7 +46,12 @@ def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: 
 
 def check_task(weights: Weights) -> None:
     """Refuse weights that do not say what they were pre-trained on. Raises EvaluationError."""
-    missing = [] if weights.head is not None else ["its classifier (fc.weight, fc.bias)"]
+    wanted = weights.network.linear_head
+    if wanted is None:
+        raise EvaluationError(
+            f"panda.variant 'ewc' needs a classifier of one linear layer, which {weights.model} has not: use 'early'"
+        )
+    missing = [] if weights.head is not None else [f"its classifier ({', '.join(wanted)})"]
     missing += [f"{key} in its metadata" for key in NEEDED if key not in weights.metadata]
     if missing:
         raise EvaluationError(

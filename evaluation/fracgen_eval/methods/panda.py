@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.images import Geometry
 from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
 from fracgen_eval.methods.fisher import diagonal_fisher
+from fracgen_eval.methods.needs import UNFROZEN_AFTER, geometry_of
 from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights, build_backbone
-
-ADAPTED = ("layer3", "layer4")
 
 
 class Panda:
@@ -27,7 +25,7 @@ class Panda:
 
     def __init__(self, weights: Weights, settings: Settings, seed: int, device: str) -> None:
         self.weights, self.settings, self.seed, self.device = weights, settings, seed, device
-        self.geometry = Geometry(settings["resize"], settings["crop"], shorter=True)
+        self.geometry = geometry_of("panda", settings)
         self.network = build_backbone(weights).to(device)
         self.bank: Any = None
         """Features of the training images, float64 [N, D]."""
@@ -44,9 +42,9 @@ class Panda:
         return Prediction(np.concatenate(found).astype(np.float32))
 
     def frozen(self) -> dict[str, Any]:
-        """The whole network; without its last two stages in the variants that adapt them."""
-        adapted = () if self.settings["variant"] == "dn2" else ADAPTED
-        return {k: v for k, v in on_cpu(self.network.state_dict()).items() if not k.startswith(adapted or "-")}
+        """The whole network; up to the middle in the variants that adapt what comes behind it."""
+        adapted = () if self.settings["variant"] == "dn2" else adapted_part(self.weights)
+        return {k: v for k, v in on_cpu(self.network.state_dict()).items() if k not in adapted}
 
     def state(self) -> dict[str, Any]:
         """The network and the bank."""
@@ -58,7 +56,7 @@ class Panda:
         self.bank = state["bank"].to(self.device)
 
     def _features(self, images: Any, batch: int) -> Any:
-        """float64 [N, D]: what the global average pool after layer4 gives."""
+        """float64 [N, D]: what a classifier would see; in a ResNet the global average pool after layer4."""
         import torch
 
         self.network.eval()
@@ -79,9 +77,10 @@ class Panda:
 
         settings = self.settings
         ewc = settings["variant"] == "ewc"
-        fisher = diagonal_fisher(self.network, self.weights, settings, self.device) if ewc else {}
+        part = adapted_part(self.weights)
+        learned = {k: p for k, p in self.network.named_parameters() if k in part}
+        fisher = diagonal_fisher(self.network, list(learned), self.weights, settings, self.device) if ewc else {}
         centre = self._features(images, PREDICT_BATCH).mean(0).float()
-        learned = {k: p for k, p in self.network.named_parameters() if k.startswith(ADAPTED)}
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in learned)
         before = {k: p.detach().clone() for k, p in learned.items()}
@@ -91,11 +90,11 @@ class Panda:
         order = torch.Generator().manual_seed(self.seed)
         losses: list[float] = []
         for _ in range(settings["ewc_epochs" if ewc else "early_epochs"]):
-            for part in batches(torch.randperm(len(images), generator=order), settings["batch"]):
+            for chosen in batches(torch.randperm(len(images), generator=order), settings["batch"]):
                 if settings["max_steps"] and len(losses) >= settings["max_steps"]:
                     break
                 # The running statistics of batch normalisation stay: the network is in eval mode throughout.
-                features = self.network(normalised(images[part], self.weights, self.device))
+                features = self.network(normalised(images[chosen], self.weights, self.device))
                 loss = ((features - centre) ** 2).mean()
                 for name, weight in fisher.items():
                     loss = loss + settings["ewc_lambda"] / 2 * (weight * (learned[name] - before[name]) ** 2).sum()
@@ -107,3 +106,9 @@ class Panda:
         if not np.isfinite(losses).all():
             raise EvaluationError(f"PANDA's loss became {losses[-1]} after {len(losses)} steps: lower panda.lr")
         return {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+
+
+def adapted_part(weights: Weights) -> frozenset[str]:
+    """Names of the tensors that the variants with training adapt: layer3 and layer4 of a ResNet."""
+    network = weights.network
+    return frozenset(network.after(network.stage(UNFROZEN_AFTER)))

@@ -1,9 +1,9 @@
 """Backbone weights by name, loaded strictly into whatever network a method builds.
 
-`imagenet` is torchvision's IMAGENET1K_V1 checkpoint, `imagenet-v2` its second one; both are taken
-from torch's local cache and never downloaded. `random` is torchvision's own initialisation, drawn
-with a fixed seed. `name=FILE` is any file `weights.files` reads. A tensor that is missing, extra or
-of another shape is an error before anything runs: there is no partly random backbone.
+`imagenet` is what `weights.imagenet` finds on this machine, `imagenet-v2` torchvision's second
+checkpoint of a ResNet. `random` is a fresh initialisation, drawn with a fixed seed. `name=FILE` is any
+file `weights.files` reads. A tensor that is missing, extra or of another shape is an error before
+anything runs: there is no partly random backbone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import read_weights_file
+from fracgen_eval.weights.imagenet import imagenet_weights
+from fracgen_eval.weights.network import TORCHVISION, Network, Triple, create, network
 
-MODELS = ("resnet18", "resnet50", "wide_resnet50_2")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 0
 InputNorm = Literal["checkpoint", "imagenet"]
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class WeightsSpec:
 
 @dataclass(frozen=True)
 class Weights:
-    """A backbone's tensors, on the CPU, with torchvision's keys."""
+    """A backbone's tensors, on the CPU, with timm's keys."""
 
     name: str
     model: str
@@ -56,14 +56,29 @@ class Weights:
     tensors: dict[str, Any]
     """The backbone, without its classifier."""
     head: dict[str, Any] | None
-    """`fc.weight` [C, D] and `fc.bias` [C], where the file has them."""
+    """The classifier's tensors by timm's names, where the file has them: any number of classes."""
     mean: Triple
     std: Triple
     """Input normalisation in use: (x / 255 - mean) / std per channel."""
     norm: str
-    """Where the normalisation comes from: `file`, or `imagenet`."""
+    """Where the normalisation comes from: `file`; `network`, timm's for this architecture; or `imagenet`."""
+    licence: str | None = None
+    """As the source states it."""
+    path: Path | None = None
+    """The file, where there is one."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """What the file says about itself: recipe, bank and the like."""
+
+    @property
+    def network(self) -> Network:
+        """What these are the weights of."""
+        return network(self.model)
+
+    @property
+    def linear_head(self) -> tuple[Any, Any] | None:
+        """Weight [C, D] and bias [C] of the classifier, where the file has it and it is one linear layer."""
+        names = self.network.linear_head
+        return None if names is None or self.head is None else (self.head[names[0]], self.head[names[1]])
 
     @property
     def digest(self) -> str:
@@ -74,8 +89,17 @@ class Weights:
         """What a result records about the weights."""
         return {
             "name": self.name, "source": self.source, "model": self.model, "digest": self.digest,
-            "mean": list(self.mean), "std": list(self.std), "norm": self.norm, "metadata": self.metadata,
+            "mean": list(self.mean), "std": list(self.std), "norm": self.norm, "licence": self.licence,
+            "metadata": self.metadata,
         }  # fmt: skip
+
+    def sentence(self) -> str:
+        """What the weights are, for people: name, file, source, licence, normalisation."""
+        parts = [f"{self.name} is {self.source}"]
+        parts += [str(self.path)] if self.path else []
+        parts += [f"licence {self.licence}"] if self.licence else []
+        numbers = " and ".join(_short(values) for values in (self.mean, self.std))
+        return f"{', '.join(parts)}; mean and deviation of its input: {numbers} ({self.norm})"
 
 
 def digest_of(tensors: dict[str, Any]) -> str:
@@ -93,93 +117,92 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
 
     Args:
         spec: which.
-        model: `resnet18`, `resnet50` or `wide_resnet50_2`.
-        input_norm: `checkpoint` normalises as the file says (ImageNet's way where it says nothing),
-            `imagenet` always in ImageNet's way, as the paper did.
+        model: timm's name of an architecture, such as `resnet18` or `tf_efficientnet_lite0`.
+        input_norm: `checkpoint` normalises as the file says, or as timm's weights of the architecture where it says
+            nothing; `imagenet` always with ImageNet's usual numbers, as the paper did.
 
     Raises:
         EvaluationError: the model or the file is unknown, or its tensors are not exactly the model's.
     """
-    one_of(model, MODELS, "model")
     one_of(input_norm, ("checkpoint", "imagenet"), "input norm")
+    net = network(model)
     metadata: dict[str, Any] = {}
-    if spec.path is not None:
-        tensors, metadata = read_weights_file(spec.path)
-        tensors, source = _matched(tensors, model, str(spec.path)), spec.path.name
+    path, licence = spec.path, None
+    if path is not None:
+        tensors, metadata = read_weights_file(path, net)
+        tensors, source = _matched(tensors, net, str(path)), path.name
     elif spec.name == "random":
-        tensors, source = _random_tensors(model), f"torchvision's initialisation, seed {RANDOM_SEED}"
+        tensors, source = _random_tensors(net)
     else:
-        path, source = _imagenet_file(model, spec.name)
-        tensors = _matched(read_weights_file(path)[0], model, str(path))
-    said = _normalisation(metadata, spec.path) if input_norm == "checkpoint" else None
-    mean, std = said or (IMAGENET_MEAN, IMAGENET_STD)
-    head: dict[str, Any] = {k: tensors[k] for k in ("fc.weight", "fc.bias") if k in tensors}
+        found = imagenet_weights(net, spec.name)
+        path, source, licence = found.path, found.source, found.licence
+        tensors = _matched(found.tensors, net, str(path))
+    mean, std, norm = _normalisation(metadata, spec.path, net, input_norm)
+    head = {k: tensors[k] for k in net.head if k in tensors}
     backbone = {k: v for k, v in tensors.items() if k not in head}
     return Weights(
-        spec.name, model, source, backbone, head or None, mean, std, "file" if said else "imagenet",
+        spec.name, net.name, source, backbone, head or None, mean, std, norm, licence, path,
         {k: v for k, v in metadata.items() if isinstance(v, (str, int, float))},
     )  # fmt: skip
 
 
-def load_backbone(network: Any, weights: Weights) -> None:
+def load_backbone(part: Any, weights: Weights) -> None:
     """Fill a network, or the first layers of one, with the weights of the same names, bit by bit.
 
     Raises:
         EvaluationError: the network has a tensor that the weights have not.
     """
-    wanted = network.state_dict()
-    if missing := sorted(set(wanted) - set(weights.tensors)):
-        raise EvaluationError(f"{weights.name} has no tensor {missing[0]!r} for {type(network).__name__}")
-    network.load_state_dict({k: weights.tensors[k] for k in wanted}, strict=True)
+    names = weights.network.names(part.state_dict())
+    if missing := sorted(set(names.values()) - set(weights.tensors)):
+        raise EvaluationError(f"{weights.name} has no tensor {missing[0]!r} for {type(part).__name__}")
+    part.load_state_dict({k: weights.tensors[name] for k, name in names.items()}, strict=True)
 
 
 def build_backbone(weights: Weights) -> Any:
-    """torchvision's network with these weights and no classifier (`fc` is the identity), in eval mode."""
+    """timm's network with these weights and no classifier, in eval mode: images in, [B, pooled] out."""
     import torch
-    from torchvision.models import get_model
 
     with torch.random.fork_rng(devices=[]):
-        network = get_model(weights.model, weights=None)
-    network.fc = torch.nn.Identity()
-    load_backbone(network, weights)
-    return network.eval()
+        built = weights.network.build()
+    load_backbone(built, weights)
+    return built.eval()
 
 
-def _random_tensors(model: str) -> dict[str, Any]:
+def _random_tensors(net: Network) -> tuple[dict[str, Any], str]:
+    """A fresh backbone; torchvision's way of drawing where the network is one of its own."""
     import torch
     from torchvision.models import get_model
 
+    library = "torchvision" if net.name in TORCHVISION else "timm"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        tensors = get_model(model, weights=None).state_dict()
-    return {k: v for k, v in tensors.items() if not k.startswith("fc.")}
+        fresh = get_model(net.name, weights=None) if library == "torchvision" else create(net.name)
+    tensors = {k: v for k, v in fresh.state_dict().items() if k not in net.head}
+    return tensors, f"{library}'s initialisation, seed {RANDOM_SEED}"
 
 
-def _matched(tensors: dict[str, Any], model: str, path: str) -> dict[str, Any]:
-    """The tensors, if they are exactly the model's; a classifier may be missing or of any width."""
+def _matched(tensors: dict[str, Any], net: Network, path: str) -> dict[str, Any]:
+    """The tensors, if they are exactly the network's; a classifier may be missing or of any width."""
     import torch
-    from torchvision.models import get_model
 
-    with torch.device("meta"):
-        want = {k: tuple(v.shape) for k, v in get_model(model, weights=None).state_dict().items()}
-    have = {k: tuple(v.shape) for k, v in tensors.items()}
+    want, have = net.shapes, {k: tuple(v.shape) for k, v in tensors.items()}
     # Checkpoints older than batch counters lack them; nothing that is evaluated depends on them.
     counters = {k for k in want if k.endswith("num_batches_tracked") and k not in have}
-    optional = {"fc.weight", "fc.bias"}
-    missing = sorted(set(want) - set(have) - counters - optional)
+    head = [k for k in net.head if k in have]
+    classes = have[head[-1]][:1] if head else ()
+    missing = sorted(set(want) - set(have) - counters - set(net.head))
+    missing += sorted(set(net.head) - set(head) - counters) if head else []
     extra = sorted(set(have) - set(want))
     shapes = [
         f"{k} is {list(have[k])} instead of {list(want[k])}"
         for k in want
-        if k in have and have[k] != want[k] and k not in optional
+        if k in have and have[k] != want[k] and k not in net.head
     ]
-    if ("fc.weight" in have) != ("fc.bias" in have):
-        missing += sorted(optional - set(have))
-    if "fc.weight" in have and "fc.bias" in have and have["fc.weight"] != (*have["fc.bias"], want["fc.weight"][1]):
-        shapes.append(f"fc.weight is {list(have['fc.weight'])}")
+    shapes += [f"{k} is {list(have[k])}" for k in head if have[k][1:] != want[k][1:] or have[k][:1] != classes]
     faults = [(missing, "missing"), (extra, "extra"), (shapes, "wrongly shaped")]
     if any(names for names, _ in faults):
         text = "; ".join(f"{len(names)} {what}: {_listed(names)}" for names, what in faults if names)
+        model = net.name
         raise EvaluationError(f"{path}: not the tensors of a {model}: {text}. Give the file of a {model}, or --model")
     blank = {k: torch.zeros((), dtype=torch.int64) for k in counters}
     return {k: (tensors | blank)[k] for k in want if k in tensors or k in blank}
@@ -189,31 +212,23 @@ def _listed(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _imagenet_file(model: str, name: str) -> tuple[Path, str]:
-    import torch
-    from torchvision.models import get_model_weights
-
-    tag = "IMAGENET1K_V2" if name == "imagenet-v2" else "IMAGENET1K_V1"
-    tags = get_model_weights(model).__members__
-    if tag not in tags:
-        raise EvaluationError(f"torchvision has no {tag} weights for {model}: use --weights imagenet, or name=FILE")
-    path = Path(torch.hub.get_dir()) / "checkpoints" / tags[tag].url.rsplit("/", 1)[1]
-    if not path.is_file():
-        raise EvaluationError(
-            f"{path}: torchvision's {model} {tag} is not in torch's cache, and nothing is downloaded here; run "
-            f"python -c \"import torchvision; torchvision.models.{model}(weights='{tag}')\" where there is a network"
-        )
-    wanted = path.stem.rsplit("-", 1)[1]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(wanted):
-        raise EvaluationError(f"{path}: its SHA-256 begins with {found[:8]} instead of {wanted}: fetch it again")
-    return path, f"torchvision {model} {tag}"
+def _short(values: Triple) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else " ".join(f"{v:g}" for v in values)
 
 
-def _normalisation(metadata: dict[str, Any], path: Path | None) -> tuple[Triple, Triple] | None:
-    if "mean" not in metadata or "std" not in metadata:
-        return None
+def _normalisation(
+    metadata: dict[str, Any], path: Path | None, net: Network, input_norm: InputNorm
+) -> tuple[Triple, Triple, str]:
+    """Mean, standard deviation, and where they come from."""
+    if input_norm == "imagenet":
+        return IMAGENET_MEAN, IMAGENET_STD, "imagenet"
+    if "mean" in metadata and "std" in metadata:
+        return *_stated(metadata, path), "file"
+    usual = (net.mean, net.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    return net.mean, net.std, "imagenet" if usual else "network"
+
+
+def _stated(metadata: dict[str, Any], path: Path | None) -> tuple[Triple, Triple]:
     found = []
     for key in ("mean", "std"):
         value = metadata[key]

@@ -1,8 +1,8 @@
 """Reading a weights file: safetensors or a torch state dict, in whatever wrapping people keep them.
 
-torchvision's and timm's keys of these networks are the same. Lightning puts them under
-`state_dict` with a prefix such as `model.`, DataParallel prefixes `module.`, torch.compile
-`_orig_mod.`; all are undone. Nothing is unpickled but tensors and plain containers.
+Keys are timm's, which are torchvision's for ResNets. Lightning puts them under `state_dict` with a
+prefix such as `model.`, DataParallel prefixes `module.`, torch.compile `_orig_mod.`; all are undone.
+Nothing is unpickled but tensors and plain containers.
 """
 
 from __future__ import annotations
@@ -13,28 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.weights.network import Network
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-ANCHOR = "conv1.weight"
-"""A key every ResNet has exactly once: what stands before it is the prefix."""
+ANCHORS = 3
+"""So many weights from the front of a network say what stands before all of its keys."""
 
 
-def read_weights_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tensors with torchvision's keys, and what the file says about itself.
+def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors with timm's keys, and what the file says about itself.
+
+    Args:
+        path: safetensors, or what `torch.save` wrote.
+        network: whose tensors they should be.
 
     Returns:
         State dict, and metadata: safetensors' header and, where there is one, `config.json` beside the file.
 
     Raises:
-        EvaluationError: the file is missing, of another kind, damaged, or no ResNet's.
+        EvaluationError: the file is missing, of another kind, damaged, or no network's that begins alike.
     """
     if not path.is_file():
         raise EvaluationError(f"{path}: no such weights file; give --weights name=FILE")
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
     else:
-        tensors, metadata = _read_pickle(path), {}
-    return _unprefixed(tensors, path), metadata | _config_beside(path)
+        tensors, metadata = read_tensors(path), {}
+    about = metadata | _config_beside(path)
+    return _unprefixed(tensors, path, network, about), about
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -47,7 +53,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise EvaluationError(f"{path}: not a whole safetensors file ({error}): copy it again") from None
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The tensors of a file of `torch.save`, with its own keys. Raises EvaluationError where it holds other things."""
     import torch
 
     try:
@@ -66,14 +73,20 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
 
 
-def _unprefixed(tensors: dict[str, Any], path: Path) -> dict[str, Any]:
-    prefixes = [k[: -len(ANCHOR)] for k in tensors if k == ANCHOR or k.endswith("." + ANCHOR)]
-    prefixes = [p for p in prefixes if f"{p}bn1.weight" in tensors and f"{p}layer1.0.conv1.weight" in tensors]
+def _unprefixed(tensors: dict[str, Any], path: Path, network: Network, about: dict[str, Any]) -> dict[str, Any]:
+    first, *more = [key for key in network.shapes if key.endswith("weight")][:ANCHORS]
+    prefixes = [k[: -len(first)] for k in tensors if k == first or k.endswith("." + first)]
+    prefixes = [p for p in prefixes if all(p + key in tensors for key in more)]
     if len(prefixes) != 1:
+        if not prefixes and about.get("library") == "torchvision":
+            raise EvaluationError(
+                f"{path}: torchvision's {network.name} names its tensors otherwise than timm's, which the methods use: "
+                f"pre-train timm/{network.name}"
+            )
         found = f"{len(prefixes)} networks ({', '.join(prefixes)})" if prefixes else "none"
         raise EvaluationError(
-            f"{path}: expected the tensors of one ResNet, found {found} among {len(tensors)} tensors: "
-            "save the one backbone's state dict"
+            f"{path}: expected the tensors of one {network.name}, found {found} among {len(tensors)} tensors: "
+            "save the one backbone's state dict, or give its --model"
         )
     prefix = prefixes[0]
     # Keys from outside the network keep their full name, so that the strict comparison can name them.
@@ -97,11 +110,14 @@ def _config_beside(path: Path) -> dict[str, Any]:
 
 def _pretraining(about: Any) -> dict[str, Any]:
     """What `fracgen export` says of the pre-training, under the names of a safetensors header."""
-    config = about.get("config") if isinstance(about, dict) else None
-    if not isinstance(config, dict):
+    if not isinstance(about, dict):
         return {}
+    library = {"library": about["library"]} if isinstance(about.get("library"), str) else {}
+    config = about.get("config")
+    if not isinstance(config, dict):
+        return library
     names = {"recipe": "recipe", "bank_spec": "bank", "bank_seed": "bank_seed"}
-    return {
+    return library | {
         name: value if isinstance(value := config[key], (str, int)) else json.dumps(value)
         for name, key in names.items()
         if key in config

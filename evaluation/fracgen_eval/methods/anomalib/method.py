@@ -8,38 +8,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from fracgen_eval.errors import EvaluationError
-from fracgen_eval.images import Geometry
 from fracgen_eval.methods.anomalib.models import build_module, frozen_network
 from fracgen_eval.methods.anomalib.quiet import quiet, seeded
 from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
-from fracgen_eval.methods.settings import LAYER_CHOICE, Settings
+from fracgen_eval.methods.needs import geometry_of
+from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights
+from fracgen_eval.weights.network import Stage
 
 ONE_PASS = ("patchcore", "padim")
 BATCH_BOUND = ("cflow",)
 """Methods whose maps depend on the batch they are judged in: always `PREDICT_BATCH` images."""
-PAPER_CROP = 224
-"""PatchCore's centre crop at the time of the paper."""
 
 
 class AnomalibMethod:
     """One of the six by name."""
 
     def __init__(
-        self, name: str, weights: Weights, settings: Settings, layers: tuple[str, ...] | None, protocol: str, seed: int,
+        self, name: str, weights: Weights, settings: Settings, stages: tuple[Stage, ...], protocol: str, seed: int,
         device: str,
     ) -> None:  # fmt: skip
-        if layers is not None and name not in LAYER_CHOICE:
-            raise EvaluationError(f"the layers of {name} cannot be chosen: use --layers with {', '.join(LAYER_CHOICE)}")
-        self.name, self.weights, self.settings = name, weights, settings
+        self.name, self.weights, self.settings, self.stages = name, weights, settings, stages
         self.protocol, self.seed, self.device = protocol, seed, device
-        paper, size = protocol == "paper", settings["image_size"]
-        crop = round(size * PAPER_CROP / 256) if paper and name == "patchcore" else None
-        self.geometry = Geometry(size, crop, antialias=not paper)
-        self.layers = layers or tuple(settings.get("layers", ()))
+        self.geometry = geometry_of(name, settings, protocol)
         with quiet(), seeded(seed):
-            self.module = build_module(name, weights, settings, self.layers, self.geometry.side, protocol)
+            self.module = build_module(name, weights, settings, stages, self.geometry.side, protocol)
 
     def fit(self, images: Any, watch: Watch | None = None) -> dict[str, Any]:
         """Train for the protocol's epochs; `paper` with a watch stops early and keeps the best epoch's state."""
@@ -79,7 +72,9 @@ class AnomalibMethod:
 
     def frozen(self) -> dict[str, Any]:
         """The extractor, encoder or teacher."""
-        return on_cpu(frozen_network(self.name, self.module).state_dict())
+        tensors = on_cpu(frozen_network(self.name, self.module).state_dict())
+        names = self.weights.network.names(tensors)
+        return {names[key]: tensor for key, tensor in tensors.items()}
 
     def state(self) -> dict[str, Any]:
         """All of the model."""
@@ -92,9 +87,9 @@ class AnomalibMethod:
 
     def _fibers(self, number: int) -> int:
         """C-Flow's fibers per step: as set, but no more than the last batch has in its smallest map."""
-        size = self.settings["batch"]
-        last, stride = number % size or size, 2 ** (int(self.layers[-1][-1]) + 1)
-        return int(min(self.settings["fiber_batch"], last * (self.geometry.side // stride) ** 2))
+        size, maps = self.settings["batch"], self.weights.network.maps(self.geometry.side)
+        smallest = min(height * width for _, height, width in (maps[stage.layer] for stage in self.stages))
+        return int(min(self.settings["fiber_batch"], (number % size or size) * smallest))
 
     def _loader(self, images: Any) -> Any:
         import torch
