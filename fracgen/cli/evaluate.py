@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Model = Annotated[str, typer.Option(help="resnet18, resnet50 or wide_resnet50_2.")]
+Model = Annotated[str, typer.Option(help="A network of timm with features, such as resnet18 or tf_efficientnet_lite0.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Overrides = Annotated[Path | None, typer.Option("--settings", help="TOML or JSON: a table of settings per method.")]
 WEIGHTS_HELP = "imagenet, imagenet-v2, random, or name=FILE; may be repeated."
@@ -30,7 +30,7 @@ def run(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
     model: Model = "wide_resnet50_2",
     layers: Annotated[
-        list[str] | None, typer.Option(help="For patchcore and padim, such as layer1,layer2; repeat for several sets.")
+        list[str] | None, typer.Option(help="For patchcore and padim: layer1 to layer4 (stride 4 to 32), with commas; repeat for sets.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds with commas, such as 0,1,2.")] = "0",
     shots: Annotated[int | None, typer.Option(help="Few-shot: training images, drawn by the seed.")] = None,
@@ -223,6 +223,8 @@ def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
     from fracgen_eval.grid.estimate import estimate
     from fracgen_eval.grid.progress import duration
 
+    for weights in plan.weights.values():
+        print(f"fracgen: {weights.sentence()}", file=sys.stderr)
     cost = estimate(plan, jobs, device, maps)
     basis = "measured here" if plan.pending and cost.measured == len(plan.pending) else "a rule of thumb"
     print(

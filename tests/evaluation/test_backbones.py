@@ -61,7 +61,7 @@ def test_timm_and_torchvision_features_agree(state, tmp_path):
         (lambda s: s.update({"neck.weight": torch.zeros(3)}), r"1 extra: neck\.weight"),
         (lambda s: s.update({"conv1.weight": torch.zeros(64, 3, 1, 1)}), r"conv1\.weight is \[64, 3, 1, 1\] instead"),
         (lambda s: s.pop("fc.bias"), r"1 missing: fc\.bias"),
-        (lambda s: s.pop("conv1.weight"), "expected the tensors of one ResNet, found none"),
+        (lambda s: s.pop("conv1.weight"), "expected the tensors of one resnet18, found none"),
         (lambda s: s.update({f"student.{k}": v.clone() for k, v in s.items()}), "2 networks"),
     ],
 )
@@ -145,5 +145,5 @@ def test_bad_names_are_refused(text):
 
 
 def test_unknown_model_is_refused():
-    with pytest.raises(EvaluationError, match="unknown model 'vgg16': use one of resnet18"):
-        load_weights(WeightsSpec.parse("random"), "vgg16")
+    with pytest.raises(EvaluationError, match="unknown model 'resnet19': .* did you mean resnet1"):
+        load_weights(WeightsSpec.parse("random"), "resnet19")

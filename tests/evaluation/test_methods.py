@@ -236,7 +236,7 @@ def test_layers_can_be_chosen(name, weights):
     [
         ("patchcor", {}, "unknown method 'patchcor': use one of fastflow"),
         ("stfpm", {"layers": ("layer1",)}, r"the layers of stfpm cannot be chosen.*patchcore, padim"),
-        ("padim", {"layers": ("layer5",)}, "unknown layer 'layer5'"),
+        ("padim", {"layers": ("layer5",)}, "resnet18 has no layer 'layer5': use some of act1, layer1"),
         ("padim", {"layers": ("layer2", "layer1")}, "in rising order"),
     ],
 )

@@ -14,10 +14,13 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import CellResult, Measurement
 from fracgen_eval.grid.results import read_results
+from fracgen_eval.methods import stages_of
+from fracgen_eval.methods.needs import padim_features
 from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.weights.network import network
 
-COST = {"resnet18": 1.0, "resnet50": 2.3, "wide_resnet50_2": 6.3}
-"""Multiplications of one image beside resnet18's 1.8 billion."""
+COST_MODEL = "resnet18"
+"""The network to whose multiplications others' are set in proportion."""
 CPU_SECONDS = {
     "fastflow": 0.7, "cflow": 2.0, "patchcore": 0.1, "padim": 0.1, "rd": 0.25, "stfpm": 0.15, "panda": 0.05,
     "cutpaste": 0.4,
@@ -25,8 +28,8 @@ CPU_SECONDS = {
 START_S, CELL_S = 12.0, 1.5
 """Once for a process: Anomalib's import and torch's first steps. For each cell: building a model, files."""
 GPU_SPEEDUP = 30.0
-MEMORY_GB = {"resnet18": 2.0, "resnet50": 4.0, "wide_resnet50_2": 6.0}
-PADIM_GB = {"resnet18": 2.0, "resnet50": 10.0, "wide_resnet50_2": 10.0}
+MEMORY_GB, MEMORY_GROWTH = 2.0, 0.6
+"""Of a cell with resnet18, and the power of the cost with which it grows: 6 GB with wide_resnet50_2."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
     if method == "cutpaste":
         images = settings["steps"] * settings["batch"]
     side = settings.get("image_size") or settings["crop"]
-    seconds = CPU_SECONDS[method] * COST[model] * (images + test) * (side / 256) ** 2
+    seconds = CPU_SECONDS[method] * _cost(model) * (images + test) * (side / 256) ** 2
     if method == "patchcore":
         # The coreset's greedy search: selected patches times patches.
         patches = train * (side // 8) ** 2
@@ -89,4 +92,14 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
 
 
 def _memory_gb(cell: Cell) -> float:
-    return (PADIM_GB if cell.method.name == "padim" else MEMORY_GB)[cell.weights.model]
+    how, model = cell.method, cell.weights.model
+    memory: float = MEMORY_GB * max(1.0, _cost(model)) ** MEMORY_GROWTH
+    if how.name != "padim":
+        return memory
+    stages = stages_of("padim", model, how.settings, layers=how.layers, protocol=how.protocol)
+    _, height, width = network(model).maps(how.settings["image_size"])[stages[0].layer]
+    return memory + height * width * padim_features(model, stages, how.settings) ** 2 * 4e-9
+
+
+def _cost(model: str) -> float:
+    return network(model).cost / network(COST_MODEL).cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from itertools import product
@@ -14,10 +15,11 @@ from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
 from fracgen_eval.grid.result import DONE
 from fracgen_eval.grid.results import status_of
-from fracgen_eval.methods import METHODS, check_method, settings_for
+from fracgen_eval.methods import METHODS, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
+from fracgen_eval.weights.network import network
 
 SMALL_CATEGORIES = 2
 """`--limit small` takes this many categories where none are named."""
@@ -71,6 +73,7 @@ def make_plan(request: Request) -> Plan:
         EvaluationError: a name is unknown, a file missing, damaged or of the wrong kind.
     """
     _check_request(request)
+    request = dataclasses.replace(request, model=network(request.model).name)
     weights: dict[str, Weights] = {}
     for spec in request.weights:
         if spec.name in weights:
@@ -104,11 +107,9 @@ def _check_request(request: Request) -> None:
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
-        check_method(method, request.model, None)
+        stages_of(method, request.model, _settings(request, method), protocol=request.protocol)
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
             raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")
-    for layers in request.layers:
-        check_method("patchcore", request.model, layers)
     if request.layers and not set(request.methods) & set(LAYER_CHOICE):
         raise EvaluationError(f"--layers is for {' and '.join(LAYER_CHOICE)}, which --method does not name")
     index, shards = request.shard
@@ -141,18 +142,31 @@ def _cells(request: Request, categories: dict[str, Category], weights: dict[str,
     cells = []
     methods = [m for m in METHODS if m in request.methods]
     for category, method, name, seed in product(categories, methods, weights, request.seeds):
-        settings = settings_for(method, request.limit == "small", request.overrides.get(method))
-        choices: dict[tuple[str, ...] | None, None] = {None: None}
-        if method in LAYER_CHOICE and request.layers:  # the method's own make the same cell as none at all
-            own = tuple(settings["layers"])
-            choices = dict.fromkeys(None if layers == own else layers for layers in request.layers)
-        for layers in choices:
+        settings = _settings(request, method)
+        for layers in _layer_choices(request, method, settings):
             map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
             how = MethodChoice(method, settings, layers, request.protocol, map_size)
             data = DataChoice(request.dataset, category, digests[category], request.shots, request.limit)
             choice = WeightsChoice(name, weights_digests[name], request.model, request.input_norm)
             cells.append(Cell(how, data, choice, seed))
     return cells
+
+
+def _settings(request: Request, method: str) -> Settings:
+    return settings_for(method, request.limit == "small", request.overrides.get(method))
+
+
+def _layer_choices(request: Request, method: str, settings: Settings) -> list[tuple[str, ...] | None]:
+    """Layer sets by their names here, each once; None for the method's own."""
+    if method not in LAYER_CHOICE or not request.layers:
+        return [None]
+
+    def named(layers: tuple[str, ...] | None) -> tuple[str, ...]:
+        chosen = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
+        return tuple(stage.layer for stage in chosen)
+
+    own = named(None)  # makes the same cell as none at all
+    return list(dict.fromkeys(None if layers == own else layers for layers in map(named, request.layers)))
 
 
 def _listing_digest(category: Category) -> str:

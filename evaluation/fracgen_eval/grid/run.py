@@ -69,12 +69,12 @@ def _keep_filters(plan: Plan) -> None:
 
     folder = plan.request.out / FILTERS
     for weights in plan.weights.values():
+        first, about = weights.network.first, {"name": weights.name, "model": weights.model}
         path = folder / f"{weights.name}-{weights.model}-{weights.digest}.safetensors"
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
-                file.write(save({"conv1.weight": weights.tensors["conv1.weight"].contiguous()},
-                                {"name": weights.name, "model": weights.model}))  # fmt: skip
+                file.write(save({first: weights.tensors[first].contiguous()}, about))
 
 
 class _Work:

@@ -12,16 +12,15 @@ from typing import Any
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods.base import normalised
+from fracgen_eval.methods.needs import adapted_part
 from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights
 
 NEEDED = ("recipe", "bank_spec", "bank_seed")
 
 
-def diagonal_fisher(
-    network: Any, learned: list[str], weights: Weights, settings: Settings, device: str
-) -> dict[str, Any]:
-    """Mean over batches of the squared gradient of the batch's cross-entropy, per learned parameter by name.
+def diagonal_fisher(network: Any, weights: Weights, settings: Settings, device: str) -> dict[str, Any]:
+    """Mean over batches of the squared gradient of the batch's cross-entropy, per adapted parameter by name.
 
     Raises:
         EvaluationError: the weights come without classifier, or do not say what they were pre-trained on.
@@ -31,7 +30,8 @@ def diagonal_fisher(
     check_task(weights)
     assert weights.linear_head is not None
     weight, bias = (tensor.to(device) for tensor in weights.linear_head)
-    parameters = {k: p for k, p in network.named_parameters() if k in set(learned)}
+    adapted = adapted_part(weights.network)
+    parameters = {k: p for k, p in network.named_parameters() if k in adapted}
     total = {k: torch.zeros_like(p) for k, p in parameters.items()}
     number = 0
     for images, labels in _pretraining_batches(weights, settings):

@@ -14,7 +14,12 @@ FASTFLOW_LAYERS = ("layer1", "layer2", "layer3")
 PYRAMID = 3
 """Stages that Reverse Distillation takes, each half as large as the one before."""
 UNFROZEN_AFTER = "layer2"
-"""PANDA adapts what lies behind this stage; in a ResNet `layer3` and `layer4`."""
+"""PANDA adapts what lies behind this stage."""
+
+
+PADIM_FEATURES = {"resnet50": 550, "wide_resnet50_2": 550}
+PADIM_FEATURES_ELSEWHERE = 100
+"""Features that PaDiM keeps by default, as its paper's of a ResNet-18; all, where there are fewer."""
 
 
 def geometry_of(method: str, settings: Settings, protocol: str = "honest") -> Geometry:
@@ -62,10 +67,21 @@ def stages_of(
             "transformer; use fastflow, panda or cutpaste, or another --model"
         )
     if method == "padim" and settings["features"] > (width := sum(stage.channels for stage in stages)):
-        raise EvaluationError(f"padim.features = {settings['features']}: these layers of {net.name} have {width} in all")
+        raise EvaluationError(f"padim.features = {settings['features']}: the layers of {net.name} have {width} in all")
     if method == "rd":
         _check_pyramid(net, [maps[stage.layer][1] for stage in stages], side)
     return stages
+
+
+def padim_features(model: str, stages: tuple[Stage, ...], settings: Settings) -> int:
+    """How many of the stages' channels PaDiM keeps."""
+    width = sum(stage.channels for stage in stages)
+    return int(settings["features"]) or min(width, PADIM_FEATURES.get(model, PADIM_FEATURES_ELSEWHERE))
+
+
+def adapted_part(net: Network) -> frozenset[str]:
+    """Names of the tensors that PANDA's variants with training adapt: in a ResNet those of layer3 and layer4."""
+    return frozenset(net.after(net.stage(UNFROZEN_AFTER)))
 
 
 def check_layer_choice(method: str, layers: tuple[str, ...] | None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
 from fracgen_eval.methods.fisher import diagonal_fisher
-from fracgen_eval.methods.needs import UNFROZEN_AFTER, geometry_of
+from fracgen_eval.methods.needs import adapted_part, geometry_of
 from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights, build_backbone
 
@@ -43,7 +43,7 @@ class Panda:
 
     def frozen(self) -> dict[str, Any]:
         """The whole network; up to the middle in the variants that adapt what comes behind it."""
-        adapted = () if self.settings["variant"] == "dn2" else adapted_part(self.weights)
+        adapted = () if self.settings["variant"] == "dn2" else adapted_part(self.weights.network)
         return {k: v for k, v in on_cpu(self.network.state_dict()).items() if k not in adapted}
 
     def state(self) -> dict[str, Any]:
@@ -77,9 +77,9 @@ class Panda:
 
         settings = self.settings
         ewc = settings["variant"] == "ewc"
-        part = adapted_part(self.weights)
+        part = adapted_part(self.weights.network)
         learned = {k: p for k, p in self.network.named_parameters() if k in part}
-        fisher = diagonal_fisher(self.network, list(learned), self.weights, settings, self.device) if ewc else {}
+        fisher = diagonal_fisher(self.network, self.weights, settings, self.device) if ewc else {}
         centre = self._features(images, PREDICT_BATCH).mean(0).float()
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in learned)
@@ -106,9 +106,3 @@ class Panda:
         if not np.isfinite(losses).all():
             raise EvaluationError(f"PANDA's loss became {losses[-1]} after {len(losses)} steps: lower panda.lr")
         return {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
-
-
-def adapted_part(weights: Weights) -> frozenset[str]:
-    """Names of the tensors that the variants with training adapt: layer3 and layer4 of a ResNet."""
-    network = weights.network
-    return frozenset(network.after(network.stage(UNFROZEN_AFTER)))

@@ -37,14 +37,15 @@ def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArr
 
 
 def read_filters(path: Path) -> tuple[str, NDArray[np.float32]]:
-    """Title and filters [64, 3, 7, 7] of a file. Raises EvaluationError where it holds none."""
+    """Title and filters [C, 3, H, W] of a file. Raises EvaluationError where it holds none."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
             about = file.metadata() or {}
-            filters: Any = file.get_tensor("conv1.weight")
-    except (SafetensorError, OSError, TypeError) as error:
+            (first,) = file.keys()
+            filters: Any = file.get_tensor(first)
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise EvaluationError(f"{path}: no first layer ({str(error).splitlines()[0]}); passed over") from None
     if filters.ndim != 4 or filters.shape[1] != 3 or not filters.size or not np.isfinite(filters).all():
         raise EvaluationError(f"{path}: filters of shape {list(filters.shape)} are no first layer; passed over")

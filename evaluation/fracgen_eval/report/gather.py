@@ -14,7 +14,8 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, Scores
 from fracgen_eval.grid.results import CELLS, read_results
 from fracgen_eval.methods import METHODS, settings_for
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYERS
+from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.weights.network import LAYERS
 
 TRACEBACK = 4_000
 """Last characters of a failed cell's traceback that a report shows."""
@@ -59,7 +60,7 @@ def slug_of(text: str) -> str:
 
 def layers_text(layers: tuple[str, ...]) -> str:
     """`{1, 2}` of `layer1` and `layer2`."""
-    return "{" + ", ".join(str(LAYERS.index(x) + 1) if x in LAYERS else x for x in layers) + "}"
+    return "{" + ", ".join(x.removeprefix("layer") if x in LAYERS else x for x in layers) + "}"
 
 
 @dataclass(frozen=True)

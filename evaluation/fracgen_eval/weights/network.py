@@ -65,6 +65,8 @@ class Network:
     """The tensors that only the classifier has; the others are the backbone."""
     pooled: int
     """Width of the feature before the classifier."""
+    size: int
+    """Side of the images it is made for, in pixels; convolutional networks take others too."""
     first: str
     """Name of the first convolution's weights."""
     mean: Triple
@@ -115,6 +117,11 @@ class Network:
     def index(self, stage: Stage) -> int:
         """timm's number of a stage, for `out_indices`."""
         return self.stages.index(stage)
+
+    @property
+    def cost(self) -> float:
+        """Multiplications a pixel of the image, for all of the network."""
+        return _cost(self.name)
 
     def build(self) -> Any:
         """The whole network without its classifier, with fresh weights: images in, [B, pooled] out."""
@@ -174,10 +181,10 @@ def network(model: str) -> Network:
     config: dict[str, Any] = whole.pretrained_cfg
     shapes = {k: tuple(v.shape) for k, v in whole.state_dict().items()}
     inner = plain.state_dict()
-    convolutions = (k for k, part in whole.named_modules() if isinstance(part, torch.nn.Conv2d) and part.in_channels == 3)
+    convolutions = (k for k, p in whole.named_modules() if isinstance(p, torch.nn.Conv2d) and p.in_channels == 3)
     return Network(
         name, _stages(info), shapes, tuple(k for k in shapes if k not in inner), _pooled(plain, name, config),
-        f"{next(convolutions, '')}.weight", tuple(config["mean"]), tuple(config["std"]),
+        config["input_size"][-1], f"{next(convolutions, '')}.weight", tuple(config["mean"]), tuple(config["std"]),
     )  # fmt: skip
 
 
@@ -232,6 +239,16 @@ def _maps(name: str, side: int) -> dict[str, Shape]:
             f"{name} gives features of shape {list(shapes[0])}, not [1, channels, height, width]: use another --model"
         )
     return {stage.layer: (shape[1], shape[2], shape[3]) for stage, shape in zip(stages, shapes, strict=True)}
+
+
+@functools.lru_cache(maxsize=64)
+def _cost(name: str) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = network(name).size
+    with FlopCounterMode(display=False) as counter:
+        _through(name, size, num_classes=0)
+    return float(counter.get_total_flops() / 2 / size**2)
 
 
 @functools.lru_cache(maxsize=64)

@@ -30,11 +30,12 @@ def build_distillation(parts: Parts) -> Any:
         return ReverseDistillation(parts.network.name, parts.layers, mode, pre_trained=False, **parts.lightning)
     channels = [stage.channels for stage in parts.stages]
 
-    class Model(ReverseDistillationModel):  # type: ignore[misc]
+    class Model(ReverseDistillationModel):
         def __init__(self) -> None:
             nn.Module.__init__(self)
             self.tiler = None
             self.encoder = extractor(parts)
+            self.encoder.register_forward_hook(_contiguous)
             self.bottleneck = _bottleneck(channels)
             self.decoder = _decoder(channels)
             self.anomaly_map_generator = AnomalyMapGenerator(
@@ -42,6 +43,11 @@ def build_distillation(parts: Parts) -> Any:
             )
 
     return module_around(ReverseDistillation, Model(), ReverseDistillationLoss(), parts)
+
+
+def _contiguous(encoder: Any, images: Any, features: dict[str, Any]) -> dict[str, Any]:
+    """Features in the order that Anomalib's loss needs; a ConvNeXt gives them with the channels last."""
+    return {layer: feature.contiguous() for layer, feature in features.items()}
 
 
 def _bottleneck(channels: list[int]) -> Any:
@@ -52,7 +58,7 @@ def _bottleneck(channels: list[int]) -> Any:
 
     first, second, third = channels
 
-    class Bottleneck(OCBE):  # type: ignore[misc]
+    class Bottleneck(OCBE):
         def __init__(self) -> None:
             nn.Module.__init__(self)
             self._norm_layer, self.groups, self.base_width, self.dilation = nn.BatchNorm2d, 1, 64, 1
@@ -74,7 +80,7 @@ def _decoder(channels: list[int]) -> Any:
 
     first, second, third = channels
 
-    class Decoder(ResNetDecoder):  # type: ignore[misc]
+    class Decoder(ResNetDecoder):
         def __init__(self) -> None:
             nn.Module.__init__(self)
             self._norm_layer, self.groups, self.base_width, self.dilation = nn.BatchNorm2d, 1, 64, 1

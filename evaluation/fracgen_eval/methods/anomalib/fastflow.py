@@ -20,7 +20,7 @@ def build_fastflow(parts: Parts) -> Any:
     maps = network.maps(parts.side)
     shapes = [list(maps[stage.layer]) for stage in parts.stages]
 
-    class Model(FastflowModel):  # type: ignore[misc]
+    class Model(FastflowModel):
         def __init__(self) -> None:
             nn.Module.__init__(self)
             self.input_size = (parts.side, parts.side)

@@ -14,13 +14,10 @@ from fracgen_eval.methods.anomalib.fastflow import build_fastflow
 from fracgen_eval.methods.anomalib.parts import Parts
 from fracgen_eval.methods.anomalib.patchcore import build_patchcore
 from fracgen_eval.methods.anomalib.stfpm import build_stfpm
+from fracgen_eval.methods.needs import padim_features
 from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights, load_backbone
 from fracgen_eval.weights.network import Stage
-
-PADIM_FEATURES = {"resnet50": 550, "wide_resnet50_2": 550}
-PADIM_FEATURES_ELSEWHERE = 100
-"""Features that PaDiM keeps by default, as its paper's of a ResNet-18; all, where there are fewer."""
 
 
 def build_module(
@@ -68,8 +65,8 @@ def _padim(parts: Parts) -> Any:
 
     from fracgen_eval.methods.anomalib.padim_gaussian import block_gaussian
 
-    name, width = parts.network.name, sum(stage.channels for stage in parts.stages)
-    features = parts.settings["features"] or min(width, PADIM_FEATURES.get(name, PADIM_FEATURES_ELSEWHERE))
+    name = parts.network.name
+    features = padim_features(name, parts.stages, parts.settings)
     module = Padim(name, parts.layers, pre_trained=False, n_features=features, **parts.lightning)
     module.model.gaussian = block_gaussian()
     return module

@@ -15,7 +15,7 @@ def build_stfpm(parts: Parts) -> Any:
     from anomalib.models.image.stfpm.torch_model import STFPMModel
     from torch import nn
 
-    class Model(STFPMModel):  # type: ignore[misc]
+    class Model(STFPMModel):
         def __init__(self) -> None:
             nn.Module.__init__(self)
             self.tiler = None

@@ -1,0 +1,147 @@
+"""One description for every network: stages, pooled feature, names of tensors; and all eight methods on foreign ones."""
+
+import pytest
+import timm
+import torch
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods import METHODS, build_method, settings_for, stages_of
+from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_backbone, load_weights
+from fracgen_eval.weights.network import network
+from safetensors.torch import save_file
+
+FOREIGN = ("tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilenetv3_small_050")
+SMALL = {
+    "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 1},
+    "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 256, "blocks": 1},
+    "patchcore": {"image_size": 64},
+    "padim": {"image_size": 64, "features": 20},
+    "rd": {"image_size": 64, "epochs": 1},
+    "stfpm": {"image_size": 64, "epochs": 1},
+    "panda": {"resize": 64, "crop": 64, "variant": "early", "max_steps": 1},
+    "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
+}
+
+
+def pictures(number, seed=0, side=64):
+    return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module", params=FOREIGN)
+def weights(request, tmp_path_factory):
+    """Another network's file as a user brings it, no two of its tensors alike."""
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    torch.manual_seed(11)
+    state = timm.create_model(request.param, num_classes=7).state_dict()
+    for key, tensor in state.items():
+        if "running_mean" in key or key.endswith("bias"):
+            tensor.normal_(0, 0.05)
+    save_file(state, path)
+    return load_weights(WeightsSpec("mine", path), request.param)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(name, weights):
+    method = build_method(name, weights, settings_for(name, overrides=SMALL[name]), seed=3)
+    before = method.frozen()
+    method.fit(pictures(5))
+    after = method.frozen()
+    assert set(before) == set(after)
+    assert weights.network.first in before
+    for key, tensor in before.items():
+        assert torch.equal(tensor, weights.tensors[key]), key
+        assert torch.equal(after[key], weights.tensors[key]), key
+    judged = method.predict(pictures(2, seed=1))
+    assert judged.scores.std() > 0
+    if name not in IMAGE_LEVEL:
+        assert judged.maps.shape == (2, 64, 64)
+        assert judged.maps.std() > 0
+
+
+def test_features_are_those_of_the_whole_network(weights):
+    """Each stage's map, filled by name, equals what timm's network of the same file computes at that module."""
+    net = weights.network
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = {}
+    whole = build_backbone(weights)
+    for stage in net.stages:
+        whole.get_submodule(stage.module).register_forward_hook(
+            lambda module, inputs, out, layer=stage.layer: seen.update({layer: out})
+        )
+    part = timm.create_model(net.name, features_only=True).eval()
+    load_backbone(part, weights)
+    with torch.no_grad():
+        pooled, features = whole(images), part(images)
+    assert pooled.shape == (2, net.pooled)
+    maps = net.maps(64)
+    for stage, feature in zip(net.stages, features, strict=True):
+        assert tuple(feature.shape[1:]) == maps[stage.layer]
+        assert feature.shape[1:] == (stage.channels, 64 // stage.stride, 64 // stage.stride)
+        if seen[stage.layer].shape == feature.shape:
+            assert torch.allclose(feature, seen[stage.layer], atol=1e-5), stage
+    assert [net.stage(f"layer{n}").stride for n in (1, 2, 3, 4)] == [4, 8, 16, 32]
+    assert net.stage("layer2") is net.stage(net.stage("layer2").module)
+
+
+def test_what_panda_adapts_lies_behind_stride_eight():
+    assert network("resnet18").after(network("resnet18").stage("layer2"))[0] == "layer3.0.conv1.weight"
+    lite = network("tf_efficientnet_lite0")
+    names = lite.after(lite.stage("layer2"))
+    assert names[0] == "blocks.3.0.conv_pw.weight"
+    assert {"conv_head.weight", "bn2.running_var"} <= set(names)
+    assert not {"classifier.weight", "blocks.2.0.conv_pw.weight"} & set(names)
+    xception = network("xception41")  # a stage that is an activation inside a block
+    assert xception.after(xception.stage("layer2"))[0].startswith("blocks.3.")
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "options", "message"),
+    [
+        ("resnet19", "patchcore", {}, "unknown model 'resnet19'.*did you mean"),
+        ("resnet50.a1_in1k", "patchcore", {}, "did you mean resnet50"),
+        ("tf_efficientnet_lite0", "patchcore", {"layers": ("blocks.3",)}, r"no layer 'blocks.3': use .* layer1 \(blocks.1\)"),
+        ("convnext_atto", "padim", {"layers": ("layer3", "layer1")}, "in rising order"),
+        ("convnext_atto", "panda", {"layers": ("layer3",)}, "the layers of panda cannot be chosen"),
+        ("convnext_atto", "padim", {"changes": {"features": 500}}, "padim.features = 500: .* have 280 in all"),
+        ("mixer_s16_224", "patchcore", {"changes": {"image_size": 224}}, "has no layer 'layer2'"),
+        ("vit_tiny_patch16_224", "panda", {"changes": {"crop": 256}}, "takes no images of 256 x 256 px"),
+        ("swin_tiny_patch4_window7_224", "rd", {"changes": {"image_size": 224}}, r"not \[1, channels, height, width\]"),
+        ("efficientvit_b0", "padim", {}, "'vit' in its name for a plain transformer; use fastflow"),
+        ("tf_efficientnet_lite0", "rd", {"changes": {"image_size": 80}}, "rd needs three layers .* have 20, 10, 5"),
+        ("tf_efficientnet_lite0", "rd", {"changes": {"layers": ["layer1", "layer3", "layer4"]}}, "have 64, 16, 8"),
+    ],
+)  # fmt: skip
+def test_a_network_that_does_not_serve_is_one_line(model, method, options, message):
+    settings = settings_for(method, overrides=options.get("changes"))
+    with pytest.raises(EvaluationError, match=message) as caught:
+        stages_of(method, model, settings, layers=options.get("layers"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backbone_without_features_is_one_line(monkeypatch):
+    create = timm.create_model
+
+    def refuse(name, **options):
+        if options.get("features_only"):
+            raise RuntimeError("features_only not implemented\nfor this model")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(EvaluationError, match="'resnet26' gives no features by stage .*: use a network with stages") as caught:
+        network("resnet26")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_networks_file_is_refused(tmp_path):
+    save_file(timm.create_model("regnety_002").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(EvaluationError, match="expected the tensors of one convnext_atto, found none"):
+        load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "convnext_atto")
+    with pytest.raises(EvaluationError, match=r"not the tensors of a regnety_004: .*wrongly shaped: s1.b1"):
+        load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "regnety_004")
+
+
+def test_random_weights_differ_by_network_and_not_by_call():
+    first = load_weights(WeightsSpec.parse("random"), "convnext_atto")
+    assert first.digest == load_weights(WeightsSpec.parse("random"), "timm/convnext_atto").digest
+    assert first.source == "timm's initialisation, seed 0"
+    assert first.digest != load_weights(WeightsSpec.parse("random"), "convnext_femto").digest
