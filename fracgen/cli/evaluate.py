@@ -30,7 +30,8 @@ def run(
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
     model: Model = "wide_resnet50_2",
     layers: Annotated[
-        list[str] | None, typer.Option(help="For patchcore and padim: layer1 to layer4 (stride 4 to 32), with commas; repeat for sets.")
+        list[str] | None,
+        typer.Option(help="For patchcore and padim: of layer1 to layer4 (stride 4 to 32), commas; repeat for sets."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds with commas, such as 0,1,2.")] = "0",
     shots: Annotated[int | None, typer.Option(help="Few-shot: training images, drawn by the seed.")] = None,

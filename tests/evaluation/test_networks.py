@@ -1,4 +1,4 @@
-"""One description for every network: stages, pooled feature, names of tensors; and all eight methods on foreign ones."""
+"""One description for every network: stages, pooled feature, names; and all eight methods on foreign ones."""
 
 import pytest
 import timm
@@ -24,7 +24,8 @@ SMALL = {
 
 
 def pictures(number, seed=0, side=64):
-    return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
 @pytest.fixture(scope="module", params=FOREIGN)
@@ -99,7 +100,7 @@ def test_what_panda_adapts_lies_behind_stride_eight():
     [
         ("resnet19", "patchcore", {}, "unknown model 'resnet19'.*did you mean"),
         ("resnet50.a1_in1k", "patchcore", {}, "did you mean resnet50"),
-        ("tf_efficientnet_lite0", "patchcore", {"layers": ("blocks.3",)}, r"no layer 'blocks.3': use .* layer1 \(blocks.1\)"),
+        ("tf_efficientnet_lite0", "patchcore", {"layers": ("blocks.3",)}, r"no layer 'blocks.3'.* layer1 \(b"),
         ("convnext_atto", "padim", {"layers": ("layer3", "layer1")}, "in rising order"),
         ("convnext_atto", "panda", {"layers": ("layer3",)}, "the layers of panda cannot be chosen"),
         ("convnext_atto", "padim", {"changes": {"features": 500}}, "padim.features = 500: .* have 280 in all"),
@@ -127,7 +128,7 @@ def test_a_backbone_without_features_is_one_line(monkeypatch):
         return create(name, **options)
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(EvaluationError, match="'resnet26' gives no features by stage .*: use a network with stages") as caught:
+    with pytest.raises(EvaluationError, match=r"'resnet26' gives no features by stage .*: use a net") as caught:
         network("resnet26")
     assert "\n" not in str(caught.value)
 
