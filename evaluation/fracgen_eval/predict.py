@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fracgen.support.files import whole_file
-from fracgen_eval.datasets.base import SUFFIXES, hold_out, images_in
+from fracgen_eval.datasets.base import SUFFIXES, THRESHOLD_QUANTILE, hold_out, images_in
+from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
@@ -26,43 +27,100 @@ FORMAT = "fracgen-eval-model/1"
 
 
 @dataclass(frozen=True)
+class WeightsNote:
+    """What a fitted model's file says about the weights it was built with."""
+
+    name: str
+    source: str
+    model: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    norm: str
+    digest: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean {list(self.mean)} and std {list(self.std)} are not three numbers each, std above 0")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a model was fitted: all that is needed, beside its tensors, to build it again."""
+
+    method: str
+    settings: dict[str, Any]
+    seed: int
+    weights: WeightsNote
+    layers: tuple[str, ...] | None = None
+    train_images: int = 0
+    held_out_images: int = 0
+
+    def build(self, weights: Weights, device: str) -> Method:
+        """The method, not yet fitted. Raises EvaluationError for what is unknown or out of range."""
+        settings = settings_for(self.method, overrides=self.settings)
+        return build_method(self.method, weights, settings, layers=self.layers, seed=self.seed, device=device)
+
+
+@dataclass(frozen=True)
+class NormalRange:
+    """What the method gives for normal images that it was not fitted on; None where none were kept back."""
+
+    normal_score: float | None = None
+    """The highest score of theirs."""
+    normal_map: tuple[float, ...] | None = None
+    """The median and a high quantile of their maps."""
+
+    def __post_init__(self) -> None:
+        if self.normal_map is not None and len(self.normal_map) != 2:
+            raise ValueError(f"normal_map {list(self.normal_map)} is not two numbers")
+
+
+@dataclass(frozen=True)
 class FittedModel:
     """A method fitted on one's own normal pictures."""
 
     method: Method
-    about: dict[str, Any]
-    """What the file's header holds: method, model, settings, weights, training images, normal range."""
+    fit: Fit
+    normal: NormalRange = NormalRange()
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all. Raises OSError where it cannot be written."""
         from safetensors.torch import save
 
+        about = json.dumps(dataclasses.asdict(self.fit) | dataclasses.asdict(self.normal))
         with whole_file(path) as file:
-            file.write(save(self.method.state(), {"format": FORMAT, "about": json.dumps(self.about)}))
+            file.write(save(self.method.state(), {"format": FORMAT, "about": about}))
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> FittedModel:
-        """Read one. Raises EvaluationError where the file is not one."""
+        """Read one; every field is checked, and the model judges a grey image before it is returned.
+
+        Raises:
+            EvaluationError: the file is not a fitted model, or something in it cannot be.
+        """
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, framework="pt") as file:
                 header = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            if header.get("format") != FORMAT:
-                raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
-            about = json.loads(header["about"])
-            w = about["weights"]
-            blank = load_weights(WeightsSpec("random"), w["model"])
-            weights = dataclasses.replace(
-                blank, name=w["name"], source=w["source"], mean=tuple(w["mean"]), std=tuple(w["std"]), norm=w["norm"]
-            )
-            method = _build(about, weights, device)
+        except (SafetensorError, OSError) as error:
+            raise _unreadable(path, error) from None
+        if header.get("format") != FORMAT:
+            raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
+        try:
+            about = json.loads(header.get("about", ""))
+            if not isinstance(about, dict):
+                raise ValueError(f"its description is a {type(about).__name__}")
+            fit, normal = from_json(Fit, about), from_json(NormalRange, about)
+            method = fit.build(_blank_weights(fit.weights), device)
             method.restore(state)
-        except (SafetensorError, OSError, KeyError, RuntimeError, TypeError, json.JSONDecodeError) as error:
-            reason = str(error).splitlines()[0][:120]
-            raise EvaluationError(f"{path}: cannot be read as a fitted model ({reason}): fit it again") from None
-        return cls(method, about)
+            _check_judgement(method)
+        except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, MemoryError, RecursionError) as error:
+            # Tensors that do not fit the network, or each other, make torch raise any of these.
+            raise _unreadable(path, error) from None
+        return cls(method, fit, normal)
 
     def judge(self, paths: Sequence[Path]) -> Prediction:
         """Scores and maps of pictures. Raises EvaluationError where one cannot be decoded."""
@@ -80,24 +138,46 @@ def fit_model(
     """
     settings = settings_for(name, overrides=overrides)
     weights = load_weights(spec, model)
-    about: dict[str, Any] = {
-        "method": name, "settings": settings, "layers": list(layers) if layers else None, "seed": seed,
-        "weights": weights.describe(),
-    }  # fmt: skip
+    fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers)
     paths = images_in(train)
     if not paths:
         raise EvaluationError(f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on; give the folder of normal ones")
-    method = _build(about, weights, device)
+    method = fit.build(weights, device)
     images = load_images(paths, method.geometry)
     kept, held = hold_out(len(images), seed)
     method.fit(images[kept])
-    about |= {"train_images": len(kept), "held_out_images": len(held)}
-    if len(held):
-        normal = method.predict(images[held])
-        about["normal_score"] = float(normal.scores.max())
-        if normal.maps is not None:
-            about["normal_map"] = [float(np.quantile(normal.maps, q)) for q in (0.5, 0.995)]
-    return FittedModel(method, about)
+    normal = _normal_range(method.predict(images[held])) if len(held) else NormalRange()
+    return FittedModel(
+        method, dataclasses.replace(fit, train_images=len(kept), held_out_images=len(held)), normal
+    )
+
+
+def _normal_range(prediction: Prediction) -> NormalRange:
+    maps = prediction.maps
+    quantiles = None if maps is None else tuple(float(np.quantile(maps, q)) for q in (0.5, THRESHOLD_QUANTILE))
+    return NormalRange(float(prediction.scores.max()), quantiles)
+
+
+def _blank_weights(note: WeightsNote) -> Weights:
+    """Weights of the right network, whose tensors are replaced by the file's."""
+    blank = load_weights(WeightsSpec("random"), note.model)
+    mean, std = (cast("tuple[float, float, float]", triple) for triple in (note.mean, note.std))
+    return dataclasses.replace(blank, name=note.name, source=note.source, mean=mean, std=std, norm=note.norm)
+
+
+def _check_judgement(method: Method) -> None:
+    """Judge a grey image: tensors that do not fit each other show themselves now. Raises ValueError and others."""
+    import torch
+
+    side = method.geometry.side
+    prediction = method.predict(torch.full((1, 3, side, side), 128, dtype=torch.uint8))
+    if not np.isfinite(prediction.scores).all():
+        raise ValueError("the score of a grey image is not finite")
+
+
+def _unreadable(path: Path, error: BaseException) -> EvaluationError:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return EvaluationError(f"{path}: cannot be read as a fitted model ({lines[0][:120]}): fit it again")
 
 
 def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Prediction, folder: Path) -> list[Path]:
@@ -109,17 +189,17 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
     from PIL import Image
 
     if prediction.maps is None:
-        raise EvaluationError(f"{fitted.about['method']} judges whole images and has no heatmaps: leave out --out")
+        raise EvaluationError(f"{fitted.fit.method} judges whole images and has no heatmaps: leave out --out")
     folder.mkdir(parents=True, exist_ok=True)
-    low, high = fitted.about.get("normal_map") or [float(prediction.maps.min()), float(prediction.maps.max())]
+    low, high = fitted.normal.normal_map or [float(prediction.maps.min()), float(prediction.maps.max())]
     high = max(float(prediction.maps.max()), high, low + 1e-12)
     written: list[Path] = []
     for n, (path, scores) in enumerate(zip(paths, prediction.maps, strict=True)):
         picture = fitted.method.geometry.image(path)
         both = np.concatenate([picture, _heat(picture, (scores - low) / (high - low))], axis=1)
-        heatmap = folder / f"{path.stem}_{fitted.about['method']}.png"
+        heatmap = folder / f"{path.stem}_{fitted.fit.method}.png"
         if heatmap in written:
-            heatmap = folder / f"{path.stem}_{n}_{fitted.about['method']}.png"
+            heatmap = folder / f"{path.stem}_{n}_{fitted.fit.method}.png"
         with whole_file(heatmap) as file:
             Image.fromarray(both).save(file, format="PNG")
         written.append(heatmap)
@@ -134,9 +214,3 @@ def _heat(picture: Any, share: Any) -> Any:
     colours = colormaps["inferno"](share[..., 0])[..., :3] * 255
     return np.rint(picture * (1 - 0.75 * share) + colours * 0.75 * share).astype(np.uint8)
 
-
-def _build(about: dict[str, Any], weights: Weights, device: str) -> Method:
-    layers = tuple(about["layers"]) if about["layers"] else None
-    return build_method(
-        about["method"], weights, about["settings"], layers=layers, seed=about["seed"], device=device
-    )

@@ -191,7 +191,7 @@ def predict(
         fitted.save(save)
     prediction = fitted.judge(images)
     written = write_heatmaps(fitted, images, prediction, out) if out is not None else [None] * len(images)
-    normal = fitted.about.get("normal_score")
+    normal = fitted.normal.normal_score
     rows = [
         {"path": str(p), "score": float(s), "above_normal": None if normal is None else bool(s > normal),
          "heatmap": str(w) if w else None}

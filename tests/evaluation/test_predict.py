@@ -9,6 +9,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
 from fracgen_eval.weights.backbones import WeightsSpec
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fracgen.cli import run
@@ -41,8 +42,8 @@ def test_a_kept_model_judges_alike(fitted, pictures, tmp_path):
     first, second = fitted.judge(pictures), again.judge(pictures)
     assert np.array_equal(first.scores, second.scores)
     assert np.array_equal(first.maps, second.maps)
-    assert again.about == fitted.about
-    assert (again.about["train_images"], again.about["held_out_images"]) == (36, 4)
+    assert (again.fit, again.normal) == (fitted.fit, fitted.normal)
+    assert (again.fit.train_images, again.fit.held_out_images) == (36, 4)
 
 
 def test_heatmaps_show_the_picture_and_its_map(fitted, pictures, tmp_path):
@@ -62,6 +63,66 @@ def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
         with pytest.raises(EvaluationError, match=name) as caught:
             FittedModel.load(tmp_path / f"{name}.safetensors")
         assert "\n" not in str(caught.value)
+
+
+CRAFTED = {
+    "method is 3 instead of a text": {"method": 3},
+    "unknown method 'svm'": {"method": "svm"},
+    "patchcore.image_size = 4000000000 is out of range: use 2048 at most": {"settings": {"image_size": 4_000_000_000}},
+    "patchcore.image_size = '64'": {"settings": {"image_size": "64"}},
+    "unknown setting of patchcore 'size'": {"settings": {"size": 3}},
+    "settings is [] instead of a table": {"settings": []},
+    "seed is '0' instead of a whole number": {"seed": "0"},
+    "unknown layer 'layer9'": {"layers": ["layer9"]},
+    "normal_score is '0.5' instead of a number": {"normal_score": "0.5"},
+    "normal_map is 1 instead of a list": {"normal_map": 1},
+    "normal_map [1.0] is not two numbers": {"normal_map": [1.0]},
+    "weights is None instead of a table": {"weights": None},
+    "unknown model 'vgg'": {"weights": {"model": "vgg"}},
+    "are not three numbers each": {"weights": {"mean": [0.5, 0.5]}},
+    "weights.std[2] is 'x' instead of a number": {"weights": {"std": [1, 1, "x"]}},
+    "std above 0": {"weights": {"std": [1, 1, 0]}},
+}
+
+
+@pytest.mark.parametrize("message", CRAFTED)
+def test_every_field_of_a_kept_model_is_checked(message, fitted, pictures, tmp_path, capsys):
+    from safetensors.torch import load_file
+
+    kept = tmp_path / "kept.safetensors"
+    fitted.save(kept)
+    with safe_open(kept, framework="pt") as file:
+        header = file.metadata()
+    about = json.loads(header["about"])
+    for key, value in CRAFTED[message].items():
+        about[key] = about[key] | value if isinstance(value, dict) else value
+    save_file(load_file(kept), kept, header | {"about": json.dumps(about)})
+    assert run(["eval", "predict", "--load", str(kept), "--device", "cpu", str(pictures[0])]) == 2
+    said = capsys.readouterr().err
+    assert message in said or ("weights.mean" in message and "are not three numbers each" in said)
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("change", ["width", "missing", "type", "nan", "about"])
+def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp_path):
+    from safetensors.torch import load_file
+
+    kept = tmp_path / "kept.safetensors"
+    fitted.save(kept)
+    with safe_open(kept, framework="pt") as file:
+        header = file.metadata()
+    state = load_file(kept)
+    bank = state["memory_bank"]
+    state["memory_bank"] = {"width": bank[:, :7].contiguous(), "type": bank.to(torch.complex64),
+                            "nan": bank * float("nan")}.get(change, bank)  # fmt: skip
+    if change == "missing":
+        del state["memory_bank"]
+    if change == "about":
+        header["about"] = "[" * 100_000
+    save_file(state, kept, header)
+    with pytest.raises(EvaluationError, match=r"kept\.safetensors: cannot be read as a fitted model") as caught:
+        FittedModel.load(kept)
+    assert "\n" not in str(caught.value)
 
 
 def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, tmp_path, capsys):

@@ -17,6 +17,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SMALL_IMAGES = 12
 HELD_OUT, HELD_OUT_FROM = 0.1, 10
 """Share of the training images that is kept back to find a threshold, and from how many images on."""
+THRESHOLD_QUANTILE = 0.995
+"""Of the maps of the images kept back: what lies above it is taken for a defect."""
 SHOTS_STREAM, HELD_OUT_STREAM = 0x5407, 0x4E1D
 """Second words of the seeds of the two draws, so that neither repeats the other."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import version_of
 from fracgen_eval.datasets import Category, Sample
-from fracgen_eval.datasets.base import hold_out
+from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
@@ -41,7 +41,6 @@ from fracgen_eval.metrics import aupro_of, auroc, best_f1_threshold, count_pixel
 from fracgen_eval.weights.backbones import Weights
 
 AUPRO_DEFINITION = "official MVTec AD: 8-connected regions, trapezoid to FPR 0.3, divided by 0.3, in [0, 1]"
-THRESHOLD_QUANTILE = 0.995
 PACKAGES = ("fracgen", "torch", "torchvision", "timm", "anomalib", "lightning", "scikit-learn", "scikit-image", "numpy")
 
 

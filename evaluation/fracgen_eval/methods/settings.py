@@ -8,6 +8,7 @@ configuration files do, so that tables can be compared; without patience all epo
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ TRIAL: dict[str, Settings] = {
 }
 """`--limit small`: too short to be a result, long enough to show that everything works."""
 
+LARGEST = {
+    "image_size": 2048, "resize": 2048, "crop": 2048, "batch": 4096, "flow_steps": 64, "blocks": 64, "condition": 4096,
+}
+"""What takes memory by its size alone; larger ones come from a slip or from a file that means harm."""
+
 CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
 
 
@@ -110,4 +116,6 @@ def _checked(method: str, key: str, value: Any, default: Any) -> Any:
         least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
         if value < 0 or (least is None and value == 0):
             raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use a number above 0")
+        if value > LARGEST.get(key, math.inf):
+            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use {LARGEST[key]} at most")
     return value
