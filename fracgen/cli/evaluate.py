@@ -24,8 +24,8 @@ WEIGHTS_HELP = "imagenet, imagenet-v2, random, or name=FILE; may be repeated."
 def run(
     method: Annotated[list[str], typer.Option(help="A method, several with commas, or all; may be repeated.")],
     weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
-    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder or surfaces.")] = "surfaces",
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `surfaces` needs none.")] = None,
+    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder, surfaces or elpv.")] = "surfaces",
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `surfaces` and `elpv` need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Categories, with commas or repeated.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
     model: Model = "wide_resnet50_2",
@@ -109,7 +109,7 @@ def list_(
                 print(f"{result.status:7}{path}  {line}")
         return
     names: dict[str, list[str]] = {
-        name: list(published_counts(name)) or (d.categories(Path()) if name == "surfaces" else [])
+        name: list(published_counts(name)) or (d.categories(Path()) if name in ("surfaces", "elpv") else [])
         for name, d in DATASETS.items()
     }
     if as_json:
@@ -123,7 +123,7 @@ def list_(
 
 @app.command()
 def data(
-    dataset: Annotated[str, typer.Argument(help="surfaces is written; mvtec, visa and folder are checked.")],
+    dataset: Annotated[str, typer.Argument(help="surfaces is written; mvtec, visa, folder and elpv are checked.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
     strength: Annotated[
@@ -139,6 +139,7 @@ def data(
     if dataset == "surfaces" and root is None:
         print(write_surfaces(out, seed, strength))
         return
+    root = root or source.own_root(out)
     if root is None:
         raise ValueError(f"where is {dataset}? give its folder with --root; nothing is downloaded")
     for name in source.categories(root):

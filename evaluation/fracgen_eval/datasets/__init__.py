@@ -1,4 +1,4 @@
-"""Datasets: MVTec AD, VisA, any folder in MVTec layout, and the demo set `surfaces`."""
+"""Datasets: MVTec AD, VisA, any folder in MVTec layout, `surfaces` and `elpv`, which need no download."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fracgen_eval.datasets.base import Sample as Sample
 from fracgen_eval.datasets.base import check_files as check_files
 from fracgen_eval.datasets.base import draw_shots as draw_shots
 from fracgen_eval.datasets.base import limited as limited
+from fracgen_eval.datasets.elpv import Elpv
 from fracgen_eval.datasets.folder import Folder
 from fracgen_eval.datasets.mvtec import MVTec
 from fracgen_eval.datasets.surfaces import Surfaces
@@ -15,7 +16,7 @@ from fracgen_eval.datasets.surfaces import write_surfaces as write_surfaces
 from fracgen_eval.datasets.visa import VisA
 from fracgen_eval.errors import one_of
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Surfaces())}
+DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Surfaces(), Elpv())}
 
 
 def dataset(name: str) -> Dataset:

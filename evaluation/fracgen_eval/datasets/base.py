@@ -60,6 +60,10 @@ class Dataset(Protocol):
 
     name: str
 
+    def own_root(self, out: Path) -> Path | None:
+        """The folder of a dataset that needs no other: made below the result folder `out`, or an installed
+        package's. None where the user has to name one."""
+
     def categories(self, root: Path) -> list[str]:
         """Names of the categories under `root`. Raises EvaluationError where there are none."""
 

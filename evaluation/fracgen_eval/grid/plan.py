@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited, write_surfaces
+from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited
 from fracgen_eval.datasets.base import SMALL_IMAGES
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
@@ -34,7 +34,7 @@ class Request:
     dataset: str
     weights: tuple[WeightsSpec, ...]
     root: Path | None = None
-    """The dataset's folder; `surfaces` is written below `out` where None."""
+    """The dataset's folder; None for `surfaces`, written below `out`, and for `elpv`, an installed package's."""
     categories: tuple[str, ...] | None = None
     model: str = "wide_resnet50_2"
     layers: tuple[tuple[str, ...], ...] = ()
@@ -123,9 +123,10 @@ def _check_request(request: Request) -> None:
 
 def _root(request: Request) -> Path:
     if request.root is None:
-        if request.dataset != "surfaces":
+        root = dataset(request.dataset).own_root(request.out)
+        if root is None:
             raise EvaluationError(f"where is {request.dataset}? give its folder with --root; nothing is downloaded")
-        return write_surfaces(request.out / "data" / "surfaces")
+        return root
     if not request.root.is_dir():
         raise EvaluationError(f"{request.root}: no such folder; give the dataset's with --root")
     return request.root

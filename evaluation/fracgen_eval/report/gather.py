@@ -23,7 +23,7 @@ LONGEST_SLUG = 60
 BASELINES = ("imagenet", "imagenet-v2", "random")
 """Weights that stand before all others, in this order."""
 
-DATASET_NAMES = {"mvtec": "MVTec AD", "visa": "VisA"}
+DATASET_NAMES = {"mvtec": "MVTec AD", "visa": "VisA", "elpv": "ELPV (no masks: image metrics only)"}
 
 
 @dataclass(frozen=True, order=True)

@@ -38,6 +38,10 @@ class Surfaces:
 
     name = "surfaces"
 
+    def own_root(self, out: Path) -> Path:
+        """Below the result folder, written where it is not there yet."""
+        return write_surfaces(out / "data" / self.name)
+
     def categories(self, root: Path) -> list[str]:
         """All ten."""
         return list(PHOTOGRAPHS)
