@@ -366,7 +366,7 @@ BAD = {
     "absent weights": ({"weights": (WeightsSpec("mine", Path("w.safetensors")),)}, "no such weights file"),
     "ewc without its task": ({"overrides": {"panda": {"variant": "ewc"}}}, "'ewc' needs the pre-training task"),
     "no stages": ({"methods": ("fastflow",), "model": "mixer_s16_224"}, "mixer_s16_224 has no layer 'layer1'"),
-    "not its size": ({"methods": ("panda",), "model": "vit_tiny_patch16_384"}, "takes no images of 224 x 224 px"),
+    "not its size": ({"methods": ("panda",), "model": "vit_tiny_patch16_384"}, "takes no images of 64 x 64 px"),
 }
 
 
