@@ -1,0 +1,67 @@
+"""The study's page: what its numbers are made of, and that the committed page is that of the committed results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bench.study.arms import Arm, comparison
+from bench.study.page import PAGE, Estimate, difference, page, read
+from bench.study.run import RESULTS, SCHEMA
+
+
+def result(arm: Arm, seed: int, *scores: float) -> dict[str, Any]:
+    categories = {f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)}
+    return {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "date": "2026-11-25", "options": [],
+            "machine": "m", "metrics": {"surfaces": {"patchcore": categories}}}  # fmt: skip
+
+
+def test_an_estimate_has_the_interval_of_student_s_t() -> None:
+    assert str(Estimate.of([60.0, 62.0, 64.0])) == "62.0 ± 5.0 (3 seeds)"  # 4.303 * 2 / sqrt(3)
+    assert str(Estimate.of([60.0])) == "60.0 (1 seed, no interval)"
+
+
+def test_a_difference_says_when_it_may_be_nothing() -> None:
+    low, high = Estimate.of([50.0, 51.0, 52.0]), Estimate.of([60.0, 61.0, 62.0])
+    assert difference(high, low) == "+10.0 ± 2.3"  # Welch: 2.776 * sqrt(2 / 3)
+    assert difference(Estimate.of([50.5, 51.5, 53.0]), low).endswith(", may be 0")
+    assert difference(high, Estimate.of([50.0])) == "+11.0 (no interval)"
+
+
+def test_the_page_sets_arms_beside_random_weights() -> None:
+    random, trained = Arm("random"), Arm("paper", "full", "dense", 1000)
+    results = [result(random, seed, 0.5, 0.54) for seed in (0, 1)]
+    results += [result(trained, seed, 0.6, 0.7 + seed / 50) for seed in (0, 1)]
+    text = page(results)
+    assert "| resnet18 | random | | | 0 | 52.0 ± 0.0 (2 seeds) |  |" in text
+    trained_row = "| resnet18 | paper, 100 classes, 64 px | full | dense | 1,000 | 65.5 ± 6.4 (2 seeds) | +13.5 ± 6.4 |"
+    assert trained_row in text
+    assert text.index("| paper") < text.index("| random")
+
+
+def test_the_committed_page_is_that_of_the_committed_results() -> None:
+    assert page(read(RESULTS)) == PAGE.read_text(), "write it anew: uv run python -m bench.study.page"
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"schema": "other"}))
+    with pytest.raises(ValueError, match="is not of schema"):
+        read(tmp_path)
+
+
+def test_every_arm_is_trained_as_the_command_line_understands() -> None:
+    from typer.main import get_command
+
+    from fracgen.cli import _app
+
+    command: Any = get_command(_app({"pretrain"}))
+    arms = comparison(1000, "resnet18", 64, 100)
+    assert len({arm.name for arm in arms}) == len(arms) > 20
+    for arm in arms[1:]:
+        command.commands["pretrain"].make_context("pretrain", arm.training())
