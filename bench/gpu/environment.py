@@ -14,17 +14,21 @@ import torch
 PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x", "numpy", "numba", "timm", "torchvision", "lightning")
 
 
-def describe(root: Path) -> dict[str, Any]:
-    """`date`, `commit`, `device` and `versions` of the results file."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def describe() -> dict[str, Any]:
+    """`date`, `commit`, `kernels` (a digest of their sources), `device` and `versions` of the results file."""
     import cupy
 
-    from fracgen.rendering.cuda import nvrtc
+    from fracgen.rendering.cuda import nvrtc, sources
 
     properties = torch.cuda.get_device_properties(0)
     driver = cupy.cuda.runtime.driverGetVersion()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _run(["git", "-C", str(root), "rev-parse", "HEAD"]) or "unknown",
+        "commit": _run(["git", "-C", str(ROOT), "rev-parse", "HEAD"]) or "unknown",
+        "kernels": sources.digest(),
         "device": {
             "name": properties.name,
             "driver": _run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "-i", "0"]),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from bench.gpu.clock import milliseconds
+from bench.gpu.microbenchmarks import clock_hz
 from bench.gpu.parity import small_bank
+from fracgen.benchmarking.loader import bench_loader
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering.cuda.renderer import CudaRenderer
@@ -45,22 +49,45 @@ def stages(renderer: CudaRenderer, index: Any, **options: Any) -> dict[str, floa
 
 
 def measure(batch: int) -> list[dict[str, Any]]:
-    """`render` of the results file: every recipe at 224 and 256 px, in uint8 and bfloat16."""
+    """`render` of the results file: every recipe in uint8, and in bfloat16 with its channels last."""
     rows = []
     for name, preset in PRESETS.items():
-        for size in (224, 256):
-            renderer = CudaRenderer(small_bank(name), preset.recipe.at_size(size), scratch_bytes=SCRATCH)
-            for dtype in (torch.uint8, torch.bfloat16):
-                n = batch if preset.recipe.max_objects == 1 else batch // 4
-                index = torch.arange(n, dtype=torch.int32, device="cuda")
-                options = {"dtype": dtype, "channels_last": dtype == torch.bfloat16}
-                ms = milliseconds(lambda r=renderer, i=index, o=options: r.render(i, **o))
-                rows.append({
-                    "recipe": name, "size": size, "dtype": str(dtype).removeprefix("torch."), "batch": n,
-                    "images_per_s": n / (ms / 1e3), "stages": stages(renderer, index, **options),
-                })  # fmt: skip
-                print(f"  {name:15} {size} {rows[-1]['dtype']:9} {n / (ms / 1e3):12,.0f} images/s", flush=True)
+        renderer = CudaRenderer(small_bank(name), preset.recipe, scratch_bytes=SCRATCH)
+        for dtype in (torch.uint8, torch.bfloat16):
+            n = batch if preset.recipe.max_objects == 1 else max(1, batch // 4)
+            index = torch.arange(n, dtype=torch.int32, device="cuda")
+            options = {"dtype": dtype, "channels_last": dtype == torch.bfloat16}
+            ms = milliseconds(lambda r=renderer, i=index, o=options: r.render(i, **o))
+            rows.append({
+                "recipe": name, "size": preset.recipe.size, "dtype": str(dtype).removeprefix("torch."), "batch": n,
+                "images_per_s": n / (ms / 1e3), "stages": stages(renderer, index, **options),
+            })  # fmt: skip
     return rows
+
+
+def stage_cycles(batch: int) -> dict[str, Any]:
+    """`stages` of the results file: cycles an image that each kernel of `paper` takes of one multiprocessor.
+
+    The clock is the one that a loop of known length had just before, so it is the clock under load.
+    """
+    renderer = CudaRenderer(small_bank("paper"), PRESETS["paper"].recipe, scratch_bytes=SCRATCH)
+    index = torch.arange(batch, dtype=torch.int32, device="cuda")
+    milliseconds(lambda: renderer.render(index))
+    clock = clock_hz()
+    count = torch.cuda.get_device_properties(0).multi_processor_count
+    runs = [stages(renderer, index) for _ in range(9)]
+    median = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return {
+        "recipe": "paper", "batch": batch, "clock_hz": clock, "milliseconds": median,
+        "cycles": {name: ms / 1e3 * clock * count / batch for name, ms in median.items()},
+    }  # fmt: skip
+
+
+def loader(batches: Sequence[int]) -> list[dict[str, Any]]:
+    """`loader` of the results file: images a second that `FractalLoader` hands over, drained."""
+    preset = PRESETS["paper"]
+    found = bench_loader(preset.bank, preset.recipe, device="cuda", batch=list(batches), rounds=3)
+    return [{"name": name, "images_per_s": r["median"], "spread": r["spread"]} for name, r in found["results"].items()]
 
 
 def chaos_game(batch: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from typing import Any
 
 import torch
@@ -14,12 +15,12 @@ from fracgen.recipes.presets import PRESETS
 STEPS = 10  # in a measurement: the prefetch of one step must fall inside it
 
 
-def measure(batch: int, pairs: int) -> dict[str, Any]:
+def measure(batch: int, limit_s: float) -> dict[str, Any]:
     """`train_step` of the results file: WideResNet50-2, bfloat16, channels-last, 256 px.
 
     A pair times STEPS steps on batches from the loader, which renders the next one on a side stream,
     and the same number on one resident batch. The slowdown is the mean of the pairs' ratios less
-    one, with a 95 % confidence interval.
+    one, with a 95 % confidence interval. Pairs go on for `limit_s` seconds, three at least and 20 at most.
     """
     import torchvision
 
@@ -55,14 +56,15 @@ def measure(batch: int, pairs: int) -> dict[str, Any]:
     for live in (True, False, True, False):
         seconds(live)
     ratios, live_times = [], []
-    for pair in range(pairs):
+    began = time.monotonic()
+    while (pair := len(ratios)) < 3 or (pair < 20 and time.monotonic() - began < limit_s):
         both = {live: seconds(live) for live in ((True, False) if pair % 2 else (False, True))}
         ratios.append(both[True] / both[False] - 1)
         live_times.append(both[True])
-    half = 1.96 * statistics.stdev(ratios) / math.sqrt(pairs)
+    half = 1.96 * statistics.stdev(ratios) / math.sqrt(len(ratios))
     mean = statistics.mean(ratios)
     return {
-        "model": "wide_resnet50_2", "batch": batch, "size": 256, "dtype": "bfloat16", "pairs": pairs,
+        "model": "wide_resnet50_2", "batch": batch, "size": 256, "dtype": "bfloat16", "pairs": len(ratios),
         "images_per_s": batch * STEPS / statistics.median(live_times), "slowdown": mean,
         "slowdown_95": [mean - half, mean + half],
     }  # fmt: skip

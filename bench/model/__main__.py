@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.model.disassembly import UnknownInstruction
-from bench.model.document import DOCUMENT, write
+from bench.model.document import DOCUMENT, PREDICTED, write, write_predictions
 from bench.model.machine import Multiprocessor
 from bench.model.predict import Prediction, WorkerError, predict, recipes_of
 from bench.model.table import details, report
@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with source_tree(options.kernels) as folder:
             new = predict(folder, options.recipes, job)
+            types = {"uint8": new}
+            if options.write:
+                other = job | {"element_bytes": 2, "channels_last": True, "verify": False}
+                types["bfloat16"] = predict(folder, options.recipes, other, batches=())
             more = [details(p, kernel, folder) for kernel in options.details for p in new.values()]
         against = BEFORE if options.write else options.against
         old = None
@@ -51,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         options.json.write_text(json.dumps({n: dataclasses.asdict(p) for n, p in new.items()}, indent=1) + "\n")
     if options.write:
         write(text)
-        print(f"written to {DOCUMENT}", file=sys.stderr)
+        write_predictions(types)
+        print(f"written to {DOCUMENT} and {PREDICTED}", file=sys.stderr)
     return verdict(new)
 
 

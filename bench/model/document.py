@@ -1,9 +1,15 @@
-"""The part of kernels/README.md that the model writes."""
+"""What the model writes for others: its part of kernels/README.md, and predictions for the acceptance run."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 
+from bench.gpu.figures import PREDICTED
+from bench.model.machine import CARDS
+from bench.model.microbenchmarks import predicted
+from bench.model.predict import Prediction
 from bench.model.tree import ROOT
 
 DOCUMENT = ROOT / "kernels" / "README.md"
@@ -18,6 +24,31 @@ def write(text: str) -> None:
         raise ValueError(f"{DOCUMENT} has no place for the model's tables: put {BEGIN!r} and {END!r} into it")
     before, rest = whole.split(BEGIN, 1)
     DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
+
+
+def write_predictions(by_type: dict[str, dict[str, Prediction]]) -> None:
+    """Put down what the acceptance run shows beside its measurements.
+
+    Args:
+        by_type: "uint8" or "bfloat16" -> recipe -> prediction.
+    """
+    recipes = {
+        f"{name} {dtype}": {
+            "cycles": {stage["kernel"]: round(stage["cycles"]) for stage in p.stages},
+            "images_per_s": {card.name: round(p.images_per_s(card)) for card in CARDS},
+        }
+        for dtype, predictions in by_type.items() for name, p in predictions.items()
+    }  # fmt: skip
+    cases = {case: {h: round(c, 3) for h, c in said.items()} for case, said in predicted().items()}
+    data = {"kernels": kernels_digest(), "recipes": recipes, "microbenchmarks": cases}
+    PREDICTED.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def kernels_digest() -> str:
+    """As `fracgen.rendering.cuda.sources.digest` has it."""
+    folder = ROOT / "kernels"
+    texts = (f"{f.relative_to(folder).as_posix()}\0{f.read_text()}" for f in sorted(folder.rglob("*.cu*")))
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def written_cycles() -> dict[str, float]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.gpu.figures import predictions
 from bench.model import document
 from bench.model.backend import SimulatedBackend, program
 from bench.model.disassembly import UnknownInstruction, parse
@@ -55,6 +56,7 @@ def test_the_document_shows_these_kernels():
     """After a change of the kernels: `python -m bench.model --write`."""
     now = cycles(paper())
     assert document.written_cycles() == pytest.approx({**now, "all": sum(now.values())}, rel=0.02)
+    assert predictions()["recipes"]["paper uint8"]["cycles"] == pytest.approx(now, rel=0.02)
 
 
 def test_a_slower_instruction_mix_is_seen(tmp_path):
