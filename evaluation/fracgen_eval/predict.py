@@ -22,6 +22,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
+from fracgen_eval.weights.files import check_there
 
 FORMAT = "fracgen-eval-model/1"
 
@@ -137,11 +138,13 @@ def fit_model(
         EvaluationError: the folder holds no pictures, one cannot be decoded, or an argument is unknown.
     """
     settings = settings_for(name, overrides=overrides)
-    weights = load_weights(spec, model)
-    fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers)
     paths = images_in(train)
     if not paths:
         raise EvaluationError(f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on; give the folder of normal ones")
+    if spec.path is not None:
+        check_there(spec.path)
+    weights = load_weights(spec, model)
+    fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers)
     method = fit.build(weights, device)
     images = load_images(paths, method.geometry)
     kept, held = hold_out(len(images), seed)

@@ -49,9 +49,9 @@ def bench_train(
     import torch
 
     from fracgen.loading.loader import FractalLoader
-    from fracgen.training.run import use_gpu
+    from fracgen.rendering.device import use_gpu
 
-    gpu = use_gpu(device)
+    gpu = use_gpu(device, "training")
     where = torch.device("cuda" if gpu else "cpu")
     dtype = torch.bfloat16 if gpu else torch.float32
     bank = CodeBank.from_spec(config.bank, config.bank_seed)

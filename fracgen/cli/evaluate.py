@@ -59,7 +59,7 @@ def run(
 
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     """  # fmt: skip
-    from fracgen_eval.grid.plan import Request, make_plan
+    from fracgen_eval.grid.plan import Request, check_names, make_plan
     from fracgen_eval.methods.settings import METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
 
@@ -71,6 +71,7 @@ def run(
         limit=limit, input_norm=input_norm, map_size=map_size,  # type: ignore[arg-type]
         overrides=read_overrides(settings) if settings else {}, shard=_shard(shard), rerun=rerun,
     )  # fmt: skip
+    check_names(request)
     chosen = _device(device)
     plan = make_plan(request)
     _announce(plan, jobs, chosen, maps)
@@ -132,16 +133,14 @@ def data(
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
-    from fracgen_eval.datasets import check_files, write_surfaces
+    from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
     source = dataset_of(dataset)
     if dataset == "surfaces" and root is None:
         print(write_surfaces(out, seed, strength))
         return
-    root = root or source.own_root(out)
-    if root is None:
-        raise ValueError(f"where is {dataset}? give its folder with --root; nothing is downloaded")
+    root = root_of(dataset, root, out)
     for name in source.categories(root):
         category = source.load(root, name)
         check_files(category)
@@ -169,14 +168,18 @@ def predict(
 
     Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
     """
-    from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
-    from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
-    from fracgen_eval.weights.backbones import WeightsSpec
-
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
     if missing := [p for p in images if not p.is_file()]:
         raise ValueError(f"{missing[0]}: no such picture")
+    if load is not None and not load.is_file():
+        raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
+    if train is not None and not train.is_dir():
+        raise ValueError(f"{train}: no such folder of normal pictures")
+    from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+    from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
+    from fracgen_eval.weights.backbones import WeightsSpec
+
     chosen = _device(device)
     if load is not None:
         fitted = FittedModel.load(load, chosen)
@@ -238,14 +241,9 @@ def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
 
 
 def _device(device: str) -> str:
-    import torch
+    from fracgen.rendering.device import torch_fault, use_gpu
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
-    usable = torch.cuda.is_available()
-    if device == "cuda" and not usable:
-        raise ValueError("device cuda cannot be used: PyTorch finds no GPU here; use --device cpu")
-    return "cuda" if usable and device != "cpu" else "cpu"
+    return "cuda" if use_gpu(device, "evaluating", torch_fault) else "cpu"
 
 
 def _listed(texts: list[str] | None) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from fracgen.draws import Stream
@@ -38,12 +37,9 @@ def make_renderer(
         recipe = preset(recipe).recipe
     name = str(device)
     if name == "auto":
-        from fracgen.rendering.device import cuda_fault
+        from fracgen.rendering.device import use_gpu
 
-        fault = cuda_fault()
-        if fault:
-            print(f"fracgen: rendering on the CPU: {fault}", file=sys.stderr)
-        name = "cpu" if fault else "cuda"
+        name = "cuda" if use_gpu("auto", "rendering") else "cpu"
     if name == "cpu":
         from fracgen.rendering.cpu.renderer import CpuRenderer
 

@@ -1,4 +1,4 @@
-"""Why the GPU cannot be used here, if it cannot: what was found and what would help.
+"""Whether the GPU can be used here, and if not, why: what was found and what would help.
 
 The driver is asked first, through its own library: that takes milliseconds, where importing torch
 takes seconds, and it is the usual answer on a machine without a GPU.
@@ -8,10 +8,57 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from fracgen.support.errors import DeviceError
+from fracgen.support.terminal import say
+
 _INSTALL = "install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
+
+
+_NO_DRIVER = (
+    "no NVIDIA driver was found (libcuda.so.1); on a machine with an NVIDIA GPU install its driver, "
+    f"then {_INSTALL}"
+)
+
+
+def use_gpu(device: str, doing: str, find_fault: Callable[[], str | None] | None = None) -> bool:
+    """Whether a choice of device means the GPU.
+
+    Where "auto" does not, one line on stderr says why, unless nothing here hints at a GPU: then there is
+    nothing to mend. Of torchrun's processes none says it.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+        doing: what the device is for, such as `training`.
+        find_fault: `cuda_fault` where None, or `torch_fault` for work that renders nothing.
+
+    Raises:
+        ValueError: the device has another name.
+        DeviceError: `cuda` was asked for and cannot be used.
+
+    >>> use_gpu("cpu", "training")
+    False
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device {device!r} is unknown: use auto, cpu or cuda")
+    if device == "cpu":
+        return False
+    fault = (find_fault or cuda_fault)()
+    if fault and device == "cuda":
+        raise DeviceError(f"no usable GPU: {fault}")
+    if fault and "LOCAL_RANK" not in os.environ and (fault != _NO_DRIVER or gpu_in_sight()):
+        say(f"{doing} on the CPU: {fault}")
+    return fault is None
+
+
+def gpu_in_sight() -> bool:
+    """Whether the system shows an NVIDIA GPU, usable or not: its device files, or WSL's."""
+    return any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))
 
 
 def cuda_fault() -> str | None:
@@ -20,6 +67,19 @@ def cuda_fault() -> str | None:
         return fault
     if importlib.util.find_spec("cupy") is None:
         return f"a GPU is here but CuPy is not installed; {_INSTALL}"
+    if fault := _torch_fault():
+        return fault
+    import torch
+
+    return cupy_fault(torch.version.cuda)
+
+
+def torch_fault() -> str | None:
+    """None where PyTorch can use the GPU, else what was found and what would help; CuPy is not asked for."""
+    return driver_fault() or _torch_fault()
+
+
+def _torch_fault() -> str | None:
     import torch
 
     if torch.version.cuda is None:
@@ -32,7 +92,7 @@ def cuda_fault() -> str | None:
             f"the NVIDIA driver supports CUDA {driver_cuda()} and torch {torch.__version__} needs CUDA "
             f"{torch.version.cuda}; update the driver, or install a torch of an earlier CUDA"
         )
-    return cupy_fault(torch.version.cuda)
+    return None
 
 
 def driver_fault() -> str | None:
@@ -40,10 +100,7 @@ def driver_fault() -> str | None:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return (
-            "no NVIDIA driver was found (libcuda.so.1); on a machine with an NVIDIA GPU install its driver, "
-            f"then {_INSTALL}"
-        )
+        return _NO_DRIVER
     code = driver.cuInit(0)
     if code == 100:
         return "the NVIDIA driver lists no GPU; check `nvidia-smi`, and that CUDA_VISIBLE_DEVICES does not hide it"

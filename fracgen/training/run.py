@@ -15,6 +15,7 @@ import torch
 
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.loading.share import Share
+from fracgen.rendering.device import use_gpu
 from fracgen.training import arithmetic, checkpoint
 from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.cells import CellClassifier
@@ -187,7 +188,7 @@ def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated")  # Lightning calls torch by an old name
-    gpu = use_gpu(machine.device)
+    gpu = use_gpu(machine.device, "training")
     deterministic = not gpu if machine.deterministic is None else machine.deterministic
     devices, nodes = machine.devices or 1, machine.num_nodes
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -202,21 +203,6 @@ def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         use_distributed_sampler=False, reload_dataloaders_every_n_epochs=1,
     )  # fmt: skip
-
-
-def use_gpu(device: str) -> bool:
-    """Whether to compute on a GPU; "auto" says on stderr why it does not. Raises DeviceError."""
-    from fracgen.rendering.device import cuda_fault
-    from fracgen.support.errors import DeviceError
-
-    fault = None if device == "cpu" else cuda_fault()
-    if fault and device == "cuda":
-        raise DeviceError(f"no usable GPU: {fault}")
-    if fault and "LOCAL_RANK" not in os.environ:
-        import sys
-
-        print(f"fracgen: training on the CPU: {fault}", file=sys.stderr)
-    return device != "cpu" and fault is None
 
 
 def _loggers(machine: Machine, folder: RunFolder) -> Any:

@@ -39,10 +39,19 @@ def test_asking_for_a_gpu_where_there_is_none():
         fracgen.render(bank, [0], device="cuda")
 
 
-@pytest.mark.skipif(FAULT is None, reason="this machine has a GPU")
-def test_auto_falls_back_with_one_line(capsys):
+@pytest.mark.parametrize(
+    ("fault", "sight", "said"),
+    [
+        ("CuPy is missing; install it", False, "fracgen: rendering on the CPU: CuPy is missing; install it\n"),
+        (availability._NO_DRIVER, True, f"fracgen: rendering on the CPU: {availability._NO_DRIVER}\n"),
+        (availability._NO_DRIVER, False, ""),
+    ],
+)
+def test_auto_falls_back_with_one_line_where_something_can_be_mended(fault, sight, said, monkeypatch, capsys):
+    monkeypatch.setattr(availability, "cuda_fault", lambda: fault)
+    monkeypatch.setattr(availability, "gpu_in_sight", lambda: sight)
     fracgen.make_renderer(fracgen.CodeBank.sample(10, classes=10), "paper", "auto")
-    assert capsys.readouterr().err.startswith("fracgen: rendering on the CPU: ")
+    assert capsys.readouterr().err == said
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,15 +60,19 @@ class Dataset(Protocol):
 
     name: str
 
-    def own_root(self, out: Path) -> Path | None:
-        """The folder of a dataset that needs no other: made below the result folder `out`, or an installed
-        package's. None where the user has to name one."""
-
     def categories(self, root: Path) -> list[str]:
         """Names of the categories under `root`. Raises EvaluationError where there are none."""
 
     def load(self, root: Path, category: str) -> Category:
         """List a category's files and check their counts. Raises EvaluationError with the remedy."""
+
+
+@runtime_checkable
+class SelfContained(Protocol):
+    """A dataset that needs no folder to be named."""
+
+    def own_root(self, out: Path) -> Path:
+        """Its folder: made below the result folder `out`, or an installed package's. Raises EvaluationError."""
 
 
 def draw_shots(category: Category, shots: int | None, seed: int) -> Category:

@@ -21,9 +21,6 @@ class Folder:
 
     name = "folder"
 
-    def own_root(self, out: Path) -> None:
-        """None: the user names it."""
-
     def categories(self, root: Path) -> list[str]:
         """Sub-folders with a train folder, or the folder itself."""
         if (root / "train").is_dir():

@@ -17,9 +17,6 @@ class MVTec:
 
     name = "mvtec"
 
-    def own_root(self, out: Path) -> None:
-        """None: the user names it."""
-
     def categories(self, root: Path) -> list[str]:
         """All 15, in the dataset's order."""
         return list(published_counts(self.name))

@@ -24,9 +24,6 @@ class VisA:
 
     name = "visa"
 
-    def own_root(self, out: Path) -> None:
-        """None: the user names it."""
-
     def categories(self, root: Path) -> list[str]:
         """All 12, in the dataset's order."""
         return list(published_counts(self.name))

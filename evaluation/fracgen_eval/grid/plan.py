@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fracgen_eval.datasets import Category, check_files, dataset, draw_shots, limited
+from fracgen_eval.datasets import Category, check_files, check_root, dataset, draw_shots, limited, root_of
 from fracgen_eval.datasets.base import SMALL_IMAGES
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
@@ -19,6 +19,7 @@ from fracgen_eval.methods import METHODS, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
+from fracgen_eval.weights.files import check_there
 from fracgen_eval.weights.network import network
 
 SMALL_CATEGORIES = 2
@@ -72,16 +73,16 @@ def make_plan(request: Request) -> Plan:
     Raises:
         EvaluationError: a name is unknown, a file missing, damaged or of the wrong kind.
     """
-    _check_request(request)
+    check_names(request)
     request = dataclasses.replace(request, model=network(request.model).name)
+    for method in request.methods:
+        stages_of(method, request.model, _settings(request, method), protocol=request.protocol)
     weights: dict[str, Weights] = {}
     for spec in request.weights:
-        if spec.name in weights:
-            raise EvaluationError(f"weights {spec.name!r} are given twice: give each file a name of its own")
         weights[spec.name] = load_weights(spec, request.model, request.input_norm)
         if "panda" in request.methods and request.overrides.get("panda", {}).get("variant") == "ewc":
             check_task(weights[spec.name])
-    source, root = dataset(request.dataset), _root(request)
+    source, root = dataset(request.dataset), root_of(request.dataset, request.root, request.out)
     names = request.categories or tuple(source.categories(root))
     if request.limit == "small" and request.categories is None:
         names = names[:SMALL_CATEGORIES]
@@ -101,13 +102,18 @@ def make_plan(request: Request) -> Plan:
     return Plan(request, pending, finished, categories, weights)
 
 
-def _check_request(request: Request) -> None:
+def check_names(request: Request) -> None:
+    """Refuse what can be told from names alone, before anything heavy is imported.
+
+    Raises:
+        EvaluationError: a name is unknown, a number out of range, or a file or folder not there.
+    """
     one_of(request.protocol, PROTOCOLS, "protocol")
     one_of(request.map_size, ("evaluation", "original"), "map size")
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
-        stages_of(method, request.model, _settings(request, method), protocol=request.protocol)
+        _settings(request, method)
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
             raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")
     if request.layers and not set(request.methods) & set(LAYER_CHOICE):
@@ -119,17 +125,20 @@ def _check_request(request: Request) -> None:
         raise EvaluationError(f"seeds {request.seeds} are out of range: use whole numbers from 0 to 2^32 - 1")
     if request.limit not in (None, "small") and not (str(request.limit).isdigit() and int(str(request.limit)) > 1):
         raise EvaluationError(f"limit {request.limit!r}: use small, or a number of images above 1")
+    _check_files(request)
 
 
-def _root(request: Request) -> Path:
-    if request.root is None:
-        root = dataset(request.dataset).own_root(request.out)
-        if root is None:
-            raise EvaluationError(f"where is {request.dataset}? give its folder with --root; nothing is downloaded")
-        return root
-    if not request.root.is_dir():
-        raise EvaluationError(f"{request.root}: no such folder; give the dataset's with --root")
-    return request.root
+def _check_files(request: Request) -> None:
+    check_root(request.dataset, request.root)
+    source = dataset(request.dataset)
+    for category in request.categories or ():
+        one_of(category, source.categories(request.root or Path()), f"category of {request.dataset}")
+    names = [spec.name for spec in request.weights]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise EvaluationError(f"weights {twice!r} are given twice: give each file a name of its own")
+    for spec in request.weights:
+        if spec.path is not None:
+            check_there(spec.path)
 
 
 def _data(category: Category, request: Request, seed: int) -> Category:

@@ -33,14 +33,19 @@ def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Any], dic
     Raises:
         EvaluationError: the file is missing, of another kind, damaged, or no network's that begins alike.
     """
-    if not path.is_file():
-        raise EvaluationError(f"{path}: no such weights file; give --weights name=FILE")
+    check_there(path)
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
     else:
         tensors, metadata = read_tensors(path), {}
     about = metadata | _config_beside(path)
     return _unprefixed(tensors, path, network, about), about
+
+
+def check_there(path: Path) -> None:
+    """Raises EvaluationError where there is no file of that name."""
+    if not path.is_file():
+        raise EvaluationError(f"{path}: no such weights file; give --weights name=FILE")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
+import scipy  # which imports its parts where they are used: nothing here delays a command that only refuses
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Surface: TypeAlias = NDArray[np.float64]
 Opacity: TypeAlias = NDArray[np.float64]
@@ -76,7 +76,7 @@ def drop(rng: Generator, surface: Surface, other: Surface, strength: float) -> t
     depth = _blob(rng, side, 0.08, 0.14)
     opacity = _inside(depth)
     rise = np.clip(depth / (0.08 * side), 0, 1)
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(rise * (2 - rise), 0.012 * side)), -1) * side * 0.06
+    slope = np.stack(np.gradient(scipy.ndimage.gaussian_filter(rise * (2 - rise), 0.012 * side)), -1) * side * 0.06
     angle = rng.uniform(0, 2 * np.pi)
     light = slope @ np.array([np.sin(angle), np.cos(angle)])
     y, x = np.mgrid[:side, :side].astype(np.float64)
@@ -145,7 +145,7 @@ def _stroke(path: NDArray[np.float64], side: int, half_width: float) -> Opacity:
 
 def _contrast(surface: Surface, opacity: Opacity) -> float:
     """Grey levels by which a calibrated defect differs from its ground: more where the ground is rough."""
-    return 14.0 + 1.0 * float(surface[ndimage.binary_dilation(opacity > 0, iterations=3)].mean(1).std())
+    return 14.0 + 1.0 * float(surface[scipy.ndimage.binary_dilation(opacity > 0, iterations=3)].mean(1).std())
 
 
 def _shifted(rng: Generator, surface: Surface, opacity: Opacity, strength: float) -> Surface:
@@ -159,5 +159,5 @@ def _blended(surface: Surface, piece: Surface, opacity: Opacity) -> Surface:
 
 def _sampled(surface: Surface, y: NDArray[np.float64], x: NDArray[np.float64]) -> Surface:
     """The surface at fractional coordinates, mirrored beyond its edge."""
-    channels = [ndimage.map_coordinates(surface[..., c], [y, x], order=1, mode="mirror") for c in range(3)]
+    channels = [scipy.ndimage.map_coordinates(surface[..., c], [y, x], order=1, mode="mirror") for c in range(3)]
     return np.stack(channels, -1)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy  # which imports its parts where they are used: nothing here delays a command that only refuses
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS, Box, read_photograph
 
@@ -43,7 +43,7 @@ def view(category: str, boxes: tuple[Box, ...], rng: np.random.Generator) -> NDA
     steps = ((np.arange(SIDE) + 0.5) / SIDE - 0.5) * size
     y, x = np.meshgrid(*(steps * sign for sign in rng.choice([1, -1], 2)), indexing="ij")
     at = [cy + y * np.cos(angle) - x * np.sin(angle), cx + y * np.sin(angle) + x * np.cos(angle)]
-    return np.stack([ndimage.map_coordinates(pixels[..., c], at, order=1, mode="nearest") for c in range(3)], -1)
+    return np.stack([scipy.ndimage.map_coordinates(pixels[..., c], at, order=1, mode="nearest") for c in range(3)], -1)
 
 
 @cache
@@ -52,7 +52,7 @@ def _part(category: str, box: Box) -> NDArray[np.float64]:
     top, left, bottom, right = box
     pixels = read_photograph(category)[top:bottom, left:right]
     if (shrink := PHOTOGRAPHS[category].window / SIDE) > 1.2:
-        pixels = ndimage.gaussian_filter(pixels, (0.4 * shrink, 0.4 * shrink, 0))
+        pixels = scipy.ndimage.gaussian_filter(pixels, (0.4 * shrink, 0.4 * shrink, 0))
     return pixels
 
 
@@ -86,6 +86,6 @@ class Camera:
     def shoot(self, surface: NDArray[np.float64]) -> NDArray[np.uint8]:
         """The picture, uint8 [SIDE, SIDE, 3], of a surface in [0, 255]."""
         lit = 255 * (np.clip(surface, 0, 255) / 255) ** self.gamma * self.light * self.tint
-        seen = ndimage.gaussian_filter(lit, (self.blur, self.blur, 0)) + self.noise
+        seen = scipy.ndimage.gaussian_filter(lit, (self.blur, self.blur, 0)) + self.noise
         picture: NDArray[np.uint8] = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
         return picture
