@@ -27,6 +27,7 @@ _HOMES = {
     "Recipe": "fracgen.recipes.recipe",
     "make_renderer": "fracgen.rendering",
     "preset": "fracgen.recipes.presets",
+    "pretrained": "fracgen.training.built_in",
     "render": "fracgen.rendering",
 }
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fracgen.rendering import make_renderer as make_renderer
     from fracgen.rendering import render as render
     from fracgen.support.errors import DeviceError as DeviceError
+    from fracgen.training.built_in import pretrained as pretrained
 
 
 def __getattr__(name: str) -> Any:

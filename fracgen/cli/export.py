@@ -15,6 +15,7 @@ def export(
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="auto: the newest whole one; or a path.")] = "auto",
     classifier: Annotated[bool, typer.Option(help="With the last layer, or without.")] = True,
+    half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
 ) -> None:
     """Export a run's weights as safetensors, with their own normalisation and a model card."""
     from fracgen.cli.pretrain import require_training
@@ -23,4 +24,4 @@ def export(
     from fracgen.training.export import export as write
     from fracgen.training.folder import RunFolder
 
-    print(write(RunFolder(run), output, checkpoint=checkpoint, classifier=classifier))
+    print(write(RunFolder(run), output, checkpoint=checkpoint, classifier=classifier, half=half))

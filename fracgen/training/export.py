@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 
 def export(
-    folder: RunFolder, output: Path | None = None, *, checkpoint: str = "auto", classifier: bool = True
+    folder: RunFolder, output: Path | None = None, *, checkpoint: str = "auto", classifier: bool = True,
+    half: bool = False,
 ) -> Path:
     """Write the weights of a run's checkpoint, their configuration and their card.
 
@@ -34,6 +35,7 @@ def export(
         checkpoint: "auto" for the newest whole one, or a path.
         classifier: with the last layer; without it, torchvision's model needs `strict=False` or its
             own last layer removed, timm's is made with `num_classes=0`.
+        half: numbers as float16, half as large; a network they are loaded into keeps its own precision.
 
     Returns:
         The folder written.
@@ -57,7 +59,8 @@ def export(
     model.load_state_dict(trained)
     layer = last_layer(model, objective.outputs)
     weights = {
-        name: tensor.contiguous() for name, tensor in trained.items()
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in trained.items()
         if classifier or not name.startswith(layer + ".")
     }  # fmt: skip
     target = output or folder.export

@@ -1,9 +1,9 @@
 """Backbone weights by name, loaded strictly into whatever network a method builds.
 
-`imagenet` is what `weights.imagenet` finds on this machine, `imagenet-v2` torchvision's second
-checkpoint of a ResNet. `random` is a fresh initialisation, drawn with a fixed seed. `name=FILE` is any
-file `weights.files` reads. A tensor that is missing, extra or of another shape is an error before
-anything runs: there is no partly random backbone.
+`fractal` is what comes with fracgen. `imagenet` is what `weights.imagenet` finds on this machine,
+`imagenet-v2` torchvision's second checkpoint of a ResNet. `random` is a fresh initialisation, drawn
+with a fixed seed. `name=FILE` is any file `weights.files` reads. A tensor that is missing, extra or
+of another shape is an error before anything runs: there is no partly random backbone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fracgen_eval.weights.network import TORCHVISION, Network, Triple, create, n
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANDOM_SEED = 0
+NAMED = ("fractal", "imagenet", "imagenet-v2", "random")
 InputNorm = Literal["checkpoint", "imagenet"]
 
 
@@ -34,12 +35,12 @@ class WeightsSpec:
 
     @classmethod
     def parse(cls, text: str) -> WeightsSpec:
-        """`imagenet`, `imagenet-v2`, `random` or `name=FILE`. Raises EvaluationError for anything else."""
+        """`fractal`, `imagenet`, `imagenet-v2`, `random` or `name=FILE`. Raises EvaluationError for anything else."""
         name, equals, path = text.partition("=")
         if not equals:
-            if name in ("imagenet", "imagenet-v2", "random"):
+            if name in NAMED:
                 return cls(name)
-            raise EvaluationError(f"unknown weights {text!r}: use imagenet, imagenet-v2, random or name=FILE")
+            raise EvaluationError(f"unknown weights {text!r}: use {', '.join(NAMED)} or name=FILE")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not path:
             raise EvaluationError(f"bad weights {text!r}: write name=FILE, the name of letters, digits, '.', '_', '-'")
         return cls(name, Path(path))
@@ -127,7 +128,7 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     one_of(input_norm, ("checkpoint", "imagenet"), "input norm")
     net = network(model)
     metadata: dict[str, Any] = {}
-    path, licence = spec.path, None
+    path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
     if path is not None:
         tensors, metadata = read_weights_file(path, net)
         tensors, source = _matched(tensors, net, str(path)), path.name
@@ -137,13 +138,22 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
         found = imagenet_weights(net, spec.name)
         path, source, licence = found.path, found.source, found.licence
         tensors = _matched(found.tensors, net, str(path))
-    mean, std, norm = _normalisation(metadata, spec.path, net, input_norm)
+    mean, std, norm = _normalisation(metadata, path if metadata else spec.path, net, input_norm)
     head = {k: tensors[k] for k in net.head if k in tensors}
     backbone = {k: v for k, v in tensors.items() if k not in head}
     return Weights(
         spec.name, net.name, source, backbone, head or None, mean, std, norm, licence, path,
         {k: v for k, v in metadata.items() if isinstance(v, (str, int, float))},
     )  # fmt: skip
+
+
+def _built_in(net: Network) -> Path:
+    from fracgen.training.built_in import weights_file
+
+    try:
+        return weights_file(net.name)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def load_backbone(part: Any, weights: Weights) -> None:

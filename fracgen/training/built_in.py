@@ -1,0 +1,64 @@
+"""Weights that come with the package: `fracgen/weights/MODEL/`, each an export in half precision with its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+def models() -> list[str]:
+    """The models of which there are weights."""
+    return sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
+
+
+def weights_file(model: str) -> Path:
+    """The safetensors file of a model's weights; `config.json` and the card lie beside it.
+
+    Raises:
+        ValueError: there are none of this model.
+    """
+    known = models()
+    if model not in known:
+        there = f"there are those of {', '.join(known)}" if known else "this release has none"
+        raise ValueError(f"fracgen brings no fractal weights of {model!r} ({there}): make some with fracgen pretrain")
+    return WEIGHTS / model / "model.safetensors"
+
+
+def pretrained(model: str = "resnet18") -> torch.nn.Module:
+    """A network with weights that were trained on fractals only, without a classifier, in eval mode.
+
+    Args:
+        model: its name.
+
+    Returns:
+        torchvision's network where it has one of that name, else timm's: images [B, 3, H, W], normalised with
+        `pretrained_cfg["mean"]` and `["std"]` of the result, to features [B, D].
+
+    Raises:
+        ValueError: there are no weights of this model.
+
+    Example:
+        >>> network = fracgen.pretrained("resnet18")
+        >>> network(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 512])
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from fracgen.training.model import build_model
+
+    path = weights_file(model)
+    about = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+    with torch.random.fork_rng(devices=[]):
+        network = build_model(model, 1, about["pretrained_cfg"]["input_size"][1], 0)
+    parent, _, last = about["pretrained_cfg"]["classifier"].rpartition(".")
+    setattr(network.get_submodule(parent), last, torch.nn.Identity())
+    network.load_state_dict(load_file(path), strict=True)
+    network.pretrained_cfg = about["pretrained_cfg"]
+    return network.eval()

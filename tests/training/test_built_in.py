@@ -1,0 +1,81 @@
+"""Weights that come with the package: what is in the box, and how it is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import fracgen
+from fracgen.training import built_in, checkpoint
+from fracgen.training.built_in import WEIGHTS, models, weights_file
+from fracgen.training.export import export
+from fracgen.training.folder import RunFolder
+from fracgen.training.model import build_model
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def box(finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A box with the small run's ResNet-18."""
+    export(finished, tmp_path / "resnet18", classifier=False, half=True)
+    monkeypatch.setattr(built_in, "WEIGHTS", tmp_path)
+    return tmp_path
+
+
+def features(run: RunFolder) -> torch.Tensor:
+    model = build_model("resnet18", 2, 32, 1)
+    model.load_state_dict(checkpoint.newest(run.checkpoints)[0]["model"])
+    model.fc = torch.nn.Identity()
+    made: torch.Tensor = model.eval()(IMAGES)
+    return made
+
+
+def test_the_network_is_ready_and_says_what_it_expects(box: Path, finished: RunFolder) -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    network = fracgen.pretrained("resnet18")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not network.training
+    assert {part.dtype for part in network.parameters()} == {torch.float32}
+    torch.testing.assert_close(network(IMAGES), features(finished), rtol=0.02, atol=0.02)  # 11 bits a weight
+    assert network.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
+
+
+def test_half_precision_halves_the_file(box: Path, finished: RunFolder, tmp_path: Path) -> None:
+    whole = export(finished, tmp_path / "whole", classifier=False)
+    sizes = [(where / "model.safetensors").stat().st_size for where in (box / "resnet18", whole)]
+    assert 0.49 < sizes[0] / sizes[1] < 0.51
+
+
+def test_timm_and_the_evaluation_take_it_strictly(box: Path) -> None:
+    import timm
+    from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_weights
+
+    opened = timm.create_model(f"local-dir:{box / 'resnet18'}", pretrained=True).eval()
+    network = fracgen.pretrained("resnet18")
+    torch.testing.assert_close(opened(IMAGES), network(IMAGES))
+    weights = load_weights(WeightsSpec.parse("fractal"), "resnet18")
+    assert (weights.mean, weights.norm) == ((0.1, 0.2, 0.3), "file")
+    torch.testing.assert_close(build_backbone(weights)(IMAGES), network(IMAGES))
+
+
+def test_models_that_are_not_in_the_box_are_refused(box: Path) -> None:
+    from fracgen_eval.errors import EvaluationError
+    from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+
+    with pytest.raises(ValueError, match=r"no fractal weights of 'resnet50' \(there are those of resnet18\): make some"):
+        fracgen.pretrained("resnet50")
+    with pytest.raises(EvaluationError, match="no fractal weights of 'resnet50'"):
+        load_weights(WeightsSpec.parse("fractal"), "resnet50")
+
+
+def test_what_the_package_brings_is_whole_and_small() -> None:
+    for model in models():
+        network = fracgen.pretrained(model)
+        assert not any(value.isnan().any() for value in network.state_dict().values())
+        beside = {path.name for path in weights_file(model).parent.iterdir()}
+        assert beside == {"model.safetensors", "README.md", "config.json", "environment.json"}
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) <= 25_000_000
