@@ -107,6 +107,7 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     parts = [HEAD]
     for (dataset, method), found in sorted(scores(results).items()):
         parts.append(f"\n## {dataset}, {method}\n")
+        parts.append(f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n")
         parts.append("| network | recipe | augmentation | objective | images | image AUROC | above random |")
         parts.append("|---|---|---|---|---|---|---|")
         for name, estimate in sorted(found.items(), key=lambda item: -item[1].mean):
@@ -121,13 +122,41 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def picture_name(dataset: str, method: str) -> str:
+    """File of a dataset's and method's picture, in docs/images."""
+    return f"what-works-{dataset}-{method}.png"
+
+
+def draw(found: dict[str, Estimate], arms: dict[str, dict[str, Any]], path: Path) -> None:
+    """Every arm's mean and interval on one axis, best on top."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    ordered = sorted(found.items(), key=lambda item: item[1].mean)
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(ordered)))
+    for row, (name, e) in enumerate(ordered):
+        half = 0.0 if e.variance is None else student(e.seeds - 1) * math.sqrt(e.variance)
+        random = arms[name]["recipe"] == "random"
+        axes.errorbar(e.mean, row, xerr=half or None, fmt="s" if random else "o", color="0.5" if random else "C0")
+    axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=8)
+    axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds, none for one seed")
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    pyplot.close(figure)
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the page and its pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--output", type=Path, default=PAGE)
     told = parser.parse_args()
-    told.output.write_text(page(read(told.results)))
+    results = read(told.results)
+    told.output.write_text(page(results))
+    arms = {result["name"]: result["arm"] for result in results}
+    for (dataset, method), found in scores(results).items():
+        draw(found, arms, told.output.parent / "images" / picture_name(dataset, method))
     print(told.output)
 
 

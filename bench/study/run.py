@@ -100,9 +100,10 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     if arm.samples:
         own = json.loads(config.read_text())["fracgen"]
         about = {"images_seen": own["images_seen"], "validation": own["validation"]}
+    options = [Path(word).name if Path(word).is_file() else word for word in extra]
     result = {
         "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
-        "options": list(extra), "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
+        "options": options, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
         "commit": commit(),
     }  # fmt: skip
     part = path.with_suffix(".part")
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="arms by name, without their number of samples")
     parser.add_argument("--curve", help="one arm by name, at every number of --samples")
     parser.add_argument("--limit", help="of `fracgen eval run`: images a category")
+    parser.add_argument("--settings", type=Path, help="of `fracgen eval run`: settings of methods")
     told = parser.parse_args()
     numbers = [int(number) for number in told.samples.split(",")]
     arms = comparison(numbers[0], told.model, told.size, told.classes)
@@ -135,6 +137,7 @@ def main() -> None:
     elif told.only:
         arms = [named[name] for name in told.only]
     extra = ["--limit", told.limit] if told.limit else []
+    extra += ["--settings", str(told.settings)] if told.settings else []
     for seed in (int(number) for number in told.seeds.split(",")):
         for arm in arms:
             folder = told.output / arm.name / f"seed{seed}"
