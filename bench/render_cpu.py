@@ -32,7 +32,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.ancestor import Ancestor, extent, iterate
-from fracgen.benchmarking.timing import interleaved, markdown, record, result
+from fracgen.benchmarking.timing import interleaved, make_record, markdown, result
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
@@ -203,7 +203,7 @@ def measure(rounds: int, images: int, ancestor: Path | None) -> dict[str, Any]:
     settings = {
         "recipe": RECIPE.to_json(), "codes": CODES, "rounds": rounds, "images": images, "original": ancestor is not None
     }  # fmt: skip
-    return record("render_cpu", settings, results)
+    return make_record("render_cpu", settings, results)
 
 
 def misses(results: dict[str, Any]) -> list[str]:

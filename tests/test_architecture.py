@@ -108,6 +108,29 @@ def test_imports_point_one_way() -> None:
     assert not wrong
 
 
+NUMBA = {"numba", "llvmlite", "fracgen.rendering.cpu.jit"}
+"""What imports one of these is compiled, inlined or code generation: its functions take what their twins take."""
+
+MOST_POSITIONAL = 6
+
+
+def positional(path: Path) -> Iterator[tuple[str, int]]:
+    """Names of a module's functions, methods and lambdas, and how many arguments each takes by position."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]
+            yield getattr(node, "name", "lambda"), len(names)
+
+
+def test_no_function_takes_a_long_row_of_arguments() -> None:
+    """Beyond six nobody knows their order: name them (`*`), or make one thing of them."""
+    long = []
+    for module, path in modules().items():
+        if not set(imports(path)) & NUMBA and not any(i.split(".")[0] in NUMBA for i in imports(path)):
+            long += [f"{module}.{name} ({n})" for name, n in positional(path) if n > MOST_POSITIONAL]
+    assert not long, f"more than {MOST_POSITIONAL} positional arguments: {long}"
+
+
 def test_only_the_cuda_backend_imports_cupy() -> None:
     users = {name for name, path in modules().items() if any(i.split(".")[0] == "cupy" for i in imports(path))}
     assert users <= CUPY

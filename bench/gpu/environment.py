@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import platform
 import subprocess
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from fracgen.support.provenance import commit, versions
+
 PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x", "numpy", "numba", "timm", "torchvision", "lightning")
-
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe() -> dict[str, Any]:
@@ -27,7 +23,7 @@ def describe() -> dict[str, Any]:
     driver = cupy.cuda.runtime.driverGetVersion()
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _run(["git", "-C", str(ROOT), "rev-parse", "HEAD"]) or "unknown",
+        "commit": commit() or "unknown",
         "kernels": sources.digest(),
         "device": {
             "name": properties.name,
@@ -38,10 +34,9 @@ def describe() -> dict[str, Any]:
             "capability": f"{properties.major}.{properties.minor}",
         },
         "versions": {
-            "python": platform.python_version(),
+            **versions(*PACKAGES),
             "torch_cuda": torch.version.cuda,
             "nvrtc": ".".join(map(str, nvrtc.version())),
-            **{name: v for name in PACKAGES if (v := _version(name))},
         },
     }
 
@@ -51,10 +46,3 @@ def _run(command: list[str]) -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -122,7 +122,10 @@ class Simulation:
             values = backend.upload(np.arange(3 * 256).astype({2: np.uint16, 4: np.uint32}[job.element_bytes]))
         pictures, found = out.reshape(n, -1), codes[: n * parameters.max_objects * 4].reshape(n, -1)
         key = self.renderer.seed_key(0)
-        pipeline.run(backend.upload(index), n, key, 0, 0, pictures, None, found, values, self.form)
+        pipeline.run(
+            backend.upload(index), n, key=key, epoch=0, stream=0, out=pictures, masks=None, codes=found,
+            values=values, form=self.form,
+        )  # fmt: skip
         return backend, out
 
     def choose(self) -> Any:

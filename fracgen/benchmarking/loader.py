@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fracgen.benchmarking.timing import interleaved, record, result
+from fracgen.benchmarking.timing import interleaved, make_record, result
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import BankSpec
 
@@ -54,7 +54,7 @@ def bench_loader(
         "batch": batch if isinstance(batch, int) else sizes, "batches": batches,
         "prefetch": prefetch, "rounds": rounds, "device": str(next(iter(loaders.values())).device),
     }  # fmt: skip
-    return record("loader", settings, rates)
+    return make_record("loader", settings, rates)
 
 
 def wait(device: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.benchmarking.timing import interleaved, record, result
+from fracgen.benchmarking.timing import interleaved, make_record, result
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Preset, Recipe
 from fracgen.rendering import make_renderer
@@ -59,7 +59,7 @@ def bench_render(
         "recipe": recipe.to_json(), "device": "cuda" if on_gpu else "cpu", "batch": batch, "rounds": rounds,
         "threads": None if on_gpu else renderer.threads,  # type: ignore[attr-defined]
     }  # fmt: skip
-    return record("render", settings, results)
+    return make_record("render", settings, results)
 
 
 def synchronise(images: Any) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fracgen.support.provenance import commit, versions
+
 SCHEMA_VERSION = 1
 
-PACKAGES = ("numpy", "numba", "llvmlite", "torch", "cupy-cuda13x", "cupy-cuda12x")
+PACKAGES = ("fracgen", "numpy", "numba", "llvmlite", "torch", "cupy-cuda13x", "cupy-cuda12x")
 
 
 def interleaved(
@@ -83,35 +83,12 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def versions() -> dict[str, str]:
-    """Python, fracgen and the packages that decide speed."""
-    found = {"python": platform.python_version(), "fracgen": metadata.version("fracgen")}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """Commit of the checkout this runs from, with `-dirty` where files differ; None outside of one."""
-    here = Path(__file__).parent
-    try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return result.stdout.strip() or None if result.returncode == 0 else None
-
-
-def record(subject: str, settings: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+def make_record(subject: str, settings: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
     """One benchmark's result with all that is needed to judge it; see `check_record`."""
     data = {
         "schema_version": SCHEMA_VERSION, "subject": subject,
         "date": datetime.now(UTC).replace(microsecond=0).isoformat(), "commit": commit(),
-        "machine": machine(), "versions": versions(), "settings": settings, "results": results,
+        "machine": machine(), "versions": versions(*PACKAGES), "settings": settings, "results": results,
     }  # fmt: skip
     return check_record(data)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracgen.benchmarking.loader import wait
-from fracgen.benchmarking.timing import interleaved, record, result
+from fracgen.benchmarking.timing import interleaved, make_record, result
 from fracgen.formulas.ifs.bank import CodeBank
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def bench_train(
         "batch": config.batch_size, "steps": steps, "rounds": rounds, "prefetch": prefetch, "device": str(where),
         "dtype": str(dtype).removeprefix("torch."),
     }  # fmt: skip
-    return record("train", settings, _results(config, steps, seconds, share, flops, matmul_flops(where, dtype)))
+    return make_record("train", settings, _results(config, steps, seconds, share, flops, matmul_flops(where, dtype)))
 
 
 def live(

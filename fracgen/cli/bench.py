@@ -19,6 +19,7 @@ def bench() -> None:
 
 @app.command()
 def render(
+    *,
     recipe: Annotated[str, typer.Option(help="Preset to render.")] = "paper",
     size: Annotated[int | None, typer.Option(help="Side in pixels; default: the preset's.")] = None,
     points: Annotated[int | None, typer.Option(help="Points per attractor; default: the preset's.")] = None,

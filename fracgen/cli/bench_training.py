@@ -14,6 +14,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 def loader(
+    *,
     recipe: Annotated[str, typer.Option(help="Preset to render.")] = "paper",
     size: Annotated[int | None, typer.Option(help="Side in pixels; default: the preset's.")] = None,
     device: Device = "auto",
@@ -38,6 +39,7 @@ def loader(
 
 
 def train(
+    *,
     preset: Annotated[str, typer.Option(help="Pre-training preset.")] = "quick",
     model: Annotated[str | None, typer.Option(help="Another model than the preset's.", show_default=False)] = None,
     size: Annotated[int | None, typer.Option(help="Side in pixels; default: the preset's.")] = None,

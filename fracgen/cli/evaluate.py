@@ -22,6 +22,7 @@ WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random, or name=FILE; may be rep
 
 @app.command()
 def run(
+    *,
     method: Annotated[list[str], typer.Option(help="A method, several with commas, or all; may be repeated.")],
     weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
     dataset: Annotated[str, typer.Option(help="mvtec, visa, folder, surfaces or elpv.")] = "surfaces",
@@ -63,13 +64,15 @@ def run(
     from fracgen_eval.methods.settings import METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
 
+    from fracgen.cli.options import parse_shard
+
     methods = _listed(method)
     request = Request(
         out=out, methods=METHODS if methods == ("all",) else methods, dataset=dataset, root=root,
         weights=tuple(WeightsSpec.parse(w) for w in weights), categories=_listed(category) or None, model=model,
         layers=tuple(_listed([one]) for one in layers or []), seeds=_numbers(seeds), shots=shots, protocol=protocol,
         limit=limit, input_norm=input_norm, map_size=map_size,  # type: ignore[arg-type]
-        overrides=read_overrides(settings) if settings else {}, shard=_shard(shard), rerun=rerun,
+        overrides=read_overrides(settings) if settings else {}, shard=parse_shard(shard), rerun=rerun,
     )  # fmt: skip
     check_names(request)
     chosen = _device(device)
@@ -150,6 +153,7 @@ def data(
 
 @app.command()
 def predict(
+    *,
     images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
     method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
     train: Annotated[Path | None, typer.Option(help="Folder of normal pictures to fit on.")] = None,
@@ -226,7 +230,8 @@ def _run(plan: Plan, jobs: int, device: str, maps: bool) -> int:
 
 def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
     from fracgen_eval.grid.estimate import estimate
-    from fracgen_eval.grid.progress import duration
+
+    from fracgen.support.terminal import duration
 
     for weights in plan.weights.values():
         print(f"fracgen: {weights.sentence()}", file=sys.stderr)
@@ -256,10 +261,3 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(dict.fromkeys(int(n) for n in text.split(",")))
     except ValueError:
         raise ValueError(f"seeds {text!r} are not whole numbers with commas: for example 0,1,2") from None
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, slash, shards = text.partition("/")
-    if not slash or not index.isdigit() or not shards.isdigit() or int(index) >= int(shards):
-        raise ValueError(f"shard {text!r} is not i/n with i from 0 to n - 1: for example 0/2")
-    return int(index), int(shards)

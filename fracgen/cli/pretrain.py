@@ -10,6 +10,7 @@ import typer
 
 
 def pretrain(
+    *,
     preset: Annotated[
         str | None,
         typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, ofdb; "

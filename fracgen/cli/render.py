@@ -19,6 +19,7 @@ _FOLDERS = {"folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
 
 
 def render(
+    *,
     bank: Annotated[Path | None, typer.Argument(help="Code bank; without one the recipe's own is sampled.")] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Images.")] = 64,
     size: Annotated[int | None, typer.Option(help="Side in pixels, 8 to 1024.", show_default="the recipe's")] = None,

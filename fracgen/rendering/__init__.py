@@ -1,4 +1,4 @@
-"""Choose a backend and render: the only place that asks which device it is."""
+"""Render on the device that was asked for: the one place where a backend is chosen."""
 
 from __future__ import annotations
 

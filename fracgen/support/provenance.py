@@ -31,6 +31,12 @@ def version_of(package: str) -> str | None:
         return None
 
 
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python and of those of the packages that are installed."""
+    installed = {package: found for package in packages if (found := version_of(package)) is not None}
+    return {"python": platform.python_version(), **installed}
+
+
 def commit() -> str | None:
     """Commit of the checkout that fracgen runs from, with `+` where files differ from it; None elsewhere."""
     root = PACKAGE.parent

@@ -72,14 +72,20 @@ def say(line: str) -> None:
 
 def colourful() -> bool:
     """Whether stderr is a terminal that wants colour (https://no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return redraws() and not os.environ.get("NO_COLOR")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 0:07 or 1:02:03."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    """Seconds as people say them: 42 s, 3 min, 2.5 h, 1.2 days."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 129_600)):
+        if seconds < limit:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def redraws() -> bool:
+    """Whether stderr is a terminal on which a line can be rewritten in place."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Progress:
@@ -93,7 +99,7 @@ class Progress:
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what, self.done = total, what, 0
         self._start = self._shown = time.perf_counter()
-        self._active = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._active = redraws()
 
     def add(self, count: int) -> None:
         """So many more are done."""

@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from fracgen.support.terminal import duration
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED, Failure
@@ -96,11 +97,3 @@ class Progress:
         for cell, start in self.running.items():
             outer.add_row(Text(f"running: {cell.title} ({time.perf_counter() - start:.0f} s)"))
         return outer
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min, 2.5 h, 1.2 days."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 129_600)):
-        if seconds < limit:
-            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86_400:.1f} days"

@@ -41,4 +41,4 @@ def build_method(
         return CutPaste(weights, settings, seed, device)
     from fracgen_eval.methods.anomalib.method import AnomalibMethod
 
-    return AnomalibMethod(name, weights, settings, stages, protocol, seed, device)
+    return AnomalibMethod(name, weights, settings, stages=stages, protocol=protocol, seed=seed, device=device)

@@ -79,7 +79,10 @@ def write_report(
     for gallery in shown:
         slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
-    page = render(results, tables, drawn, sheets, shown, missing(tables), sorted(content), show_published)
+    page = render(
+        results, tables=tables, charts=drawn, sheets=sheets, galleries=shown, not_run=missing(tables),
+        files_made=sorted(content), show_published=show_published,
+    )  # fmt: skip
     content["report.html"] = page.encode
     files = _write(folder, content)
     return Report(folder / "report.html", files, results.problems, _summary(results, tables, missing(tables)))

@@ -111,9 +111,9 @@ def layer_charts(condition: Condition, entries: list[Entry], results: Results) -
             if not means:
                 continue
             charts.append(_bars(
-                f"{condition.slug}-layers-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})", "layers",
-                METRIC_NAMES[metric] + " / %", [layers_text(s) for s in sets],
-                {w: [means.get((s, w)) for s in sets] for w in weights}, 100.0,
+                f"{condition.slug}-layers-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})",
+                across="layers", label=METRIC_NAMES[metric] + " / %", groups=[layers_text(s) for s in sets],
+                series={w: [means.get((s, w)) for s in sets] for w in weights}, top=100.0,
             ))  # fmt: skip
     return charts
 
@@ -166,8 +166,9 @@ def cost_charts(condition: Condition, entries: list[Entry], results: Results) ->
             if means:
                 charts.append(_bars(
                     f"{condition.slug}-{slug_of(device)}-{'time' if scale == 1 else 'memory'}",
-                    f"{title}, {over} ({condition.title})", "method", what,
-                    [titles[c] for c in columns], {"mean over cells": [means.get(c) for c in columns]}, None,
+                    f"{title}, {over} ({condition.title})", across="method", label=what,
+                    groups=[titles[c] for c in columns],
+                    series={"mean over cells": [means.get(c) for c in columns]}, top=None,
                 ))  # fmt: skip
     return charts
 
@@ -208,7 +209,7 @@ def _points(groups: dict[K, list[Entry]], metric: str) -> dict[K, dict[tuple[Any
 
 
 def _bars(
-    slug: str, title: str, across: str, label: str, groups: list[str], series: dict[str, list[float | None]],
+    slug: str, title: str, *, across: str, label: str, groups: list[str], series: dict[str, list[float | None]],
     top: float | None,
 ) -> Chart:  # fmt: skip
     alt = "; ".join(

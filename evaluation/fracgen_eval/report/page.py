@@ -23,7 +23,7 @@ Tile = NDArray[np.uint8]
 
 
 def render(
-    results: Results, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
+    results: Results, *, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
     galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
 ) -> str:  # fmt: skip
     """The page as text."""

@@ -102,7 +102,7 @@ class KernelPipeline:
         return self.functions[key]
 
     def run(
-        self, indices: Any, count: int, key: tuple[int, int], epoch: int, stream: int, out: Any, masks: Any,
+        self, indices: Any, count: int, *, key: tuple[int, int], epoch: int, stream: int, out: Any, masks: Any,
         codes: Any, values: Any, form: OutputFormat,
     ) -> None:  # fmt: skip
         """Render `count` samples.

@@ -101,7 +101,10 @@ class CudaRenderer:
                     shown = torch.empty((batch, views, size, size), dtype=torch.uint8, device=self.device)
                 codes = torch.empty((batch, self.parameters.max_objects), dtype=torch.int32, device=self.device)
                 key, epoch = seed_key(seed), checked_epoch(epoch)
-                self.pipeline.run(indices, batch, key, epoch, int(stream), memory, shown, codes, values, form)
+                self.pipeline.run(
+                    indices, batch, key=key, epoch=epoch, stream=int(stream), out=memory, masks=shown, codes=codes,
+                    values=values, form=form,
+                )  # fmt: skip
             except torch.cuda.OutOfMemoryError:
                 count = len(index) if hasattr(index, "__len__") else 1
                 raise self._out_of_memory(count, form) from None

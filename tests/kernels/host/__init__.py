@@ -132,7 +132,10 @@ class HostRenderer:
         out = np.full((batch, views, *axes), 0xCD, dtype)
         shown = np.full((batch, views, size, size), 0xCD, np.uint8) if masks else None
         codes = np.full((batch, self.parameters.max_objects), -2, np.int32)
-        self.pipeline.run(indices, batch, seed_key(seed), epoch, int(stream), out, shown, codes, values, form)
+        self.pipeline.run(
+            indices, batch, key=seed_key(seed), epoch=epoch, stream=int(stream), out=out, masks=shown, codes=codes,
+            values=values, form=form,
+        )  # fmt: skip
         if views == 1:
             return Rendered(out[:, 0], codes, None if shown is None else shown[:, 0])
         return Rendered(out, codes, shown)

@@ -25,7 +25,7 @@ class AnomalibMethod:
     """One of the six by name."""
 
     def __init__(
-        self, name: str, weights: Weights, settings: Settings, stages: tuple[Stage, ...], protocol: str, seed: int,
+        self, name: str, weights: Weights, settings: Settings, *, stages: tuple[Stage, ...], protocol: str, seed: int,
         device: str,
     ) -> None:  # fmt: skip
         self.name, self.weights, self.settings, self.stages = name, weights, settings, stages
