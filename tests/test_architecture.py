@@ -108,6 +108,15 @@ def test_imports_point_one_way() -> None:
     assert not wrong
 
 
+def test_no_import_cycle() -> None:
+    """Those for type checkers alone count: two modules that know each other are one module."""
+    left = edges()
+    while free := [name for name, others in left.items() if not others & set(left)]:
+        for name in free:
+            del left[name]
+    assert not left, f"these import each other, or import those that do: {sorted(left)}"
+
+
 NUMBA = {"numba", "llvmlite", "fracgen.rendering.cpu.jit"}
 """What imports one of these is compiled, inlined or code generation: its functions take what their twins take."""
 

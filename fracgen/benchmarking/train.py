@@ -182,9 +182,9 @@ def _results(
 
 def config_for(preset_name: str, model: str | None, batch: int | None, size: int | None) -> Config:
     """A pre-training preset with some of it changed."""
-    from fracgen.training.config import preset
+    from fracgen.training.config import named_config
 
-    config = preset(preset_name)
+    config = named_config(preset_name)
     changes: dict[str, Any] = {"model": model or config.model, "batch_size": batch or config.batch_size}
     if size is not None:
         changes["recipe"] = config.recipe.at_size(size)

@@ -110,8 +110,7 @@ def pretrain(
     from fracgen.loading.augment import augmentation
     from fracgen.recipes.recipe import BankSpec
     from fracgen.support.terminal import working
-    from fracgen.training.config import Machine
-    from fracgen.training.config import preset as named
+    from fracgen.training.config import Machine, named_config
     from fracgen.training.folder import RunFolder
     from fracgen.training.run import prepare, resolve
 
@@ -128,15 +127,17 @@ def pretrain(
     if codes is not None:
         changes["bank"] = BankSpec(len(codes), codes.classes)
     machine = Machine(
-        device, devices, num_nodes, precision, channels_last, compile, deterministic, prefetch, max_steps,  # type: ignore[arg-type]
-        checkpoint_steps, checkpoint_minutes, log_steps, tuple(logger or ()),
+        device, devices=devices, num_nodes=num_nodes, precision=precision,  # type: ignore[arg-type]  # checked there
+        channels_last=channels_last, compile=compile, deterministic=deterministic, prefetch=prefetch,
+        max_steps=max_steps, checkpoint_steps=checkpoint_steps, checkpoint_minutes=checkpoint_minutes,
+        log_steps=log_steps, loggers=tuple(logger or ()),
     )  # fmt: skip
-    base = named(preset or "paper")
+    base = named_config(preset or "paper")
     default = Path("runs") / f"{base.preset}-{model or base.model}-{seed or 0}".replace("/", "-")
     folder = RunFolder(output or default)
     if size is not None or views is not None:
-        begun = resume is not None and folder.begun and preset is None
-        recipe = (folder.read_config()[0] if begun else base).recipe
+        resumed = preset is None and folder.resumes(resume)
+        recipe = (folder.read_config()[0] if resumed else base).recipe
         recipe = recipe if size is None else recipe.at_size(size)
         changes["recipe"] = recipe if views is None else dataclasses.replace(recipe, views=views)
     config = resolve(preset, changes, folder, resume)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
 from fracgen.draws import seed_key
@@ -31,6 +31,7 @@ class Config:
     preset: str
     recipe: Recipe
     bank: BankSpec
+    _: KW_ONLY
     bank_seed: int = 0
     model: str = "wide_resnet50_2"
     """A classifier of torchvision or timm, by name."""
@@ -149,6 +150,7 @@ class Machine:
 
     device: str = "auto"
     """auto, cpu or cuda."""
+    _: KW_ONLY
     devices: int | None = None
     """Processes on this node; default: one, or what torchrun or SLURM started."""
     num_nodes: int = 1
@@ -211,7 +213,7 @@ OFDB_RECIPE = dataclasses.replace(
     std=(0.229, 0.224, 0.225),
 )  # fmt: skip
 
-PRESETS: dict[str, Config] = {
+CONFIGS: dict[str, Config] = {
     # Every recipe is trained as the paper trains its own.
     **{name: Config(name, preset.recipe, preset.bank) for name, preset in RECIPES.items()},
     "quick": Config(
@@ -231,8 +233,8 @@ it for anomaly detection (cugwu/OFDB-4AD): one image a class, shown 20,000 times
 ImageNet's normalisation. Their AutoAugment is replaced by a colour matrix, a tone curve and solarisation."""
 
 
-def preset(name: str) -> Config:
-    """The preset of that name. Raises ValueError with the list where there is none."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}: use one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+def named_config(name: str) -> Config:
+    """The pre-training of that name. Raises ValueError with the list where there is none."""
+    if name not in CONFIGS:
+        raise ValueError(f"unknown preset {name!r}: use one of {', '.join(CONFIGS)}")
+    return CONFIGS[name]

@@ -51,6 +51,10 @@ class RunFolder:
         """Whether a run was begun here. Its configuration is the last thing that beginning one writes."""
         return self.config.is_file()
 
+    def resumes(self, resume: str | None) -> bool:
+        """Whether `--resume` goes on with a run: a path always does, "auto" where a run was begun here."""
+        return resume is not None and (resume != "auto" or self.begun)
+
     def begin(self, config: Config, bank: CodeBank, how: Arithmetic) -> None:
         """Lay the folder out.
 

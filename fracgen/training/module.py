@@ -8,6 +8,7 @@ every step from (seed, step, rank), so they too are where they should be after a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,16 @@ from fracgen.training.cells import CellClassifier
 from fracgen.training.config import Config
 from fracgen.training.data import Data, Remaining
 from fracgen.training.objective import Objective, images_of_pairs
-from fracgen.training.observers import Observer
+from fracgen.training.observer import Observer
 from fracgen.training.schedule import rate
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checkpoint that was read and belongs to the run."""
+
+    path: Path
+    state: dict[str, Any]
 
 
 class Pretraining(lightning.LightningModule):
@@ -38,7 +47,7 @@ class Pretraining(lightning.LightningModule):
         cells: the dense part of the objective, where it has one.
         compute_dtype: of the forward pass, under autocast; None for none.
         compile: pass the network through torch.compile.
-        start: a checkpoint to go on from. The first process's choice counts; the others are told.
+        start: the checkpoint to go on from, on the first process, which has read it; the others read it by its path.
         max_steps: stop after this step of the run.
         observers: told of every step; on the first process only.
     """
@@ -46,7 +55,7 @@ class Pretraining(lightning.LightningModule):
     def __init__(
         self, config: Config, model: torch.nn.Module, objective: Objective, data: Data, *,
         cells: CellClassifier | None = None, compute_dtype: torch.dtype | None = None, compile: bool = False,
-        start: Path | None = None, max_steps: int | None = None, observers: Sequence[Observer] = (),
+        start: Start | None = None, max_steps: int | None = None, observers: Sequence[Observer] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.model, self.objective, self.data, self.cells = config, model, objective, data, cells
@@ -65,9 +74,10 @@ class Pretraining(lightning.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Load the checkpoint: every process the one that the first has chosen."""
-        start = self.trainer.strategy.broadcast(self._start)
-        if start is not None:
-            state = self._state = checkpoint.load(start)
+        path = self.trainer.strategy.broadcast(None if self._start is None else self._start.path)
+        if path is not None:
+            state = self._state = checkpoint.load(path) if self._start is None else self._start.state
+            self._start = None
             self.steps_done, self.validation = state["step"], state["validation"]
             self.model.load_state_dict(state["model"])
             if self.cells is not None:

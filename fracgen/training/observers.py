@@ -7,36 +7,16 @@ validation) when the step has been counted, and `finish` after the last step.
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fracgen.training import checkpoint
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
-
-if TYPE_CHECKING:
-    from fracgen.training.module import Pretraining
+from fracgen.training.observer import Observer, Run
 
 
-class Observer:
-    """Does nothing at every occasion; the others override what they need."""
-
-    def start(self, run: Pretraining) -> None:
-        """Before the first step."""
-
-    def after_step(self, run: Pretraining, images: int) -> None:
-        """After each step, with the number of images in this process's share of its batch."""
-
-    def after_epoch(self, run: Pretraining) -> None:
-        """After each epoch's validation."""
-
-    def finish(self, run: Pretraining) -> None:
-        """After the last step."""
-
-
-class Keeper(Observer):
+class CheckpointWriter(Observer):
     """Writes checkpoints: after so many steps or minutes, and after every epoch's validation.
 
     The step that ends an epoch has no checkpoint of its own before the validation: a run that is
@@ -47,32 +27,32 @@ class Keeper(Observer):
         self.folder, self.machine = folder, machine
         self.step, self.time = -1, time.monotonic()
 
-    def start(self, run: Pretraining) -> None:
+    def start(self, run: Run) -> None:
         if run.steps_done == 0:
             self.save(run)  # so that a run whose checkpoints were lost can be told from a new one
         self.step, self.time = run.steps_done, time.monotonic()
 
-    def after_step(self, run: Pretraining, images: int) -> None:
+    def after_step(self, run: Run, images: int) -> None:
         every = self.machine.checkpoint_steps
         due = every is not None and run.steps_done % every == 0
         due |= time.monotonic() - self.time > 60 * self.machine.checkpoint_minutes
         if due and run.steps_done % run.config.steps_per_epoch:
             self.save(run)
 
-    def after_epoch(self, run: Pretraining) -> None:
+    def after_epoch(self, run: Run) -> None:
         self.save(run)
 
-    def finish(self, run: Pretraining) -> None:
+    def finish(self, run: Run) -> None:
         self.save(run)
 
-    def save(self, run: Pretraining) -> None:
+    def save(self, run: Run) -> None:
         """Write a checkpoint, unless this step has one."""
         if run.steps_done != self.step:
             checkpoint.save(run.state_to_save(), self.folder.checkpoints, run.steps_done)
             self.step, self.time = run.steps_done, time.monotonic()
 
 
-class Recorder(Observer):
+class MetricsWriter(Observer):
     """Keeps metrics.csv, passes its rows to Lightning's loggers, and says how every epoch went.
 
     Loss is the first process's share of the last batch. The rendering share is the time the
@@ -86,10 +66,10 @@ class Recorder(Observer):
         self.images, self.rendering = 0, 0.0
         self.rates: dict[str, float] = {}
 
-    def start(self, run: Pretraining) -> None:
+    def start(self, run: Run) -> None:
         self.began = self.last = time.perf_counter()
 
-    def after_step(self, run: Pretraining, images: int) -> None:
+    def after_step(self, run: Run, images: int) -> None:
         self.images += images
         if run.steps_done % self.every and run.steps_done != 1:
             return
@@ -107,7 +87,7 @@ class Recorder(Observer):
         self.last, self.images, self.rendering = now, 0, rendering
         self._row(run, learning_rate=run.trainer.optimizers[0].param_groups[0]["lr"], loss=loss, **self.rates)
 
-    def after_epoch(self, run: Pretraining) -> None:
+    def after_epoch(self, run: Run) -> None:
         told = f"epoch {run.epochs_done} of {run.config.epochs}: loss {float(run.last_loss):.3f}"
         if run.validation:
             accuracy = run.validation["accuracy"]
@@ -116,7 +96,7 @@ class Recorder(Observer):
         self.folder.say(f"{told}, {time.perf_counter() - self.began:.0f} s")
         self.last, self.images, self.rendering = time.perf_counter(), 0, run.data.meter.seconds
 
-    def _row(self, run: Pretraining, **values: Any) -> None:
+    def _row(self, run: Run, **values: Any) -> None:
         c, step = run.config, run.steps_done
         epochs, steps = divmod(step, c.steps_per_epoch)
         row = {
@@ -131,11 +111,11 @@ class Recorder(Observer):
 class ProgressBar(Observer):
     """A bar on stderr, where that is a terminal: images/s, time left, share of time spent rendering."""
 
-    def __init__(self, recorder: Recorder, steps: int) -> None:
+    def __init__(self, metrics: MetricsWriter, steps: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.recorder, self.steps = recorder, steps
+        self.metrics, self.steps = metrics, steps
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"), BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} steps  loss {task.fields[loss]}  {task.fields[rates]}"),
@@ -143,29 +123,24 @@ class ProgressBar(Observer):
         )  # fmt: skip
         self.task: Any = None
 
-    def start(self, run: Pretraining) -> None:
+    def start(self, run: Run) -> None:
         self.task = self.bar.add_task("", total=self.steps, completed=run.steps_done, epoch="", loss="", rates="")
         self.bar.start()
 
-    def after_step(self, run: Pretraining, images: int) -> None:
-        if run.steps_done % self.recorder.every and run.steps_done != 1:
+    def after_step(self, run: Run, images: int) -> None:
+        if run.steps_done % self.metrics.every and run.steps_done != 1:
             self.bar.update(self.task, completed=run.steps_done)  # the loss stays on the device until it is recorded
             return
-        rates = self.recorder.rates
+        rates = self.metrics.rates
         self.bar.update(
             self.task, completed=run.steps_done, loss=f"{float(run.last_loss):.3f}",
             epoch=f"{run.steps_done / run.config.steps_per_epoch:.2f}/{run.config.epochs}",
             rates=f"{rates['images_per_second']:,.0f} images/s, {rates['rendering_share']:.0%} rendering",
         )  # fmt: skip
 
-    def finish(self, run: Pretraining) -> None:
+    def finish(self, run: Run) -> None:
         self.close()
 
     def close(self) -> None:
         """Take the bar away; also after an error."""
         self.bar.stop()
-
-
-def shows_progress() -> bool:
-    """Whether stderr is a terminal that a bar can be drawn on."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -7,7 +7,6 @@ import logging
 import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -16,17 +15,18 @@ import torch
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.loading.share import Share
 from fracgen.rendering.device import use_gpu
+from fracgen.support.terminal import redraws
 from fracgen.training import arithmetic, checkpoint
-from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.cells import CellClassifier
-from fracgen.training.config import Config, Machine, preset
+from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.data import Data
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
 from fracgen.training.model import build_model
-from fracgen.training.module import Pretraining
+from fracgen.training.module import Pretraining, Start
 from fracgen.training.objective import objective_of
-from fracgen.training.observers import Keeper, Observer, ProgressBar, Recorder, shows_progress
+from fracgen.training.observer import Observer
+from fracgen.training.observers import CheckpointWriter, MetricsWriter, ProgressBar
 
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
@@ -43,10 +43,10 @@ def resolve(name: str | None, changes: dict[str, Any], folder: RunFolder, resume
         ValueError: the run that is resumed has another configuration, or a value is out of range.
         OSError: a folder without a run is to be resumed from a checkpoint, or cannot be read.
     """
-    if resume is None or (resume == "auto" and not folder.begun):
-        return dataclasses.replace(preset(name or "paper"), **changes)
+    if not folder.resumes(resume):
+        return dataclasses.replace(named_config(name or "paper"), **changes)
     config = folder.read_config()[0]
-    asked = dataclasses.replace(config if name is None else preset(name), **changes)
+    asked = dataclasses.replace(config if name is None else named_config(name), **changes)
     if differences := config.differences(asked):
         raise ValueError(
             f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
@@ -62,7 +62,7 @@ class Run:
     folder: RunFolder
     module: Pretraining
     trainer: lightning.Trainer
-    progress: ProgressBar | None
+    observers: list[Observer]
 
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
@@ -77,8 +77,8 @@ class Run:
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stop
         finally:
-            if self.progress is not None:
-                self.progress.close()
+            for observer in self.observers:
+                observer.close()
         if not self.trainer.is_global_zero:
             return
         done, steps = self.module.steps_done, self.module.config.steps
@@ -112,14 +112,8 @@ def prepare(
     for size in (config.epoch_size, config.validation_size):
         if size:
             Share(size, min(config.batch_size, size), trainer.global_rank, trainer.world_size)
-    resuming = resume is not None and (resume != "auto" or folder.begun)
-    if resuming:
-        sha256 = folder.read_config()[1]
-        if bank is not None and bank.sha256 != sha256:
-            raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
-                             f"({bank.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
-        bank = folder.read_bank(sha256)
-    bank = bank or CodeBank.from_spec(config.bank, config.bank_seed)
+    resuming = folder.resumes(resume)
+    bank = _bank(config, folder, bank, resuming)
     objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
     before = folder.read_arithmetic() if resuming else None
@@ -129,7 +123,7 @@ def prepare(
         if machine.compile:
             raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
         cells = CellClassifier(model, bank.classes, config.recipe.size, config.seed)
-    start: Path | None = None
+    start: Start | None = None
     if trainer.is_global_zero:
         if resuming:
             assert resume is not None
@@ -138,43 +132,49 @@ def prepare(
             folder.begin(config, bank, how)
             folder.say(f"beginning a new run in {folder.path}: {config.model}, {config.steps:,} steps")
         folder.say(f"computing in {how}")
-    return assemble(config, folder, machine, trainer, how, bank, model, cells, start)
-
-
-def assemble(
-    config: Config, folder: RunFolder, machine: Machine, trainer: lightning.Trainer, how: Arithmetic, bank: CodeBank,
-    model: torch.nn.Module, cells: CellClassifier | None, start: Path | None,
-) -> Run:  # fmt: skip
-    """Put the parts of a run together."""
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS and cells is None
     compiled = compiled if machine.compile is None else machine.compile
+    observers = _observers(config, folder, machine) if trainer.is_global_zero else []
+    if trainer.is_global_zero:
+        folder.add_environment({"world_size": trainer.world_size, **dataclasses.asdict(machine), "compile": compiled,
+                                "precision": how.precision, "channels_last": how.channels_last})  # fmt: skip
     if how.channels_last:
         model = model.to(memory_format=torch.channels_last)
     data = Data(config, bank, dtype=how.dtype, channels_last=how.channels_last, prefetch=machine.prefetch)
-    observers: list[Observer] = []
-    progress = None
-    if trainer.is_global_zero:
-        observers = [recorder := Recorder(folder, machine), Keeper(folder, machine)]
-        if shows_progress():
-            observers.append(progress := ProgressBar(recorder, min(machine.max_steps or config.steps, config.steps)))
-        folder.add_environment({"world_size": trainer.world_size, **dataclasses.asdict(machine), "compile": compiled,
-                                "precision": how.precision, "channels_last": how.channels_last})  # fmt: skip
     module = Pretraining(
-        config, model, objective_of(config, bank.classes), data, cells=cells, start=start,
-        max_steps=machine.max_steps, compute_dtype=how.dtype if how.precision == "bfloat16" else None,
-        compile=compiled, observers=observers,
+        config, model, objective, data, cells=cells, start=start, max_steps=machine.max_steps,
+        compute_dtype=how.dtype if how.precision == "bfloat16" else None, compile=compiled, observers=observers,
     )  # fmt: skip
-    return Run(folder, module, trainer, progress)
+    return Run(folder, module, trainer, observers)
 
 
-def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: CodeBank) -> Path:
+def _bank(config: Config, folder: RunFolder, given: CodeBank | None, resuming: bool) -> CodeBank:
+    """The run's codes. Raises ValueError where others were given than those of the run that is resumed."""
+    if not resuming:
+        return given or CodeBank.from_spec(config.bank, config.bank_seed)
+    sha256 = folder.read_config()[1]
+    if given is not None and given.sha256 != sha256:
+        raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
+                         f"({given.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
+    return folder.read_bank(sha256)
+
+
+def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Observer]:
+    """Who watches the run on its first process."""
+    observers: list[Observer] = [metrics := MetricsWriter(folder, machine), CheckpointWriter(folder, machine)]
+    if redraws():
+        observers.append(ProgressBar(metrics, min(machine.max_steps or config.steps, config.steps)))
+    return observers
+
+
+def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: CodeBank) -> Start:
     checkpoint.remove_unfinished(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:
         folder.say(reason)
     folder.forget_after(state["step"])
     folder.say(f"going on from step {state['step']:,} of {config.steps:,} ({path})")
-    return path
+    return Start(path, state)
 
 
 def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:

@@ -16,10 +16,10 @@ from fracgen import CodeBank, FractalLoader
 from fracgen.benchmarking.loader import LAYOUTS, bench_loader
 from fracgen.benchmarking.train import bench_train, interval_of_mean, live, step_flops, training_step
 from fracgen.cli import run as command
-from fracgen.training.config import QUICK_RECIPE, preset
+from fracgen.training.config import QUICK_RECIPE, named_config
 
 RECIPE = dataclasses.replace(QUICK_RECIPE.at_size(32), points=500)
-CONFIG = dataclasses.replace(preset("quick"), recipe=RECIPE, model="mobilenet_v3_small", batch_size=8)
+CONFIG = dataclasses.replace(named_config("quick"), recipe=RECIPE, model="mobilenet_v3_small", batch_size=8)
 
 
 def test_loader_record() -> None:

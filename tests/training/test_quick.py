@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fracgen.training import checkpoint
-from fracgen.training.config import preset
+from fracgen.training.config import named_config
 
 from .conftest import train
 
@@ -23,7 +23,7 @@ def test_quick_learns_in_three_minutes_of_two_cores(seed: int, tmp_path: Path) -
         return spent.ru_utime + spent.ru_stime
 
     before = used()
-    run = train(dataclasses.replace(preset("quick"), seed=seed), tmp_path / "run")
+    run = train(dataclasses.replace(named_config("quick"), seed=seed), tmp_path / "run")
     seconds, accuracy = used() - before, checkpoint.newest(run.checkpoints)[0]["validation"]["accuracy"]
     print(f"seed {seed}: {accuracy:.1%}, {seconds:.0f} s of CPU time")
     assert accuracy >= 0.5

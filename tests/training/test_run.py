@@ -21,7 +21,7 @@ import torch
 from fracgen import CodeBank
 from fracgen.cli import run as command
 from fracgen.training import checkpoint
-from fracgen.training.config import PRESETS, Config, Machine, preset
+from fracgen.training.config import CONFIGS, Config, Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.run import prepare, resolve
 
@@ -270,13 +270,13 @@ def test_the_commands_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "seed: 0, 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", list(CONFIGS))
 def test_configurations_survive_json(name: str) -> None:
-    assert Config.from_json(json.loads(json.dumps(preset(name).to_json()))) == preset(name)
+    assert Config.from_json(json.loads(json.dumps(named_config(name).to_json()))) == named_config(name)
 
 
 def test_the_paper_s_configuration() -> None:
-    paper = preset("paper")
+    paper = named_config("paper")
     assert (paper.bank.codes, paper.bank.classes, paper.epochs, paper.epoch_size, paper.batch_size) == (
         100_000, 1000, 100, 1_000_000, 512)  # fmt: skip
     assert (paper.optimizer, paper.learning_rate, paper.momentum, paper.weight_decay, paper.warm_up) == (
@@ -288,4 +288,4 @@ def test_the_paper_s_configuration() -> None:
                                     {"optimizer": "lion"}, {"seed": -1}, {"warm_up": 1.0}])  # fmt: skip
 def test_bad_configurations_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
-        dataclasses.replace(preset("paper"), **change)
+        dataclasses.replace(named_config("paper"), **change)
