@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -151,6 +153,61 @@ def test_nobody_imports_click_or_the_evaluation() -> None:
         tops = {i.split(".")[0] for i in imports(path)}
         assert "click" not in tops, f"{name}: Typer carries its own"
         assert "fracgen_eval" not in tops or name.startswith(("fracgen.cli", "fracgen_eval")), name
+
+
+def reachable(starts: set[str]) -> set[str]:
+    """Modules that these import, directly or by way of others."""
+    seen: set[str] = set()
+    while starts:
+        seen |= starts
+        starts = {other for name in starts for other in edges()[name]} - seen
+    return seen
+
+
+def test_a_changed_source_changes_the_stamp_of_compiled_stages(tmp_path: Path) -> None:
+    """Wherever it lies: a stale binary would be served in silence. Every file that a stage may inline is edited."""
+    from fracgen.rendering.cpu import jit
+
+    package = tmp_path / "fracgen"
+    shutil.copytree(PACKAGES["fracgen"], package, ignore=shutil.ignore_patterns("__pycache__"))
+    stages = {name for name, path in modules().items() if "fracgen.rendering.cpu.jit" in set(imports(path))}
+    files = {modules()[name].relative_to(PACKAGES["fracgen"]) for name in reachable(stages)}
+    assert {Path("draws.py"), Path("rendering/records.py"), Path("recipes/recipe.py")} <= files
+    before = jit.stamp(package)
+    assert before == jit.stamp()
+    for file in files:
+        text = (package / file).read_text()
+        (package / file).write_text(text + "\nX = 1\n")
+        assert jit.stamp(package) != before, f"{file} may be inlined into a stage: name its folder in jit.SOURCES"
+        (package / file).write_text(text)
+
+
+def test_a_changed_source_changes_the_digest_of_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers and kernels alike, wherever they lie; and every header that one includes is handed to the compiler."""
+    from fracgen.rendering.cuda import sources
+
+    def forget() -> None:
+        for function in (sources.kernel_folder, sources.sources, sources.digest):
+            function.cache_clear()
+
+    folder = tmp_path / "kernels"
+    shutil.copytree(sources.kernel_folder(), folder)
+    monkeypatch.setattr(sources, "PACKAGE", tmp_path / "fracgen")
+    before, files = sources.digest(), [path for path in folder.rglob("*") if path.suffix in (".cu", ".cuh")]
+    assert len(files) > 8
+    try:
+        forget()
+        assert sources.digest() == before
+        included = {i for text in sources.sources().values() for i in re.findall(r'#include "(.+)"', text)}
+        assert included - {"parameters.cuh"} <= set(sources.sources())
+        for file in files:
+            text = file.read_text()
+            file.write_text(text + "\n")
+            forget()
+            assert sources.digest() != before, file
+            file.write_text(text)
+    finally:
+        forget()
 
 
 def loaded_by(code: str) -> set[str]:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import pickle
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,15 @@ def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyP
     assert doctor._gpu().status == "fault"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_control_c_that_python_drops_is_not_lost() -> None:
     from fracgen.support.terminal import working
 

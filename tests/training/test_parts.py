@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 import torch
 
+from fracgen.draws import Stream
+from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.loading.augment import AUGMENTATIONS
+from fracgen.loading.loader import FractalLoader
 from fracgen.recipes.presets import preset as recipe_preset
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import choose, fast_bfloat16
 from fracgen.training.average import MovingAverage
 from fracgen.training.cells import CellClassifier, at_centres, feature_maps
-from fracgen.training.config import Machine
+from fracgen.training.config import Config, Machine
+from fracgen.training.folder import RunFolder
 from fracgen.training.model import build_model
 from fracgen.training.module import step_seed
 from fracgen.training.objective import contrastive_loss, images_of_pairs, objective_of, pair_correct, pair_loss
@@ -85,7 +89,36 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     run = train(config, tmp_path / "run", log_steps=1)
     state = checkpoint.newest(run.checkpoints)[0]
     assert state["step"] == 3
-    assert 0 <= state["validation"]["accuracy"] <= 1
+    assert_trained(config, state)
+    assert state["validation"]["accuracy"] == pytest.approx(accuracy(run, config, state))
+
+
+def assert_trained(config: Config, state: dict[str, Any]) -> None:
+    """Every weight that the loss depends on has moved from where it began."""
+    fresh = build_model(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
+    still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
+    assert not still
+
+
+def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
+    """The share of right answers on the validation stream, counted without Lightning."""
+    told = run.read_arithmetic()
+    assert told is not None
+    dtype = torch.bfloat16 if told["precision"] == "bfloat16" else torch.float32
+    objective = objective_of(config, config.bank.classes)
+    model = build_model(config.model, objective.outputs, 32, 0)
+    model.load_state_dict(state["average"] or state["model"])
+    if told["channels_last"]:
+        model = model.to(memory_format=torch.channels_last)
+    loader = FractalLoader(
+        CodeBank.from_spec(config.bank), config.recipe, config.batch_size, "cpu", config.seed, dtype=dtype,
+        epoch_size=config.validation_size, stream=Stream.VALIDATION, channels_last=told["channels_last"],
+    )  # fmt: skip
+    answers = []
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        for images, labels in loader:
+            answers.append(objective.correct(model.eval()(images_of_pairs(images)).float(), labels))
+    return float(torch.cat(answers).double().mean())
 
 
 def test_every_step_and_rank_has_its_own_random_numbers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -15,12 +16,16 @@ from fracgen.support.files import PACKAGE
 inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _sources() -> str:
+SOURCES = ("draws.py", "formulas", "recipes", "rendering", "support/files.py")
+"""Files and folders of the package that hold all that a stage may inline, and what that imports."""
+
+
+def stamp(package: Path = PACKAGE) -> str:
     """Digest of every source file that a stage may inline, and of the vector width if one is forced."""
     digest = hashlib.sha256(os.environ.get("FRACGEN_LANES", "").encode())
-    folders = (PACKAGE / name for name in ("rendering", "recipes"))
-    for path in sorted([PACKAGE / "draws.py", *(path for folder in folders for path in folder.rglob("*.py"))]):
-        digest.update(path.read_bytes())
+    for place in (package / name for name in SOURCES):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -32,7 +37,7 @@ def stage(function: Any) -> Any:
     """
     compiled = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     index = compiled._cache._cache_file
-    index._source_stamp = _sources()
+    index._source_stamp = stamp()
     try:
         index._load_index()
     except Exception:  # it pickles the types of arguments, and an older fracgen's may be gone
