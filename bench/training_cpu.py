@@ -66,13 +66,13 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("-o", "--output", type=Path)
-    told = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = choose(Machine(), build_model(told.model, 10, told.size, 0), "cpu")
+    chosen = choose(Machine(), build_model(options.model, 10, options.size, 0), "cpu")
     plain = Arithmetic("cpu", "float32", False)
     ways = {"plain": (plain, None), "chosen": (chosen, None), "augmented": (chosen, augmentation("full"))}
-    actions = {name: steps(told.model, told.size, *way) for name, way in ways.items()}
-    seconds = interleaved(actions, told.rounds, clock=time.process_time)
+    actions = {name: steps(options.model, options.size, *way) for name, way in ways.items()}
+    seconds = interleaved(actions, options.rounds, clock=time.process_time)
     cost = [a / c for a, c in zip(seconds["augmented"], seconds["chosen"], strict=True)]
     gain = [p / c for p, c in zip(seconds["plain"], seconds["chosen"], strict=True)]
     rates = {
@@ -80,13 +80,13 @@ def main() -> int:
         for name, spent in seconds.items()
     }
     results = {"augmented / not, time": result("ratio", cost), "chosen / float32 planes, speed": result("ratio", gain)}
-    settings = {"model": told.model, "size": told.size, "batch": BATCH, "steps": STEPS, "chosen": str(chosen)}
+    settings = {"model": options.model, "size": options.size, "batch": BATCH, "steps": STEPS, "chosen": str(chosen)}
     data = record("training on a CPU", settings, results | rates)
     print(json.dumps(data, indent=2))
-    if told.output:
-        told.output.write_text(json.dumps(data, indent=2) + "\n")
+    if options.output:
+        options.output.write_text(json.dumps(data, indent=2) + "\n")
     missed = results["augmented / not, time"]["median"] > 1.1
-    if fast_bfloat16() and told.model == "resnet18":
+    if fast_bfloat16() and options.model == "resnet18":
         missed |= results["chosen / float32 planes, speed"]["median"] < 1.8
     return int(missed)
 

@@ -151,13 +151,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--output", type=Path, default=PAGE)
-    told = parser.parse_args()
-    results = read(told.results)
-    told.output.write_text(page(results))
+    options = parser.parse_args()
+    results = read(options.results)
+    options.output.write_text(page(results))
     arms = {result["name"]: result["arm"] for result in results}
     for (dataset, method), found in scores(results).items():
-        draw(found, arms, told.output.parent / "images" / picture_name(dataset, method))
-    print(told.output)
+        draw(found, arms, options.output.parent / "images" / picture_name(dataset, method))
+    print(options.output)
 
 
 if __name__ == "__main__":

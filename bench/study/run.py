@@ -100,10 +100,10 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     if arm.samples:
         own = json.loads(config.read_text())["fracgen"]
         about = {"images_seen": own["images_seen"], "validation": own["validation"]}
-    options = [Path(word).name if Path(word).is_file() else word for word in extra]
+    settings = [Path(word).name if Path(word).is_file() else word for word in extra]
     result = {
         "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
-        "options": options, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
+        "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
         "commit": commit(),
     }  # fmt: skip
     part = path.with_suffix(".part")
@@ -126,23 +126,24 @@ def main() -> None:
     parser.add_argument("--curve", help="one arm by name, at every number of --samples")
     parser.add_argument("--limit", help="of `fracgen eval run`: images a category")
     parser.add_argument("--settings", type=Path, help="of `fracgen eval run`: settings of methods")
-    told = parser.parse_args()
-    numbers = [int(number) for number in told.samples.split(",")]
-    arms = comparison(numbers[0], told.model, told.size, told.classes)
+    options = parser.parse_args()
+    numbers = [int(number) for number in options.samples.split(",")]
+    arms = comparison(numbers[0], options.model, options.size, options.classes)
     named = {arm.name.removesuffix(f"-{arm.samples}"): arm for arm in arms}
-    if unknown := [name for name in [*(told.only or []), *([told.curve] if told.curve else [])] if name not in named]:
+    asked = (options.only or []) + ([options.curve] if options.curve else [])
+    if unknown := [name for name in asked if name not in named]:
         parser.error(f"unknown arm {unknown[0]!r}: use one of {', '.join(named)}")
-    if told.curve:
-        arms = curve(named[told.curve], numbers)
-    elif told.only:
-        arms = [named[name] for name in told.only]
-    extra = ["--limit", told.limit] if told.limit else []
-    extra += ["--settings", str(told.settings)] if told.settings else []
-    for seed in (int(number) for number in told.seeds.split(",")):
+    if options.curve:
+        arms = curve(named[options.curve], numbers)
+    elif options.only:
+        arms = [named[name] for name in options.only]
+    extra = ["--limit", options.limit] if options.limit else []
+    extra += ["--settings", str(options.settings)] if options.settings else []
+    for seed in (int(number) for number in options.seeds.split(",")):
         for arm in arms:
-            folder = told.output / arm.name / f"seed{seed}"
+            folder = options.output / arm.name / f"seed{seed}"
             folder.mkdir(parents=True, exist_ok=True)
-            finish(arm, seed, folder, told.datasets.split(","), told.methods.split(","), extra)
+            finish(arm, seed, folder, options.datasets.split(","), options.methods.split(","), extra)
 
 
 if __name__ == "__main__":

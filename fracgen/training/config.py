@@ -49,8 +49,9 @@ class Config:
     augmentation: Augmentation | None = None
     """What is done to training images on their device; validation sees them as they were rendered."""
     objective: Objective = "auto"
-    """What is told: one class of an image, several, which two images are a pair, which are of one class
-    (supervised contrastive, on pairs), or the class of an image and of its cells. auto: by the recipe's labels."""
+    """What the network predicts: the class of an image, several classes, which two images are a pair, which images
+    share a class (supervised contrastive, on pairs), or the class of an image and of its cells. auto: by the recipe's
+    labels."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes; `class` and `dense` only."""
     optimizer: Optimizer = "sgd"
@@ -89,24 +90,24 @@ class Config:
 
     def _check_objective(self) -> None:
         """Raise ValueError where objective, augmentation and label smoothing do not fit the recipe or each other."""
-        recipe, told = self.recipe, self.told
-        if told in ("pairs", "contrastive") and recipe.views != 2:
-            raise ValueError(f"objective {told} compares pairs, and recipe {recipe.name!r} has 1 view: use --views 2, "
+        recipe, task = self.recipe, self.task
+        if task in ("pairs", "contrastive") and recipe.views != 2:
+            raise ValueError(f"objective {task} compares pairs, and recipe {recipe.name!r} has 1 view: use --views 2, "
                              "or the preset two-view")  # fmt: skip
-        if told not in ("pairs", "contrastive") and recipe.views == 2:
-            raise ValueError(f"objective {told} looks at single images, and recipe {recipe.name!r} has 2 views: use "
+        if task not in ("pairs", "contrastive") and recipe.views == 2:
+            raise ValueError(f"objective {task} looks at single images, and recipe {recipe.name!r} has 2 views: use "
                              "pairs or contrastive")  # fmt: skip
-        if (told == "several") != (recipe.source == "bank") and recipe.views == 1:
+        if (task == "several") != (recipe.source == "bank") and recipe.views == 1:
             several = "several classes" if recipe.source == "bank" else "one class"
-            raise ValueError(f"objective {told} does not fit recipe {recipe.name!r}, whose images have {several}: use "
+            raise ValueError(f"objective {task} does not fit recipe {recipe.name!r}, whose images have {several}: use "
                              f"{'several' if recipe.source == 'bank' else 'class, dense'}")  # fmt: skip
-        if self.label_smoothing and told not in ("class", "dense"):
-            raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {told}: use 0")
+        if self.label_smoothing and task not in ("class", "dense"):
+            raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {task}: use 0")
         if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:
             raise ValueError(f"recipe {recipe.name!r} has 2 views, and pairs are not mixed: use --augment unmixed")
 
     @property
-    def told(self) -> Objective:
+    def task(self) -> Objective:
         """The objective, `auto` resolved."""
         if self.objective != "auto":
             return self.objective
@@ -226,8 +227,8 @@ CONFIGS: dict[str, Config] = {
     ),
 }  # fmt: skip
 """Pre-trainings by name. `quick` is for a laptop: 20 classes of 2 codes at 64 px on a ResNet-18, the attractors
-on black, never flipped, of fewer points: 92 to 94 % of validation images are told right after 8,000 (seeds 0 to 2).
-With the noise background 8,000 images took a fresh ResNet-18 to 26 %, so a demonstration goes without.
+on black, never flipped, of fewer points: 92 to 94 % of validation images are classified correctly after 8,000 (seeds
+0 to 2). With the noise background 8,000 images took a fresh ResNet-18 to 26 %, so a demonstration goes without.
 `ofdb` follows One-instance FractalDataBase (Nakamura et al., ICCV 2023) as the paper's first author trains
 it for anomaly detection (cugwu/OFDB-4AD): one image a class, shown 20,000 times under strong augmentation, with
 ImageNet's normalisation. Their AutoAugment is replaced by a colour matrix, a tone curve and solarisation."""

@@ -87,7 +87,7 @@ class Data:
         c, trains = self.config, stream == Stream.TRAIN
         options: dict[str, Any] = dict(self.options)
         if trains:
-            options |= {"augment": c.augmentation, "class_maps": c.told == "dense", "pictures": c.pictures}
+            options |= {"augment": c.augmentation, "class_maps": c.task == "dense", "pictures": c.pictures}
         return FractalLoader(
             self.bank, c.recipe, min(c.batch_size, size), device, c.seed, epoch_size=size, rank=rank,
             world_size=world, stream=stream, **options,

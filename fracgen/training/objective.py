@@ -25,23 +25,23 @@ class Objective:
     outputs: int
     loss: Callable[[Tensor, Tensor], Tensor]
     correct: Callable[[Tensor, Tensor], Tensor]
-    """bool [B]: whether each image was told right."""
+    """bool [B]: whether each image was classified correctly."""
     measure: str
     """What the share of correct ones is called, in words."""
 
 
 def objective_of(config: Config, classes: int) -> Objective:
     """The objective of a configuration, for a bank of so many classes."""
-    if config.told in ("pairs", "contrastive"):
-        loss = pair_loss if config.told == "pairs" else contrastive_loss
-        return Objective(config.told, PAIR_OUTPUTS, loss, pair_correct, "nearest neighbour in the batch is the pair")
-    if config.told == "several":
+    if config.task in ("pairs", "contrastive"):
+        loss = pair_loss if config.task == "pairs" else contrastive_loss
+        return Objective(config.task, PAIR_OUTPUTS, loss, pair_correct, "nearest neighbour in the batch is the pair")
+    if config.task == "several":
         return Objective(
             "several classes", classes, F.binary_cross_entropy_with_logits,
             lambda logits, present: present.gather(1, logits.argmax(1, keepdim=True))[:, 0] > 0,
             "top-1 is one of the classes present",
         )  # fmt: skip
-    name = "one class" if config.told == "class" else "one class, of images and of their cells"
+    name = "one class" if config.task == "class" else "one class, of images and of their cells"
     return Objective(
         name, classes, partial(F.cross_entropy, label_smoothing=config.label_smoothing),
         lambda logits, labels: logits.argmax(1) == labels, "top-1",

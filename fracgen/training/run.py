@@ -119,7 +119,7 @@ def prepare(
     before = folder.read_arithmetic() if resuming else None
     how = arithmetic.choose(machine, model, trainer.strategy.root_device.type, before)
     cells = None
-    if config.told == "dense":
+    if config.task == "dense":
         if machine.compile:
             raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
         cells = CellClassifier(model, bank.classes, config.recipe.size, config.seed)

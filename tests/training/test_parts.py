@@ -85,7 +85,7 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     name, fields = OTHERS[objective]
     recipe = dataclasses.replace(recipe_preset(name).recipe.at_size(32), points=500)
     config = dataclasses.replace(TINY, recipe=recipe, model="mobilenet_v3_small", **fields)
-    assert config.told == objective
+    assert config.task == objective
     run = train(config, tmp_path / "run", log_steps=1)
     state = checkpoint.newest(run.checkpoints)[0]
     assert state["step"] == 3
