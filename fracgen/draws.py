@@ -71,6 +71,9 @@ def seed_key(seed: int) -> tuple[int, int]:
 
     Raises:
         ValueError: the seed is negative or does not fit 64 bits.
+
+    >>> seed_key(2**32 + 5)
+    (5, 1)
     """
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed {seed} is out of range: use an integer from 0 to 2^64 - 1")
@@ -89,6 +92,9 @@ def philox4x32(
 
     Returns:
         Four uint64 arrays with values in [0, 2^32).
+
+    >>> [hex(word) for word in philox4x32((0, 0, 0, 0), (0, 0))]
+    ['0x5f6fb709', '0xd893f64', '0x4f121f81', '0x4f730a48']
     """
     c0, c1, c2, c3 = (np.asarray(c, dtype=np.uint64) for c in counter)
     k0, k1 = key

@@ -44,6 +44,9 @@ def permute(position: Any, size: int, keys: NDArray[np.uint32]) -> NDArray[np.ui
 
     Returns:
         uint32 of the same shape; over all positions, every sample once.
+
+    >>> sorted(permute(range(7), 7, order_keys(seed=0, epoch=0)).tolist())
+    [0, 1, 2, 3, 4, 5, 6]
     """
     bits = np.uint64(half_bits(size))
     low = np.uint64((1 << int(bits)) - 1)
@@ -71,6 +74,10 @@ def labels_of(index: Any, classes: int) -> NDArray[np.int64]:
 
 
 def codes_of(index: Any, classes: int, per_class: int) -> NDArray[np.int64]:
-    """Number in the bank of every sample's own code: int64, in [0, classes * per_class)."""
+    """Number in the bank of every sample's own code: int64, in [0, classes * per_class).
+
+    >>> codes_of(range(6), classes=2, per_class=3).tolist()
+    [0, 3, 1, 4, 2, 5]
+    """
     i = np.asarray(index, dtype=np.int64)
     return i % classes * per_class + i // classes % per_class

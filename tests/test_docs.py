@@ -88,3 +88,20 @@ def test_links_inside_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
+
+
+PLACES = ("fracgen", "evaluation", "kernels", "tests", "bench", "docs", "examples")
+
+
+def paths_in(page: Path) -> list[str]:
+    """Paths from the repository's root that a page names as code, or draws."""
+    text = page.read_text()
+    return [p for p in re.findall(r"(?<![\w/.-])(?:[\w-]+/)+[\w.*{},/-]*", text) if p.split("/")[0] in PLACES]
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md", "kernels/README.md"])
+def test_paths_that_a_page_names_exist(name):
+    paths = paths_in(ROOT / name)
+    assert len(paths) > 4
+    gone = [path for path in paths if not list(ROOT.glob(path.rstrip("/.,"))) and "{" not in path]
+    assert not gone

@@ -37,6 +37,12 @@ class FractalDataset(Dataset[tuple[torch.Tensor, int]]):
 
     Raises:
         ValueError: an argument is out of range, or the recipe has several labels an image.
+
+    >>> from fracgen import CodeBank, preset
+    >>> dataset = FractalDataset(CodeBank.sample(10, classes=5), preset("paper").recipe.at_size(32), epoch_size=20)
+    >>> image, label = dataset[7]
+    >>> len(dataset), image.shape, label
+    (20, torch.Size([3, 32, 32]), 2)
     """
 
     def __init__(

@@ -83,6 +83,12 @@ class FractalLoader:
         ValueError: an argument is out of range, `world_size` does not divide every batch, or augmentation
             or maps do not fit the recipe.
         DeviceError: a GPU was asked for and is not usable.
+
+    >>> from fracgen import CodeBank, preset
+    >>> recipe = preset("paper").recipe.at_size(32)
+    >>> loader = FractalLoader(CodeBank.sample(10, classes=5), recipe, 8, "cpu", epoch_size=20)
+    >>> [(tuple(images.shape), labels.dtype) for images, labels in loader][-1]
+    ((4, 3, 32, 32), torch.int64)
     """
 
     def __init__(

@@ -88,7 +88,11 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name. Raises ValueError with the list where there is none."""
+    """The preset of that name. Raises ValueError with the list where there is none.
+
+    >>> preset("paper").recipe.size, preset("paper").bank.classes
+    (256, 1000)
+    """
     if name not in PRESETS:
         raise ValueError(f"unknown recipe {name!r}: use one of {', '.join(PRESETS)}")
     return PRESETS[name]

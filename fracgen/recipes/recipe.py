@@ -33,7 +33,22 @@ Source = Literal["own", "class", "bank"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one image is made. Sizes are pixels, ranges are those of uniform distributions."""
+    """How one image is made. Sizes are pixels, ranges are those of uniform distributions.
+
+    Raises:
+        ValueError: a field is out of range, `canvas` is smaller than `size` where one attractor fills the
+            picture, `source` needs `objects`, or `render_version` is not this release's.
+
+    >>> grey = Recipe("grey", size=64, canvas=64, colour="grey", background="black")
+    >>> grey.at_size(128).canvas
+    128
+    >>> Recipe.from_json(grey.to_json()) == grey
+    True
+    >>> Recipe("small", canvas=64)
+    Traceback (most recent call last):
+    ValueError: canvas 64 is smaller than size 256: a single attractor's canvas is cropped to size, so make it at \
+least as large
+    """
 
     name: str
     size: int = 256
@@ -153,7 +168,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class BankSpec:
-    """Which codes there are: a bank is a pure function of (this, seed)."""
+    """Which codes there are: a bank is a pure function of (this, seed).
+
+    Raises:
+        ValueError: a number is out of range, or the classes do not divide the codes.
+
+    >>> BankSpec(codes=10, classes=3)
+    Traceback (most recent call last):
+    ValueError: 10 codes do not divide into 3 classes: use 9 codes or a number of classes that divides 10
+    """
 
     codes: int = 100_000
     classes: int = 1000

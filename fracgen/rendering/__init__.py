@@ -30,6 +30,12 @@ def make_renderer(
     Raises:
         ValueError: the recipe or the device has no such name.
         DeviceError: a GPU was asked for and is not usable.
+
+    >>> from fracgen import CodeBank, preset
+    >>> renderer = make_renderer(CodeBank.sample(10), preset("paper").recipe.at_size(32), "cpu")
+    >>> batch = renderer.render([0, 7], seed=3, masks=True)
+    >>> batch.images.shape, batch.codes.tolist(), batch.masks.shape
+    ((2, 3, 32, 32), [[0], [7]], (2, 32, 32))
     """
     from fracgen.recipes.presets import preset
 
@@ -77,6 +83,11 @@ def render(
     Raises:
         ValueError: an argument is out of range.
         DeviceError: a GPU was asked for and is not usable.
+
+    >>> from fracgen import CodeBank, preset
+    >>> images = render(CodeBank.sample(10), range(4), preset("paper").recipe.at_size(32), device="cpu")
+    >>> images.shape, images.dtype
+    (torch.Size([4, 3, 32, 32]), torch.uint8)
     """
     import torch
 

@@ -76,7 +76,11 @@ def colourful() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min, 2.5 h, 1.2 days."""
+    """Seconds as people say them.
+
+    >>> duration(42), duration(180), duration(9000), duration(345_600)
+    ('42 s', '3 min', '2.5 h', '4.0 days')
+    """
     for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 129_600)):
         if seconds < limit:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"

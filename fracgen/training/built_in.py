@@ -43,10 +43,10 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     Raises:
         ValueError: there are no weights of this model.
 
-    Example:
-        >>> network = fracgen.pretrained("resnet18")
-        >>> network(torch.zeros(1, 3, 64, 64)).shape
-        torch.Size([1, 512])
+    >>> import fracgen, torch
+    >>> network = fracgen.pretrained("resnet18")
+    >>> network(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 512])
     """
     import torch
     from safetensors.torch import load_file

@@ -26,7 +26,18 @@ LOGGERS = ("tensorboard", "wandb")
 
 @dataclass(frozen=True)
 class Config:
-    """One pre-training. Defaults are the paper's (section 4): WideResNet50, 100 epochs of 1,000,000 images."""
+    """One pre-training. Defaults are the paper's (section 4): WideResNet50, 100 epochs of 1,000,000 images.
+
+    Raises:
+        ValueError: a number is out of range, a name is unknown, a batch is larger than an epoch, or objective,
+            augmentation and recipe do not fit each other.
+
+    >>> config = named_config("quick")
+    >>> config.model, config.steps_per_epoch, config.steps
+    ('resnet18', 63, 252)
+    >>> Config.from_json(config.to_json()) == config
+    True
+    """
 
     preset: str
     recipe: Recipe
@@ -147,7 +158,17 @@ class Config:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run is computed, and how its progress is kept. None and "auto" stand for good defaults."""
+    """Where a run is computed, and how its progress is kept. None and "auto" stand for good defaults.
+
+    Raises:
+        ValueError: a number is out of range, or a device, precision or logger is unknown.
+
+    >>> Machine("cpu", max_steps=100).precision
+    'auto'
+    >>> Machine("tpu")
+    Traceback (most recent call last):
+    ValueError: device 'tpu' is unknown: use auto, cpu or cuda; choose among several GPUs with CUDA_VISIBLE_DEVICES
+    """
 
     device: str = "auto"
     """auto, cpu or cuda."""

@@ -28,6 +28,12 @@ class Selection:
 
     Raises:
         ValueError: a number is out of range.
+
+    >>> from fracgen import preset
+    >>> from fracgen.formulas.ifs.bank import CodeBank
+    >>> selection = Selection(CodeBank.sample(10), preset("paper").recipe, count=100, shard=(1, 3))
+    >>> selection.span(), selection.span(unit=30)
+    ((33, 66), (30, 60))
     """
 
     bank: CodeBank

@@ -37,6 +37,12 @@ class CodeBank:
         BankError: an array has the wrong shape or type, a value is not finite, a number of maps is
             outside [2, 8], a map does not contract (singular value of 1 or more) and
             `non_contractive` is false, or an orbit of such a code diverges.
+
+    >>> bank = CodeBank.sample(20, seed=0, classes=4)
+    >>> len(bank), bank.classes, bank.per_class
+    (20, 4, 5)
+    >>> bank.maps.shape
+    (20, 8, 2, 3)
     """
 
     maps: NDArray[np.float32]
@@ -74,6 +80,10 @@ class CodeBank:
 
         Raises:
             ValueError: an argument is out of range.
+
+        >>> few, many = CodeBank.sample(10, seed=1), CodeBank.sample(1000, seed=1)
+        >>> bool((few.maps == many.maps[:10]).all())
+        True
         """
         if classes is None:
             classes = 1000 if codes % 1000 == 0 else codes
