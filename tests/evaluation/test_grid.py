@@ -15,7 +15,7 @@ import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.estimate import estimate
 from fracgen_eval.grid.plan import Request, make_plan
-from fracgen_eval.grid.result import DONE, FAILED
+from fracgen_eval.grid.result import DONE, FAILED, METRICS
 from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
@@ -72,7 +72,7 @@ def test_a_result_holds_what_it_should(surfaces, tmp_path):
     wanted = request(tmp_path, surfaces, methods=("padim", "cutpaste"))
     assert run(wanted, keep_maps=True) == ([DONE, DONE], 0)
     padim, cutpaste = sorted(files_of(tmp_path), key=lambda r: r["cell"]["method"] != "padim")
-    assert set(padim["metrics"]) == {"image_auroc", "pixel_auroc", "aupro"}
+    assert set(padim["metrics"]) == set(METRICS) == set(padim["replicates"])
     assert set(padim["by_defect"]) == {"crack", "drop", "foreign", "scratch", "stain", "thread"}
     assert padim["weights"]["digest"] == padim["cell"]["weights_digest"]
     assert padim["cell"]["protocol"] == "honest"
@@ -86,7 +86,7 @@ def test_a_result_holds_what_it_should(surfaces, tmp_path):
     assert "official MVTec" in padim["aupro_definition"]
     with np.load(tmp_path / padim["maps"]) as kept:
         assert kept["maps"].shape == kept["masks"].shape == (12, 64, 64)
-    assert set(cutpaste["metrics"]) == {"image_auroc"}
+    assert set(cutpaste["metrics"]) == {"image_auroc", "image_ap", "image_f1_max"}
     assert set(cutpaste["beside"]) == {"steps=0"}
     assert cutpaste["maps"] is None
 

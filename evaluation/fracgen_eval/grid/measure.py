@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import platform
 import time
 import traceback
@@ -37,9 +38,20 @@ from fracgen_eval.grid.result import (
 from fracgen_eval.grid.results import maps_path, write_result
 from fracgen_eval.images import OriginalSize, load_images
 from fracgen_eval.methods import Method, Prediction, Watch, build_method
-from fracgen_eval.metrics import aupro_of, auroc, best_f1_threshold, count_pixels, pixel_auroc_of
+from fracgen_eval.metrics import (
+    aupro_of,
+    auroc,
+    average_precision,
+    best_f1_threshold,
+    count_pixels,
+    f1_max,
+    pixel_auroc_of,
+)
+from fracgen_eval.metrics.bootstrap import image_replicates, pixel_replicates, resamples
 from fracgen_eval.weights.backbones import Weights
 
+AUPRO_LIMITS = {"aupro": 0.3, "aupro_05": 0.05}
+"""False-positive rates: MVTec AD's usual one, and MVTec AD 2's stricter one."""
 AUPRO_DEFINITION = "official MVTec AD: 8-connected regions, trapezoid to FPR 0.3, divided by 0.3, in [0, 1]"
 PACKAGES = ("fracgen", "torch", "torchvision", "timm", "anomalib", "lightning", "scikit-learn", "scikit-image", "numpy")
 
@@ -183,10 +195,18 @@ def measure(
     if cell.method.map_size == "original" and maps is not None and masks is not None:
         maps = OriginalSize(test, maps)
         truth = maps.masks()
-    metrics, threshold = {"image_auroc": auroc(labels, prediction.scores)}, None
+    metrics: dict[str, float] = {
+        "image_auroc": auroc(labels, prediction.scores), "image_ap": average_precision(labels, prediction.scores),
+        "image_f1_max": f1_max(labels, prediction.scores),
+    }  # fmt: skip
+    threshold = None
+    resampled = resamples(labels, [int.from_bytes(hashlib.sha256(cell.data.digest.encode()).digest()[:8], "big")])
+    replicates = image_replicates(labels, prediction.scores, resampled)
     if maps is not None and truth is not None:
         counts = count_pixels(maps, truth)
-        metrics |= {"pixel_auroc": pixel_auroc_of(counts), "aupro": aupro_of(counts)}
+        metrics |= {"pixel_auroc": pixel_auroc_of(counts)}
+        metrics |= {name: aupro_of(counts, limit) for name, limit in AUPRO_LIMITS.items()}
+        replicates |= pixel_replicates(maps, truth, resampled, AUPRO_LIMITS)
         threshold = Threshold(best_f1_threshold(counts), "best pixel F1 on the test set")
     by_defect: dict[str, dict[str, float]] = {}
     for defect in sorted({s.defect for s in test if s.anomalous}):
@@ -197,7 +217,7 @@ def measure(
             by_defect[defect] |= {"pixel_auroc": pixel_auroc_of(counts), "aupro": aupro_of(counts)}
     beside = {name: {"image_auroc": auroc(labels, scores)} for name, scores in prediction.beside.items()}
     return (
-        Scores(metrics, by_defect, beside, AUPRO_DEFINITION),
+        Scores(metrics, by_defect, beside, AUPRO_DEFINITION, {k: tuple(v.round(4)) for k, v in replicates.items()}),
         threshold if cell.method.protocol == "paper" else None,
     )
 

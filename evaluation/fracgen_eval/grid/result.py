@@ -12,7 +12,8 @@ from fracgen_eval.grid.cell import Cell
 
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
-METRICS = ("image_auroc", "pixel_auroc", "aupro")
+PAPER_METRICS = ("image_auroc", "pixel_auroc", "aupro")
+METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "aupro", "aupro_05")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Scores:
     beside: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of variants that are reported beside the method, such as CutPaste's `steps=0`."""
     aupro_definition: str | None = None
+    replicates: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Bootstrap replicates over test images of each of `metrics`, see `fracgen_eval.metrics.bootstrap`: those of cells
+    with the same test images are paired."""
 
 
 @dataclass(frozen=True)

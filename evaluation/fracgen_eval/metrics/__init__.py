@@ -1,4 +1,4 @@
-"""Metrics of anomaly detection: image AUROC, pixel AUROC and AUPRO, each exact."""
+"""Metrics of anomaly detection, each exact, and the bootstrap that says how sure they are."""
 
 from __future__ import annotations
 
@@ -9,4 +9,6 @@ from fracgen_eval.metrics.auroc import pixel_auroc as pixel_auroc
 from fracgen_eval.metrics.auroc import pixel_auroc_of as pixel_auroc_of
 from fracgen_eval.metrics.counts import PixelCounts as PixelCounts
 from fracgen_eval.metrics.counts import count_pixels as count_pixels
+from fracgen_eval.metrics.ranking import average_precision as average_precision
+from fracgen_eval.metrics.ranking import f1_max as f1_max
 from fracgen_eval.metrics.threshold import best_f1_threshold as best_f1_threshold

@@ -120,6 +120,7 @@ def _earlier(folder: Path) -> set[str]:
 
 
 def _summary(results: Any, tables: list[Any], not_run: list[str]) -> list[str]:
+    from fracgen_eval.report.significance import difference
     from fracgen_eval.report.tables import METRIC_NAMES
     from fracgen_eval.report.text import average
 
@@ -133,6 +134,7 @@ def _summary(results: Any, tables: list[Any], not_run: list[str]) -> list[str]:
         if len(table.weights_with_numbers) > 1 and table.compared:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
             lines.append(f"  better in {wins} of {len(table.compared)} cells")
+            lines += [f"  {difference(table, w)}" for w in table.weights_with_numbers[1:]]
     counts = {
         "failed": len(results.failed), "not run or without a number": len(not_run),
         "remarks on files and figures": len(results.problems),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from fracgen_eval.grid.result import METRICS, CellResult
+from fracgen_eval.grid.result import PAPER_METRICS, CellResult
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE
 from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_spider
 from fracgen_eval.report.gather import Condition, Entry, Results, layers_text, slug_of
@@ -105,7 +105,7 @@ def layer_charts(condition: Condition, entries: list[Entry], results: Results) -
             groups.setdefault((layers, e.weights), []).append(e)
         sets = sorted({layers for layers, _ in groups}, key=lambda s: (len(s), s))
         weights = [w for w in results.weights() if any(w == other for _, other in groups)]
-        for metric in METRICS if len(sets) > 1 else ():
+        for metric in PAPER_METRICS if len(sets) > 1 else ():
             title = f"{column_title(column)}: {METRIC_NAMES[metric]} by layers"
             means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", results.problems)
             if not means:
@@ -127,7 +127,7 @@ def shot_charts(condition: Condition, entries: list[Entry], results: Results) ->
         for e in (e for e in few if e.column == column):
             groups.setdefault((e.shots or 0, e.weights), []).append(e)
         counts = sorted({shots for shots, _ in groups})
-        for metric in METRICS if column.split(" ")[0] not in IMAGE_LEVEL else METRICS[:1]:
+        for metric in PAPER_METRICS if column.split(" ")[0] not in IMAGE_LEVEL else PAPER_METRICS[:1]:
             title = f"Few-shot {METRIC_NAMES[metric]}, {column_title(column)}"
             means, over = _comparable(_points(groups, metric), f"{title} ({condition.title})", results.problems)
             if not means:

@@ -17,7 +17,7 @@ from fracgen_eval.report.gallery import Gallery
 from fracgen_eval.report.gather import TRACEBACK, Entry, Results
 from fracgen_eval.report.significance import Comparison, compare
 from fracgen_eval.report.tables import Average, Table, Value, column_title
-from fracgen_eval.report.text import average, caption, number
+from fracgen_eval.report.text import average, caption, ends, number
 
 Tile = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         number=number, caption=caption, column_title=column_title, signed=_signed, average=average, share=_share,
-        width=_width,
+        width=_width, ends=ends,
     )  # fmt: skip
     here = files("fracgen_eval") / "report"
     template = environment.from_string((here / "page.html.j2").read_text())

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.grid.result import METRICS
 from fracgen_eval.methods import METHODS
 from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.metrics.bootstrap import interval
 from fracgen_eval.report.gather import Condition, Entry, Results
 from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_of, published
 
-METRIC_NAMES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+METRIC_NAMES = {
+    "image_auroc": "image AUROC", "image_ap": "image AP", "image_f1_max": "image F1-max", "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO", "aupro_05": "AUPRO to 0.05",
+}  # fmt: skip
 METHOD_NAMES = {
     "fastflow": "FastFlow", "cflow": "C-Flow", "patchcore": "PatchCore", "padim": "PaDiM", "rd": "RD",
     "stfpm": "STFPM", "cutpaste": "CutPaste", "panda": "PANDA",
@@ -55,8 +60,15 @@ class Value:
     """Those that have a number."""
     tried: tuple[int, ...] = ()
     """Those that were run, failed ones included."""
+    replicates: Any = field(default=None, compare=False, repr=False)
+    """Of the mean over seeds, [B] in [0, 1]: bootstrap over test images; None where a seed has none."""
     state: str = "missing"
     """`done`, `failed` (no seed has a number), `missing`, or `none`: the metric does not exist there."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % over test images, percent."""
+        return _interval(self.mean, self.replicates)
 
     @property
     def shown(self) -> float | None:
@@ -71,6 +83,13 @@ class Average:
     mean: float | None
     count: int
     total: int
+    replicates: Any = field(default=None, compare=False, repr=False)
+    """Of the mean, [B] in [0, 1]; None where one of its numbers has none."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % over test images, percent."""
+        return _interval(self.mean, self.replicates)
 
 
 @dataclass
@@ -136,15 +155,15 @@ class Table:
     def column_average(self, column: str, weights: str, classes: Iterable[str] | None = None) -> Average:
         """A method's mean over classes (the paper's "Model Avg"), or over some of them."""
         rows = self.classes if classes is None else [c for c in self.classes if c in set(classes)]
-        return _average([self.value(row, column, weights).mean for row in rows])
+        return _average([self.value(row, column, weights) for row in rows])
 
     def beside_average(self, what: str, weights: str) -> Average:
         """Mean over classes of a number that stands beside the methods' own."""
-        return _average([self.beside.get((row, what, weights), Value(None)).mean for row in self.classes])
+        return _average([self.beside.get((row, what, weights), Value(None)) for row in self.classes])
 
     def row_average(self, row: str, weights: str) -> Average:
         """A class's mean over methods."""
-        return _average([self.value(row, column, weights).mean for column in self.columns])
+        return _average([self.value(row, column, weights) for column in self.columns])
 
     def best_average(self, weights: str) -> set[str]:
         """Columns with the highest average as printed, of those that have all classes."""
@@ -191,8 +210,8 @@ class Table:
 
     def overall(self, weights: str) -> Average:
         """Mean over the compared cells."""
-        there = _average([self.value(row, column, weights).mean for row, column in self.compared])
-        return Average(there.mean, there.count, len(self.classes) * len(self.columns))
+        there = _average([self.value(row, column, weights) for row, column in self.compared])
+        return replace(there, total=len(self.classes) * len(self.columns))
 
     def best_overall(self) -> set[str]:
         """Weights with the highest mean as printed; none where there is only one."""
@@ -229,7 +248,7 @@ def make_tables(results: Results, named: dict[str, str] | None = None) -> list[T
     for condition in results.conditions():
         here = [e for e in results.entries if e.condition == condition and e.plain]
         for metric in METRICS:
-            able = [e for e in here if metric == "image_auroc" or e.method not in IMAGE_LEVEL]
+            able = [e for e in here if metric.startswith("image_") or e.method not in IMAGE_LEVEL]
             if any(e.metrics[metric] is not None for e in able) or (here and metric == METRICS[0]):
                 weights = [w for w in results.weights() if any(e.weights == w for e in able)]
                 tables.append(_table(condition, metric, able, weights, named or {}))
@@ -253,7 +272,7 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     return Table(
         condition, metric, classes, columns, weights,
         {key: value_of(group, metric) for key, group in groups.items()},
-        definitions if metric == "aupro" else [], _beside(entries) if metric == METRICS[0] else {}, named,
+        definitions if metric.startswith("aupro") else [], _beside(entries) if metric == METRICS[0] else {}, named,
     )  # fmt: skip
 
 
@@ -264,7 +283,7 @@ def _beside(entries: list[Entry]) -> dict[tuple[str, str, str], Value]:
         for what, share in e.beside.items():
             groups.setdefault((e.category, f"{METHOD_NAMES[e.method]}, {what}", e.weights), {})[e.seed] = 100 * share
     return {
-        key: Value(statistics.fmean(by_seed.values()), None, tuple(sorted(by_seed)), tuple(sorted(by_seed)), "done")
+        key: Value(statistics.fmean(by_seed.values()), seeds=(s := tuple(sorted(by_seed))), tried=s, state="done")
         for key, by_seed in groups.items()
     }
 
@@ -276,7 +295,10 @@ def value_of(entries: list[Entry], metric: str) -> Value:
     if not by_seed:
         return Value(None, tried=tried, state="none" if any(e.done for e in entries) else "failed")
     spread = statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None
-    return Value(statistics.fmean(by_seed.values()), spread, tuple(sorted(by_seed)), tried, "done")
+    drawn = [e.scores.replicates.get(metric) for e in entries if e.scores and e.metrics[metric] is not None]
+    return Value(
+        statistics.fmean(by_seed.values()), spread, tuple(sorted(by_seed)), tried, mean_replicates(drawn), "done"
+    )
 
 
 def missing(tables: list[Table]) -> list[str]:
@@ -316,9 +338,27 @@ def in_order(columns: Iterable[str]) -> list[str]:
     return sorted(set(columns), key=lambda c: (ORDER.index(c.split(" ", 1)[0]), c))
 
 
-def _average(numbers: list[float | None]) -> Average:
-    there = [n for n in numbers if n is not None]
-    return Average(statistics.fmean(there) if there else None, len(there), len(numbers))
+def _average(values: list[Value]) -> Average:
+    there = [v for v in values if v.mean is not None]
+    means = [v.mean for v in there if v.mean is not None]
+    mean = statistics.fmean(means) if means else None
+    return Average(mean, len(there), len(values), mean_replicates([v.replicates for v in there]))
+
+
+def mean_replicates(drawn: list[Any]) -> Any:
+    """Mean [B] of replicates; None where some are missing, or of another number."""
+    import numpy as np
+
+    if not drawn or any(one is None for one in drawn) or len({len(one) for one in drawn}) > 1:
+        return None
+    return np.mean([np.asarray(one) for one in drawn], 0)
+
+
+def _interval(mean: float | None, replicates: Any) -> tuple[float, float] | None:
+    if mean is None or replicates is None:
+        return None
+    ends = interval(mean / 100, replicates)
+    return None if ends is None else (100 * ends[0], 100 * ends[1])
 
 
 def _highest(shown: dict[str, float | None]) -> set[str]:

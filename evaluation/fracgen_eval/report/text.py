@@ -21,10 +21,16 @@ def number(value: Value, seeds: int = 1) -> str:
 
 
 def average(value: Average) -> str:
-    """`98.6`, `98.6 (3 of 4)` where numbers are missing, or a dash."""
+    """`98.6 [97.9, 99.1]` with its interval, `98.6 (3 of 4)` where numbers are missing, or a dash."""
     if value.mean is None:
         return "–"
-    return f"{value.mean:.1f}" + (f" ({value.count} of {value.total})" if value.count < value.total else "")
+    text = f"{value.mean:.1f}" + (f" {ends(value.interval)}" if value.interval else "")
+    return text + (f" ({value.count} of {value.total})" if value.count < value.total else "")
+
+
+def ends(interval: tuple[float, float] | None) -> str:
+    """`[97.9, 99.1]`; empty where there is none."""
+    return f"[{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
 
 
 def caption(table: Table) -> str:
@@ -34,6 +40,8 @@ def caption(table: Table) -> str:
         text += f"; beside the paper's Table {table.number}"
     if len(table.seeds) > 1:
         text += f"; mean ± standard deviation over seeds {', '.join(map(str, table.seeds))}"
+    if any(value.interval for value in table.values.values()):
+        text += "; in brackets the 95 % interval over test images, by bootstrap"
     if table.unusual:
         text += f"; settings that are not the usual ones: {', '.join(table.unusual)}"
     for definition in table.definitions:
@@ -84,7 +92,7 @@ def to_csv(table: Table) -> str:
     write = csv.writer(out, lineterminator="\n")
     write.writerow(
         ["dataset", "metric", "model", "protocol", "class", "method", "weights", "state", "mean", "spread", "seeds",
-         "published", "difference"]
+         "low", "high", "published", "difference"]
     )  # fmt: skip
     of = [table.condition.dataset, table.metric, table.condition.model, table.condition.protocol]
     pairs = [(column, weights) for column in table.columns for weights in table.weights]
@@ -93,11 +101,12 @@ def to_csv(table: Table) -> str:
             v, paper = table.value(row, column, weights), table.published(row, column, weights)
             seeds = " ".join(map(str, v.seeds))
             write.writerow([*of, row, column, weights, v.state, _rounded(v.mean), _rounded(v.spread), seeds,
-                            *_beside(paper, v.mean)])  # fmt: skip
+                            *_ends(v.interval), *_beside(paper, v.mean)])  # fmt: skip
     for column, weights in pairs:
         a, paper = table.column_average(column, weights), table.published_average(column, weights)
         state = f"{a.count}/{a.total}"
-        write.writerow([*of, AVERAGE, column, weights, state, _rounded(a.mean), "", "", *_beside(paper, a.mean)])
+        write.writerow([*of, AVERAGE, column, weights, state, _rounded(a.mean), "", "", *_ends(a.interval),
+                        *_beside(paper, a.mean)])
     return out.getvalue()
 
 
@@ -129,6 +138,10 @@ def _marks(table: Table, better: str) -> str:
 def _beside(paper: float | None, mean: float | None) -> list[str]:
     """The published number and the difference from it."""
     return [_rounded(paper), "" if paper is None or mean is None else _rounded(mean - paper)]
+
+
+def _ends(interval: tuple[float, float] | None) -> list[str]:
+    return ["", ""] if interval is None else [_rounded(end) for end in interval]
 
 
 def _rounded(value: float | None) -> str:
