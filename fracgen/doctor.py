@@ -1,4 +1,4 @@
-"""Examine an installation: what is there, what is missing, how to get it, and does it render right."""
+"""Check an installation: what is installed, what is missing, how to get it, and whether it renders correctly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IMPORT_NAMES = {"pillow": "PIL"}
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One item that was checked."""
 
     name: str
     status: Literal["ok", "missing", "fault"]
@@ -34,7 +34,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at everything; takes some seconds, since it imports torch and compiles or loads the renderer."""
+    """Run all checks; takes some seconds, since it imports torch and compiles or loads the renderer."""
     gpu = _gpu()
     checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), gpu]
     return [*checks, *(self_test(device) for device in (["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]))]

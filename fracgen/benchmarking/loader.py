@@ -1,4 +1,4 @@
-"""How fast a loader hands out batches when nobody else uses the machine."""
+"""Throughput of a loader on an otherwise idle machine."""
 
 from __future__ import annotations
 

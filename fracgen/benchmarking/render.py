@@ -1,4 +1,4 @@
-"""How fast a recipe renders: images and points per second, and where the time goes."""
+"""Throughput of a recipe: images and points per second, and each stage's share."""
 
 from __future__ import annotations
 

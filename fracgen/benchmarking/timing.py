@@ -1,4 +1,4 @@
-"""Time things fairly and write down what was timed; the rules are in bench/README.md."""
+"""Interleaved timing, and records of the results; the rules are in bench/README.md."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def result(unit: str, values: list[float]) -> dict[str, Any]:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """A record as a Markdown table, most telling things first."""
+    """A record as a Markdown table."""
     lines = [
         f"**{data['subject']}**: {data['machine']['processor']}, {data['machine']['cpus']} CPUs"
         + (f", {data['machine']['gpu']}" if data["machine"]["gpu"] else "")

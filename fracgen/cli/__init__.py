@@ -117,4 +117,4 @@ def _app(wanted: set[str]) -> typer.Typer:
 
 
 def _not_imported() -> None:
-    """Stands for a command that is listed but not called."""
+    """Placeholder of a command that is listed but not called."""

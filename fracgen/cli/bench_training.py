@@ -27,7 +27,7 @@ def loader(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images per second of a loader that nobody else keeps waiting, for each layout of its images."""
+    """Images per second of a loader whose batches are dropped at once, for each layout of its images."""
     from fracgen.benchmarking.loader import bench_loader
     from fracgen.cli.options import read_preset
 

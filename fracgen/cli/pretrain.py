@@ -25,8 +25,8 @@ def pretrain(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(help="auto: go on from the newest whole checkpoint in --output, or begin where there is no run. "
-                     "A path: go on from that checkpoint."),
+        typer.Option(help="auto: continue from the newest whole checkpoint in --output, or start where there is none. "
+                     "A path: continue from that checkpoint."),
     ] = None,
     bank: Annotated[Path | None, typer.Option(help="Codes; default: those of the preset.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Of images, order and first weights.", show_default="0")] = None,
@@ -70,7 +70,9 @@ def pretrain(
         float | None, typer.Option(help="Decay of a moving average of the weights.", show_default="0: none")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="L2.", show_default="0.0001")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Stop there; --resume goes on.", show_default=False)] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Stop after this step; --resume continues.", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[
         int | None, typer.Option(help="Processes on this node.", show_default="1, or torchrun's")
@@ -90,12 +92,12 @@ def pretrain(
     ] = None,
     prefetch: Annotated[int, typer.Option(help="Batches rendered ahead.")] = 2,
     checkpoint_steps: Annotated[
-        int | None, typer.Option(help="A checkpoint after so many steps, too.", show_default=False)
+        int | None, typer.Option(help="A checkpoint every so many steps, too.", show_default=False)
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option(help="A checkpoint after so many minutes, and after every epoch.")
+        float, typer.Option(help="Minutes between checkpoints; there is one after every epoch, too.")
     ] = 10.0,
-    log_steps: Annotated[int, typer.Option(help="A row in metrics.csv after so many steps.")] = 50,
+    log_steps: Annotated[int, typer.Option(help="Steps between rows of metrics.csv.")] = 50,
     logger: Annotated[
         list[str] | None, typer.Option(help="tensorboard or wandb, besides metrics.csv.", show_default=False)
     ] = None,

@@ -33,7 +33,7 @@ def render(
     ] = None,
     order: Annotated[str, typer.Option(help="index, or epoch: as training visits them.")] = "index",
     shard: Annotated[str, typer.Option(help="i/n: make the i-th (from 0) of n parts.")] = "0/1",
-    resume: Annotated[bool, typer.Option("--resume", help="Carry on a folder that an earlier run began.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a folder that an earlier run began.")] = False,
     wds_member: Annotated[str, typer.Option(help="Members of tar files: png, or npy (no encoding).")] = "png",
     per_file: Annotated[int, typer.Option(help="Samples a tar file.")] = 1000,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -1,4 +1,4 @@
-"""`FractalLoader`: fresh batches of (images, labels) on the device, the same for any number of ranks.
+"""`FractalLoader`: newly rendered batches of (images, labels) on the device, the same for any number of ranks.
 
     for epoch in range(epochs):
         loader.set_epoch(epoch)

@@ -1,1 +1,1 @@
-"""What to make of a code: recipes, and the presets that bear a name."""
+"""How images are made from codes: recipes, and the named presets."""

@@ -1,4 +1,4 @@
-"""Golden hashes: the bytes that every machine must render, of a small batch per preset.
+"""Golden hashes: digests of a small batch per preset, the same on every machine.
 
     python -m fracgen.rendering.golden            # compare with golden.json; exit code 1 where they differ
     python -m fracgen.rendering.golden --write    # regenerate it, after a change of bytes that was meant

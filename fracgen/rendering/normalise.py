@@ -1,8 +1,8 @@
 """From bytes to the numbers a network is fed: (x / 255 - mean) / std, by table.
 
 A byte has 256 values, so normalisation is a table of 256 entries a channel, computed once in
-double precision and rounded once to the output type. Whoever looks numbers up in that table,
-on a CPU or in a kernel, gets the same bits; nobody repeats the arithmetic.
+double precision and rounded once to the output type. The CPU and the
+kernels use the same table, so they give the same bits.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Parameters(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Recipe) -> Parameters:
-        """The numbers of a recipe."""
+        """Convert a recipe."""
         low, high = recipe.objects or (1, 1)
         real = np.float32
         return cls(

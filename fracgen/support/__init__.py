@@ -1,1 +1,1 @@
-"""What every part needs and none owns: errors, files, provenance, the terminal."""
+"""Used by all parts: errors, files, provenance, the terminal."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def whole_file(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[I
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Make sure that a file can be made at `path`, leaving nothing there.
+    """Check that a file can be created at `path`, without leaving one.
 
     Raises:
         OSError: its folder does not exist or cannot be written, or it is a folder itself.
@@ -64,6 +64,6 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes left in a folder and its sub-folders: hidden files that end in `.part`."""
+    """Remove the files of killed processes from a folder and its sub-folders: hidden, ending in `.part`."""
     for part in folder.glob("**/.*.part"):
         part.unlink(missing_ok=True)

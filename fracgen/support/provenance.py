@@ -1,4 +1,4 @@
-"""Where an output came from: versions, machine and commit, for the records that outputs carry."""
+"""Versions, machine and commit, which are stored with every output."""
 
 from __future__ import annotations
 

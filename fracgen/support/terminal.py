@@ -1,4 +1,4 @@
-"""What the user reads on stderr: one line per error, and how far the work has come."""
+"""Messages on stderr: one line per error, and progress."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class WorkFailed(Exception):
 
 @contextmanager
 def working() -> Iterator[Callable[[], None]]:
-    """Around the part of a command that makes things: what fails in here exits with 1, not 2.
+    """Context of the part of a command that does the work: what fails inside exits with 1, not 2.
 
-    Faults of our own (TypeError, AssertionError, ...) keep their traceback. Yields a function to be
-    called now and then, which raises KeyboardInterrupt where Ctrl-C was pressed: Python drops the
-    one it raises itself where that happens to hit a destructor or a callback of the collector.
+    Bugs (TypeError, AssertionError, ...) keep their traceback. Yields a function to be called at
+    intervals, which raises KeyboardInterrupt if Ctrl-C was pressed: Python loses its own exception
+    where it is raised inside a destructor or a callback of the garbage collector.
     """
     pressed = []
 
@@ -50,7 +50,7 @@ def working() -> Iterator[Callable[[], None]]:
 
 
 def refusals() -> tuple[type[Exception], ...]:
-    """Errors that are the user's or the machine's, not ours."""
+    """Errors of the user or the machine, as opposed to bugs."""
     from fracgen.support.errors import DeviceError
 
     return (ValueError, OSError, DeviceError)
@@ -76,7 +76,7 @@ def colourful() -> bool:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Seconds in a readable unit.
 
     >>> duration(42), duration(180), duration(9000), duration(345_600)
     ('42 s', '3 min', '2.5 h', '4.0 days')
@@ -96,7 +96,7 @@ class Progress:
     """A line on stderr that is rewritten in place; nothing where stderr is no terminal.
 
     Args:
-        total: things to be made.
+        total: number of items.
         what: their name, in the plural.
     """
 
@@ -106,7 +106,7 @@ class Progress:
         self._active = redraws()
 
     def add(self, count: int) -> None:
-        """So many more are done."""
+        """Count `count` more as done."""
         self.done += count
         now = time.perf_counter()
         if self._active and now - self._shown > 0.1:
@@ -117,6 +117,6 @@ class Progress:
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._active:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -47,7 +47,7 @@ def choose(machine: Machine, model: torch.nn.Module, device: str, before: dict[s
         machine: what was asked for counts most.
         model: the network.
         device: cpu or cuda.
-        before: what the run was computed with until now; it goes on so on the same kind of device.
+        before: the arithmetic of the run that is resumed, which is kept on the same kind of device.
     """
     if before is not None and before.get("device") == device:
         precision, last = before["precision"], before["channels_last"]
@@ -60,7 +60,7 @@ def choose(machine: Machine, model: torch.nn.Module, device: str, before: dict[s
 
 
 def fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 numbers itself (AVX512-BF16 or AMX)."""
+    """Whether this processor has bfloat16 multiplication (AVX512-BF16 or AMX)."""
     tell = getattr(torch.cpu, "get_capabilities", dict)  # older releases of torch do not say
     abilities: dict[str, Any] = tell()
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))

@@ -11,7 +11,7 @@ import torch
 class MovingAverage:
     """Weights averaged over steps with exponentially falling weight; batch statistics too.
 
-    It is no module, so that nobody trains it or sends it to other processes: each has the same.
+    It is not a module, so that it is neither trained nor synchronised: every process computes the same.
 
     Args:
         model: the network, with its first weights.
@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: torch.nn.Module, step: int) -> None:
-        """Take the weights after `step` steps in."""
+        """Update with the weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         own, new = self._values(self.model), self._values(model)
         if own[0].device != new[0].device:

@@ -1,4 +1,4 @@
-"""The model card: what the weights are, how they came about, how to load them, what they are not."""
+"""The model card: what the weights are, how they were made, how to load them, and their limits."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def _validation(own: dict[str, Any]) -> str:
 
 def _augmentation(c: Config) -> str:
     if c.augmentation is None:
-        told = "none"
+        text = "none"
     else:
         named = [name for name, known in AUGMENTATIONS.items() if known == c.augmentation]
-        told = named[0] if named else "own: " + ", ".join(f"{k} {v}" for k, v in c.augmentation.to_json().items())
-    return told + (f"; {c.pictures:,} pictures, shown again and again" if c.pictures else "")
+        text = named[0] if named else "own: " + ", ".join(f"{k} {v}" for k, v in c.augmentation.to_json().items())
+    return text + (f"; {c.pictures:,} pictures, shown again and again" if c.pictures else "")
 
 
 def _loading(config: Config, about: dict[str, Any]) -> str:

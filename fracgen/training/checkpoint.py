@@ -1,4 +1,4 @@
-"""A run's checkpoints: there whole or not at all, checked before they are believed, free of pickled code.
+"""A run's checkpoints: written whole or not at all, verified when read, without pickled code.
 
 The file is one line of text (what it is, and the SHA-256 of the rest), then what `torch.save` makes
 of a dictionary of tensors and plain values. Torch does not notice a damaged byte; the digest does.
@@ -27,15 +27,15 @@ class CheckpointError(ValueError):
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Where the checkpoint after `step` steps lies."""
+    """Path of the checkpoint after `step` steps."""
     return folder / f"step-{step:09d}.ckpt"
 
 
 def save(state: dict[str, Any], folder: Path, step: int) -> Path:
-    """Write a checkpoint, make sure it is on the disk, and only then remove those it makes superfluous.
+    """Write a checkpoint and, once it is on the disk, remove those it replaces.
 
     Raises:
-        OSError: it cannot be written; the message says how the run goes on from the one before.
+        OSError: it cannot be written; the message says how to continue from the previous one.
     """
     import torch
 
@@ -109,13 +109,13 @@ def steps_in(folder: Path) -> list[int]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed while writing left behind."""
+    """Remove the unfinished files of a process that was killed."""
     for part in folder.glob(".step-*.part"):
         part.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
+    """Make a rename survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -17,8 +17,8 @@ from fracgen.training.config import Config
 
 @dataclass(frozen=True)
 class Remaining:
-    """The batches of an epoch from `first` on. Lightning must be told how many they are, or it takes one
-    ahead to find out whether it is the last."""
+    """The batches of an epoch from `first` on. Lightning needs their number: without it, it fetches
+    one batch ahead to find the last."""
 
     loader: FractalLoader
     first: int
@@ -77,7 +77,7 @@ class Data:
         return self._validation
 
     def state_at(self, step: int) -> dict[str, Any]:
-        """The training loader's state after so many steps."""
+        """The training loader's state after `step` steps."""
         assert self._training is not None
         state = self._training.state_dict()
         assert (state["epoch"], state["batch"]) == divmod(step, len(self._training)), (state, step)

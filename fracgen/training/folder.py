@@ -1,10 +1,10 @@
-"""A run's folder: what is in it, how it is begun, and how it is opened again.
+"""A run's folder: its layout, and how a run is started and resumed.
 
     config.json        what is trained, the bank's hash, the format's version
     bank.safetensors   the codes
     environment.json   versions and hardware, one entry for every start
-    log.txt            what was said, with times
-    metrics.csv        one row for every so many steps and for every validation
+    log.txt            messages, with times
+    metrics.csv        a row every `log_steps` steps, and one for every validation
     checkpoints/       the newest, and the one before it
     export/            weights for timm and torchvision, with their card
 """
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether a run was begun here. Its configuration is the last thing that beginning one writes."""
+        """Whether a run was begun here. Its configuration is the last file that is written."""
         return self.config.is_file()
 
     def resumes(self, resume: str | None) -> bool:
@@ -56,10 +56,10 @@ class RunFolder:
         return resume is not None and (resume != "auto" or self.begun)
 
     def begin(self, config: Config, bank: CodeBank, how: Arithmetic) -> None:
-        """Lay the folder out.
+        """Create the folder's contents.
 
         Raises:
-            FileExistsError: there is something in it that beginning a run did not put there.
+            FileExistsError: it holds files that do not belong to an unfinished start.
             OSError: it cannot be written.
         """
         strangers = {"bank.safetensors", "checkpoints"}
@@ -94,9 +94,9 @@ class RunFolder:
 
     def read_arithmetic(self) -> dict[str, Any] | None:
         """What the run was begun in, from a configuration that `read_config` has found whole."""
-        told = json.loads(self.config.read_text(encoding="utf-8")).get("arithmetic")
-        known = isinstance(told, dict) and told.get("precision") in ("float32", "bfloat16")
-        return told if known and isinstance(told.get("channels_last"), bool) else None
+        saved = json.loads(self.config.read_text(encoding="utf-8")).get("arithmetic")
+        known = isinstance(saved, dict) and saved.get("precision") in ("float32", "bfloat16")
+        return saved if known and isinstance(saved.get("channels_last"), bool) else None
 
     def read_bank(self, sha256: str) -> CodeBank:
         """The run's own codes.

@@ -1,4 +1,4 @@
-"""Any classifier of torchvision or timm, by name, with its own number of outputs and no one's weights."""
+"""Any classifier of torchvision or timm, by name, with a given number of outputs and fresh weights."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The Lightning module: one step of training, and the count of right answers on the validation stream.
+"""The Lightning module: one step of training, and the accuracy on the validation stream.
 
 It keeps no state that a checkpoint would have to carry beyond weights, optimizer, schedule and the
-number of steps taken. The random numbers of a model (dropout, dropped layers) are drawn anew for
-every step from (seed, step, rank), so they too are where they should be after a resumption.
+number of steps taken. The random numbers of a model (dropout, dropped layers) are drawn for
+every step from (seed, step, rank), so a resumed run draws the same ones.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Pretraining(lightning.LightningModule):
         compile: pass the network through torch.compile.
         start: the checkpoint to go on from, on the first process, which has read it; the others read it by its path.
         max_steps: stop after this step of the run.
-        observers: told of every step; on the first process only.
+        observers: notified of every step; on the first process only.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""What a run tells those who watch it, and what they may see of it.
+"""The interface between a run and its observers.
 
-The module tells; checkpoints, metrics and the progress bar (`training.observers`) listen. Neither imports
-the other: both know only this.
+The module notifies; checkpoints, metrics and the progress bar (`training.observers`) observe. Neither imports
+the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fracgen.training.objective import Objective
 
 
 class Run(Protocol):
-    """A run as its observers see it."""
+    """What observers may read of a run."""
 
     config: Config
     objective: Objective

@@ -17,7 +17,7 @@ from fracgen.training.observer import Observer, Run
 
 
 class CheckpointWriter(Observer):
-    """Writes checkpoints: after so many steps or minutes, and after every epoch's validation.
+    """Writes checkpoints: at intervals of steps or minutes, and after every epoch's validation.
 
     The step that ends an epoch has no checkpoint of its own before the validation: a run that is
     killed in between takes some steps again rather than lose a row of its metrics.
@@ -53,7 +53,7 @@ class CheckpointWriter(Observer):
 
 
 class MetricsWriter(Observer):
-    """Keeps metrics.csv, passes its rows to Lightning's loggers, and says how every epoch went.
+    """Writes metrics.csv, passes its rows to Lightning's loggers, and prints a line for every epoch.
 
     Loss is the first process's share of the last batch. The rendering share is the time the
     renderer was at work over the time that passed; on a CPU it shares the cores with the step, on a
@@ -88,12 +88,12 @@ class MetricsWriter(Observer):
         self._row(run, learning_rate=run.trainer.optimizers[0].param_groups[0]["lr"], loss=loss, **self.rates)
 
     def after_epoch(self, run: Run) -> None:
-        told = f"epoch {run.epochs_done} of {run.config.epochs}: loss {float(run.last_loss):.3f}"
+        line = f"epoch {run.epochs_done} of {run.config.epochs}: loss {float(run.last_loss):.3f}"
         if run.validation:
             accuracy = run.validation["accuracy"]
             self._row(run, validation_loss=run.validation["loss"], validation_accuracy=accuracy)
-            told += f", validation accuracy {accuracy:.1%} ({run.objective.measure})"
-        self.folder.say(f"{told}, {time.perf_counter() - self.began:.0f} s")
+            line += f", validation accuracy {accuracy:.1%} ({run.objective.measure})"
+        self.folder.say(f"{line}, {time.perf_counter() - self.began:.0f} s")
         self.last, self.images, self.rendering = time.perf_counter(), 0, run.data.meter.seconds
 
     def _row(self, run: Run, **values: Any) -> None:
@@ -142,5 +142,5 @@ class ProgressBar(Observer):
         self.close()
 
     def close(self) -> None:
-        """Take the bar away; also after an error."""
+        """Remove the bar, also after an error."""
         self.bar.stop()

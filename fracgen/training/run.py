@@ -1,4 +1,4 @@
-"""A pre-training run from its options to its export: what is refused before work begins, then the work."""
+"""A pre-training run from its options to its export: all checks first, then the work."""
 
 from __future__ import annotations
 
@@ -93,15 +93,15 @@ class Run:
 def prepare(
     config: Config, folder: RunFolder, machine: Machine, *, bank: CodeBank | None = None, resume: str | None = None
 ) -> Run:
-    """Check everything, lay out the run's folder or open it, and load the checkpoint to go on from.
+    """Check everything, create or open the run's folder, and load the checkpoint to continue from.
 
     Args:
         config: what to train.
         folder: where the run is kept.
         machine: where to compute it.
         bank: the codes, if not those that `config.bank` and `config.bank_seed` say.
-        resume: None begins; "auto" goes on from the newest whole checkpoint, and begins where no run
-            was begun; a path goes on from that checkpoint.
+        resume: None starts a run; "auto" continues from the newest whole checkpoint, or starts where there is no
+            run; a path continues from that checkpoint.
 
     Raises:
         ValueError: what `Config` and `Machine` say cannot be done, or cannot be resumed.
@@ -160,7 +160,7 @@ def _bank(config: Config, folder: RunFolder, given: CodeBank | None, resuming: b
 
 
 def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Observer]:
-    """Who watches the run on its first process."""
+    """The observers of the run, on its first process."""
     observers: list[Observer] = [metrics := MetricsWriter(folder, machine), CheckpointWriter(folder, machine)]
     if redraws():
         observers.append(ProgressBar(metrics, min(machine.max_steps or config.steps, config.steps)))

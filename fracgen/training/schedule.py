@@ -1,6 +1,6 @@
 """Learning rates as a share of their peak: pure functions of the step, so nothing needs to be restored.
 
-One-cycle is Smith and Topin's (2017): up for a while, down for the rest, along half cosines.
+One-cycle is Smith and Topin's (2017): a half cosine up, then a half cosine down.
 """
 
 from __future__ import annotations

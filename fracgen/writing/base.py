@@ -131,7 +131,7 @@ class Writer(Protocol):
 
 
 class OneFile:
-    """What formats of a single file or stream have in common: it is made in one go and cannot be carried on."""
+    """What formats of a single file or stream have in common: it is written in one go and cannot be resumed."""
 
     per_file = 1
     no_resume = "a stream cannot be carried on: name a folder with -o"

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a folder of images is, so that it can be made again, and carried on."""
+"""`dataset.json`: what a folder of images holds, so that it can be reproduced and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a stream of bytes goes: a file, or standard output."""
+"""The destination of a stream of bytes: a file, or standard output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The kernels in order: which are launched, on what grid, with which arguments.
 
-`KernelPipeline` knows no device. It asks a `Backend` for memory and launches; there is one for CUDA
+`KernelPipeline` is independent of the device: a `Backend` provides memory and launches; there is one for CUDA
 (`rendering.cuda.renderer`) and one that runs the same sources on a CPU, in the tests.
 """
 
@@ -23,7 +23,7 @@ TABLE_BYTES = 256
 
 
 class Backend(Protocol):
-    """What a device must offer."""
+    """The operations a device provides."""
 
     def upload(self, array: np.ndarray[Any, Any]) -> Any:
         """A copy of an array on the device."""
