@@ -118,11 +118,7 @@ def prepare(
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
     before = folder.read_arithmetic() if resuming else None
     how = arithmetic.choose(machine, model, trainer.strategy.root_device.type, before)
-    cells = None
-    if config.task == "dense":
-        if machine.compile:
-            raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
-        cells = CellClassifier(model, bank.classes, config.recipe.size, config.seed)
+    cells = _cells(config, machine, model, bank.classes)
     start: Start | None = None
     if trainer.is_global_zero:
         if resuming:
@@ -157,6 +153,15 @@ def _bank(config: Config, folder: RunFolder, given: CodeBank | None, resuming: b
         raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
                          f"({given.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
     return folder.read_bank(sha256)
+
+
+def _cells(config: Config, machine: Machine, model: torch.nn.Module, classes: int) -> CellClassifier | None:
+    """The dense part of the objective. Raises ValueError where the network cannot be listened to."""
+    if config.task != "dense":
+        return None
+    if machine.compile:
+        raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
+    return CellClassifier(model, classes, config.recipe.size, config.seed)
 
 
 def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Observer]:
