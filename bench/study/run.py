@@ -106,6 +106,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
         "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
         "commit": commit(),
     }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(result, indent=1) + "\n")
     os.replace(part, path)
