@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Augmentation": "fracgen.loading.augment",
     "BankError": "fracgen.formulas.ifs.bank",
     "BankSpec": "fracgen.recipes.recipe",
     "CodeBank": "fracgen.formulas.ifs.bank",
@@ -36,6 +37,7 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from fracgen.formulas.ifs.bank import BankError as BankError
     from fracgen.formulas.ifs.bank import CodeBank as CodeBank
+    from fracgen.loading.augment import Augmentation as Augmentation
     from fracgen.loading.dataset import FractalDataset as FractalDataset
     from fracgen.loading.loader import FractalLoader as FractalLoader
     from fracgen.recipes.presets import PRESETS as PRESETS

@@ -15,6 +15,9 @@ The partner of position p of a global batch of n is p + n div 2, the third p + n
 modulo n. Where the number of processes divides both, a process already holds all it needs; where it
 does not, the loader renders the others as well.
 
+The operations are written here because libraries of them (kornia, torchvision) draw from torch's global
+generator, a batch or a picture at a time; a dozen short ones are less than it takes to hand them their numbers.
+
 Sources: random resized crop, Szegedy et al. 2015; erasing, Zhong et al. 2017; MixUp, Zhang et al.
 2017; CutMix, Yun et al. 2019; blending by masks, Baradad et al. 2022 (and arXiv 2508.11697).
 """
