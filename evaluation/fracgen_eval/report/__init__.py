@@ -53,6 +53,7 @@ def write_report(
     from fracgen_eval.report.gallery import galleries
     from fracgen_eval.report.gather import gather, slug_of
     from fracgen_eval.report.page import render
+    from fracgen_eval.report.references import calibrate, calibration_line, to_csv
     from fracgen_eval.report.tables import make_tables, missing
 
     results = gather(source)
@@ -79,13 +80,18 @@ def write_report(
     for gallery in shown:
         slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
+    measured = any(not e.published for e in results.entries)
+    compared = calibrate(tables) if measured else []
+    if compared:
+        content["tables/calibration.csv"] = to_csv(compared).encode
     page = render(
         results, tables=tables, charts=drawn, sheets=sheets, galleries=shown, not_run=missing(tables),
-        files_made=sorted(content), show_published=show_published,
+        files_made=sorted(content), show_published=show_published, compared=compared,
     )  # fmt: skip
     content["report.html"] = page.encode
     files = _write(folder, content)
-    return Report(folder / "report.html", files, results.problems, _summary(results, tables, missing(tables)))
+    summary = [*_summary(tables), *([line] if (line := calibration_line(compared)) else [])]
+    return Report(folder / "report.html", files, results.problems, [*summary, *_gaps(results, missing(tables))])
 
 
 def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
@@ -119,7 +125,7 @@ def _earlier(folder: Path) -> set[str]:
     return {n for n in names if isinstance(n, str) and ours.fullmatch(n)} if isinstance(names, list) else set()
 
 
-def _summary(results: Any, tables: list[Any], not_run: list[str]) -> list[str]:
+def _summary(tables: list[Any]) -> list[str]:
     from fracgen_eval.report.significance import difference
     from fracgen_eval.report.tables import METRIC_NAMES
     from fracgen_eval.report.text import average
@@ -135,12 +141,15 @@ def _summary(results: Any, tables: list[Any], not_run: list[str]) -> list[str]:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
             lines.append(f"  better in {wins} of {len(table.compared)} cells")
             lines += [f"  {difference(table, w)}" for w in table.weights_with_numbers[1:]]
+    return lines
+
+
+def _gaps(results: Any, not_run: list[str]) -> list[str]:
     counts = {
         "failed": len(results.failed), "not run or without a number": len(not_run),
         "remarks on files and figures": len(results.problems),
     }  # fmt: skip
-    lines += [f"{n} {what}" for what, n in counts.items() if n]
-    return lines
+    return [f"{n} {what}" for what, n in counts.items() if n]
 
 
 def _encoded(make: Callable[[Any], str], table: Any) -> bytes:

@@ -43,7 +43,7 @@ _CC0, _FREE = "CC0", "no known copyright restrictions"
 _LEFT, _RIGHT = ((0, 0, 512, 310),), ((0, 310, 512, 512),)
 
 PHOTOGRAPHS = {
-    "brick": Photograph(_SKIMAGE, "data/brick.png", _CC0, 128, 0.75, _LEFT, _RIGHT),
+    "brick": Photograph(_SKIMAGE, "data/brick.png", _CC0, 128, 0.7, _LEFT, _RIGHT),
     "coins": Photograph(
         _SKIMAGE, "data/coins.png", f"{_FREE}, Brooklyn Museum", 104, 1.8, ((0, 0, 303, 230),), ((0, 230, 303, 384),)
     ),
@@ -51,14 +51,14 @@ PHOTOGRAPHS = {
         _SKIMAGE, "data/chelsea.png", f"{_CC0}, Stefan van der Walt", 100, 1.8, ((0, 60, 300, 240),),
         ((0, 240, 300, 390),),
     ),
-    "grass": Photograph(_SKIMAGE, "data/grass.png", _CC0, 128, 2.1, _LEFT, _RIGHT),
-    "gravel": Photograph(_SKIMAGE, "data/gravel.png", _CC0, 128, 1.8, _LEFT, _RIGHT),
+    "grass": Photograph(_SKIMAGE, "data/grass.png", _CC0, 128, 1.9, _LEFT, _RIGHT),
+    "gravel": Photograph(_SKIMAGE, "data/gravel.png", _CC0, 128, 1.6, _LEFT, _RIGHT),
     "petals": Photograph(
         _SKLEARN, "datasets/images/flower.jpg", "CC BY 2.0, vultilion on Flickr", 88, 1.8, ((150, 175, 305, 310),),
         ((150, 310, 305, 440),),
     ),
     "retina": Photograph(
-        _SKIMAGE, "data/retina.jpg", f"{_CC0}, Mikael Häggström", 192, 1.4, ((180, 400, 1230, 780),),
+        _SKIMAGE, "data/retina.jpg", f"{_CC0}, Mikael Häggström", 192, 1.3, ((180, 400, 1230, 780),),
         ((180, 780, 1230, 1130),),
     ),
     "stars": Photograph(
@@ -66,7 +66,7 @@ PHOTOGRAPHS = {
         ((0, 600, 872, 1000),),
     ),
     "text": Photograph(
-        _SKIMAGE, "data/text.png", "public domain", 100, 1.3, ((0, 0, 172, 240),), ((0, 240, 172, 448),)
+        _SKIMAGE, "data/text.png", "public domain", 100, 1.2, ((0, 0, 172, 240),), ((0, 240, 172, 448),)
     ),
     "tissue": Photograph(
         _SKIMAGE, "data/ihc.png", f"{_FREE}, CMMI", 112, 2.4, ((0, 0, 165, 512), (330, 0, 512, 512)),
