@@ -9,6 +9,7 @@ from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_backbone, load_weights
 from fracgen_eval.weights.network import network
 from safetensors.torch import save_file
+from torchvision.models import get_model
 
 FOREIGN = ("tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilenetv3_small_050")
 SMALL = {
@@ -139,6 +140,14 @@ def test_another_networks_file_is_refused(tmp_path):
         load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "convnext_atto")
     with pytest.raises(EvaluationError, match=r"not the tensors of a regnety_004: .*wrongly shaped: s1.b1"):
         load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "regnety_004")
+
+
+def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path):
+    """`fracgen pretrain --model efficientnet_b0` trains torchvision's, whose tensors have other names."""
+    save_file(get_model("efficientnet_b0").state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"fracgen": {"library": "torchvision"}}')
+    with pytest.raises(EvaluationError, match=r"torchvision's .* names .*: pre-train timm/efficientnet_b0"):
+        load_weights(WeightsSpec("mine", tmp_path / "model.safetensors"), "efficientnet_b0")
 
 
 def test_random_weights_differ_by_network_and_not_by_call():

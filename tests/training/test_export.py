@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -163,3 +164,17 @@ def test_models_by_name(name: str, layer: str) -> None:
 def test_models_that_cannot_be_trained_are_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_model(name, 7, 32, 5)
+
+
+def test_another_networks_export_loads_in_all_eight_methods(tmp_path: Path) -> None:
+    from fracgen_eval.methods import METHODS, build_method, settings_for
+    from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+
+    folder = train(dataclasses.replace(TINY, model="tf_efficientnet_lite0", epoch_size=16), tmp_path / "run")
+    exported = load_weights(WeightsSpec("mine", export(folder) / "model.safetensors"), "tf_efficientnet_lite0")
+    stored = weights(folder.export)
+    assert (exported.mean, exported.std, exported.norm) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "file")
+    for name in METHODS:
+        held = build_method(name, exported, settings_for(name, trial=True)).frozen()
+        assert all(torch.equal(tensor, stored[key]) for key, tensor in held.items()), name
+        assert "conv_stem.weight" in held
