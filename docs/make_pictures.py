@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec, Preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
@@ -20,20 +20,35 @@ def sheet(preset: Preset, rows: int, columns: int, side: int) -> Image.Image:
     """The first pictures of a preset; a pair's two lie beside each other."""
     count = rows * columns // preset.recipe.views
     spec = preset.bank
-    classes = min(count, spec.classes)
-    bank = CodeBank.from_spec(BankSpec(classes * (spec.codes // spec.classes), classes, spec.maps), 0)
+    if isinstance(spec, BankSpec):
+        classes = min(count, spec.classes)
+        spec = BankSpec(classes * (spec.codes // spec.classes), classes, spec.maps)
+    bank = make_bank(spec)
     images = CpuRenderer(bank, preset.recipe).render(range(count)).images
     s = preset.recipe.size
     tiles = images.reshape(rows, columns, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(rows * s, columns * s, 3)
     return Image.fromarray(np.ascontiguousarray(tiles)).resize((columns * side, rows * side), Image.Resampling.LANCZOS)
 
 
+def codes(preset: Preset) -> str:
+    """What a preset is made of."""
+    spec, recipe = preset.bank, preset.recipe
+    if isinstance(spec, BankSpec):
+        return (
+            f"{spec.codes:,} codes of {spec.maps[0]} to {spec.maps[1]} maps in {spec.classes:,} classes; "
+            f"{recipe.size} px, {recipe.points:,} points an attractor."
+        )
+    return (
+        f"{spec.classes:,} classes: powers {spec.powers[0]} to {spec.powers[-1]} under {len(spec.rules)} rules; "
+        f"{recipe.size} px, {recipe.samples} x {recipe.samples} rays a pixel of a canvas of {recipe.canvas} px."
+    )
+
+
 def text() -> str:
     """The presets' part of recipes.md."""
     parts = [
         f"## `{p.name}`\n\n![pictures of {p.name}](images/{p.name}.webp)\n\n{p.follows}\n\n"
-        f"{p.bank.codes:,} codes of {p.bank.maps[0]} to {p.bank.maps[1]} maps in {p.bank.classes:,} classes; "
-        f"{p.recipe.size} px, {p.recipe.points:,} points an attractor.\n"
+        f"{codes(p)}\n"
         for p in PRESETS.values()
     ]
     return "\n".join(parts)

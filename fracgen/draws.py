@@ -57,6 +57,8 @@ class Purpose(IntEnum):
     """A training step's own numbers, such as dropout's (word 2 is the rank, word 3 the step): no picture's."""
     AUGMENT = 10
     """Augmentation of the picture at a position of an epoch (word 2 is the position, not the sample)."""
+    VIEW = 11
+    """A Mandelbulb variation's camera and colours."""
 
 
 class Stream(IntEnum):

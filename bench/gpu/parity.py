@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from fracgen.draws import Stream
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering import golden
@@ -18,10 +18,12 @@ from fracgen.rendering.cuda.renderer import CudaRenderer
 BATCH = 256
 
 
-def small_bank(name: str, codes: int = 2000, seed: int = 1) -> CodeBank:
+def small_bank(name: str, codes: int = 2000, seed: int = 1) -> Bank:
     """A bank of a preset's kind, small enough to make at once."""
     spec = PRESETS[name].bank
-    return CodeBank.from_spec(BankSpec(codes, codes if spec.codes == spec.classes else codes // 20, spec.maps), seed)
+    if isinstance(spec, BankSpec):
+        spec = BankSpec(codes, codes if spec.codes == spec.classes else codes // 20, spec.maps)
+    return make_bank(spec, seed)
 
 
 def golden_hashes() -> dict[str, Any]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fracgen.benchmarking.timing import interleaved, make_record, result
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import make_bank
 from fracgen.recipes.recipe import BankSpec
+from fracgen.recipes.variations import VariationSpec
 
 if TYPE_CHECKING:
     from fracgen.loading.loader import FractalLoader
@@ -17,8 +18,8 @@ LAYOUTS = ("uint8", "float32", "bfloat16", "bfloat16 channels-last")
 
 
 def bench_loader(
-    spec: BankSpec, recipe: Recipe, *, device: str = "auto", batch: int | Sequence[int] = 64, batches: int = 8,
-    rounds: int = 5, prefetch: int = 2,
+    spec: BankSpec | VariationSpec, recipe: Recipe, *, device: str = "auto", batch: int | Sequence[int] = 64,
+    batches: int = 8, rounds: int = 5, prefetch: int = 2,
 ) -> dict[str, Any]:  # fmt: skip
     """Images per second of a loader that is drained, for each layout of its images and each size of batch.
 
@@ -37,7 +38,7 @@ def bench_loader(
 
     from fracgen.loading.loader import FractalLoader
 
-    bank = CodeBank.from_spec(spec)
+    bank = make_bank(spec)
     sizes = [batch] if isinstance(batch, int) else list(batch)
     images = max(sizes) * batches
     loaders = {

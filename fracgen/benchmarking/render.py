@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fracgen.benchmarking.timing import interleaved, make_record, result
-from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.recipes.recipe import Preset, Recipe
+from fracgen.formulas.banks import Bank, make_bank
+from fracgen.recipes.recipe import BankSpec, Preset, Recipe
 from fracgen.rendering import make_renderer
 
 BANK_CODES = 1000
@@ -34,9 +34,7 @@ def bench_render(
     """
     if batch < 1:
         raise ValueError(f"batch {batch} is out of range: use 1 or more")
-    codes = min(preset.bank.codes, BANK_CODES)
-    bank = CodeBank.sample(codes, seed=0, classes=codes, maps=preset.bank.maps)
-    renderer = make_renderer(bank, recipe, device, threads=threads)
+    renderer = make_renderer(_bank(preset), recipe, device, threads=threads)
     epoch = iter(range(2**32))
     codes_drawn: list[Any] = []
 
@@ -46,10 +44,11 @@ def bench_render(
         codes_drawn.append(rendered.codes)
 
     seconds = interleaved({"render": render}, rounds)["render"]
-    drawn = [int((c >= 0).sum()) * recipe.views * recipe.points for c in codes_drawn[-rounds:]]
+    unit, each = _work(recipe)
+    drawn = [int((c >= 0).sum()) * each for c in codes_drawn[-rounds:]]
     results = {
         "images": result("images/s", [batch / s for s in seconds]),
-        "points": result("points/s", [n / s for n, s in zip(drawn, seconds, strict=True)]),
+        unit: result(f"{unit}/s", [n / s for n, s in zip(drawn, seconds, strict=True)]),
         "time": result("us/image", [1e6 * s / batch for s in seconds]),
     }
     on_gpu = not isinstance(renderer.render([0]).images, np.ndarray)
@@ -60,6 +59,22 @@ def bench_render(
         "threads": None if on_gpu else renderer.threads,  # type: ignore[attr-defined]
     }  # fmt: skip
     return make_record("render", settings, results)
+
+
+def _work(recipe: Recipe) -> tuple[str, int]:
+    """What an object of a sample is made of, and how many of that."""
+    if recipe.formula == "mandelbulb":
+        return "rays", recipe.views * (recipe.canvas * recipe.samples) ** 2
+    return "points", recipe.views * recipe.points
+
+
+def _bank(preset: Preset) -> Bank:
+    """A preset's bank, but of 1,000 codes at most where codes are sampled."""
+    spec = preset.bank
+    if isinstance(spec, BankSpec):
+        codes = min(spec.codes, BANK_CODES)
+        spec = BankSpec(codes, codes, spec.maps)
+    return make_bank(spec)
 
 
 def synchronise(images: Any) -> None:
@@ -74,7 +89,7 @@ def stage_shares(renderer: Any, batch: int, rounds: int) -> dict[str, Any]:
     """Each stage's share of the CPU renderer's time, on one thread."""
     totals: dict[str, list[float]] = {}
     for turn in range(rounds):
-        seconds = dict.fromkeys(renderer.STAGES, 0.0)
+        seconds = dict.fromkeys(renderer.stages, 0.0)
 
         def timed(name: str, run: Any, seconds: dict[str, float] = seconds) -> None:
             start = time.perf_counter()

@@ -16,7 +16,7 @@ import numpy as np
 
 from fracgen.benchmarking.loader import wait
 from fracgen.benchmarking.timing import interleaved, make_record, result
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import make_bank
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +54,7 @@ def bench_train(
     gpu = use_gpu(device, "training")
     where = torch.device("cuda" if gpu else "cpu")
     dtype = torch.bfloat16 if gpu else torch.float32
-    bank = CodeBank.from_spec(config.bank, config.bank_seed)
+    bank = make_bank(config.bank, config.bank_seed)
     needed = config.batch_size * (steps * (rounds + 1) + prefetch + 1)
     loader = FractalLoader(
         bank, config.recipe, config.batch_size, where, config.seed, epoch_size=needed, dtype=dtype,

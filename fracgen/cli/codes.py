@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas import banks
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,29 +22,33 @@ def show(
     bank: Bank,
     codes: Annotated[list[int] | None, typer.Argument(help="Numbers of codes.", show_default="0")] = None,
     as_json: AsJson = False,
+    image: Annotated[Path | None, typer.Option("--image", help="Draw them, too, into a PNG file.")] = None,
 ) -> None:
-    """Print the maps of codes, their singular values and the probabilities of choosing them."""
-    from fracgen.formulas.ifs.bank import CodeBank
+    """Print codes: an IFS code's maps, their singular values and probabilities; a variation's formula."""
+    from fracgen.formulas.banks import load_bank
 
-    loaded = CodeBank.load(bank)
-    described = [describe_code(loaded, k) for k in codes or [0]]
+    loaded = load_bank(bank)
+    for code in codes or [0]:
+        if not 0 <= code < len(loaded):
+            raise ValueError(f"there is no code {code}: the bank holds codes 0 to {len(loaded) - 1}")
+    if image is not None:
+        _draw(loaded, codes or [0], image)
+    describing = _describing(loaded)
+    described = [describing.describe_code(loaded, k) for k in codes or [0]]
     if as_json:
         print(json.dumps(described, indent=2))
         return
     for code in described:
-        print(f"code {code['code']}  class {code['class']}  sigma factor {code['sigma_factor']:.4f}")
-        print("         a        b        c        d        e        f       s1       s2        p")
-        for row in code["maps"]:
-            numbers = [row[name] for name in ("a", "b", "c", "d", "e", "f", "s1", "s2", "p")]
-            print("  " + " ".join(f"{number:8.4f}" for number in numbers))
+        print("\n".join(describing.code_lines(code)))
 
 
 @app.command()
 def stats(bank: Bank, as_json: AsJson = False) -> None:
-    """Print what a bank holds: codes, classes, maps, sigma factors, singular values, hash."""
-    from fracgen.formulas.ifs.bank import CodeBank
+    """Print what a bank holds: codes, classes, what they are made of, hash."""
+    from fracgen.formulas.banks import load_bank
 
-    data = describe_bank(CodeBank.load(bank))
+    loaded = load_bank(bank)
+    data = _describing(loaded).describe_bank(loaded)
     if as_json:
         print(json.dumps(data, indent=2))
         return
@@ -52,7 +56,7 @@ def stats(bank: Bank, as_json: AsJson = False) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{k}: {v}" for k, v in value.items())
         elif isinstance(value, list):
-            value = " to ".join(f"{v:.4f}" for v in value)
+            value = " to ".join(f"{v:.4f}" for v in value) if isinstance(value[0], float) else _numbers(value)
         print(f"{name.replace('_', ' '):24}{value}")
 
 
@@ -81,38 +85,36 @@ def import_(
     print(f"{bank.sha256}  {output}")
 
 
-def describe_code(bank: CodeBank, code: int) -> dict[str, Any]:
-    """One code, JSON types. Raises ValueError where the bank has no such code."""
+def _numbers(values: list[int]) -> str:
+    """Whole numbers in rising order, runs of them as `2-18`."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
+def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
+    """Pictures of the codes side by side, of the formula's usual recipe."""
     import numpy as np
+    from PIL import Image
 
-    if not 0 <= code < len(bank):
-        raise ValueError(f"there is no code {code}: the bank holds codes 0 to {len(bank) - 1}")
-    rows = []
-    for m, p in zip(bank.maps[code], bank.probabilities[code], strict=True):
-        s1, s2 = np.linalg.svd(m[:, :2].astype(np.float64), compute_uv=False)
-        values = {
-            "a": m[0, 0], "b": m[0, 1], "c": m[1, 0], "d": m[1, 1], "e": m[0, 2], "f": m[1, 2],
-            "s1": s1, "s2": s2, "p": p,
-        }  # fmt: skip
-        rows.append({name: float(value) for name, value in values.items()})
-    return {
-        "code": code, "class": code // bank.per_class, "sigma_factor": float(bank.sigma_factors[code]),
-        "maps": rows[: int(bank.sizes[code])],
-    }  # fmt: skip
+    from fracgen.recipes.presets import preset
+    from fracgen.rendering import make_renderer
+    from fracgen.support.files import check_writable, whole_file
+
+    check_writable(path)
+    recipe = preset("paper" if bank.formula == "ifs" else bank.formula).recipe
+    index = [code // bank.per_class + code % bank.per_class * bank.classes for code in codes]
+    images = make_renderer(bank, recipe, "cpu").render(index).images
+    with whole_file(path) as file:
+        Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")
 
 
-def describe_bank(bank: CodeBank) -> dict[str, Any]:
-    """What a bank holds, JSON types."""
-    import numpy as np
+def _describing(bank: banks.Bank) -> Any:
+    """The module that describes a bank's formula."""
+    from importlib import import_module
 
-    sizes, counts = np.unique(bank.sizes, return_counts=True)
-    singular = np.linalg.svd(bank.maps[..., :2].astype(np.float64), compute_uv=False)
-    used = np.arange(bank.maps.shape[1]) < bank.sizes[:, None]
-    return {
-        "codes": len(bank), "classes": bank.classes, "codes_a_class": bank.per_class,
-        "codes_by_maps": {str(n): int(c) for n, c in zip(sizes, counts, strict=True)},
-        "sigma_factor": [float(bank.sigma_factors.min()), float(bank.sigma_factors.max())],
-        "largest_singular_value": [float(singular[used][:, 0].min()), float(singular[used][:, 0].max())],
-        "not_contractive": int((~bank.contracts).sum()),
-        "origin": dict(bank.metadata), "sha256": bank.sha256,
-    }  # fmt: skip
+    return import_module(f"fracgen.formulas.{bank.formula}.describing")

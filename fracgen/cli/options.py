@@ -31,6 +31,18 @@ def parse_range(text: str) -> tuple[int, int]:
         raise ValueError(f"range {text!r} is not of the form LOW-HIGH: for example 2-8") from None
 
 
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """`2-4,7` as (2, 3, 4, 7). Raises ValueError."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        try:
+            numbers += range(int(low), int(high or low) + 1)
+        except ValueError:
+            raise ValueError(f"{text!r} is no list of whole numbers: for example 42,168 or 2-18") from None
+    return tuple(numbers)
+
+
 def parse_device(device: str, gpu: bool) -> str:
     """`--device` and `--gpu` as one name. Raises ValueError where they contradict each other."""
     if gpu and device == "cpu":
@@ -39,7 +51,7 @@ def parse_device(device: str, gpu: bool) -> str:
 
 
 def read_preset(name: str) -> Preset:
-    """A preset by its name, or from a JSON file of a preset or of a recipe (then with `paper`'s codes).
+    """A preset by its name, or from a JSON file of a preset or of a recipe (then with its formula's usual codes).
 
     Raises:
         ValueError: there is no such preset, or the file holds neither.
@@ -59,6 +71,8 @@ def read_preset(name: str) -> Preset:
     try:
         if "recipe" in data:
             return Preset.from_json(data)
-        return Preset(str(data.get("name", name)), "", preset("paper").bank, Recipe.from_json(data))
+        recipe = Recipe.from_json(data)
+        codes = preset("paper" if recipe.formula == "ifs" else recipe.formula).bank
+        return Preset(str(data.get("name", name)), "", codes, recipe)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

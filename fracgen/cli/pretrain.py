@@ -108,9 +108,8 @@ def pretrain(
     printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
     """
     require_training()
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import load_bank
     from fracgen.loading.augment import augmentation
-    from fracgen.recipes.recipe import BankSpec
     from fracgen.support.terminal import working
     from fracgen.training.config import Machine, named_config
     from fracgen.training.folder import RunFolder
@@ -125,9 +124,9 @@ def pretrain(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if augment is not None:
         changes["augmentation"] = augmentation(augment)
-    codes = None if bank is None else CodeBank.load(bank)
+    codes = None if bank is None else load_bank(bank)
     if codes is not None:
-        changes["bank"] = BankSpec(len(codes), codes.classes)
+        changes["bank"] = codes.spec
     machine = Machine(
         device, devices=devices, num_nodes=num_nodes, precision=precision,  # type: ignore[arg-type]  # checked there
         channels_last=channels_last, compile=compile, deterministic=deterministic, prefetch=prefetch,

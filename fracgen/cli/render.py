@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import Bank
     from fracgen.recipes.recipe import Preset
     from fracgen.writing import Made
     from fracgen.writing.base import Selection, Writer
@@ -49,7 +49,7 @@ def render(
     fracgen render -n 300 --format raw -o - | ffplay -f rawvideo -pixel_format rgb24 -video_size 256x256 -
     """
     from fracgen.cli.options import parse_device, parse_shard, read_preset
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import load_bank
     from fracgen.rendering import make_renderer
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
@@ -61,7 +61,7 @@ def render(
         raise ValueError(f"threads {threads} is out of range: use 1 or more")
     target = _target(format, output)
     writer = make_writer(format, target, member=wds_member, per_file=per_file, threads=threads or _cpus())
-    codes = CodeBank.load(bank) if bank else preset_bank(chosen, bank_seed, count, order, format)
+    codes = load_bank(bank) if bank else preset_bank(chosen, bank_seed, count, order, format)
     selection = Selection(codes, image, count, seed, epoch, order=order, shard=parse_shard(shard))
     renderer = make_renderer(codes, image, name, threads=threads)
     writer.prepare(selection, resume)
@@ -69,20 +69,21 @@ def render(
     _summary(made, selection, target)
 
 
-def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) -> CodeBank:
+def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) -> Bank:
     """The preset's bank; of the first classes only where a picture or stream can show no others.
 
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.
     """
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import make_bank
     from fracgen.recipes.recipe import BankSpec
 
     spec = preset.bank
-    if format in ("sheet", "raw") and order == "index" and preset.recipe.source != "bank":
+    few = format in ("sheet", "raw") and order == "index" and preset.recipe.source != "bank"
+    if few and isinstance(spec, BankSpec):
         classes = max(1, min(count, spec.classes))
         spec = BankSpec(classes * (spec.codes // spec.classes), classes, spec.maps)
-    return CodeBank.from_spec(spec, seed)
+    return make_bank(spec, seed)
 
 
 def _target(format: str, output: str | None) -> Path | None:

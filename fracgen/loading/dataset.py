@@ -15,7 +15,7 @@ from fracgen.rendering import make_renderer
 from fracgen.rendering import normalise as normalisation
 
 if TYPE_CHECKING:
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import Bank
     from fracgen.recipes.recipe import Recipe
     from fracgen.rendering.base import Renderer
 
@@ -47,7 +47,7 @@ class FractalDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(
         self,
-        bank: CodeBank,
+        bank: Bank,
         recipe: Recipe | str = "paper",
         seed: int = 0,
         *,

@@ -30,7 +30,7 @@ from fracgen.rendering import make_renderer
 from fracgen.rendering import normalise as normalisation
 
 if TYPE_CHECKING:
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import Bank
     from fracgen.recipes.recipe import Recipe
     from fracgen.rendering.base import Rendered
 
@@ -93,7 +93,7 @@ class FractalLoader:
 
     def __init__(
         self,
-        bank: CodeBank,
+        bank: Bank,
         recipe: Recipe | str = "paper",
         batch_size: int = 512,
         device: Any = "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fracgen.recipes.recipe import BankSpec, Preset, Recipe
+from fracgen.recipes.variations import VariationSpec
 
 _ALL = [
     Preset(
@@ -80,6 +81,27 @@ _ALL = [
         Recipe(
             "two-view", size=224, canvas=224, jitter="svd", objects=(1, 1), object_size=(0.25, 1.25), views=2,
             blur_sigma=(0.5, 2.0), window_shift=0.0, window_scale=(1.0, 1.0),
+        ),
+    ),
+    Preset(
+        "mandelbulb",
+        "MandelbulbVAR-1k of Chiche et al., 'Pre-training Vision Models with Mandelbulb Variations' (CVPR 2024): "
+        "powers 2 to 18 under 61 rules, 1,037 classes, one solid a picture seen from a random side in three random "
+        "colours, on white, two by two rays a pixel. They render files of 512 px through OpenGL, with shadow rays of "
+        "up to 10,000 steps, and shrink them with Lanczos' filter; here steps are fewer and longer, the filter is a "
+        "mean and the size is that of the other recipes.",
+        VariationSpec(),
+        Recipe("mandelbulb", formula="mandelbulb", samples=2, background="white", blur_probability=0.0),
+    ),
+    Preset(
+        "multi-mandelbulb",
+        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: `multi-formula` with "
+        "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from a side and in colours "
+        "of its own, each laid over those before it by its coverage. They do not publish this generator.",
+        VariationSpec(),
+        Recipe(
+            "multi-mandelbulb", canvas=128, formula="mandelbulb", samples=2, background="black", objects=(4, 10),
+            source="class", mean=(0.2,) * 3, std=(0.5,) * 3,
         ),
     ),
 ]  # fmt: skip

@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
+from fracgen.recipes.variations import VariationSpec
+
 RENDER_VERSION = 0
 """Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
 been tuned on a real card."""
@@ -21,14 +23,26 @@ been tuned on a real card."""
 MIN_SIZE, MAX_SIZE = 8, 1024
 MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
+MAX_SAMPLES = 4
 MAX_MAPS = 8
 
 T = TypeVar("T")
 
+IFS_FIELDS = (
+    "points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour",
+)  # fmt: skip
+"""What says how an attractor is drawn, and says nothing to another formula."""
+VARIATION_FIELDS = ("samples",)
+"""The same for Mandelbulb variations."""
+
 Jitter = Literal["none", "scale", "svd", "sval", "fractaldb"]
 Colour = Literal["hsv", "grey"]
-Background = Literal["noise", "black"]
+Background = Literal["noise", "black", "white"]
+Formula = Literal["ifs", "mandelbulb"]
 Source = Literal["own", "class", "bank"]
+_CHOICES = {
+    "jitter": Jitter, "colour": Colour, "background": Background, "source": Source, "formula": Formula,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,8 +70,12 @@ least as large
     canvas: int = 256
     """Side of the grid an attractor is drawn on: `size`, or more to be cropped, or anything for
     attractors that are resized and placed."""
+    formula: Formula = "ifs"
+    """What is drawn: attractors of iterated function systems, or Mandelbulb variations."""
     points: int = 100_000
     """Points of the chaos game, per attractor."""
+    samples: int = 1
+    """`mandelbulb` only: rays along each side of a pixel, whose square is averaged."""
     jitter: Jitter = "scale"
     """How a code is varied before it is drawn; see docs/recipes.md."""
     jitter_strength: float = 0.0
@@ -74,7 +92,7 @@ least as large
     colour: Colour = "hsv"
     """`hsv`: hue from density, random saturation and value. `grey`: 127 where any point fell."""
     background: Background = "noise"
-    """`noise`: coloured diamond-square noise."""
+    """`noise`: coloured diamond-square noise. `white` is for `mandelbulb` only."""
     blur_probability: float = 0.5
     blur_sigma: tuple[float, float] = (0.5, 1.0)
     """Standard deviation of the 3x3 Gaussian, in pixels."""
@@ -98,8 +116,11 @@ least as large
         _whole("canvas", self.canvas, MIN_SIZE, MAX_SIZE, "pixels")
         _whole("points", self.points, 1, MAX_POINTS, "points")
         _whole("views", self.views, 1, 2, "views")
-        for name, kind in (("jitter", Jitter), ("colour", Colour), ("background", Background), ("source", Source)):
+        _whole("samples", self.samples, 1, MAX_SAMPLES, "rays along each side of a pixel")
+        for name, kind in _CHOICES.items():
             _one_of(name, getattr(self, name), get_args(kind))
+        if self.formula == "ifs" and self.background == "white":
+            raise ValueError("background 'white' is for solids (formula 'mandelbulb'): use noise or black with 'ifs'")
         _interval("window_scale", self.window_scale, 0.0, 100.0)
         _interval("blur_sigma", self.blur_sigma, 0.1, 10.0)
         _interval("object_size", self.object_size, 0.0, 4.0)
@@ -162,8 +183,9 @@ least as large
 
     @property
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of everything but the name: equal digests, equal bytes."""
-        return _digest({k: v for k, v in self.to_json().items() if k != "name"})
+        """First 16 hex digits of the SHA-256 of everything that decides a byte: equal digests, equal bytes."""
+        idle = {"name", *(IFS_FIELDS if self.formula != "ifs" else ("formula", *VARIATION_FIELDS))}
+        return _digest({k: v for k, v in self.to_json().items() if k not in idle})
 
 
 @dataclass(frozen=True)
@@ -182,6 +204,11 @@ class BankSpec:
     classes: int = 1000
     maps: tuple[int, int] = (2, MAX_MAPS)
     """Smallest and largest number of maps; uniform in between."""
+
+    @property
+    def formula(self) -> str:
+        """The formula whose codes these are."""
+        return "ifs"
 
     def __post_init__(self) -> None:
         _whole("codes", self.codes, 1, 100_000_000, "codes")
@@ -213,8 +240,15 @@ class Preset:
     name: str
     follows: str
     """What it follows, where it differs, and why: one paragraph."""
-    bank: BankSpec
+    bank: BankSpec | VariationSpec
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.bank.formula != self.recipe.formula:
+            raise ValueError(
+                f"preset {self.name!r} has codes of formula {self.bank.formula!r} and a recipe that draws "
+                f"{self.recipe.formula!r}: name codes of that formula"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types."""
@@ -228,8 +262,15 @@ class Preset:
         """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
         if set(data) != {"name", "follows", "bank", "recipe"}:
             raise ValueError(f"a preset has the fields name, follows, bank, recipe; found {sorted(data)}")
-        bank, recipe = BankSpec.from_json(data["bank"]), Recipe.from_json(data["recipe"])
+        bank, recipe = bank_spec_from_json(data["bank"]), Recipe.from_json(data["recipe"])
         return cls(str(data["name"]), str(data["follows"]), bank, recipe)
+
+
+def bank_spec_from_json(data: dict[str, Any]) -> BankSpec | VariationSpec:
+    """A bank specification of either formula, from its `to_json`. Raises ValueError for an unknown or bad field."""
+    if "powers" in data or "rules" in data:
+        return _from_json(VariationSpec, data, "bank specification")
+    return BankSpec.from_json(data)
 
 
 def _from_json(cls: type[T], data: dict[str, Any], what: str) -> T:

@@ -10,13 +10,13 @@ from fracgen.support.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.banks import Bank
     from fracgen.recipes.recipe import Recipe
     from fracgen.rendering.base import Renderer
 
 
 def make_renderer(
-    bank: CodeBank, recipe: Recipe | str = "paper", device: Any = "auto", *, threads: int | None = None
+    bank: Bank, recipe: Recipe | str = "paper", device: Any = "auto", *, threads: int | None = None
 ) -> Renderer:
     """The renderer of a recipe on a device.
 
@@ -28,7 +28,8 @@ def make_renderer(
         threads: CPU only; default: one for every CPU this process may use.
 
     Raises:
-        ValueError: the recipe or the device has no such name.
+        ValueError: the recipe or the device has no such name, or the recipe draws another formula than
+            the bank's.
         DeviceError: a GPU was asked for and is not usable.
 
     >>> from fracgen import CodeBank, preset
@@ -37,10 +38,12 @@ def make_renderer(
     >>> batch.images.shape, batch.codes.tolist(), batch.masks.shape
     ((2, 3, 32, 32), [[0], [7]], (2, 32, 32))
     """
+    from fracgen.formulas.banks import check_formula
     from fracgen.recipes.presets import preset
 
     if isinstance(recipe, str):
         recipe = preset(recipe).recipe
+    check_formula(bank, recipe)
     name = str(device)
     if name == "auto":
         from fracgen.rendering.device import use_gpu
@@ -63,7 +66,7 @@ def make_renderer(
 
 
 def render(
-    bank: CodeBank,
+    bank: Bank,
     index: Any,
     recipe: Recipe | str = "paper",
     *,

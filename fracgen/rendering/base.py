@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank
 from fracgen.order import MAX_INDEX
 from fracgen.recipes.recipe import Recipe
 
@@ -33,7 +33,7 @@ class Rendered:
 class Renderer(Protocol):
     """Renders image (seed, epoch, index): the same bytes on every backend."""
 
-    bank: CodeBank
+    bank: Bank
     recipe: Recipe
 
     def render(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION, Recipe
@@ -29,7 +30,7 @@ IMAGES = 8
 BANK_CODES = 1000
 _FILE = Path(__file__).with_name("golden.json")
 
-MakeRenderer = Callable[[CodeBank, Recipe], Renderer]
+MakeRenderer = Callable[[Bank, Recipe], Renderer]
 
 
 def load() -> dict[str, Any]:
@@ -53,7 +54,7 @@ def compute(name: str, make: MakeRenderer | None = None) -> str:
         from fracgen.rendering.cpu.renderer import CpuRenderer
 
         make = CpuRenderer
-    images = make(CodeBank.from_spec(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).images
+    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).images
     array = images if isinstance(images, np.ndarray) else images.cpu().numpy()
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 

@@ -14,6 +14,7 @@ import numpy as np
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, ObjectField, SceneField
+from fracgen.rendering.variations import CONSTANTS as VARIATION_CONSTANTS
 
 ORBITS = 1024
 """Orbits that draw an attractor. Point i is step i // ORBITS of orbit i % ORBITS."""
@@ -77,6 +78,11 @@ class Parameters(NamedTuple):
     max_objects: int
     source: int
     views: int
+    white: int
+    samples: int
+    ray_first: np.float32
+    """Place of a canvas's first ray across it, which is from -1/2 to 1/2 wide; see `cpu.mandelbulb.surface`."""
+    ray_step: np.float32
     jitter_strength: np.float32
     window_shift: np.float32
     scale_low: np.float32
@@ -107,6 +113,10 @@ class Parameters(NamedTuple):
             max_objects=high,
             source=Source[recipe.source.upper()].value,
             views=recipe.views,
+            white=int(recipe.background == "white"),
+            samples=recipe.samples,
+            ray_first=real(0.5 / (recipe.canvas * recipe.samples) - 0.5),
+            ray_step=real(1 / (recipe.canvas * recipe.samples)),
             jitter_strength=real(recipe.jitter_strength),
             window_shift=real(recipe.window_shift),
             scale_low=real(recipe.window_scale[0]),
@@ -129,7 +139,7 @@ def header(parameters: Parameters, **more: int) -> str:
         ("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source), ("OBJECT", ObjectField), ("SCENE", SceneField)
     ):  # fmt: skip
         names |= {f"{prefix}_{member.name}": member.value for member in members}
-    names |= _CONSTANTS
+    names |= _CONSTANTS | VARIATION_CONSTANTS
     names |= {name.upper(): value for name, value in more.items()}
     lines = (
         f"#define {name} {value if isinstance(value, int) else float(value).hex() + 'f'}"

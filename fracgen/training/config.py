@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 from fracgen.draws import seed_key
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
 from fracgen.recipes.presets import PRESETS as RECIPES
-from fracgen.recipes.recipe import BankSpec, Recipe
+from fracgen.recipes.recipe import BankSpec, Recipe, bank_spec_from_json
+from fracgen.recipes.variations import VariationSpec
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -41,7 +42,7 @@ class Config:
 
     preset: str
     recipe: Recipe
-    bank: BankSpec
+    bank: BankSpec | VariationSpec
     _: KW_ONLY
     bank_seed: int = 0
     model: str = "wide_resnet50_2"
@@ -81,6 +82,11 @@ class Config:
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
+        if self.bank.formula != self.recipe.formula:
+            raise ValueError(
+                f"the bank holds codes of formula {self.bank.formula!r}, and recipe {self.recipe.name!r} draws "
+                f"{self.recipe.formula!r}: use a bank or a preset of the other's formula"
+            )
         for name in ("epochs", "epoch_size", "batch_size"):
             _within(name, getattr(self, name), 1, 2**31, whole=True)
         _within("validation_size", self.validation_size, 0, 2**31, whole=True)
@@ -142,7 +148,7 @@ class Config:
     def from_json(cls, data: dict[str, Any]) -> Config:
         """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
         try:
-            recipe, bank = Recipe.from_json(data["recipe"]), BankSpec.from_json(data["bank"])
+            recipe, bank = Recipe.from_json(data["recipe"]), bank_spec_from_json(data["bank"])
             altered = data.get("augmentation")
             values = {**data, "augmentation": None if altered is None else Augmentation.from_json(altered)}
             return cls(**{**values, "recipe": recipe, "bank": bank})

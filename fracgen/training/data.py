@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fracgen.draws import Stream
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.loading.prefetch import Meter
 from fracgen.training.config import Config
@@ -42,7 +42,7 @@ class Data:
     """
 
     def __init__(
-        self, config: Config, bank: CodeBank, *, dtype: torch.dtype = torch.float32, channels_last: bool = False,
+        self, config: Config, bank: Bank, *, dtype: torch.dtype = torch.float32, channels_last: bool = False,
         prefetch: int = 2,
     ) -> None:  # fmt: skip
         self.config, self.bank = config, bank

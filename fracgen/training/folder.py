@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fracgen.formulas.ifs.bank import BankError, CodeBank
+from fracgen.formulas.banks import Bank, load_bank
+from fracgen.formulas.ifs.bank import BankError
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint
 from fracgen.training.config import Config
@@ -55,7 +56,7 @@ class RunFolder:
         """Whether `--resume` goes on with a run: a path always does, "auto" where a run was begun here."""
         return resume is not None and (resume != "auto" or self.begun)
 
-    def begin(self, config: Config, bank: CodeBank, how: Arithmetic) -> None:
+    def begin(self, config: Config, bank: Bank, how: Arithmetic) -> None:
         """Create the folder's contents.
 
         Raises:
@@ -98,7 +99,7 @@ class RunFolder:
         known = isinstance(saved, dict) and saved.get("precision") in ("float32", "bfloat16")
         return saved if known and isinstance(saved.get("channels_last"), bool) else None
 
-    def read_bank(self, sha256: str) -> CodeBank:
+    def read_bank(self, sha256: str) -> Bank:
         """The run's own codes.
 
         Raises:
@@ -106,14 +107,14 @@ class RunFolder:
         """
         if not self.bank.is_file():
             raise BankError(f"the run's bank {self.bank} is missing: restore it, its SHA-256 is {sha256}")
-        bank = CodeBank.load(self.bank)
+        bank = load_bank(self.bank)
         if bank.sha256 != sha256:
             raise BankError(
                 f"{self.bank} has SHA-256 {bank.sha256[:16]}..., the run was begun with {sha256[:16]}...: restore that"
             )
         return bank
 
-    def read_checkpoint(self, which: str, config: Config, bank: CodeBank) -> tuple[dict[str, Any], Path, list[str]]:
+    def read_checkpoint(self, which: str, config: Config, bank: Bank) -> tuple[dict[str, Any], Path, list[str]]:
         """A checkpoint of this run: "auto" for the newest whole one, or a path.
 
         Returns:

@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 import torch
 
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading.share import Share
 from fracgen.rendering.device import use_gpu
 from fracgen.support.terminal import redraws
@@ -91,7 +91,7 @@ class Run:
 
 
 def prepare(
-    config: Config, folder: RunFolder, machine: Machine, *, bank: CodeBank | None = None, resume: str | None = None
+    config: Config, folder: RunFolder, machine: Machine, *, bank: Bank | None = None, resume: str | None = None
 ) -> Run:
     """Check everything, create or open the run's folder, and load the checkpoint to continue from.
 
@@ -144,10 +144,10 @@ def prepare(
     return Run(folder, module, trainer, observers)
 
 
-def _bank(config: Config, folder: RunFolder, given: CodeBank | None, resuming: bool) -> CodeBank:
+def _bank(config: Config, folder: RunFolder, given: Bank | None, resuming: bool) -> Bank:
     """The run's codes. Raises ValueError where others were given than those of the run that is resumed."""
     if not resuming:
-        return given or CodeBank.from_spec(config.bank, config.bank_seed)
+        return given or make_bank(config.bank, config.bank_seed)
     sha256 = folder.read_config()[1]
     if given is not None and given.sha256 != sha256:
         raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
@@ -172,7 +172,7 @@ def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Obse
     return observers
 
 
-def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: CodeBank) -> Start:
+def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> Start:
     checkpoint.remove_unfinished(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.recipe import Recipe
 
@@ -36,7 +36,7 @@ class Selection:
     ((33, 66), (30, 60))
     """
 
-    bank: CodeBank
+    bank: Bank
     recipe: Recipe
     count: int = 64
     """Samples of the whole selection, all shards together."""

@@ -1,4 +1,4 @@
-// One code made ready: choose it, jitter it, tabulate the choice of its maps.
+// One code made ready: jitter it, tabulate the choice of its maps.
 // Twin: fracgen/rendering/cpu/ifs/code.py. One thread does this; it is a few hundred instructions an image.
 #pragma once
 #include "arithmetic.cuh"
@@ -6,21 +6,6 @@
 
 // Order of a map's numbers in a bank: the rows (a, b, e) and (c, d, f) of a 2x3 matrix.
 enum { A, B, E, C, D, F };
-
-struct Bank {
-    const float* maps;           // [codes, 8, 6]
-    const u8* sizes;             // [codes]
-    const u8* stored;            // [codes]: 1 where the stored probabilities are used
-    const float* probabilities;  // [codes, 8]
-    u32 classes, per_class;
-};
-
-__device__ inline u32 choose_code(const Bank& bank, u32 index, u32 slot, u32 word) {
-    u32 label = index % bank.classes;
-    if (PARAM_SOURCE == SOURCE_CLASS) return label * bank.per_class + below(word, bank.per_class);
-    if (PARAM_SOURCE == SOURCE_BANK && slot > 0) return below(word, bank.classes * bank.per_class);
-    return label * bank.per_class + (index / bank.classes) % bank.per_class;
-}
 
 // Sum of the squared singular values of a map, and the absolute determinant.
 __device__ inline void squares(const float* m, float& norm, float& det) {

@@ -5,6 +5,7 @@
 // Bound by the latency of 512 dependent steps, hidden by the many blocks that fit a multiprocessor.
 #include "ifs/chaos.cuh"
 #include "ifs/code.cuh"
+#include "scene/draw.cuh"
 
 __device__ inline void draw_object(u32 slot, u32 view, const Sample& sample, int* out) {
     Words r = draw(1, PURPOSE_OBJECT, slot, view, sample);
@@ -14,44 +15,7 @@ __device__ inline void draw_object(u32 slot, u32 view, const Sample& sample, int
     out[OBJECT_VALUE] = (int)MUL(uniform(r.w[3], 0.5f, 1.0f), 255.0f);
     r = draw(2, PURPOSE_OBJECT, slot, view, sample);
     out[OBJECT_HUE] = below(r.w[0], 255);
-    int side = PARAM_SIZE, left = 0, top = 0;
-    if (PARAM_PLACED) {
-        side = (int)MUL(uniform(r.w[1], PARAM_SIDE_LOW, PARAM_SIDE_HIGH), (float)PARAM_SIZE);
-        side = side < 1 ? 1 : side;
-        left = below(r.w[2], PARAM_SIZE) - side / 2;
-        top = below(r.w[3], PARAM_SIZE) - side / 2;
-    }
-    out[OBJECT_SIDE] = side, out[OBJECT_LEFT] = left, out[OBJECT_TOP] = top;
-}
-
-__device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {
-    const float scale = 255.0f * 256.0f, shift = 255.0f * 1048576.0f;
-    Words r = draw(0, PURPOSE_SCENE, 0, view, sample);
-    out[SCENE_OBJECTS] = PARAM_MIN_OBJECTS + below(r.w[0], PARAM_MAX_OBJECTS - PARAM_MIN_OBJECTS + 1);
-    out[SCENE_BLUR] = 0;
-    if (unit(r.w[1]) < PARAM_BLUR_PROBABILITY) {
-        float s = uniform(r.w[2], PARAM_BLUR_LOW, PARAM_BLUR_HIGH);
-        float g = exp_negative(DIV(-0.5f, MUL(s, s)));
-        out[SCENE_BLUR] = (int)FMA(256.0f, DIV(g, FMA(g, 2.0f, 1.0f)), 0.5f);
-    }
-    float ratio = exp_negative(-uniform(r.w[3], 0.4f, 0.8f)), amplitude = 32768.0f;
-    for (int level = 0; level < PARAM_LEVELS; ++level) {
-        out[SCENE_AMPLITUDES + level] = (int)amplitude;
-        amplitude = MUL(amplitude, ratio);
-    }
-    r = draw(1, PURPOSE_SCENE, 0, view, sample);
-    out[SCENE_HUE_SCALE] = (int)MUL(uniform(r.w[0], 0.25f, 1.0f), scale);
-    out[SCENE_HUE_SHIFT] = (int)MUL(unit(r.w[1]), shift);
-    out[SCENE_SATURATION_SCALE] = (int)MUL(uniform(r.w[2], 0.1f, 0.3f), scale);
-    out[SCENE_SATURATION_SHIFT] = (int)MUL(uniform(r.w[3], 0.4f, 0.6f), shift);
-    r = draw(2, PURPOSE_SCENE, 0, view, sample);
-    out[SCENE_VALUE_SCALE] = (int)MUL(uniform(r.w[0], 0.3f, 0.6f), scale);
-    out[SCENE_VALUE_SHIFT] = (int)MUL(uniform(r.w[1], 0.4f, 0.6f), shift);
-    const u32 spare = PARAM_PLACED ? 0 : PARAM_CANVAS - PARAM_SIZE;
-    out[SCENE_CROP_LEFT] = below(r.w[2], spare + 1);
-    out[SCENE_CROP_TOP] = below(r.w[3], spare + 1);
-    r = draw(3, PURPOSE_SCENE, 0, view, sample);
-    for (int k = 0; k < 4; ++k) out[SCENE_CORNERS + k] = (int)MUL(unit(r.w[k]), 4096.0f);
+    draw_place(r, out);
 }
 
 // The point that a map leaves where it is, or the origin.
@@ -93,7 +57,6 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     const u32 number = blockIdx.x, tid = threadIdx.x;
     const u32 slot = number % PARAM_MAX_OBJECTS, image = number / PARAM_MAX_OBJECTS, view = image % PARAM_VIEWS;
     const Sample sample = {key0, key1, indices[image / PARAM_VIEWS], epoch, stream};
-    const Bank bank = {code_maps, code_sizes, code_stored, code_probabilities, classes, per_class};
 
     if (tid == 0) {
         draw_scene(view, sample, scene);
@@ -101,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
         size = 0;
         if ((int)slot < scene[SCENE_OBJECTS]) {
             draw_object(slot, view, sample, obj);
-            u32 code = choose_code(bank, sample.index, slot, draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0]);
+            u32 code = choose_code(classes, per_class, sample.index, slot, draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0]);
             obj[OBJECT_CODE] = (int)code;
             size = code_sizes[code];
             const float(*own)[6] = reinterpret_cast<const float(*)[6]>(code_maps + (u64)code * 48);

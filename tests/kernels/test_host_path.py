@@ -12,11 +12,13 @@ import pytest
 import torch
 from pretend import Machine, switched_on
 
-from fracgen import CodeBank, FractalLoader
+from fracgen import FractalLoader
 from fracgen.draws import Stream
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading import prefetch
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalise import apply, table
@@ -37,8 +39,9 @@ def small(name: str, size: int = 32) -> Any:
     return dataclasses.replace(PRESETS[name].recipe.at_size(size), points=3000)
 
 
-def bank_of(name: str) -> CodeBank:
-    return CodeBank.sample(40, seed=1, classes=8, maps=PRESETS[name].bank.maps)
+def bank_of(name: str) -> Bank:
+    spec = PRESETS[name].bank
+    return make_bank(BankSpec(40, 8, spec.maps) if isinstance(spec, BankSpec) else spec, seed=1)
 
 
 def on_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

@@ -9,18 +9,22 @@ import pytest
 from host import HostBackend, HostRenderer, dots
 
 from fracgen.draws import Stream
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.order import half_bits, order_keys, permute
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec, Recipe
+from fracgen.recipes.variations import VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.pipeline import OutputFormat
 
 KB = 1024
 
 
-def bank_for(name: str) -> CodeBank:
+def bank_for(name: str) -> Bank:
     spec = PRESETS[name].bank
+    if isinstance(spec, VariationSpec):
+        return make_bank(spec)
     classes = 120 if spec.codes == spec.classes else 12
     return CodeBank.from_spec(BankSpec(120, classes, spec.maps), seed=5)
 
@@ -41,6 +45,8 @@ def check(host: HostRenderer, index, **options) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_recipe_in_shared_and_global_memory(name, shared_memory, build_folder):
     recipe = PRESETS[name].recipe
+    if recipe.formula == "mandelbulb":
+        recipe = recipe.at_size(48)  # rays on fibers are slow; sizes are `test_mandelbulb_parity.py`'s
     host = HostRenderer(bank_for(name), recipe, HostBackend(build_folder), shared_memory * KB)
     check(host, [0, 1, 77, 2**32 - 1], seed=11, epoch=3)
 

@@ -11,7 +11,10 @@ import pytest
 from fracgen import PRESETS, BankSpec, CodeBank, Preset, Recipe, preset
 from fracgen.recipes.recipe import RENDER_VERSION
 
-NAMES = ["paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view"]
+NAMES = [
+    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view", "mandelbulb",
+    "multi-mandelbulb",
+]  # fmt: skip
 
 
 def test_the_presets_are_there() -> None:
@@ -74,7 +77,10 @@ def test_size_keeps_the_canvas_in_proportion() -> None:
         ({"views": 3}, "views 3 is out of range"),
         ({"jitter": "shake"}, "jitter 'shake' is unknown: use one of none, scale, svd, sval, fractaldb"),
         ({"colour": "rgb"}, "colour 'rgb' is unknown"),
-        ({"background": "white"}, "background 'white' is unknown"),
+        ({"background": "green"}, "background 'green' is unknown"),
+        ({"background": "white"}, "background 'white' is for solids"),
+        ({"formula": "julia"}, "formula 'julia' is unknown"),
+        ({"samples": 5}, "samples 5 is out of range: use a whole number from 1 to 4"),
         ({"source": "class"}, "source 'class' needs `objects`"),
         ({"blur_probability": 1.5}, "blur_probability 1.5 is out of range"),
         ({"blur_probability": float("nan")}, "blur_probability nan is out of range"),

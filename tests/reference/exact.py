@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
+from fracgen.formulas.banks import Bank
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.recipe import Recipe
-from tests.reference import attractor, code
+from tests.reference import attractor, code, mandelbulb
 from tests.reference.arithmetic import Draws, F, below, exp, fma, uniform, unit
 
 
@@ -182,6 +184,37 @@ def blur(image: Any, outer: int) -> Any:
     return image
 
 
+def backdrop(recipe: Recipe, picture: Picture, draws: Draws, view: int) -> Any:
+    """The background, int64 [3, size, size]."""
+    size = recipe.size
+    image = np.full((3, size, size), 255 if recipe.background == "white" else 0, np.int64)
+    if recipe.background == "noise":
+        field = noise(picture, draws, view)
+        for r in range(size):
+            for c in range(size):
+                image[:, r, c] = background(picture, field[r, c])
+    return image
+
+
+def render_solids(recipe: Recipe, bank: VariationBank, draws: Draws, view: int) -> tuple[Any, Any, Any]:
+    """`render_view` of Mandelbulb variations: each laid over what lies below by its coverage."""
+    size, picture = recipe.size, draw_picture(recipe, draws, view)
+    image, mask = backdrop(recipe, picture, draws, view), np.zeros((size, size), np.int64)
+    codes = np.full(recipe.max_objects, -1)
+    for slot in range(picture.objects):
+        codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
+        if recipe.objects is not None:
+            mandelbulb.place(recipe, draws, slot, view, drawn, image, mask)
+            continue
+        for r in range(size):
+            for c in range(size):
+                texel = drawn[r + picture.crop_top, c + picture.crop_left]
+                image[:, r, c], mask[r, c] = mandelbulb.over(texel, image[:, r, c]), texel[3] >= 128
+    if picture.blur:
+        image = blur(image, picture.blur)
+    return image.astype(np.uint8), codes, mask.astype(np.uint8)
+
+
 def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tuple[Any, Any, Any]:
     """One picture: uint8 [3, size, size], its codes [max_objects] and its mask [size, size]."""
     size = recipe.size
@@ -200,12 +233,7 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
         layers.append(layer)
         density.append(attractor.densities(counts, layer.stamp))
 
-    image, mask = np.zeros((3, size, size), np.int64), np.zeros((size, size), np.int64)
-    if recipe.background == "noise":
-        field = noise(picture, draws, view)
-        for r in range(size):
-            for c in range(size):
-                image[:, r, c] = background(picture, field[r, c])
+    image, mask = backdrop(recipe, picture, draws, view), np.zeros((size, size), np.int64)
     for layer, dense in zip(layers, density, strict=True):
         if recipe.objects is not None:
             place(recipe, layer, dense, image, mask)
@@ -221,9 +249,10 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
 
 
 def render_one(
-    recipe: Recipe, bank: CodeBank, index: int, *, seed: int = 0, epoch: int = 0, stream: int = 0
+    recipe: Recipe, bank: Bank, index: int, *, seed: int = 0, epoch: int = 0, stream: int = 0
 ) -> tuple[Any, Any, Any]:
     """One sample: images uint8 [views, 3, size, size], codes of its first view, masks [views, size, size]."""
     draws = Draws(seed, epoch, index, stream)
-    views = [render_view(recipe, bank, draws, view) for view in range(recipe.views)]
+    render_view_of: Any = render_solids if recipe.formula == "mandelbulb" else render_view
+    views = [render_view_of(recipe, bank, draws, view) for view in range(recipe.views)]
     return np.stack([v[0] for v in views]), views[0][1], np.stack([v[2] for v in views])

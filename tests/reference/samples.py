@@ -14,8 +14,9 @@ from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.compose import compose_stage
 from fracgen.rendering.cpu.ifs.attractor import attractor_stage
 from fracgen.rendering.cpu.ifs.scout import scout_stage
+from fracgen.rendering.cpu.ifs.stages import codes_of, make_space
 from fracgen.rendering.cpu.noise import noise_stage
-from fracgen.rendering.cpu.renderer import CpuRenderer, make_space
+from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.records import Samples, Space
 
 SETTLE = 1000
@@ -34,7 +35,7 @@ class Ours:
 
     def scout(self) -> Ours:
         """Objects, tables, starts and windows."""
-        scout_stage(self.renderer.parameters, self.renderer.codes, self.samples, self.space, 0, self.n)
+        scout_stage(self.renderer.parameters, codes_of(self.renderer.bank), self.samples, self.space, 0, self.n)
         return self
 
     def windows(self) -> Any:

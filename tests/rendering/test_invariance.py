@@ -16,20 +16,31 @@ import numpy as np
 import pytest
 
 from fracgen.draws import Stream
+from fracgen.formulas.banks import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION
+from fracgen.recipes.variations import VariationSpec
 from fracgen.rendering import golden
 from fracgen.rendering.cpu import simd
 from fracgen.rendering.cpu.renderer import CpuRenderer
 
-BANK = CodeBank.sample(60, seed=1, classes=12)
-RECIPES = {name: dataclasses.replace(p.recipe.at_size(40), points=4000) for name, p in PRESETS.items()}
+BANKS = {
+    "ifs": CodeBank.sample(60, seed=1, classes=12),
+    "mandelbulb": make_bank(VariationSpec((2, 3, 5, 8, 11, 16), (32, 42, 107, 168, 205, 243, 297, 413, 488, 507))),
+}  # fmt: skip
+"""Of 60 codes each."""
+BANK = BANKS["ifs"]
+RECIPES = {
+    name: dataclasses.replace(p.recipe.at_size(40 if p.recipe.formula == "ifs" else 24), points=4000)
+    for name, p in PRESETS.items()
+}
 
 
 @pytest.fixture(scope="module", params=RECIPES)
 def renderer(request: pytest.FixtureRequest) -> CpuRenderer:
-    return CpuRenderer(BANK, RECIPES[request.param], threads=1)
+    recipe = RECIPES[request.param]
+    return CpuRenderer(BANKS[recipe.formula], recipe, threads=1)
 
 
 def test_golden_hashes() -> None:
@@ -60,7 +71,7 @@ def test_batch_size_order_and_repeats(renderer: CpuRenderer) -> None:
 def test_threads(renderer: CpuRenderer) -> None:
     one = renderer.render(range(50), seed=4, masks=True)
     for threads in (2, 3, 8):
-        many = CpuRenderer(BANK, renderer.recipe, threads).render(range(50), seed=4, masks=True)
+        many = CpuRenderer(renderer.bank, renderer.recipe, threads).render(range(50), seed=4, masks=True)
         assert np.array_equal(many.images, one.images)
         assert np.array_equal(many.masks, one.masks)
 
@@ -111,7 +122,8 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(package, tmp_path / "fracgen", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     code = (
-        "import fracgen, numpy as np; from fracgen.rendering.cpu import compose as c, renderer as cpu\n"
+        "import fracgen, numpy as np; from fracgen.rendering.cpu import compose as c\n"
+        "from fracgen.rendering.cpu.ifs import stages as cpu\n"
         "from fracgen.rendering.parameters import Parameters\n"
         "assert 'PLACE' in fracgen.__file__\n"
         "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu.make_space(p, 1)\n"

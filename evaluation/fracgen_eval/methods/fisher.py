@@ -66,11 +66,11 @@ def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
 
     import fracgen
     from fracgen.order import labels_of
-    from fracgen.recipes.recipe import BankSpec, Recipe
+    from fracgen.recipes.recipe import Recipe, bank_spec_from_json
 
-    spec = BankSpec.from_json(json.loads(weights.metadata["bank_spec"]))
+    spec = bank_spec_from_json(json.loads(weights.metadata["bank_spec"]))
     recipe = Recipe.from_json(json.loads(weights.metadata["recipe"]))
-    bank = fracgen.CodeBank.from_spec(spec, int(weights.metadata["bank_seed"]))
+    bank = fracgen.make_bank(spec, int(weights.metadata["bank_seed"]))
     renderer = fracgen.make_renderer(bank, recipe, "cpu")
     for start in range(0, settings["fisher_images"], settings["batch"]):
         index = range(start, min(start + settings["batch"], settings["fisher_images"]))

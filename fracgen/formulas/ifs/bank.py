@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,8 @@ class CodeBank:
     """Admit maps that do not contract, as FractalDB's, when their orbits stay bounded."""
     metadata: dict[str, str] = field(default_factory=dict)
     """What the file's header says of the bank's origin: sampler, seed, ranges."""
+
+    formula: ClassVar[str] = "ifs"
 
     def __post_init__(self) -> None:
         if self.probabilities is None:
@@ -110,6 +112,11 @@ class CodeBank:
     def per_class(self) -> int:
         """Codes a class."""
         return len(self) // self.classes
+
+    @property
+    def spec(self) -> BankSpec:
+        """A specification of as many codes and classes; imported codes, say, are not its bank's."""
+        return BankSpec(len(self), self.classes)
 
     @property
     def contracts(self) -> NDArray[np.bool_]:

@@ -17,6 +17,13 @@ STATIC_RESERVE = 1024
 STRIP_BYTES = 44 * 1024
 """What `compose` keeps of a strip of rows, plain and blurred, at most: static arrays end at 48 KB."""
 
+TILE_WIDTH, TILE_HEIGHT = 16, 8
+"""Pixels of a block of `surface`, a multiple of a warp's 8 x 4: few, so that a slow ray keeps few others waiting."""
+VIEW_THREADS = 64
+BLEND_THREADS = 192
+BLEND_BYTES = 36 * 1024
+"""What `blend` keeps of a strip of rows, at most."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -32,6 +39,8 @@ class Layout:
     compose_rows: int
     noise_stride: int
     noise_cells: int
+    blend_rows: int
+    """Of a strip of the picture."""
 
     @classmethod
     def choose(cls, parameters: Parameters, shared_memory: int, **threads: int) -> Layout:
@@ -60,6 +69,7 @@ class Layout:
             compose_threads=threads.get("compose_threads", 192),
             compose_rows=max(1, min(16, (STRIP_BYTES // (3 * (parameters.size + 3)) - 2) // 2)),
             noise_stride=stride,
+            blend_rows=max(1, min(16, BLEND_BYTES // (3 * parameters.size) - 2)),
             noise_cells=lattice_side**2 if lattice_global else parameters.size**2,
         )
 
@@ -67,9 +77,13 @@ class Layout:
         """What the kernels need to know, as preprocessor definitions."""
         names = (
             "attractor_threads histogram_global noise_threads lattice_global compose_threads compose_rows "
-            "noise_stride noise_cells"
+            "noise_stride noise_cells blend_rows"
         )
-        return {name: int(getattr(self, name)) for name in names.split()}
+        own = {name: int(getattr(self, name)) for name in names.split()}
+        return own | {
+            "view_threads": VIEW_THREADS, "tile_width": TILE_WIDTH, "tile_height": TILE_HEIGHT,
+            "blend_threads": BLEND_THREADS,
+        }  # fmt: skip
 
     def dynamic_shared(self, kernel: str) -> int:
         """Dynamic shared memory of a kernel's launch, in bytes."""
@@ -83,5 +97,6 @@ class Layout:
         """Threads a block of a kernel."""
         return {
             "scout": SCOUTS, "attractor": self.attractor_threads, "noise": self.noise_threads,
-            "compose": self.compose_threads, "order": 256,
+            "compose": self.compose_threads, "order": 256, "view": VIEW_THREADS, "surface": TILE_WIDTH * TILE_HEIGHT,
+            "blend": BLEND_THREADS,
         }[kernel]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank
 from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cuda.layout import Layout
 from fracgen.rendering.parameters import ORBITS, Parameters, header
@@ -55,18 +55,26 @@ class KernelPipeline:
         scratch_bytes: most memory for what passes between kernels; a larger batch goes in parts.
     """
 
+    kernels: tuple[str, ...] = ("scout", "attractor", "noise", "compose")
+    """In the order in which they run; the last one stores the images."""
+
     def __init__(
-        self, bank: CodeBank, parameters: Parameters, layout: Layout, backend: Backend, scratch_bytes: int
+        self, bank: Bank, parameters: Parameters, layout: Layout, backend: Backend, scratch_bytes: int
     ) -> None:
         self.parameters, self.layout, self.backend = parameters, layout, backend
-        self.codes = (
-            backend.upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), backend.upload(bank.sizes),
-            backend.upload((~bank.contracts).astype(np.uint8)), backend.upload(bank.probabilities),
-            np.uint32(bank.classes), np.uint32(bank.per_class),
-        )  # fmt: skip
+        self.codes = self.upload(bank)
         self.functions: dict[tuple[str, OutputFormat], Any] = {}
         most = MAX_GRID_Y // parameters.views
         self.chunk = max(1, min(most, scratch_bytes // sum(self.scratch_sizes().values())))
+
+    def upload(self, bank: Any) -> tuple[Any, ...]:
+        """A bank as the kernels read it."""
+        upload = self.backend.upload
+        return (
+            upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), upload(bank.sizes),
+            upload((~bank.contracts).astype(np.uint8)), upload(bank.probabilities),
+            np.uint32(bank.classes), np.uint32(bank.per_class),
+        )  # fmt: skip
 
     def scratch_sizes(self) -> dict[str, int]:
         """Bytes that pass between kernels, per sample."""
@@ -90,13 +98,13 @@ class KernelPipeline:
 
     def prepare(self, form: OutputFormat) -> None:
         """Compile what rendering in this format needs, so that a later `run` only launches."""
-        for kernel in ("scout", "attractor", "noise", "compose"):
+        for kernel in self.kernels:
             self.function(kernel, form)
 
     def function(self, kernel: str, form: OutputFormat) -> Any:
         """A kernel, compiled on first use."""
-        # Only `compose` depends on the format, so all others share one binary.
-        key = (kernel, form if kernel == "compose" else OutputFormat())
+        # Only the last kernel depends on the format, so all others share one binary.
+        key = (kernel, form if kernel == self.kernels[-1] else OutputFormat())
         if key not in self.functions:
             self.functions[key] = self.backend.load(kernel, self.header(key[1]))
         return self.functions[key]
@@ -117,31 +125,46 @@ class KernelPipeline:
         """
         if count == 0:
             return
-        parameters, layout = self.parameters, self.layout
         parts = -(-count // self.chunk)
         step = -(-count // parts)  # equal parts: a short last one would leave most of the device idle
         space = {name: self.backend.scratch(name, n * step) for name, n in self.scratch_sizes().items()}
-        strips = -(-parameters.size // layout.compose_rows)
         seeds = (np.uint32(key[0]), np.uint32(key[1]), np.uint32(epoch), np.uint32(stream))
         for first in range(0, count, step):
             n = min(step, count - first)
-            images, objects = n * parameters.views, n * parameters.views * parameters.max_objects
-            own = indices[first : first + n]
-            records = (space["scenes"], space["objects"], space["tables"], space["starts"], space["windows"])
-            self._launch("scout", form, (objects, 1), *self.codes, *seeds, own, *records)
-            self._launch(
-                "attractor", form, (objects, 1), *seeds, own, *records[1:], space["histogram"], space["density"]
-            )  # fmt: skip
-            if parameters.noise:
-                self._launch("noise", form, (images, 1), *seeds, own, space["scenes"], space["noise"])
-            self._launch(
-                "compose", form, (strips, images), space["scenes"], space["objects"], space["density"],
-                space["noise"], values, out[first : first + n], None if masks is None else masks[first : first + n],
-                None if codes is None else codes[first : first + n],
-            )  # fmt: skip
+            outputs = tuple(None if array is None else array[first : first + n] for array in (out, masks, codes))
+            self.render_part((*seeds, indices[first : first + n]), n, space, values, outputs, form)
+
+    def render_part(
+        self, samples: tuple[Any, ...], n: int, space: dict[str, Any], values: Any, outputs: tuple[Any, ...],
+        form: OutputFormat,
+    ) -> None:  # fmt: skip
+        """Launch the kernels for `n` samples.
+
+        Args:
+            samples: what random numbers depend on: key 0, key 1, epoch, stream, indices.
+            space: of `scratch_sizes`.
+            values: see `run`.
+            outputs: images, masks or None, codes or None, of these samples.
+            form: how images are stored.
+        """
+        parameters, layout = self.parameters, self.layout
+        strips = -(-parameters.size // layout.compose_rows)
+        images, objects = n * parameters.views, n * parameters.views * parameters.max_objects
+        records = (space["scenes"], space["objects"], space["tables"], space["starts"], space["windows"])
+        self._launch("scout", form, (objects, 1), *self.codes, *samples, *records)
+        self._launch("attractor", form, (objects, 1), *samples, *records[1:], space["histogram"], space["density"])
+        if parameters.noise:
+            self._launch("noise", form, (images, 1), *samples, space["scenes"], space["noise"])
+        self._launch(
+            "compose", form, (strips, images), space["scenes"], space["objects"], space["density"], space["noise"],
+            values, *outputs,
+        )  # fmt: skip
 
     def _launch(self, kernel: str, form: OutputFormat, grid: tuple[int, int], *arguments: Any) -> None:
-        layout = self.layout
         self.backend.launch(
-            self.function(kernel, form), grid, layout.threads(kernel), layout.dynamic_shared(kernel), *arguments
+            self.function(kernel, form), grid, self.threads(kernel), self.layout.dynamic_shared(kernel), *arguments
         )
+
+    def threads(self, kernel: str) -> int:
+        """Threads a block of a kernel."""
+        return self.layout.threads(kernel)

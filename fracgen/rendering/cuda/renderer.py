@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.banks import Bank, check_formula
 from fracgen.order import half_bits, order_keys
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
+from fracgen.rendering.cuda.formulas import make_pipeline
 from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
 from fracgen.rendering.cuda.nvrtc import compile_kernel
-from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
+from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.parameters import Parameters
 from fracgen.support.errors import DeviceError
 
@@ -43,10 +44,11 @@ class CudaRenderer:
     """
 
     def __init__(
-        self, bank: CodeBank, recipe: Recipe, device: str = "cuda", scratch_bytes: int = SCRATCH_BYTES
+        self, bank: Bank, recipe: Recipe, device: str = "cuda", scratch_bytes: int = SCRATCH_BYTES
     ) -> None:
         import torch
 
+        check_formula(bank, recipe)
         self.bank, self.recipe, self.parameters = bank, recipe, Parameters.of(recipe)
         number = torch.device(device).index
         self.device = torch.device("cuda", torch.cuda.current_device() if number is None else number)
@@ -56,7 +58,7 @@ class CudaRenderer:
             self._backend = CudaBackend(self.device)
             self.layout = Layout.choose(self.parameters, self._backend.shared_memory)
             try:
-                self.pipeline = KernelPipeline(bank, self.parameters, self.layout, self._backend, scratch_bytes)
+                self.pipeline = make_pipeline(bank, self.parameters, self.layout, self._backend, scratch_bytes)
             except torch.cuda.OutOfMemoryError:
                 raise self._out_of_memory(0, OutputFormat()) from None
             self.pipeline.prepare(OutputFormat())

@@ -10,6 +10,7 @@ from fracgen.support.files import PACKAGE
 
 KERNELS = {
     "scout": "ifs/scout.cu", "attractor": "ifs/attractor.cu", "noise": "scene/noise.cu", "compose": "scene/compose.cu",
+    "view": "mandelbulb/view.cu", "surface": "mandelbulb/surface.cu", "blend": "mandelbulb/blend.cu",
     "order": "order.cu",
 }  # fmt: skip
 """Where each kernel stands in the folder; its entry point bears the kernel's name."""

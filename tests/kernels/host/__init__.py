@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Stream, seed_key
+from fracgen.formulas.banks import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.base import Rendered, checked_index
+from fracgen.rendering.cuda.formulas import make_pipeline
 from fracgen.rendering.cuda.layout import Layout
-from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
+from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder
 from fracgen.rendering.parameters import Parameters
 
@@ -114,11 +116,11 @@ class HostRenderer:
     """The CUDA renderer's twin on `HostBackend`; `render` is that of the renderer protocol."""
 
     def __init__(
-        self, bank: CodeBank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **layout: Any
+        self, bank: Bank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **layout: Any
     ) -> None:
         self.bank, self.recipe, self.parameters = bank, recipe, Parameters.of(recipe)
         self.layout = Layout.choose(self.parameters, shared_memory, **layout)
-        self.pipeline = KernelPipeline(bank, self.parameters, self.layout, backend.with_layout(self.layout), 1 << 22)
+        self.pipeline = make_pipeline(bank, self.parameters, self.layout, backend.with_layout(self.layout), 1 << 22)
 
     def render(
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,

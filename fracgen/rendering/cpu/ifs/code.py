@@ -11,7 +11,7 @@ from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cpu.arithmetic import below, draw, sin_cos, uniform
 from fracgen.rendering.cpu.jit import inner
 from fracgen.rendering.cpu.simd import fma
-from fracgen.rendering.parameters import JITTER_TRIES, Jitter, Source
+from fracgen.rendering.parameters import JITTER_TRIES, Jitter
 
 _F = np.float32
 _U = np.uint32
@@ -21,18 +21,6 @@ CHOICES = 1 << 16
 _COLUMN = CHOICES // MAX_MAPS
 A, B, E, C, D, F = range(6)
 """Order of a map's numbers in a bank: the rows (a, b, e) and (c, d, f) of a 2x3 matrix."""
-
-
-@inner
-def choose_code(parameters: Any, codes: Any, index: Any, slot: Any, word: Any) -> Any:
-    """The code that object `slot` of sample `index` is made from."""
-    classes, per_class = codes.classes, codes.per_class
-    label = np.int64(index) % classes
-    if parameters.source == Source.CLASS:
-        return label * per_class + below(word, per_class)
-    if parameters.source == Source.BANK and slot > 0:
-        return below(word, classes * per_class)
-    return label * per_class + (np.int64(index) // classes) % per_class
 
 
 @inner

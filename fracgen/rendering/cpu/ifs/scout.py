@@ -17,9 +17,10 @@ import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import MAX_MAPS
-from fracgen.rendering.cpu.arithmetic import below, draw, exp, fill, sample_of, uniform, unit
-from fracgen.rendering.cpu.ifs.code import A, B, C, D, E, F, choice_table, choose_code, jitter
+from fracgen.rendering.cpu.arithmetic import below, draw, fill, sample_of, uniform
+from fracgen.rendering.cpu.ifs.code import A, B, C, D, E, F, choice_table, jitter
 from fracgen.rendering.cpu.jit import inner, stage
+from fracgen.rendering.cpu.scene import choose_code, draw_place, draw_scene
 from fracgen.rendering.cpu.simd import LANES, advance, fma
 from fracgen.rendering.parameters import SCOUT_BURN_IN, SCOUT_STEPS, SCOUT_STRIDE, SCOUTS
 from fracgen.rendering.records import ObjectField, SceneField
@@ -128,44 +129,7 @@ def draw_object(parameters: Any, slot: Any, view: Any, sample: Any, out: Any) ->
     out[ObjectField.VALUE] = _I(uniform(w[3], _F(0.5), _F(1.0)) * _F(255.0))
     w = draw(_U(2), _OBJECT, slot, view, sample)
     out[ObjectField.HUE] = _I(below(w[0], _U(255)))
-    side, left, top = parameters.size, 0, 0
-    if parameters.placed:
-        side = max(1, np.int64(uniform(w[1], parameters.side_low, parameters.side_high) * _F(parameters.size)))
-        left = below(w[2], _U(parameters.size)) - side // 2
-        top = below(w[3], _U(parameters.size)) - side // 2
-    out[ObjectField.SIDE], out[ObjectField.LEFT], out[ObjectField.TOP] = side, left, top
-
-
-@inner
-def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
-    """The random fields of one scene."""
-    w = draw(_U(0), _SCENE, _U(0), view, sample)
-    choices = parameters.max_objects - parameters.min_objects + 1
-    out[SceneField.OBJECTS] = parameters.min_objects + below(w[0], _U(choices))
-    out[SceneField.BLUR] = 0
-    if unit(w[1]) < parameters.blur_probability:
-        sigma = uniform(w[2], parameters.blur_low, parameters.blur_high)
-        g = exp(_F(-0.5) / (sigma * sigma))
-        out[SceneField.BLUR] = _I(fma(_F(256.0), g / fma(g, _F(2.0), _F(1.0)), _F(0.5)))
-    ratio = exp(-uniform(w[3], _F(0.4), _F(0.8)))  # amplitudes are 0.5 exp(decay (1 - level))
-    amplitude = _F(32768.0)
-    for level in range(parameters.levels):
-        out[SceneField.AMPLITUDES + level] = _I(amplitude)
-        amplitude = amplitude * ratio
-    w = draw(_U(1), _SCENE, _U(0), view, sample)
-    out[SceneField.HUE_SCALE] = _I(uniform(w[0], _F(0.25), _F(1.0)) * _SCALE)
-    out[SceneField.HUE_SHIFT] = _I(unit(w[1]) * _SHIFT)
-    out[SceneField.SATURATION_SCALE] = _I(uniform(w[2], _F(0.1), _F(0.3)) * _SCALE)
-    out[SceneField.SATURATION_SHIFT] = _I(uniform(w[3], _F(0.4), _F(0.6)) * _SHIFT)
-    w = draw(_U(2), _SCENE, _U(0), view, sample)
-    out[SceneField.VALUE_SCALE] = _I(uniform(w[0], _F(0.3), _F(0.6)) * _SCALE)
-    out[SceneField.VALUE_SHIFT] = _I(uniform(w[1], _F(0.4), _F(0.6)) * _SHIFT)
-    spare = 0 if parameters.placed else parameters.canvas - parameters.size
-    out[SceneField.CROP_LEFT] = below(w[2], _U(spare + 1))
-    out[SceneField.CROP_TOP] = below(w[3], _U(spare + 1))
-    w = draw(_U(3), _SCENE, _U(0), view, sample)
-    for k in range(4):
-        out[SceneField.CORNERS + k] = _I(unit(w[k]) * _F(4096.0))
+    draw_place(parameters, w, out)
 
 
 @stage

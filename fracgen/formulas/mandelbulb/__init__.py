@@ -1,0 +1,1 @@
+"""Mandelbulb variations: solids of which each class is a power and a rule."""

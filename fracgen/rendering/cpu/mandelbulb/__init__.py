@@ -1,0 +1,1 @@
+"""Mandelbulb variations on the CPU: rays in SIMD lanes."""

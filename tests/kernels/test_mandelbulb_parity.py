@@ -1,0 +1,127 @@
+"""The kernels of Mandelbulb variations, run on a CPU, against the CPU renderer, and compiled by NVRTC."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from host import HostBackend, HostRenderer
+
+from fracgen.draws import Stream
+from fracgen.formulas.mandelbulb.bank import VariationBank
+from fracgen.recipes.presets import preset
+from fracgen.rendering.cpu.renderer import CpuRenderer
+from fracgen.rendering.cuda import nvrtc
+from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.mandelbulb import MandelbulbPipeline
+from fracgen.rendering.cuda.pipeline import OutputFormat
+from fracgen.rendering.parameters import Parameters
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+BANK = VariationBank.from_spec()
+ONE, MANY = preset("mandelbulb").recipe, preset("multi-mandelbulb").recipe
+
+
+def check(recipe, index, folder, bank=BANK, order=0, sanitize=False, **key) -> None:
+    """Bytes of pictures, masks and codes; on failure, names the first that differs."""
+    ours = HostRenderer(bank, recipe, HostBackend(folder, order, sanitize)).render(index, masks=True, **key)
+    cpu = CpuRenderer(bank, recipe).render(index, masks=True, **key)
+    for what in ("codes", "masks", "images"):
+        a, b = getattr(ours, what), getattr(cpu, what)
+        assert a.shape == b.shape, what
+        wrong = np.argwhere(a != b)
+        assert not wrong.size, f"{what}: {len(wrong)} differ, first at {wrong[0].tolist()}"
+
+
+def test_two_hundred_classes(build_folder):
+    recipe = dataclasses.replace(ONE, samples=1).at_size(24)
+    check(recipe, range(210), build_folder, seed=2**40 + 3, epoch=7, stream=Stream.VALIDATION)
+
+
+@pytest.mark.parametrize("size", [8, 33, 100])
+def test_sizes(size, build_folder):
+    check(ONE.at_size(size), [5, 600], build_folder, seed=1)
+
+
+def test_backgrounds_blur_crop_and_more_rays(build_folder):
+    recipe = dataclasses.replace(ONE, background="noise", blur_probability=1.0, samples=3)
+    check(dataclasses.replace(recipe, size=20, canvas=27), range(4), build_folder, seed=2)
+    check(dataclasses.replace(ONE, background="black").at_size(21), range(4), build_folder, seed=2)
+
+
+def test_pairs_and_objects_of_any_class(build_folder):
+    recipe = dataclasses.replace(MANY, views=2, background="noise", source="bank", blur_probability=1.0)
+    check(recipe.at_size(30), range(3), build_folder, seed=3)
+
+
+def test_every_power(build_folder):
+    powers = np.arange(2, 25, dtype=np.uint8)
+    bank = VariationBank(powers, np.array([42, 507, 243, 168, 0], np.uint16)[np.arange(len(powers)) % 5])
+    check(ONE.at_size(12), range(len(powers)), build_folder, bank, seed=4)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_order_of_threads_does_not_matter(order, build_folder):
+    check(ONE.at_size(24), [9], build_folder, order=order)
+
+
+def test_undefined_behaviour_sanitizer(build_folder):
+    """Aborts the process on signed overflow, bad shifts and the like, so reaching the end is passing."""
+    check(ONE.at_size(24), range(3), build_folder, sanitize=True)
+    check(dataclasses.replace(MANY, background="noise").at_size(24), range(2), build_folder, sanitize=True)
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("size", [8, 16, 48, 96])
+def test_every_class_at_sizes(size, build_folder):
+    check(ONE.at_size(size), range(1037 if size < 48 else 210), build_folder, seed=size)
+
+
+@pytest.mark.study
+def test_large_sizes(build_folder):
+    for size in (256, 512):
+        check(ONE.at_size(size), range(0, 1037, 100), build_folder, seed=size)
+    check(MANY.at_size(256), range(20), build_folder, seed=9)
+
+
+class _Headers:
+    """A backend that only keeps what would be compiled."""
+
+    def upload(self, array):
+        return array
+
+    def load(self, kernel, parameters_header):
+        return kernel, parameters_header
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["mandelbulb", "multi-mandelbulb"])
+def test_every_architecture(name, arch):
+    """Compiled without a spilt register; what blocks share fits."""
+    recipe = dataclasses.replace(preset(name).recipe, background="noise")
+    parameters = Parameters.of(recipe)
+    pipeline = MandelbulbPipeline(
+        BANK, parameters, Layout.choose(parameters, SHARED_MEMORY[arch] * 1024), _Headers(), 1 << 26
+    )
+    for kernel in pipeline.kernels:
+        entry, text = pipeline.function(kernel, OutputFormat())
+        binary, log = nvrtc.build(entry, text, f"sm_{arch}")
+        used = nvrtc.resources(log)
+        assert binary.startswith(b"\x7fELF")
+        assert used["spill_bytes"] == used["stack_bytes"] == 0, log
+        assert used["registers"] * pipeline.threads(kernel) <= 65_536
+        assert used["shared_bytes"] <= 48 * 1024
+
+
+@pytest.mark.parametrize("size", [8, 512, 1024])
+def test_sizes_compile(size):
+    for out_bytes in (1, 4):
+        recipe = ONE.at_size(size)
+        parameters = Parameters.of(recipe)
+        pipeline = MandelbulbPipeline(BANK, parameters, Layout.choose(parameters, 227 * 1024), _Headers(), 1 << 30)
+        form = OutputFormat(out_bytes, out_bytes > 1)
+        for kernel in ("surface", "blend"):
+            used = nvrtc.resources(nvrtc.build(*pipeline.function(kernel, form), "sm_90")[1])
+            assert used["spill_bytes"] == 0
+            assert used["shared_bytes"] <= 48 * 1024
