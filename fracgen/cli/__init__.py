@@ -34,6 +34,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fracgen`: runs the command line and exits."""
+    # OpenMP reads this when torch loads it. By default its threads spin while they wait, and on a machine that others
+    # use they burn the core that the thread they wait for would need: ten times the time, of clock and processor.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
