@@ -198,7 +198,7 @@ def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int, v
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Alterations:
     """What happens to each picture of a batch, as numbers: the random part, worked out on the host."""
 
     affine: Floats
@@ -223,7 +223,7 @@ class Parameters:
     """[B, 4]: CutMix's box, in which the partner shows."""
 
 
-def parameters(a: Augmentation, u: Floats) -> Parameters:
+def alterations(a: Augmentation, u: Floats) -> Alterations:
     """What the random numbers u [B, UNIFORMS] mean."""
     c = iter(u.T)
 
@@ -245,7 +245,10 @@ def parameters(a: Augmentation, u: Floats) -> Parameters:
     mix = np.array([1.0, 2.0, 3.0, 0.0])[mix]
     # Half and half is as strong as mixing gets: the own picture keeps the larger part, its label the larger weight.
     box = _box(weight / 2, np.zeros(len(u)), next(c), next(c))
-    return Parameters(affine, tone, solarise, colour, blur, erase, erase_colour, mix, 1 - weight / 2, box)
+    return Alterations(
+        affine=affine, tone=tone, solarise=solarise, colour=colour, blur=blur, erase=erase,
+        erase_colour=erase_colour, mix=mix, mix_weight=1 - weight / 2, mix_box=box,
+    )  # fmt: skip
 
 
 def _affine(a: Augmentation, between: Any, one_in: Any) -> Floats:

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracgen.loading.augment import Parameters, Partners, on_device
+from fracgen.loading.augment import Alterations, Partners, on_device
 
 CHUNK = 8
 """Pictures that a CPU works on at a time, so that they stay in its cache."""
 
 
-def alter(pictures: Tensor, p: Parameters, mean: Tensor, std: Tensor) -> Tensor:
+def alter(pictures: Tensor, p: Alterations, mean: Tensor, std: Tensor) -> Tensor:
     """Everything that happens to a picture by itself, and normalisation.
 
     Args:
@@ -94,7 +94,7 @@ def inside(box: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def mix(
-    altered: Tensor, masks: Tensor | None, who: Partners, p: Parameters, *, dtype: torch.dtype, channels_last: bool
+    altered: Tensor, masks: Tensor | None, who: Partners, p: Alterations, *, dtype: torch.dtype, channels_last: bool
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Mix a share's pictures with their partners, and lay them out for a network.
 

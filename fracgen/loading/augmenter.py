@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracgen.loading.augment import Augmentation, Parameters, Partners, parameters, uniforms
+from fracgen.loading.augment import Alterations, Augmentation, Partners, alterations, uniforms
 from fracgen.loading.augment_pictures import alter, mix, resample
 
 if TYPE_CHECKING:
@@ -107,10 +107,10 @@ class Augmenter:
             both.append(altered.contiguous(memory_format=torch.channels_last) if self.channels_last else altered)
         return torch.stack(both, 1)
 
-    def _parameters(self, positions: NDArray[np.int64], epoch: int, view: int = 0) -> Parameters:
-        return parameters(self.augmentation, uniforms(positions, self.seed, epoch, self.stream, view))
+    def _parameters(self, positions: NDArray[np.int64], epoch: int, view: int = 0) -> Alterations:
+        return alterations(self.augmentation, uniforms(positions, self.seed, epoch, self.stream, view))
 
 
-def _rows(p: Parameters, rows: NDArray[np.int64]) -> Parameters:
+def _rows(p: Alterations, rows: NDArray[np.int64]) -> Alterations:
     chosen: dict[str, Any] = {field.name: getattr(p, field.name)[rows] for field in dataclasses.fields(p)}
-    return Parameters(**chosen)
+    return Alterations(**chosen)

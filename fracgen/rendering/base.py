@@ -25,6 +25,18 @@ class Rendered:
     masks: Any = None
     """uint8 [B, size, size] or [B, 2, size, size] where asked for: 1 where an attractor shows, before the blur."""
 
+    @classmethod
+    def of(cls, images: Any, codes: Any, masks: Any = None) -> Rendered:
+        """From arrays with an axis of views, [B, views, ...], which a recipe of single images does without."""
+        if images.shape[1] == 1:
+            images, masks = images[:, 0], None if masks is None else masks[:, 0]
+        return cls(images, codes, masks)
+
+    @property
+    def by_view(self) -> Any:
+        """The images with their axis of views: [B, views, 3, size, size]."""
+        return self.images if self.images.ndim == 5 else self.images[:, None]
+
     def on_host(self) -> Rendered:
         """The same with NumPy arrays."""
         return Rendered(_numpy(self.images), _numpy(self.codes), None if self.masks is None else _numpy(self.masks))

@@ -112,7 +112,6 @@ def render_batch(selection: Selection, renderer: Renderer, first: int, last: int
     """Positions first .. last - 1 of a selection."""
     index = selection.index(first, last)
     rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).on_host()
-    images = rendered.images if selection.recipe.views == 2 else rendered.images[:, None]
     codes = rendered.codes.astype(np.int64)
     classes = np.where(codes < 0, -1, codes // selection.bank.per_class)
-    return Batch(first, index, images, labels_of(index, selection.bank.classes), classes)
+    return Batch(first, index, rendered.by_view, labels_of(index, selection.bank.classes), classes)

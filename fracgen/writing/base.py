@@ -133,9 +133,16 @@ class Writer(Protocol):
 class OneFile:
     """What formats of a single file or stream have in common: it is written in one go and cannot be resumed."""
 
+    name: str
+    """The format's, in its options."""
     per_file = 1
     no_resume = "a stream cannot be carried on: name a folder with -o"
     """Why `--resume` is refused."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """See `Writer.options`."""
+        return {"format": self.name}
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         """See `Writer.prepare`."""

@@ -11,7 +11,7 @@ import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
 from fracgen.draws import Stream
-from fracgen.loading.augment import AUGMENTATIONS, Augmentation, Partners, augmentation, parameters, uniforms
+from fracgen.loading.augment import AUGMENTATIONS, Augmentation, Partners, alterations, augmentation, uniforms
 from fracgen.loading.augment_pictures import alter, inside, mix
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
@@ -32,7 +32,7 @@ def pictures(count: int = 16) -> torch.Tensor:
 
 
 def altered(x: torch.Tensor, **fields: Any) -> torch.Tensor:
-    p = parameters(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
+    p = alterations(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
@@ -130,7 +130,7 @@ def test_erasing_puts_one_colour_into_a_box() -> None:
 def test_mixing_gives_each_label_the_weight_of_its_picture(way: str) -> None:
     x, masks = pictures().float(), (pictures()[:, 0] > 99).to(torch.uint8)
     who = Partners.of(np.arange(16), 0, 16, mixes=True)
-    p = parameters(Augmentation(**{way: 1.0}), uniforms(np.arange(16), 0, 0, 0))
+    p = alterations(Augmentation(**{way: 1.0}), uniforms(np.arange(16), 0, 0, 0))
     mixed, weights, shown = mix(x, masks if way == "blend" else None, who, p, dtype=torch.float32, channels_last=False)
     assert torch.allclose(shown.mean((1, 2, 3)), weights, atol=1e-6)
     partner = x.roll(-8, 0)
@@ -155,7 +155,7 @@ def test_labels_of_mixed_batches_add_up_to_one() -> None:
 
 
 def test_each_way_of_mixing_is_as_frequent_as_it_should_be() -> None:
-    p = parameters(AUGMENTATIONS["full"], uniforms(np.arange(20_000), 3, 0, 0))
+    p = alterations(AUGMENTATIONS["full"], uniforms(np.arange(20_000), 3, 0, 0))
     shares = [float((p.mix == way).mean()) for way in range(4)]
     assert shares == pytest.approx([0.2, 0.25, 0.3, 0.25], abs=0.015)  # five standard deviations
 

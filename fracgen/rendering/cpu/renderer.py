@@ -97,10 +97,7 @@ class CpuRenderer:
             with ThreadPoolExecutor(workers) as pool:
                 for done in [pool.submit(work) for _ in range(workers)]:
                     done.result()
-        squeeze = views == 1
-        return Rendered(
-            images[:, 0] if squeeze else images, codes, (shown[:, 0] if squeeze else shown) if masks else None
-        )
+        return Rendered.of(images, codes, shown if masks else None)
 
     def order(
         self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,

@@ -111,9 +111,7 @@ class CudaRenderer:
                 count = len(index) if hasattr(index, "__len__") else 1
                 raise self._out_of_memory(count, form) from None
         images = memory.permute(0, 1, 4, 2, 3) if channels_last else memory
-        if views == 1:
-            images, shown = images[:, 0], None if shown is None else shown[:, 0]
-        return Rendered(images, codes, shown)
+        return Rendered.of(images, codes, shown)
 
     def render_dlpack(self, index: Any, **options: Any) -> Any:
         """A batch for JAX, CuPy or anything else that speaks DLPack: an object with `__dlpack__`

@@ -106,12 +106,10 @@ class NpyStream(OneFile):
     Read it from a pipe with `numpy.lib.format.read_array(sys.stdin.buffer)`.
     """
 
+    name = "npy-stream"
+
     def __init__(self, output: Output) -> None:
         self.output = output
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "npy-stream"}
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -20,14 +20,11 @@ class RawWriter(OneFile):
     """uint8 [frames, size, size, 3] (rgb24), no header; a pair is two frames. Labels are not in it:
     frame k of the index order has class k mod classes."""
 
+    name = "raw"
     no_resume = "raw frames cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, output: Output) -> None:
         self.output = output
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "raw"}
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         super().prepare(selection, resume)

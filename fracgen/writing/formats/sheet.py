@@ -25,14 +25,11 @@ class SheetWriter(OneFile):
     The picture's comment `fracgen` says how it was made. Memory holds one row of tiles.
     """
 
+    name = "sheet"
     no_resume = "a contact sheet is one file and cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "sheet"}
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         super().prepare(selection, resume)

@@ -84,13 +84,15 @@ class WdsWriter:
 class WdsStream(OneFile):
     """One tar of all samples, to standard output or a file. Arguments are those of `WdsWriter`."""
 
+    name = "wds-stream"
+
     def __init__(self, output: Output, member: str = "png", threads: int = 1) -> None:
         _check_member(member)
         self.output, self.member, self.threads = output, member, threads
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"format": "wds-stream", "member": self.member}
+        return {**super().options, "member": self.member}
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:

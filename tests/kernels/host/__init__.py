@@ -138,9 +138,7 @@ class HostRenderer:
             indices, batch, key=seed_key(seed), epoch=epoch, stream=int(stream), out=out, masks=shown, codes=codes,
             values=values, form=form,
         )  # fmt: skip
-        if views == 1:
-            return Rendered(out[:, 0], codes, None if shown is None else shown[:, 0])
-        return Rendered(out, codes, shown)
+        return Rendered.of(out, codes, shown)
 
 
 def dots() -> CodeBank:
