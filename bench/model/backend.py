@@ -48,15 +48,15 @@ class SimulatedBackend:
             and ends with a full round.
         share: instead, the images of a batch that one multiprocessor gets, of which a launch's grid
             is taken to be `images`.
-        only: skip launches of all other kernels.
+        launches: skip all later ones.
     """
 
     def __init__(
         self, compile_kernel: Callable[[str, str, str], Any], multiprocessor: Multiprocessor, rounds: float = 1.0,
-        share: float | None = None, only: str = "",
+        share: float | None = None, launches: int = 99,
     ) -> None:  # fmt: skip
         self.compile_kernel, self.multiprocessor = compile_kernel, multiprocessor
-        self.rounds, self.share, self.only = rounds, share, only
+        self.rounds, self.share, self.most = rounds, share, launches
         self.images = 0
         memory = np.zeros(ARENA_BYTES + 128, np.uint8)
         self.arena = memory[-memory.ctypes.data % 128 :][:ARENA_BYTES]
@@ -87,7 +87,7 @@ class SimulatedBackend:
         return program(self.compile_kernel(kernel, header, ARCHITECTURE).read_bytes(), kernel)
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
-        if self.only and function.name != self.only:
+        if len(self.launches) == self.most:
             return
         resident = occupancy(function, threads, shared)
         total = grid[0] * grid[1]

@@ -26,7 +26,9 @@ _NAMES = {
     "BankSpec": "fracgen.recipes.recipe:BankSpec fracgen.recipe:BankSpec",
     "PRESETS": "fracgen.recipes.presets:PRESETS fracgen.presets:PRESETS",
     "seed_key": "fracgen.draws:seed_key",
-    "KernelPipeline": "fracgen.rendering.cuda.pipeline:KernelPipeline fracgen.renderer.kernels:KernelPipeline",
+    "make_bank": "fracgen.formulas.banks:make_bank",
+    "make_pipeline": "fracgen.rendering.cuda.pipeline:make_pipeline fracgen.rendering.cuda.pipeline:KernelPipeline "
+    "fracgen.renderer.kernels:KernelPipeline",
     "OutputFormat": "fracgen.rendering.cuda.pipeline:OutputFormat fracgen.renderer.kernels:OutputFormat",
     "Layout": "fracgen.rendering.cuda.layout:Layout fracgen.renderer.layout:Layout",
     "compile_kernel": "fracgen.rendering.cuda.nvrtc:compile_kernel fracgen.renderer.nvrtc:compile_kernel",

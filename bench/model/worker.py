@@ -24,6 +24,8 @@ from bench.model.tree import SCENES, Renderer, renderer_of
 
 CANDIDATES = 4
 """Images that are looked at for every image that is simulated."""
+BUDGET, FEWEST = 40e6, 2
+"""Warp instructions of a recipe that are simulated at most, in at least so many images."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Job:
 
     Args:
         recipe: name of a preset.
-        images: simulated, of different codes.
+        images: simulated at most, of different codes.
         size: of a picture in pixels, None: the recipe's.
         element_bytes, channels_last: output format.
         seed: of the choice of images.
@@ -85,9 +87,10 @@ def measure(renderer: Renderer, job: Job) -> dict[str, Any]:
     simulation = Simulation(renderer, job)
     index = simulation.choose()
     backend, out = simulation.render(index, rounds=2.0)
+    found = stages(backend.launches, len(index))
     result: dict[str, Any] = {
-        "job": asdict(job), "stages": [asdict(s) for s in stages(backend.launches, len(index), job)],
-        "batches": [simulation.batch(index, n) for n in job.batches], "launches": len(backend.launches),
+        "job": asdict(job), "images": len(index), "stages": [asdict(s) for s in found],
+        "batches": [simulation.batch(index, n, found) for n in job.batches],
     }  # fmt: skip
     if job.verify:
         result["verified"] = simulation.verify(index, out)
@@ -101,19 +104,17 @@ class Simulation:
         self.renderer, self.job = renderer, job
         preset = renderer.PRESETS[job.recipe]
         self.recipe = preset.recipe if job.size is None else preset.recipe.at_size(job.size)
-        own = preset.bank.codes == preset.bank.classes
-        spec = renderer.BankSpec(2000, 2000 if own else 100, preset.bank.maps)
-        self.bank = renderer.CodeBank.from_spec(spec, 1)
+        self.bank = small_bank(renderer, preset.bank)
         self.parameters = renderer.Parameters.of(self.recipe)
         self.layout = renderer.Layout.choose(self.parameters, 227 * 1024)
         self.form = renderer.OutputFormat(job.element_bytes, job.channels_last)
         self.machine = Multiprocessor(**job.machine)
 
-    def render(self, index: Any, rounds: float, share: float | None = None, only: str = "") -> tuple[Any, Any]:
-        """Run the pipeline; see `SimulatedBackend` for rounds, share and only. The backend and the images."""
-        backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, only)
+    def render(self, index: Any, rounds: float, share: float | None = None, launches: int = 99) -> tuple[Any, Any]:
+        """Run the pipeline; see `SimulatedBackend` for rounds, share and launches. The backend and the images."""
+        backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, launches)
         backend.images = len(index)
-        pipeline = self.renderer.KernelPipeline(self.bank, self.parameters, self.layout, backend, 1 << 30)
+        pipeline = self.renderer.make_pipeline(self.bank, self.parameters, self.layout, backend, 1 << 30)
         parameters, n, job = self.parameters, len(index), self.job
         nbytes = n * parameters.views * 3 * parameters.size**2 * job.element_bytes
         out, codes = backend.empty(nbytes)[:nbytes], backend.empty(n * parameters.max_objects * 4)
@@ -121,21 +122,23 @@ class Simulation:
         if job.element_bytes > 1:
             values = backend.upload(np.arange(3 * 256).astype({2: np.uint16, 4: np.uint32}[job.element_bytes]))
         pictures, found = out.reshape(n, -1), codes[: n * parameters.max_objects * 4].reshape(n, -1)
-        key = self.renderer.seed_key(0)
         pipeline.run(
-            backend.upload(index), n, key=key, epoch=0, stream=0, out=pictures, masks=None, codes=found,
-            values=values, form=self.form,
+            backend.upload(index), n, key=self.renderer.seed_key(0), epoch=0, stream=0, out=pictures, masks=None,
+            codes=found, values=values, form=self.form,
         )  # fmt: skip
         return backend, out
 
     def choose(self) -> Any:
         """Indices of images: as many blurred ones and attractors as the recipe has in the mean."""
-        job, parameters, n = self.job, self.parameters, self.job.images
-        candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * n, dtype=np.uint32)
-        backend, _ = self.render(candidates, rounds=0.0, only="scout")
+        job, parameters = self.job, self.parameters
+        candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * job.images, dtype=np.uint32)
+        probe, _ = self.render(candidates[:1], rounds=0.0)
+        n = min(job.images, max(FEWEST, int(BUDGET / sum(launch.run.issued for launch in probe.launches))))
+        candidates = candidates[: CANDIDATES * n]
+        backend, _ = self.render(candidates, rounds=0.0, launches=1)  # the first draws the scenes
         fields = self.renderer.SCENE_FIELDS
         scenes = [v for (name, _), v in backend.memory_of.items() if name in SCENES]
-        if not backend.launches or not scenes:
+        if not scenes:
             return candidates[:n]
         records = scenes[0].view(np.int32)
         shape = (len(candidates), parameters.views, fields)
@@ -150,10 +153,16 @@ class Simulation:
             chosen.append(int(np.argmin(distance)))
         return candidates[chosen]
 
-    def batch(self, index: Any, images: int) -> dict[str, float]:
-        """Cycles of each stage for a batch of so many images: what the fullest multiprocessor gets of it."""
-        backend, _ = self.render(index, rounds=0.0, share=images / CARDS[0].multiprocessors)
+    def batch(self, index: Any, images: int, full: list[Stage]) -> dict[str, float]:
+        """Cycles of each stage for a batch of so many images: what the fullest multiprocessor gets of it.
+
+        More than were simulated anyway are taken to cost what those did.
+        """
         cycles: dict[str, float] = {"images": images}
+        share = images / CARDS[0].multiprocessors
+        if share > len(index):
+            return cycles | {stage.kernel: stage.cycles * share for stage in full}
+        backend, _ = self.render(index, rounds=0.0, share=share)
         for launch in backend.launches:
             cycles[launch.kernel] = cycles.get(launch.kernel, 0) + launch.run.cycles
         return cycles
@@ -166,7 +175,15 @@ class Simulation:
 
 
 
-def stages(launches: list[Launch], images: int, job: Job) -> list[Stage]:
+def small_bank(renderer: Renderer, spec: Any) -> Any:
+    """A bank of a preset's kind, small enough to make at once; codes that are not sampled are few anyway."""
+    if not hasattr(spec, "maps"):
+        return renderer.make_bank(spec, 1)
+    own = spec.codes == spec.classes
+    return renderer.CodeBank.from_spec(renderer.BankSpec(2000, 2000 if own else 100, spec.maps), 1)
+
+
+def stages(launches: list[Launch], images: int) -> list[Stage]:
     """Figures an image, by kernel, in the order of their first launch."""
     by_kernel: dict[str, list[Launch]] = {}
     for launch in launches:

@@ -41,6 +41,12 @@ inline Addresses addresses(const Context& x, const Operand& o) {
 
 // Most accesses to one bank; equal words count once unless `serial`.
 inline u32 bank_conflicts(const u64* at, u32 mask, int first, int last, u32 width, bool serial) {
+    // Neighbours in neighbouring words, and all in one word, are the usual cases.
+    if (mask == ALL && width <= 4 && !serial && first == 0 && last == LANES) {
+        u64 apart = 0, spread = 0;
+        for (u32 l = 0; l < LANES; ++l) apart |= (at[l] >> 2) ^ ((at[0] >> 2) + l), spread |= (at[l] ^ at[0]) >> 2;
+        if (!apart || !spread) return 1;
+    }
     u32 count[32] = {}, most = 0;
     u64 words[32][LANES];
     for (int l = first; l < last; ++l) {
