@@ -27,7 +27,7 @@ _NAMES = {
     "PRESETS": "fracgen.recipes.presets:PRESETS fracgen.presets:PRESETS",
     "seed_key": "fracgen.draws:seed_key",
     "make_bank": "fracgen.formulas.banks:make_bank",
-    "make_pipeline": "fracgen.rendering.cuda.pipeline:make_pipeline fracgen.rendering.cuda.pipeline:KernelPipeline "
+    "make_pipeline": "fracgen.rendering.cuda.formulas:make_pipeline fracgen.rendering.cuda.pipeline:KernelPipeline "
     "fracgen.renderer.kernels:KernelPipeline",
     "OutputFormat": "fracgen.rendering.cuda.pipeline:OutputFormat fracgen.renderer.kernels:OutputFormat",
     "Layout": "fracgen.rendering.cuda.layout:Layout fracgen.renderer.layout:Layout",
