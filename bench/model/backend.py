@@ -49,15 +49,17 @@ class SimulatedBackend:
         share: instead, the images of a batch that one multiprocessor gets, of which a launch's grid
             is taken to be `images`.
         launches: skip all later ones.
+        budget: warp instructions of a launch, about; where its blocks would take more, some of them stand for
+            all, and memory that the others would have written holds rubbish. 0: all blocks run.
     """
 
     def __init__(
         self, compile_kernel: Callable[[str, str, str], Any], multiprocessor: Multiprocessor, rounds: float = 1.0,
-        share: float | None = None, launches: int = 99,
+        share: float | None = None, launches: int = 99, budget: float = 0,
     ) -> None:  # fmt: skip
         self.compile_kernel, self.multiprocessor = compile_kernel, multiprocessor
         self.rounds, self.share, self.most = rounds, share, launches
-        self.images = 0
+        self.images, self.budget = 0, budget
         memory = np.zeros(ARENA_BYTES + 128, np.uint8)
         self.arena = memory[-memory.ctypes.data % 128 :][:ARENA_BYTES]
         self._used = 0
@@ -95,7 +97,16 @@ class SimulatedBackend:
             blocks = math.ceil(total / self.images * self.share)
         else:
             blocks = max(total, math.ceil(max(total / resident, self.rounds)) * resident if self.rounds else total)
-        run = simulate(function, parameters(arguments), self.arena, grid, threads, shared, self.multiprocessor, blocks)
+
+        def run_blocks(count: int, spread: bool) -> Run:
+            bank = parameters(arguments)
+            return simulate(function, bank, self.arena, grid, threads, shared, self.multiprocessor, count, spread)
+
+        fewer = blocks
+        if blocks > 4 * resident and self.budget and self.share is None:  # a few tell whether all would take too long
+            each = run_blocks(resident, True).issued / resident
+            fewer = min(blocks, max(2, math.ceil(self.budget / each / resident)) * resident)
+        run = run_blocks(fewer, fewer < blocks)
         self.launches.append(Launch(function.name, function, grid, threads, shared, run))
 
 

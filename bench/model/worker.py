@@ -25,7 +25,7 @@ from bench.model.tree import SCENES, Renderer, renderer_of
 CANDIDATES = 4
 """Images that are looked at for every image that is simulated."""
 BUDGET, FEWEST = 40e6, 2
-"""Warp instructions of a recipe that are simulated at most, in at least so many images."""
+"""Warp instructions that are simulated at most, about: fewer images, and then fewer blocks of a launch."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ class Simulation:
 
     def render(self, index: Any, rounds: float, share: float | None = None, launches: int = 99) -> tuple[Any, Any]:
         """Run the pipeline; see `SimulatedBackend` for rounds, share and launches. The backend and the images."""
-        backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, launches)
+        budget = 0 if self.job.verify else BUDGET
+        backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, launches, budget)
         backend.images = len(index)
         pipeline = self.renderer.make_pipeline(self.bank, self.parameters, self.layout, backend, 1 << 30)
         parameters, n, job = self.parameters, len(index), self.job
@@ -133,7 +134,8 @@ class Simulation:
         job, parameters = self.job, self.parameters
         candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * job.images, dtype=np.uint32)
         probe, _ = self.render(candidates[:1], rounds=0.0)
-        n = min(job.images, max(FEWEST, int(BUDGET / sum(launch.run.issued for launch in probe.launches))))
+        issued = sum(x.run.issued / x.run.blocks * x.grid[0] * x.grid[1] for x in probe.launches)
+        n = min(job.images, max(FEWEST, int(BUDGET / issued)))
         candidates = candidates[: CANDIDATES * n]
         backend, _ = self.render(candidates, rounds=0.0, launches=1)  # the first draws the scenes
         fields = self.renderer.SCENE_FIELDS
@@ -196,7 +198,7 @@ def _stage(kernel: str, launches: list[Launch], images: int) -> Stage:
         """Sum over the launches of a count of the run, per image: blocks may have been simulated more than once."""
         return float(sum(value(x) * x.grid[0] * x.grid[1] / x.run.blocks for x in launches)) / images
 
-    cycles = an_image(lambda x: x.run.cycles)
+    cycles = an_image(lambda x: x.run.full_cycles)
     busy = {"issue": an_image(lambda x: x.run.issued) / 4 / cycles}
     for unit in PIPES:
         if unit not in ("none", "control"):
@@ -209,10 +211,15 @@ def _stage(kernel: str, launches: list[Launch], images: int) -> Stage:
     return Stage(
         kernel, last.program.registers, last.threads, last.program.shared_bytes + last.shared_bytes - 1024,
         last.run.resident, cycles, busy, an_image(lambda x: x.run.issued),
-        sum(x.run.read_bytes + x.run.written_bytes for x in launches) / images,
+        sum((x.run.read_bytes + x.run.written_bytes) * _part(x) for x in launches) / images,
         sum(x.run.atomic_wavefronts for x in launches) / atomics if atomics else 0.0,
         phases(last, images), basic_blocks(last, images), source_lines(launches, images),
     )  # fmt: skip
+
+
+def _part(launch: Launch) -> float:
+    """What a sample of a launch's blocks is multiplied by; blocks that ran twice touched nothing new."""
+    return max(1.0, launch.grid[0] * launch.grid[1] / launch.run.blocks)
 
 
 def phases(launch: Launch, images: int) -> list[dict[str, Any]]:

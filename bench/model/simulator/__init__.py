@@ -32,7 +32,8 @@ class SimulationError(RuntimeError):
 
 class _Launch(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("code", "bank", "arena", "touched")), ("arena_bytes", ctypes.c_uint64),
+        *((name, ctypes.c_void_p) for name in ("code", "bank", "arena", "touched", "order")),
+        ("arena_bytes", ctypes.c_uint64),
         *((name, ctypes.c_uint32) for name in (
             "instructions", "bank_bytes", "registers", "shared_bytes", "threads", "grid_x", "grid_y", "blocks",
             "resident", "cache_bytes",
@@ -69,6 +70,7 @@ class Run:
         read_bytes, written_bytes: of distinct 32-byte sectors of global memory.
         executed, waited, lanes: by instruction, [n]: times issued by a warp, cycles warps stood before it,
             threads that took part.
+        sampled: whether the blocks are a sample of the grid's.
         spans: (from, to) instruction of two barriers -> (times, cycles of a block between them).
     """
 
@@ -86,7 +88,13 @@ class Run:
     executed: NDArray[np.uint64]
     waited: NDArray[np.uint64]
     lanes: NDArray[np.uint64]
+    sampled: bool
     spans: dict[tuple[int, int], tuple[int, int]]
+
+    @property
+    def full_cycles(self) -> float:
+        """Cycles, as if the multiprocessor had been full to the end: of a sample, the last blocks stand for others."""
+        return float((self.ended - self.started).sum()) / self.resident if self.sampled else float(self.cycles)
 
 
 def names_header() -> str:
@@ -121,7 +129,7 @@ def _library() -> Any:
 
 def simulate(
     program: Program, parameters: bytes, arena: NDArray[np.uint8], grid: tuple[int, int], threads: int,
-    dynamic_shared: int, multiprocessor: machine.Multiprocessor, blocks: int,
+    dynamic_shared: int, multiprocessor: machine.Multiprocessor, blocks: int, spread: bool = False,
 ) -> Run:  # fmt: skip
     """Run a kernel's blocks on one multiprocessor.
 
@@ -133,7 +141,8 @@ def simulate(
         threads: a block's, in x.
         dynamic_shared: bytes, beside the program's own.
         multiprocessor: rates and latencies.
-        blocks: to run in all; a number above the grid's goes through it again, one below stops early.
+        blocks: to run in all; a number above the grid's goes through it again, one below takes the first.
+        spread: take blocks from all over the grid instead, as a sample of it.
 
     Raises:
         SimulationError: an access out of bounds, threads that wait for ever, an unknown instruction.
@@ -144,6 +153,8 @@ def simulate(
     bank[:12].view(np.uint32)[:] = (threads, 1, 1)
     bank[12:24].view(np.uint32)[:] = (*grid, 1)
     bank[PARAMETERS_AT:] = np.frombuffer(parameters, np.uint8)
+    total = grid[0] * grid[1]
+    order = (np.arange(blocks) * total // blocks if spread else np.arange(blocks) % total).astype(np.uint32)
     touched = np.zeros(arena.nbytes // 32 + 1, np.uint8)
     n = len(program.code)
     executed, waited, lanes = (np.zeros(n, np.uint64) for _ in range(3))
@@ -152,8 +163,8 @@ def simulate(
     code = np.ascontiguousarray(program.code)
     assert arena.ctypes.data % 128 == 0
     launch = _Launch(
-        code.ctypes.data, bank.ctypes.data, arena.ctypes.data, touched.ctypes.data, arena.nbytes, n, len(bank),
-        program.registers, shared, threads, *grid, blocks, min(resident, blocks),
+        code.ctypes.data, bank.ctypes.data, arena.ctypes.data, touched.ctypes.data, order.ctypes.data, arena.nbytes,
+        n, len(bank), program.registers, shared, threads, *grid, blocks, min(resident, blocks),
         max(16 * 1024, machine.CACHE_AND_SHARED_BYTES - resident * (shared + 128)),
     )  # fmt: skip
     report = _Report()
@@ -168,7 +179,7 @@ def simulate(
     return Run(
         report.cycles, blocks, min(resident, blocks), started, ended, report.issued,
         dict(zip(machine.PIPES, report.pipe_busy, strict=True)), report.atomic_instructions, report.atomic_wavefronts,
-        32 * report.read_sectors, 32 * report.written_sectors, executed, waited, lanes,
+        32 * report.read_sectors, 32 * report.written_sectors, executed, waited, lanes, spread,
         {(int(s["from"]), int(s["to"])): (int(s["count"]), int(s["cycles"])) for s in spans[: report.span_count]},
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ private:
         Block& b = blocks_[slot];
         b = Block();
         b.shared.assign(launch_.shared_bytes, 0xCD);  // rubbish, as on a device
-        b.index = started_ % (launch_.grid_x * launch_.grid_y);
+        b.index = launch_.order[started_];
         b.used = true, b.last_barrier = now_;
         b.last_pc = 0;
         numbers_.resize(launch_.resident);

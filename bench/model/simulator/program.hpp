@@ -44,10 +44,11 @@ struct Launch {
     const u8* bank;        // constant bank 0
     const u8* arena;       // what global memory may be touched: [arena, arena + arena_bytes)
     u8* touched;           // one byte a 32-byte sector of the arena: 1 read, 2 written
+    const u32* order;      // [blocks] which block of the grid each is
     u64 arena_bytes;
     u32 instructions, bank_bytes, registers, shared_bytes, threads;
     u32 grid_x, grid_y;
-    u32 blocks;            // run in all; the grid is gone through again where there are more
+    u32 blocks;            // run in all
     u32 resident;          // at a time
     u32 cache_bytes;       // of L1
 };
