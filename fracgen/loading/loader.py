@@ -211,10 +211,10 @@ class FractalLoader:
             ValueError: the state is of another seed, epoch size, batch size, recipe or bank.
         """
         expected = {"version": STATE_VERSION, **self._identity()}
-        for name, value in expected.items():
-            if state.get(name) != value:
+        for name in expected | state:
+            if name not in ("epoch", "batch") and state.get(name) != expected.get(name):
                 raise ValueError(
-                    f"the loader's state has {name} {state.get(name)!r}, this loader has {value!r}: "
+                    f"the loader's state has {name} {state.get(name)!r}, this loader has {expected.get(name)!r}: "
                     "a position continues only the data it was saved in"
                 )
         epoch, batch = state["epoch"], state["batch"]
@@ -226,8 +226,8 @@ class FractalLoader:
         return {
             "seed": self.seed, "epoch_size": self.share.epoch_size, "batch_size": self.share.batch_size,
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
-            "pictures": self.pictures or 0,
-            "augmentation": "none" if self.augmentation is None else self.augmentation.digest,
+            **({} if self.pictures is None else {"pictures": self.pictures}),
+            **({} if self.augmentation is None else {"augmentation": self.augmentation.digest}),
         }  # fmt: skip
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:

@@ -55,7 +55,7 @@ def export(
     state = folder.read_checkpoint(checkpoint, config, bank)[0]
     objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
-    trained = state["average"] or state["model"]
+    trained = state.get("average") or state["model"]
     model.load_state_dict(trained)
     layer = last_layer(model, objective.outputs)
     weights = {

@@ -224,6 +224,8 @@ def test_a_box_covers_its_area() -> None:
         (lambda: loader("full", dtype=torch.uint8), "augmented pictures are numbers"),
         (lambda: loader("full", masks=True), "ask for class_maps"),
         (lambda: loader("full").load_state_dict(loader("crop").state_dict()), "the loader's state has augmentation"),
+        (lambda: loader(None).load_state_dict(loader("crop").state_dict()), "this loader has None"),
+        (lambda: loader(None).load_state_dict(loader(None, pictures=6).state_dict()), "state has pictures 6"),
         (lambda: loader(None, pictures=21), "pictures 21 is out of range: use 1 to the epoch's 20"),
         (lambda: loader(None, dataclasses.replace(RECIPE, objects=(1, 2), source="bank"), class_maps=True),
          "maps of classes need one picture of one class"),
