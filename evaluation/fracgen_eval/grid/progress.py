@@ -77,7 +77,7 @@ class Progress:
         if isinstance(result.outcome, Failure):
             return f"failed: {result.outcome.message}"
         names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-        return ", ".join(f"{names[k]} {100 * v:.1f}" for k, v in result.metrics.items())
+        return ", ".join(f"{name} {100 * result.metrics[k]:.1f}" for k, name in names.items() if k in result.metrics)
 
     def _table(self) -> Any:
         from rich.table import Table
