@@ -15,7 +15,7 @@ from typing import Any
 from bench.model.disassembly import UnknownInstruction
 from bench.model.document import DOCUMENT, PREDICTED, write, write_predictions
 from bench.model.machine import Multiprocessor
-from bench.model.predict import Prediction, WorkerError, predict, recipes_of
+from bench.model.predict import Prediction, WorkerError, predict, recipes_of, sensitivity
 from bench.model.table import details, report
 from bench.model.tree import source_tree
 
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.write:
                 other = job | {"element_bytes": 2, "channels_last": True, "verify": False}
                 types["bfloat16"] = predict(folder, options.recipes, other, batches=())
+            if_wrong = sensitivity(folder, next(iter(new)), job)
             more = [details(p, kernel, folder) for kernel in options.details for p in new.values()]
         against = BEFORE if options.write else options.against
         old = None
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             with source_tree(against) as folder:
                 both = [name for name in recipes_of(folder) if name in new]
                 old = predict(folder, both, job | {"verify": False}, batches=()) if both else None
-        text = report(new, old, against or "")
+        text = report(new, old, against or "", if_wrong)
     except (ValueError, WorkerError, FileNotFoundError, UnknownInstruction) as error:
         print(error, file=sys.stderr)
         return 2

@@ -13,10 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.model.machine import CARDS, Card
+from bench.model.machine import Card
 from bench.model.tree import ROOT
 
 BATCHES = (64, 512, 4096)
+IF_WRONG: dict[str, dict[str, float]] = {
+    "wide loads of shared memory are served whole": {"merge_wide_loads": 1},
+    "atomics on equal words cost one pass": {"merge_equal_atomics": 1},
+    "a taken branch costs 24 cycles, a barrier 40": {"branch_cycles": 24, "barrier_cycles": 40},
+    "memory answers in 1,000 cycles, L2 in 500": {"memory_latency": 1000, "l2_latency": 500},
+}
+"""Other numbers of the multiprocessor, under which the first recipe is simulated too."""
 GAP_S = 1.0e-6
 """Between two launches of a stream, from the last block's end to the next first one's start."""
 LATENCY_BELOW = 0.75
@@ -85,19 +92,32 @@ def predict(
             raise ValueError(f"unknown recipe {name!r}: use one of {', '.join(known)}")
     recipes = list(recipes) or known
     jobs = [{**options, "recipe": name, "batches": batches if k == 0 else ()} for k, name in enumerate(recipes)]
-    processes = max(1, min(len(os.sched_getaffinity(0)), len(jobs)))
-    with ThreadPoolExecutor(processes) as pool:
-        shares = pool.map(lambda k: _work(folder, jobs[k::processes]), range(processes))
-    results = {r["job"]["recipe"]: r for share in shares for r in share}
+    results = dict(zip(recipes, _spread(folder, jobs), strict=True))
     return {
         name: Prediction(name, results[name]["stages"], results[name]["batches"], results[name].get("verified"))
         for name in recipes
     }
 
 
+def sensitivity(folder: Path, recipe: str, options: dict[str, Any]) -> dict[str, Prediction]:
+    """What a recipe would cost if an assumption is wrong: by `IF_WRONG`."""
+    usual = options.get("machine", {})
+    jobs = [{**options, "recipe": recipe, "verify": False, "machine": usual | m} for m in IF_WRONG.values()]
+    results = _spread(folder, jobs)
+    return {label: Prediction(recipe, r["stages"], [], None) for label, r in zip(IF_WRONG, results, strict=True)}
+
+
 def recipes_of(folder: Path) -> list[str]:
     """Names of the presets of a source tree."""
     return _work(folder, [])[0]
+
+
+def _spread(folder: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results of jobs, in their order, from as many processes as there are CPUs."""
+    processes = max(1, min(len(os.sched_getaffinity(0)), len(jobs)))
+    with ThreadPoolExecutor(processes) as pool:
+        shares = list(pool.map(lambda k: _work(folder, jobs[k::processes]), range(processes)))
+    return [shares[k % processes][k // processes] for k in range(len(jobs))]
 
 
 def _work(folder: Path, jobs: list[dict[str, Any]]) -> list[Any]:
@@ -111,7 +131,3 @@ def _work(folder: Path, jobs: list[dict[str, Any]]) -> list[Any]:
         raise WorkerError(f"simulating {', '.join(j['recipe'] for j in jobs) or 'nothing'} failed:\n{said[-3000:]}")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
-
-def host_budget(prediction: Prediction, images: int) -> dict[str, float]:
-    """Seconds that a batch takes each card, which is what a host may spend on one without being the bound."""
-    return {card.name: prediction.batch_seconds(card, images) for card in CARDS}

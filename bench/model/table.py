@@ -11,13 +11,16 @@ from bench.model.predict import GAP_S, Prediction, bound
 Old = dict[str, Prediction] | None
 
 
-def report(new: dict[str, Prediction], old: Old = None, label: str = "before") -> str:
+def report(
+    new: dict[str, Prediction], old: Old = None, label: str = "before", if_wrong: dict[str, Prediction] | None = None
+) -> str:
     """All tables: stages of the first recipe, recipes, batches, assumptions.
 
     Args:
         new: predictions by recipe.
         old: those of another source tree, shown beside them.
         label: what the other tree is called.
+        if_wrong: the first recipe under other assumptions.
     """
     first = next(iter(new.values()))
     parts = [
@@ -29,6 +32,8 @@ def report(new: dict[str, Prediction], old: Old = None, label: str = "before") -
         parts += ["", f"A batch of `{first.recipe}`, and so what its host work may take at most:", *batch_rows(first)]
     parts += ["", "Assumed:", *(f"- {line}" for line in ASSUMPTIONS)]
     parts += [f"- {GAP_S * 1e6:.0f} microsecond between the launches of a batch; full batches as if there were none."]
+    if if_wrong:
+        parts += ["", f"And `{first.recipe}` where an assumption is wrong:", *wrong_rows(first, if_wrong)]
     return "\n".join(parts) + "\n"
 
 
@@ -63,6 +68,16 @@ def recipe_rows(new: dict[str, Prediction], old: Old, label: str) -> Iterator[st
         rates = (f"{p.images_per_s(card):,.0f}" for card in CARDS)
         cells = [f"`{name}`", *(cycles.get(k, "") for k in kernels), *was, f"{p.cycles:,.0f}", *rates]
         yield f"| {' | '.join(cells)} |"
+
+
+def wrong_rows(usual: Prediction, if_wrong: dict[str, Prediction]) -> Iterator[str]:
+    """One row an assumption: cycles of each kernel, and of all."""
+    kernels = [s["kernel"] for s in usual.stages]
+    yield f"| if | {' | '.join(kernels)} | all |"
+    yield "|---|" + "---|" * (len(kernels) + 1)
+    for label, p in if_wrong.items():
+        cells = " | ".join(f"{s['cycles']:,.0f}" for s in p.stages)
+        yield f"| {label} | {cells} | {p.cycles:,.0f} ({p.cycles / usual.cycles - 1:+.0%}) |"
 
 
 def batch_rows(p: Prediction) -> Iterator[str]:

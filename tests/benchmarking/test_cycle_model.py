@@ -85,16 +85,16 @@ def test_occupancy_follows_the_limits_of_the_architecture():
 # Small kernels of our own.
 
 
-def run(source: str, *arguments: Any, grid: int = 1, threads: int = 32, shared: int = 0, **machine: Any) -> Any:
+def run(source: str, *arguments: Any, threads: int = 32, shared: int = 0, before: str = "", **machine: Any) -> Any:
     """Compile a kernel `k` and simulate one launch; arrays among the arguments are changed in place."""
     from cupy.cuda import nvrtc
 
-    compiling = nvrtc.createProgram(f'extern "C" __global__ {source}', "k.cu", [], [])
+    compiling = nvrtc.createProgram(f'{before}\nextern "C" __global__ {source}', "k.cu", [], [])
     nvrtc.compileProgram(compiling, ("--gpu-architecture=sm_90", "-std=c++17", "-default-device"))
     backend = SimulatedBackend(lambda *_: Path(), Multiprocessor(**machine), rounds=0)
     own = [backend.upload(a) if isinstance(a, np.ndarray) and a.ndim else a for a in arguments]
     kernel = program(bytes(nvrtc.getCUBIN(compiling)) + b"\0", "k")
-    backend.launch(kernel, (grid, 1), threads, shared, *own)
+    backend.launch(kernel, (1, 1), threads, shared, *own)
     for a, b in zip(arguments, own, strict=True):
         if isinstance(a, np.ndarray) and a.ndim:
             a[...] = b
@@ -185,3 +185,87 @@ def test_the_command_writes_what_it_found(tmp_path):
     assert "| `fractaldb` |" in done.stdout
     found = json.loads((tmp_path / "m.json").read_text())
     assert found["fractaldb"]["stages"][0]["kernel"] == "scout"
+
+
+def test_instructions_do_what_they_do():
+    """Those that a kernel may come to use, against NumPy, on random words."""
+    source = """
+    __device__ unsigned one(int what, unsigned a, unsigned b, unsigned c) {
+        float fa = __int_as_float(a & 0xBFFFFFFFu), fb = __int_as_float(b & 0xBFFFFFFFu);
+        switch (what) {
+            case 0: return __vmaxu2(a, b);
+            case 1: return __byte_perm(a, b, c);
+            case 2: return __popc(a) + 64 * __clz(b) + 4096 * __ffs(c & 0xFFFF00);
+            case 3: return __brev(a) ^ __funnelshift_r(a, b, c);
+            case 4: return __umulhi(a, b) + (unsigned)__mulhi((int)a, (int)c);
+            case 5: return a / (b >> 12 | 1) + a % (c >> 20 | 1);
+            case 6: return (unsigned)((int)a / (int)(b >> 16 | 1));
+            case 7: return __float_as_int(__fdiv_rn(fa, fb));
+            case 8: return __float_as_int(__fsqrt_rn(fabsf(fa)));
+            case 9: return __dp4a(a, b, c);
+            case 10: return min((int)a, (int)b) ^ max(a, c) ^ (unsigned)abs((int)b);
+            case 11: { unsigned long long v = (unsigned long long)a << 32 | b, w = (unsigned long long)b << 32 | c;
+                       return (unsigned)((v * w >> 29) + (v + w >> 32) + (v < w)); }
+            case 12: return __float_as_int(__fmaf_rn(fa, fb, fb)) ^ __float_as_int(__saturatef(fa));
+            case 13: return (unsigned)(int)(fa * 1e-3f) + __float2uint_rz(fabsf(fb));
+            case 14: return __shfl_xor_sync(~0u, a, 5) + __shfl_down_sync(~0u, b, 3) + __shfl_sync(~0u, c, 7);
+            case 15: return __ballot_sync(~0u, a & 1) + __reduce_max_sync(~0u, b) + __reduce_add_sync(~0u, c & 255);
+            default: return a << (b & 31) | a >> (c & 31);
+        }
+    }
+    __global__ void k(const unsigned* in, unsigned* out) {
+        unsigned a = in[threadIdx.x], b = in[threadIdx.x + 32], c = in[threadIdx.x + 64];
+        #pragma unroll
+        for (int what = 0; what < 17; ++what) out[what * 32 + threadIdx.x] = one(what, a, b, c);
+    }"""
+    words, out = np.random.default_rng(3).integers(0, 2**32, 96, np.uint32), np.zeros(17 * 32, np.uint32)
+    head, _, kernel = source.rpartition("__global__")
+    run(kernel, words, out, before=head)
+    for what, (found, expected) in enumerate(zip(out.reshape(17, 32), _expected(*words.reshape(3, 32)), strict=True)):
+        assert found.tolist() == expected, what
+
+
+def _expected(a: Any, b: Any, c: Any) -> list[list[int]]:
+    """The same in Python's integers and NumPy's floats."""
+    m, s = 2**32 - 1, lambda v: int(np.uint32(v).view(np.int32))
+    fa, fb = ((v & np.uint32(0xBFFFFFFF)).view(np.float32) for v in (a, b))
+    rows = list(zip(*(v.tolist() for v in (a, b, c)), strict=True))
+
+    def bits(v: Any) -> Any:
+        return np.asarray(v, np.float32).view(np.uint32)
+
+    def permute(x: int, y: int, z: int) -> int:
+        both = (y << 32 | x).to_bytes(8, "little")
+        return int.from_bytes(bytes(both[z >> 4 * k & 7] for k in range(4)), "little")
+
+    def first_bit(v: int) -> int:
+        return (v & -v).bit_length()
+
+    def dot(x: int, y: int, z: int) -> int:
+        return (z + sum((x >> k & 255) * (y >> k & 255) for k in (0, 8, 16, 24))) & m
+
+    def long(x: int, y: int, z: int) -> int:
+        v, w = x << 32 | y, y << 32 | z
+        return ((v * w & 2**64 - 1) >> 29) + ((v + w & 2**64 - 1) >> 32) + (v < w) & m
+
+    fused = (fa.astype(np.float64) * fb + fb).astype(np.float32)  # double holds the product; the sum may round twice
+    ballot = sum((x & 1) << i for i, (x, _, _) in enumerate(rows))
+    with np.errstate(all="ignore"):
+        quotient, root = fa / fb, np.sqrt(np.abs(fa))
+        truncated = [(int(x * np.float32(1e-3)) + int(abs(y))) & m for x, y in zip(fa, fb, strict=True)]
+    return [
+        [max(x & 65535, y & 65535) | max(x >> 16, y >> 16) << 16 for x, y, _ in rows],
+        [permute(*r) for r in rows],
+        [x.bit_count() + 64 * (32 - y.bit_length()) + 4096 * first_bit(z & 0xFFFF00) for x, y, z in rows],
+        [int(f"{x:032b}"[::-1], 2) ^ ((y << 32 | x) >> (z & 31) & m) for x, y, z in rows],
+        [(x * y >> 32) + (s(x) * s(z) >> 32) & m for x, y, z in rows],
+        [x // (y >> 12 | 1) + x % (z >> 20 | 1) & m for x, y, z in rows],
+        [int(s(x) / (y >> 16 | 1)) & m for x, y, _ in rows],
+        bits(quotient).tolist(), bits(root).tolist(), [dot(*r) for r in rows],
+        [(min(s(x), s(y)) & m) ^ max(x, z) ^ (abs(s(y)) & m) for x, y, z in rows],
+        [long(*r) for r in rows],
+        (bits(fused) ^ bits(np.clip(fa, 0, 1))).tolist(), truncated,
+        [(rows[i ^ 5][0] + (rows[i + 3] if i + 3 < 32 else rows[i])[1] + rows[7][2]) & m for i in range(32)],
+        [(ballot + int(b.max()) + sum(z & 255 for *_, z in rows)) & m] * 32,
+        [(x << (y & 31) | x >> (z & 31)) & m for x, y, z in rows],
+    ]  # fmt: skip
