@@ -193,6 +193,7 @@ def build_trainer(machine: Machine, folder: RunFolder) -> lightning.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated")  # Lightning calls torch by an old name
+    warnings.filterwarnings("ignore", ".*`srun` command is available")  # a cluster's login node is no mistake
     gpu = use_gpu(machine.device, "training")
     deterministic = not gpu if machine.deterministic is None else machine.deterministic
     devices, nodes = machine.devices or 1, machine.num_nodes

@@ -26,7 +26,7 @@ SMALL_CATEGORIES = 2
 """`--limit small` takes this many categories where none are named."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A grid as asked for: every combination of methods, categories, weights, layers and seeds."""
 

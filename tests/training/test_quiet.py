@@ -1,0 +1,17 @@
+"""What people can do nothing about is not said."""
+
+import warnings
+
+from fracgen.training.config import Machine
+from fracgen.training.folder import RunFolder
+from fracgen.training.run import build_trainer
+
+
+def test_lightning_gives_no_hint_where_a_cluster_has_srun(tmp_path, monkeypatch):
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        build_trainer(Machine(device="cpu"), RunFolder(tmp_path / "run"))
+    assert not [str(w.message) for w in said if "srun" in str(w.message)]
