@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Augmentation": "fracgen.loading.augment",
-    "BankError": "fracgen.formulas.ifs.bank",
+    "BankError": "fracgen.formulas.files",
     "BankSpec": "fracgen.recipes.recipe",
     "CodeBank": "fracgen.formulas.ifs.bank",
     "DeviceError": "fracgen.support.errors",
@@ -41,7 +41,7 @@ __all__ = ["__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from fracgen.formulas.banks import load_bank as load_bank
     from fracgen.formulas.banks import make_bank as make_bank
-    from fracgen.formulas.ifs.bank import BankError as BankError
+    from fracgen.formulas.files import BankError as BankError
     from fracgen.formulas.ifs.bank import CodeBank as CodeBank
     from fracgen.formulas.mandelbulb.bank import VariationBank as VariationBank
     from fracgen.loading.augment import Augmentation as Augmentation

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.banks import Bank, load_bank
-from fracgen.formulas.ifs.bank import BankError
+from fracgen.formulas.files import BankError
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint
 from fracgen.training.config import Config

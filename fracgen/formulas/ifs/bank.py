@@ -6,27 +6,20 @@ classes: with C classes of K codes, code c * K + j is code j of class c.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.formulas import files
+from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.sampling import SAMPLER_VERSION, sample_codes
 from fracgen.recipes.recipe import MAX_MAPS, BankSpec
-from fracgen.support.files import whole_file
 
-FORMAT = "fracgen-bank"
-FORMAT_VERSION = 1
 _CHUNK = 65_536  # codes sampled together: a bank of millions needs little more memory than itself
-
-
-class BankError(ValueError):
-    """A bank, or a file that should hold one, is not usable; the message says where and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +128,7 @@ class CodeBank:
     @property
     def sha256(self) -> str:
         """Hex digest of everything that decides a pixel: equal digests, equal images."""
-        digest = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {self.classes}".encode())
-        for array in (self.maps, self.sizes, self.probabilities):
-            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-        return digest.hexdigest()
+        return files.digest(self.classes, self.maps, self.sizes, self.probabilities)
 
     def with_classes(self, classes: int) -> CodeBank:
         """The same codes, grouped otherwise. Raises ValueError where they do not divide."""
@@ -149,15 +139,12 @@ class CodeBank:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
-        from safetensors.numpy import save
-
         header = {
-            **self.metadata, "format": FORMAT, "format_version": str(FORMAT_VERSION), "classes": str(self.classes),
-            "non_contractive": str(int(self.non_contractive)), "sha256": self.sha256,
+            **self.metadata, "classes": str(self.classes), "non_contractive": str(int(self.non_contractive)),
+            "sha256": self.sha256,
         }  # fmt: skip
         arrays: dict[str, NDArray[Any]] = {"maps": self.maps, "sizes": self.sizes, "probabilities": self.probabilities}
-        with whole_file(path) as file:
-            file.write(save(arrays, header))
+        files.write(path, arrays, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CodeBank:
@@ -168,23 +155,10 @@ class CodeBank:
                 digest it carries.
             OSError: it cannot be read.
         """
-        from safetensors import SafetensorError, safe_open
-
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no bank at {path}: make one with `fracgen sample -o {path}`")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header: dict[str, str] = file.metadata() or {}
-                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError) as error:
-            raise BankError(f"{path} is not a readable bank ({error}): make it again with `fracgen sample`") from None
-        if header.get("format") != FORMAT or set(arrays) != {"maps", "sizes", "probabilities"}:
+        arrays, header = files.read(path)
+        if header.get("format") != files.FORMAT or set(arrays) != {"maps", "sizes", "probabilities"}:
             raise BankError(f"{path} is a safetensors file but not a fracgen bank: make one with `fracgen sample`")
-        if header["format_version"] != str(FORMAT_VERSION):
-            raise BankError(
-                f"{path} has bank format {header['format_version']}, this fracgen reads {FORMAT_VERSION}: "
-                "upgrade fracgen"
-            )
+        files.check_version(path, header)
         own = ("format", "format_version", "classes", "non_contractive", "sha256")
         metadata = {k: v for k, v in header.items() if k not in own}
         try:
@@ -192,8 +166,7 @@ class CodeBank:
         except (KeyError, ValueError) as error:
             raise BankError(f"{path} has a damaged header ({error}): make it again with `fracgen sample`") from None
         bank = cls(arrays["maps"], arrays["sizes"], classes, arrays["probabilities"], admit, metadata)
-        if bank.sha256 != header.get("sha256"):
-            raise BankError(f"{path} does not match its own SHA-256: it was damaged or edited; make it again")
+        files.check_digest(path, header, bank.sha256)
         return bank
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.ifs.bank import BankError, CodeBank
+from fracgen.formulas.files import BankError
+from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import MAX_MAPS
 
 MAX_PICKLE_BYTES = 1 << 30

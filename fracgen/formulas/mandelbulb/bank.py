@@ -8,21 +8,17 @@ is the sine, whether of theta, whether negative (Chiche et al., CVPR 2024).
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.ifs.bank import BankError
+from fracgen.formulas import files
+from fracgen.formulas.files import BankError
 from fracgen.recipes.variations import MAX_POWER, MIN_POWER, RULES, VariationSpec
-from fracgen.support.files import whole_file
 
-FORMAT = "fracgen-bank"
-FORMAT_VERSION = 1
 MARGIN = 4
 """In 1,024ths: how far beyond the set its surface, a threshold away, may lie, and then some."""
 WIDEST = 2304
@@ -108,22 +104,12 @@ class VariationBank:
     @property
     def sha256(self) -> str:
         """Hex digest of everything that decides a pixel: equal digests, equal images."""
-        digest = hashlib.sha256(f"{FORMAT} {FORMAT_VERSION} {self.formula}".encode())
-        for array in (self.powers, self.rules):
-            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-        return digest.hexdigest()
+        return files.digest(self.formula, self.powers, self.rules)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
-        from safetensors.numpy import save
-
-        header = {
-            **self.metadata, "format": FORMAT, "format_version": str(FORMAT_VERSION), "formula": self.formula,
-            "sha256": self.sha256,
-        }  # fmt: skip
-        arrays: dict[str, NDArray[Any]] = {"powers": self.powers, "rules": self.rules}
-        with whole_file(path) as file:
-            file.write(save(arrays, header))
+        header = {**self.metadata, "formula": self.formula, "sha256": self.sha256}
+        files.write(path, {"powers": self.powers, "rules": self.rules}, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VariationBank:
@@ -134,27 +120,13 @@ class VariationBank:
                 match the digest it carries.
             OSError: it cannot be read.
         """
-        from safetensors import SafetensorError, safe_open
-
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no bank at {path}: make one with `fracgen sample --recipe mandelbulb -o {path}`")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header: dict[str, str] = file.metadata() or {}
-                arrays: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError) as error:
-            raise BankError(f"{path} is not a readable bank ({error}): make it again with `fracgen sample`") from None
+        arrays, header = files.read(path, "fracgen sample --recipe mandelbulb")
         if header.get("formula") != cls.formula or set(arrays) != {"powers", "rules"}:
             raise BankError(f"{path} is no bank of Mandelbulb variations: make one with `fracgen sample`")
-        if header.get("format_version") != str(FORMAT_VERSION):
-            raise BankError(
-                f"{path} has bank format {header.get('format_version')}, this fracgen reads {FORMAT_VERSION}: "
-                "upgrade fracgen"
-            )
+        files.check_version(path, header)
         own = ("format", "format_version", "formula", "sha256")
         bank = cls(arrays["powers"], arrays["rules"], {k: v for k, v in header.items() if k not in own})
-        if bank.sha256 != header.get("sha256"):
-            raise BankError(f"{path} does not match its own SHA-256: it was damaged or edited; make it again")
+        files.check_digest(path, header, bank.sha256)
         return bank
 
 

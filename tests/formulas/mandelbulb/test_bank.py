@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fracgen.formulas.banks import check_formula, load_bank, make_bank
-from fracgen.formulas.ifs.bank import BankError, CodeBank
+from fracgen.formulas.files import BankError
+from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.mandelbulb.bank import VariationBank, radius
 from fracgen.formulas.mandelbulb.describing import code_lines, describe_code
 from fracgen.recipes.presets import preset
