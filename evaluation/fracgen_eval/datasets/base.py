@@ -80,6 +80,10 @@ def draw_shots(category: Category, shots: int | None, seed: int) -> Category:
 
     Raises:
         EvaluationError: there are fewer training images than that.
+
+    >>> tiles = Category("mvtec", "tile", Path(), tuple(Sample(Path(f"{n}.png")) for n in range(9)), ())
+    >>> [sample.path.stem for sample in draw_shots(tiles, 3, seed=0).train]
+    ['4', '5', '7']
     """
     if shots is None:
         return category

@@ -72,7 +72,19 @@ CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar
 
 
 def settings_for(method: str, trial: bool = False, overrides: Settings | None = None) -> Settings:
-    """A method's settings. Raises EvaluationError for an unknown name or a value of the wrong kind."""
+    """A method's settings.
+
+    Args:
+        method: one of `METHODS`.
+        trial: as `--limit small` has them.
+        overrides: values in the place of the usual ones.
+
+    Raises:
+        EvaluationError: a name is unknown, or a value of the wrong kind or out of range.
+
+    >>> settings_for("patchcore", overrides={"coreset": 0.01})
+    {'image_size': 256, 'batch': 32, 'layers': ['layer2', 'layer3'], 'coreset': 0.01, 'neighbours': 9}
+    """
     settings = dict(DEFAULTS[one_of(method, METHODS, "method")])
     if trial:
         settings |= TRIAL.get(method, {})

@@ -23,6 +23,11 @@ def aupro(maps: Sequence[Any], masks: Sequence[Any], fpr_limit: float = FPR_LIMI
 
     Raises:
         EvaluationError: see `count_pixels`.
+
+    Two of the four pixels of the defect lie above every normal pixel, the others among them:
+
+    >>> aupro([[[9, 9, 1, 1], [1, 1, 1, 1]]], [[[1, 1, 0, 0], [1, 1, 0, 0]]])
+    0.575
     """
     return aupro_of(count_pixels(maps, masks), fpr_limit)
 

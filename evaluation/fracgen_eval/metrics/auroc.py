@@ -16,6 +16,9 @@ def auroc(labels: Any, scores: Any) -> float:
 
     Raises:
         EvaluationError: a score is not finite, or only one kind of image is there.
+
+    >>> auroc([False, False, True, True], [1.0, 2.0, 2.0, 3.0])
+    0.875
     """
     from sklearn.metrics import roc_auc_score
 
@@ -29,7 +32,11 @@ def auroc(labels: Any, scores: Any) -> float:
 
 
 def pixel_auroc(maps: Sequence[Any], masks: Sequence[Any]) -> float:
-    """AUROC in [0, 1] over all pixels of all images. Raises EvaluationError as `count_pixels` does."""
+    """AUROC in [0, 1] over all pixels of all images. Raises EvaluationError as `count_pixels` does.
+
+    >>> pixel_auroc([[[9, 1], [1, 1]]], [[[1, 1], [0, 0]]])
+    0.75
+    """
     return pixel_auroc_of(count_pixels(maps, masks))
 
 

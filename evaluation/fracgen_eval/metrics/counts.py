@@ -51,6 +51,10 @@ def count_pixels(maps: Sequence[Any], masks: Sequence[Any]) -> PixelCounts:
 
     Raises:
         EvaluationError: numbers or shapes differ, a score is not finite, or no pixel is defect or none normal.
+
+    >>> counts = count_pixels([[[9, 7], [7, 1]]], [[[1, 1], [0, 0]]])
+    >>> counts.scores.tolist(), counts.defect.tolist(), counts.tied.tolist(), counts.between.tolist(), counts.regions
+    ([9, 7], [1, 1], [0, 1], [0, 0, 1], 1)
     """
     if len(maps) != len(masks):
         raise EvaluationError(f"{len(maps)} maps for {len(masks)} masks: give one mask per map")
