@@ -100,7 +100,7 @@ def interval(value: float, replicates: Any) -> tuple[float, float] | None:
     Example:
         >>> low, high = interval(0.9, np.random.default_rng(0).normal(0.9, 0.03, 500))
         >>> round(low, 2), round(high, 2)
-        (0.82, 0.94)
+        (0.82, 0.95)
     """
     spread = float(np.std(replicates, ddof=1))
     if spread == 0 or not 0 < value < 1:
