@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ def sheet(preset: Preset, rows: int, columns: int, side: int) -> Image.Image:
     s = preset.recipe.size
     tiles = images.reshape(rows, columns, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(rows * s, columns * s, 3)
     return Image.fromarray(np.ascontiguousarray(tiles)).resize((columns * side, rows * side), Image.Resampling.LANCZOS)
+
+
+def at_size(preset: Preset, size: int) -> Preset:
+    """The same for pictures of another side."""
+    return dataclasses.replace(preset, recipe=preset.recipe.at_size(size))
 
 
 def codes(preset: Preset) -> str:
@@ -58,6 +64,7 @@ def main() -> None:
     folder = HERE / "images"
     folder.mkdir(exist_ok=True)
     sheet(PRESETS["paper"], 4, 8, 128).save(folder / "sheet.webp", quality=88, method=6)
+    sheet(at_size(PRESETS["mandelbulb"], 160), 4, 8, 160).save(folder / "variations.webp", quality=72, method=6)
     for name, preset in PRESETS.items():
         sheet(preset, 1, 8, 128).save(folder / f"{name}.webp", quality=88, method=6)
     page = HERE / "recipes.md"
