@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from fracgen.training.built_in import models
+
+WEIGHTS = ("random", *(["fractal"] if "resnet18" in models() else []), "fractal-demo")
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
@@ -20,17 +23,20 @@ def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any) ->
         assert (Path("demo") / name).is_file()
     cells = [json.loads(p.read_text()) for p in Path("demo/eval/cells").rglob("*.json")]
     assert {(c["cell"]["method"], c["cell"]["weights"]) for c in cells} == {
-        (method, weights) for method in ("padim", "panda") for weights in ("random", "fractal")
-    }
+        (method, weights) for method in ("padim", "panda") for weights in WEIGHTS
+    } | {("padim", "imagenet")}
     for command in ("sample", "render", "pretrain", "eval run"):
         assert f"$ fracgen {command} " in first.err
-    assert first.err.count("that took") == 5
+    assert first.err.count("that took") == 6
+    assert "measured with resnet18, mean image AUROC over 2 methods and 1 category: random " in first.err
+    assert "measured with tf_efficientnet_lite0, mean image AUROC over 1 method and 1 category: " in first.err
+    assert "points [" in first.err
 
     made = {p: p.stat().st_mtime_ns for p in Path("demo").rglob("*.safetensors")}
     again = fracgen(*TINY)
     assert (again.code, again.out) == (0, first.out)
     assert "$ fracgen pretrain" not in again.err
-    assert "0 cells to run, 4 finished" in again.err
+    assert f"0 cells to run, {2 * len(WEIGHTS)} finished" in again.err
     assert made == {p: p.stat().st_mtime_ns for p in Path("demo").rglob("*.safetensors")}
 
     other = fracgen(*TINY, "--seed", 1)

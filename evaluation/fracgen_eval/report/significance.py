@@ -56,11 +56,16 @@ def compare(table: Table) -> list[Comparison]:
 def difference(table: Table, second: str) -> str:
     """`fractal − random: +3.2 [1.1, 5.3] points over 12 cells`, over the compared cells of a table."""
     first = table.weights_with_numbers[0]
+    mean, ends, cells = paired_difference(table, first, second)
+    sure = f" [{ends[0]:+.1f}, {ends[1]:+.1f}]" if ends else ""
+    return f"{second} minus {first}: {mean:+.1f}{sure} points over {cells} cells"
+
+
+def paired_difference(table: Table, first: str, second: str) -> tuple[float, tuple[float, float] | None, int]:
+    """Second minus first over the compared cells of a table: mean and 95 % interval in points, and how many cells."""
     pairs = [(table.value(r, c, first), table.value(r, c, second)) for r, c in table.compared]
     mean = fmean((b.mean or 0.0) - (a.mean or 0.0) for a, b in pairs)  # compared cells have numbers
-    ends, over = _interval(mean, pairs), f"points over {len(pairs)} cells"
-    sure = f" [{ends[0]:+.1f}, {ends[1]:+.1f}]" if ends else ""
-    return f"{second} minus {first}: {mean:+.1f}{sure} {over}"
+    return mean, _interval(mean, pairs), len(pairs)
 
 
 def _interval(mean: float | None, pairs: list[tuple[Value, Value]]) -> tuple[float, float] | None:
