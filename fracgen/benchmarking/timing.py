@@ -64,14 +64,14 @@ def machine() -> dict[str, Any]:
     """Processor, CPUs this process may use, load when asked, GPU if torch is loaded and finds one."""
     import sys
 
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "processor": _processor(), "cpus": len(os.sched_getaffinity(0)), "load_1min": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}", "gpu": None,
     }  # fmt: skip
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
 
 
 def _processor() -> str:

@@ -70,13 +70,13 @@ def differences(make: MakeRenderer | None = None) -> list[str]:
     if stored["render_version"] != RENDER_VERSION:
         return [f"golden.json is of render_version {stored['render_version']}, this fracgen renders {RENDER_VERSION}"]
     lines = []
-    found = compute_bank()
-    if found != stored["bank"]:
-        lines.append(f"bank: {found}, expected {stored['bank']}")
+    digest = compute_bank()
+    if digest != stored["bank"]:
+        lines.append(f"bank: {digest}, expected {stored['bank']}")
     for name in PRESETS:
-        found, expected = compute(name, make), stored["images"].get(name)
-        if found != expected:
-            lines.append(f"{name}: {found}, expected {expected}")
+        digest, expected = compute(name, make), stored["images"].get(name)
+        if digest != expected:
+            lines.append(f"{name}: {digest}, expected {expected}")
     return lines
 
 

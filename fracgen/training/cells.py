@@ -76,7 +76,7 @@ def feature_maps(model: nn.Module, size: int) -> list[tuple[str, int]]:
     Raises:
         ValueError: there is none.
     """
-    found: dict[int, tuple[str, int]] = {}
+    parts: dict[int, tuple[str, int]] = {}
     twin: Any = copy.deepcopy(model).to("meta").eval()
     for name, part in twin.named_modules():
 
@@ -84,14 +84,14 @@ def feature_maps(model: nn.Module, size: int) -> list[tuple[str, int]]:
             if torch.is_tensor(output) and output.dim() == 4 and output.shape[2] == output.shape[3]:
                 for stride in STRIDES:
                     if output.shape[2] == -(-size // stride):
-                        found[stride] = (name, int(output.shape[1]))
+                        parts[stride] = (name, int(output.shape[1]))
 
         part.register_forward_hook(note)
     with torch.no_grad():
         twin(torch.empty(2, 3, size, size, device="meta"))
-    if set(found) != set(STRIDES):
+    if set(parts) != set(STRIDES):
         raise ValueError(
             f"objective dense asks feature maps of {STRIDES[0]} and {STRIDES[1]} pixels a cell, and this network has "
             "none: use a convolutional network, or objective class"
         )
-    return [found[stride] for stride in STRIDES]
+    return [parts[stride] for stride in STRIDES]
