@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.study.arms import Arm, comparison, curve
 from fracgen.benchmarking.timing import commit, machine
+from fracgen.support.files import whole_file
 
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = "fracgen-study/1"
@@ -65,22 +66,21 @@ def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     return target
 
 
-def measure(arm: Arm, seed: int, weights: Path, folder: Path, datasets: Sequence[str], methods: Sequence[str],
+def measure(arm: Arm, seed: int, weights: Path, folder: Path, dataset: str, methods: Sequence[str],
             extra: Sequence[str]) -> dict[str, Any]:  # fmt: skip
-    """Metrics by dataset, method and category."""
+    """Metrics by method and category."""
     from fracgen_eval.grid.result import CellResult
     from fracgen_eval.grid.results import read_results
 
     metrics: dict[str, Any] = {}
-    for dataset in datasets:
-        out = folder / "eval" / dataset
-        fracgen("eval", "run", "--method", ",".join(methods), "--weights", f"study={weights}", "--model", arm.model,
-                "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *extra)  # fmt: skip
-        for _, result in read_results(out):
-            assert isinstance(result, CellResult), result
-            cell = result.cell
-            of_method = metrics.setdefault(dataset, {}).setdefault(cell.method.name, {})
-            of_method[cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
+    out = folder / "eval" / dataset
+    fracgen("eval", "run", "--method", ",".join(methods), "--weights", f"study={weights}", "--model", arm.model,
+            "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *extra)  # fmt: skip
+    for _, result in read_results(out):
+        assert isinstance(result, CellResult), result
+        cell = result.cell
+        of_method = metrics.setdefault(cell.method.name, {})
+        of_method[cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
     return metrics
 
 
@@ -94,22 +94,23 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
         return
     print(f"study: {arm.name}, seed {seed}: {', '.join(missing)}", file=sys.stderr, flush=True)
     weights = make_weights(arm, seed, folder)
-    metrics = before["metrics"] | measure(arm, seed, weights, folder, missing, methods, extra)
+    metrics = before["metrics"]
     about: dict[str, Any] = {}
     config = weights.with_name("config.json")
     if arm.samples:
         own = json.loads(config.read_text())["fracgen"]
         about = {"images_seen": own["images_seen"], "validation": own["validation"]}
     settings = [Path(word).name if Path(word).is_file() else word for word in extra]
-    result = {
-        "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
-        "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
-        "commit": commit(),
-    }  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, path)
+    for dataset in missing:
+        metrics[dataset] = measure(arm, seed, weights, folder, dataset, methods, extra)
+        result = {
+            "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
+            "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
+            "commit": commit(),
+        }  # fmt: skip
+        with whole_file(path) as file:
+            file.write(json.dumps(result, indent=1).encode() + b"\n")
 
 
 def main() -> None:
@@ -144,7 +145,10 @@ def main() -> None:
         for arm in arms:
             folder = options.output / arm.name / f"seed{seed}"
             folder.mkdir(parents=True, exist_ok=True)
-            finish(arm, seed, folder, options.datasets.split(","), options.methods.split(","), extra)
+            try:
+                finish(arm, seed, folder, options.datasets.split(","), options.methods.split(","), extra)
+            except subprocess.CalledProcessError as error:
+                sys.exit(f"study: {arm.name}, seed {seed}: a command failed, with exit code {error.returncode}")
 
 
 if __name__ == "__main__":
