@@ -173,7 +173,7 @@ def test_cells_are_asked_about_their_centres() -> None:
 
 def test_networks_without_such_maps_are_refused() -> None:
     with pytest.raises(ValueError, match="objective dense asks feature maps of 8 and 16 pixels a cell"):
-        CellClassifier(build_model("vit_b_32", 5, 64, 0), 5, 64, 0)
+        CellClassifier(build_model("timm/vit_tiny_patch16_224", 5, 64, 0), 5, 64, 0)
 
 
 def test_the_average_follows_the_weights_slowly() -> None:
