@@ -6,7 +6,7 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.results import result_path
 from fracgen_eval.methods import settings_for
 
-KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside")
+KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside", "by_defect", "replicates")
 
 
 def add(out, method="patchcore", category="brick", weights="random", seed=0, value=0.9, status="done", **more):

@@ -49,6 +49,8 @@ def write_report(
         OSError: a file cannot be written.
     """
     from fracgen_eval.report import charts, text
+    from fracgen_eval.report.by_defect import defect_tables
+    from fracgen_eval.report.by_defect import to_csv as defects_to_csv
     from fracgen_eval.report.filters import filter_sheets
     from fracgen_eval.report.gallery import galleries
     from fracgen_eval.report.gather import gather, slug_of
@@ -80,13 +82,16 @@ def write_report(
     for gallery in shown:
         slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
+    by_defect = defect_tables(results)
+    for kinds in by_defect:
+        content[f"tables/{kinds.slug}.csv"] = partial(_encoded, defects_to_csv, kinds)
     measured = any(not e.published for e in results.entries)
     compared = calibrate(tables) if measured else []
     if compared:
         content["tables/calibration.csv"] = to_csv(compared).encode
     page = render(
         results, tables=tables, charts=drawn, sheets=sheets, galleries=shown, not_run=missing(tables),
-        files_made=sorted(content), show_published=show_published, compared=compared,
+        files_made=sorted(content), show_published=show_published, compared=compared, by_defect=by_defect,
     )  # fmt: skip
     content["report.html"] = page.encode
     files = _write(folder, content)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.grid.result import Failure, Measurement
+from fracgen_eval.report.by_defect import DefectTable
 from fracgen_eval.report.charts import Chart
 from fracgen_eval.report.drawing import to_svg
 from fracgen_eval.report.gallery import Gallery
@@ -26,7 +27,7 @@ Tile = NDArray[np.uint8]
 def render(
     results: Results, *, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
     galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
-    compared: list[Compared],
+    compared: list[Compared], by_defect: list[DefectTable],
 ) -> str:  # fmt: skip
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
@@ -50,7 +51,7 @@ def render(
         galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
         failed=[(e, _error(e)) for e in results.failed], problems=results.problems, missing=not_run,
         weights=_described(results), versions=_versions(results), files=files_made, show_published=show_published,
-        compared=compared, calibration=calibration_line(compared), sources=SOURCES,
+        compared=compared, by_defect=by_defect, calibration=calibration_line(compared), sources=SOURCES,
         published_only=all(e.published for e in results.entries), count=len(results.entries),
         folder=results.folder.resolve().name,
     )  # fmt: skip
