@@ -118,11 +118,13 @@ def program(binary: bytes, kernel: str) -> Program:
         with np.load(path) as kept:
             registers, shared = kept["numbers"].tolist()
             lines = tuple(kept["lines"].tolist())
-            return Program(kernel, kept["code"], tuple(kept["text"].tolist()), lines, registers, shared)
+            banks = {k: kept[f"bank{k}"].tobytes() for k in range(9) if f"bank{k}" in kept}
+            return Program(kernel, kept["code"], tuple(kept["text"].tolist()), lines, registers, shared, banks)
     made = disassemble(binary, kernel)
     part = path.with_suffix(f".{os.getpid()}.npz")
     numbers = [made.registers, made.shared_bytes]
-    np.savez(part, code=made.code, text=np.array(made.text), lines=np.array(made.lines), numbers=numbers)
+    banks = {f"bank{k}": np.frombuffer(data, np.uint8) for k, data in made.banks.items()}
+    np.savez(part, **banks, code=made.code, text=np.array(made.text), lines=np.array(made.lines), numbers=numbers)
     part.replace(path)
     return made
 

@@ -13,7 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,7 @@ class Program:
         lines: of the source that each instruction was made from, as "file:line"; empty if the compiler did not say.
         registers: a thread's.
         shared_bytes: static shared memory.
+        banks: number of a constant bank -> its bytes: 2 holds tables of jumps, 3 constant arrays.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Program:
     lines: tuple[str, ...]
     registers: int
     shared_bytes: int
+    banks: dict[int, bytes] = field(default_factory=dict)
 
 
 def find_nvdisasm() -> str:
@@ -96,7 +98,21 @@ def disassemble(binary: bytes, name: str) -> Program:
         file.flush()
         command = [find_nvdisasm(), "-hex", "-g", file.name]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return parse(text, name)
+    return replace(parse(text, name), banks=constant_banks(binary, name))
+
+
+def constant_banks(binary: bytes, name: str) -> dict[int, bytes]:
+    """Contents of a kernel's constant banks but the first, from the sections of its ELF file."""
+    (table,) = struct.unpack_from("<Q", binary, 0x28)
+    size, count, names = struct.unpack_from("<HHH", binary, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQ", binary, table + k * size) for k in range(count)]
+    out = {}
+    for at, _, _, _, offset, length in sections:
+        start = sections[names][4] + at
+        own = binary[start : binary.index(b"\0", start)].decode()
+        if bank := re.fullmatch(rf"\.nv\.constant([1-9])(?:\.{re.escape(name)})?", own):
+            out[int(bank.group(1))] = binary[offset : offset + length]
+    return out
 
 
 def parse(text: str, name: str) -> Program:
@@ -231,6 +247,8 @@ def _plain_operands(row: np.void, code: str, modifiers: set[str], operands: list
                 row["extra"] = int(operand, 16)
                 continue
             row["source"][sources] = _source(operand, code, modifiers)
+            if code == "LDC" and (bank := re.match(r"^c\[(0x\d+)\]", operand)):
+                row["extra"] = int(bank.group(1), 16)
             if code in ("I2F", "I2FP"):
                 byte = re.search(r"\.B([0-3])$", operand)
                 half = operand.endswith(".H1")
@@ -258,7 +276,10 @@ def _control_operands(row: np.void, operands: list[str], labels: dict[str, int])
         elif _PREDICATE.match(operand):
             row["predicate_source"][0] = _predicate(operand)
         elif re.match(r"^R\d+", operand):
-            row["source"][0] = _source(operand.split()[0], "RET", set())
+            register, *offset = operand.split()
+            row["source"][0] = _source(register, "RET", set())
+            if offset and re.match(r"^-?0x", offset[0]):  # a table's entries are places in the code
+                row["extra"] = int(offset[0], 16) & 0xFFFFFFFF
 
 
 def _predicate(text: str) -> int:
@@ -318,15 +339,15 @@ def _number(text: str) -> float:
 
 def _constant(text: str, is_float: bool, is_half: bool) -> tuple[int, int, int, int, int]:
     match = re.match(r"^([-~|]*)c\[(0x[0-9a-f]+)\]\[(?:(U?R\d+)\+?)?(-?0x[0-9a-f]+)?\]\|?(?:\.\w+)?$", text)
-    if match is None or int(match.group(2), 16) != 0:
+    if match is None:
         raise ValueError(f"constant {text} has no meaning here")
-    signs, _, register, offset = match.groups()
+    signs, bank, register, offset = match.groups()
     value = int(offset or "0", 16) & 0xFFFFFFFF
     if register:
         kind, index = _register(register)
         return ADDRESS, 255 if kind == UNIFORM else index, 0, index if kind == UNIFORM else 255, value
     flags = (NEGATED if "-" in signs else 0) | (INVERTED if "~" in signs else 0) | (ABSOLUTE if "|" in signs else 0)
-    return CONSTANT, 0, flags | (FLOAT_SIGN if is_float or is_half else 0), 255, value
+    return CONSTANT, int(bank, 16), flags | (FLOAT_SIGN if is_float or is_half else 0), 255, value
 
 
 def _memory(text: str) -> tuple[int, int, int, int, int]:

@@ -187,7 +187,8 @@ def test_the_command_writes_what_it_found(tmp_path):
     assert found["fractaldb"]["stages"][0]["kernel"] == "scout"
 
 
-def test_instructions_do_what_they_do():
+@pytest.mark.parametrize("unroll", [17, 1], ids=["in a row", "by a table of jumps"])
+def test_instructions_do_what_they_do(unroll):
     """Those that a kernel may come to use, against NumPy, on random words."""
     source = """
     __device__ unsigned one(int what, unsigned a, unsigned b, unsigned c) {
@@ -215,9 +216,9 @@ def test_instructions_do_what_they_do():
     }
     __global__ void k(const unsigned* in, unsigned* out) {
         unsigned a = in[threadIdx.x], b = in[threadIdx.x + 32], c = in[threadIdx.x + 64];
-        #pragma unroll
+        #pragma unroll UNROLL
         for (int what = 0; what < 17; ++what) out[what * 32 + threadIdx.x] = one(what, a, b, c);
-    }"""
+    }""".replace("UNROLL", str(unroll))
     words, out = np.random.default_rng(3).integers(0, 2**32, 96, np.uint32), np.zeros(17 * 32, np.uint32)
     head, _, kernel = source.rpartition("__global__")
     run(kernel, words, out, before=head)

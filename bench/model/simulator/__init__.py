@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-frounding-math", "-fPIC", "-shared",
 )  # fmt: skip
-MAX_SPANS = 4096
+MAX_SPANS, BANKS = 4096, 4
 
 
 class SimulationError(RuntimeError):
@@ -32,10 +32,11 @@ class SimulationError(RuntimeError):
 
 class _Launch(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("code", "bank", "arena", "touched", "order")),
-        ("arena_bytes", ctypes.c_uint64),
+        ("code", ctypes.c_void_p), ("banks", ctypes.c_void_p * BANKS),
+        *((name, ctypes.c_void_p) for name in ("arena", "touched", "order")),
+        ("arena_bytes", ctypes.c_uint64), ("bank_bytes", ctypes.c_uint32 * BANKS),
         *((name, ctypes.c_uint32) for name in (
-            "instructions", "bank_bytes", "registers", "shared_bytes", "threads", "grid_x", "grid_y", "blocks",
+            "instructions", "registers", "shared_bytes", "threads", "grid_x", "grid_y", "blocks",
             "resident", "cache_bytes",
         )),
     ]  # fmt: skip
@@ -162,9 +163,12 @@ def simulate(
     spans = np.zeros(MAX_SPANS, _SPAN)
     code = np.ascontiguousarray(program.code)
     assert arena.ctypes.data % 128 == 0
+    banks = {0: bank} | {k: np.frombuffer(data, np.uint8) for k, data in program.banks.items()}
     launch = _Launch(
-        code.ctypes.data, bank.ctypes.data, arena.ctypes.data, touched.ctypes.data, order.ctypes.data, arena.nbytes,
-        n, len(bank), program.registers, shared, threads, *grid, blocks, min(resident, blocks),
+        code.ctypes.data, (ctypes.c_void_p * BANKS)(*(banks[k].ctypes.data if k in banks else 0 for k in range(BANKS))),
+        arena.ctypes.data, touched.ctypes.data, order.ctypes.data, arena.nbytes,
+        (ctypes.c_uint32 * BANKS)(*(len(banks.get(k, ())) for k in range(BANKS))), n, program.registers, shared,
+        threads, *grid, blocks, min(resident, blocks),
         max(16 * 1024, machine.CACHE_AND_SHARED_BYTES - resident * (shared + 128)),
     )  # fmt: skip
     report = _Report()

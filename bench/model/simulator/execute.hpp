@@ -22,10 +22,11 @@ inline void special_register(const Context& x, const Special& s) {
 inline void load_constant(const Context& x) {  // LDC, ULDC
     u32 out[LANES], low[LANES] = {};
     const Operand& o = x.in.source[0];
+    const u32 bank = o.kind == ADDRESS ? x.in.extra : o.index;
     if (o.kind == ADDRESS && o.index != 255) memcpy(low, x.warp.reg(o.index), sizeof low);
     const u32 more = o.kind == ADDRESS && o.second != 255 ? x.warp.uniform[o.second] : 0;
     for (int word = 0; word < (x.has(M_64) ? 2 : 1); ++word) {
-        EACH out[l] = x.mask >> l & 1 ? x.constant(low[l] + more + o.value + 4u * (u32)word) : 0;
+        EACH out[l] = x.mask >> l & 1 ? x.constant(bank, low[l] + more + o.value + 4u * (u32)word) : 0;
         x.put(out, word);
     }
 }

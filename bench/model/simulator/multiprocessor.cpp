@@ -184,11 +184,14 @@ private:
             case I_BRA: branch(w, x.mask & x.predicate(in.predicate_source[0]), in.jump); break;
             case I_CALL: branch(w, x.mask, in.jump); break;
             case I_RET: case I_BRX: {
+                if (!x.mask) { ++w.pc; break; }
                 u32 room[LANES];
                 const u32* to = x.get(in.source[0], room);
-                const i32 pc = (i32)(to[__builtin_ctz(x.mask)] / 16) + (in.code == I_BRX ? in.jump : 0);
-                EACH if (x.mask >> l & 1 && to[l] != to[__builtin_ctz(x.mask)]) throw std::runtime_error("threads return to different places");
-                branch(w, x.mask, pc);
+                const u32 first = to[__builtin_ctz(x.mask)];
+                const i32 pc = (i32)(first + (in.code == I_BRX ? in.extra + 16 * ((u32)w.pc + 1) : 0)) / 16;
+                u32 same = 0;  // those who go elsewhere come here again
+                EACH same |= (u32)(x.mask >> l & 1 && to[l] == first) << l;
+                branch(w, same, pc, x.mask & ~same);
                 break;
             }
             case I_BSSY:
@@ -214,9 +217,10 @@ private:
         }
     }
 
-    void branch(Warp& w, u32 taken, i32 to) {
+    void branch(Warp& w, u32 taken, i32 to, u32 again = 0) {
         if (!taken) { ++w.pc; return; }
         w.ready_at = std::max<u64>(w.ready_at, now_ + machine_.branch_cycles);
+        if (again) w.ready.push_back({again, w.pc}), w.active &= ~again;
         const u32 stay = w.active & ~taken;
         if (stay) {  // the jumpers wait: what falls through comes first, as it does on a card mostly
             w.ready.push_back({taken, to});

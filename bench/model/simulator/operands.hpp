@@ -14,10 +14,11 @@ struct Context {
 
     bool has(int modifier) const { return in.modifiers[modifier >> 6] >> (modifier & 63) & 1; }
 
-    u32 constant(u32 offset) const {
-        if ((u64)offset + 4 > launch.bank_bytes) throw std::runtime_error("constant bank read past its end");
+    u32 constant(u32 bank, u32 offset) const {
+        if (bank >= BANKS || (u64)offset + 4 > launch.bank_bytes[bank])
+            throw std::runtime_error("constant bank " + std::to_string(bank) + " read past its end");
         u32 value;
-        memcpy(&value, launch.bank + offset, 4);
+        memcpy(&value, launch.banks[bank] + offset, 4);
         return value;
     }
 
@@ -29,7 +30,7 @@ struct Context {
             case REGISTER: from = o.index == 255 ? warp.zeros : warp.reg(o.index + (u32)word); break;
             case UNIFORM: same = o.index == 63 ? 0 : warp.uniform[o.index + word]; break;
             case IMMEDIATE: same = word ? (u32)((i32)o.value >> 31) : o.value; break;
-            case CONSTANT: same = constant(o.value + 4u * (u32)word); break;
+            case CONSTANT: same = constant(o.index, o.value + 4u * (u32)word); break;
             case NONE: break;
             default: throw std::runtime_error("operand of an unexpected kind");
         }

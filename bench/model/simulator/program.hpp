@@ -39,14 +39,17 @@ struct Instruction {
     i32 jump;        // instruction jumped to, -1: none
 };
 
+enum { BANKS = 4 };
+
 struct Launch {
     const Instruction* code;
-    const u8* bank;        // constant bank 0
+    const u8* banks[BANKS];  // constant banks: 0 arguments, 2 tables of jumps, 3 constant arrays
     const u8* arena;       // what global memory may be touched: [arena, arena + arena_bytes)
     u8* touched;           // one byte a 32-byte sector of the arena: 1 read, 2 written
     const u32* order;      // [blocks] which block of the grid each is
     u64 arena_bytes;
-    u32 instructions, bank_bytes, registers, shared_bytes, threads;
+    u32 bank_bytes[BANKS];
+    u32 instructions, registers, shared_bytes, threads;
     u32 grid_x, grid_y;
     u32 blocks;            // run in all
     u32 resident;          // at a time
