@@ -61,12 +61,14 @@ def run(
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     """  # fmt: skip
     from fracgen_eval.grid.plan import Request, check_names, make_plan
-    from fracgen_eval.methods.settings import METHODS, read_overrides
+    from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
 
     from fracgen.cli.options import parse_shard
 
     methods = _listed(method)
+    if maps and methods and set(methods) <= set(IMAGE_LEVEL):
+        raise ValueError(f"--maps: whole images are judged by {' and '.join(methods)}, without maps; leave it out")
     request = Request(
         out=out, methods=METHODS if methods == ("all",) else methods, dataset=dataset, root=root,
         weights=tuple(WeightsSpec.parse(w) for w in weights), categories=_listed(category) or None, model=model,
@@ -127,6 +129,8 @@ def list_(
 
 @app.command()
 def data(
+    context: typer.Context,
+    *,
     dataset: Annotated[str, typer.Argument(help="surfaces is written; mvtec, visa, folder and elpv are checked.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
@@ -139,7 +143,11 @@ def data(
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
+    from fracgen.cli.options import refuse_given
+
     source = dataset_of(dataset)
+    if dataset != "surfaces" or root is not None:
+        refuse_given(context, ("out", "seed", "strength"), "a dataset that is there is checked, and nothing written")
     if dataset == "surfaces" and root is None:
         print(write_surfaces(out, seed, strength))
         return
@@ -153,6 +161,7 @@ def data(
 
 @app.command()
 def predict(
+    context: typer.Context,
     *,
     images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
     method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
@@ -174,16 +183,24 @@ def predict(
     """
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
+    from fracgen.cli.options import refuse_given
+
+    if load is not None:
+        fixed = ("method", "weights", "model", "layers", "seed", "settings")
+        refuse_given(context, fixed, "the kept model of --load was fitted with its own")
     if missing := [p for p in images if not p.is_file()]:
         raise ValueError(f"{missing[0]}: no such picture")
     if load is not None and not load.is_file():
         raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
     if train is not None and not train.is_dir():
         raise ValueError(f"{train}: no such folder of normal pictures")
+    from fracgen_eval.methods.needs import check_layer_choice
     from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec
 
+    chosen_layers = _listed([layers]) if layers is not None else None
+    check_layer_choice(method, chosen_layers)
     chosen = _device(device)
     if load is not None:
         fitted = FittedModel.load(load, chosen)
@@ -192,7 +209,7 @@ def predict(
         if out is not None and method in IMAGE_LEVEL:
             raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
         fitted = fit_model(
-            method, train, WeightsSpec.parse(weights), model=model, layers=_listed([layers]) if layers else None,
+            method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
             seed=seed, device=chosen, overrides=(read_overrides(settings) if settings else {}).get(method),
         )  # fmt: skip
     if save is not None:

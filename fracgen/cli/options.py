@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import typer
+
     from fracgen.recipes.recipe import Preset
 
 
@@ -20,6 +24,22 @@ def parse_shard(text: str) -> tuple[int, int]:
     if not slash or not 0 <= i < n:
         raise ValueError(f"shard {text!r} is not of the form i/n with i from 0 to n - 1: for example 0/4")
     return i, n
+
+
+def refuse_given(context: typer.Context, options: Iterable[str], reason: str) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        context: of the command.
+        options: names of its parameters.
+        reason: why they mean nothing here.
+
+    Raises:
+        ValueError: one of them stands on the command line.
+    """
+    idle = [name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if idle:
+        raise ValueError(f"{', '.join('--' + name.replace('_', '-') for name in idle)}: {reason}; leave it out")
 
 
 def parse_range(text: str) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def make_plan(request: Request) -> Plan:
     check_names(request)
     request = dataclasses.replace(request, model=network(request.model).name)
     for method in request.methods:
-        stages_of(method, request.model, _settings(request, method), protocol=request.protocol)
+        _layer_choices(request, method, _settings(request, method))
     weights: dict[str, Weights] = {}
     for spec in request.weights:
         weights[spec.name] = load_weights(spec, request.model, request.input_norm)
@@ -118,6 +118,9 @@ def check_names(request: Request) -> None:
             raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")
     if request.layers and not set(request.methods) & set(LAYER_CHOICE):
         raise EvaluationError(f"--layers is for {' and '.join(LAYER_CHOICE)}, which --method does not name")
+    if request.map_size == "original" and set(request.methods) <= set(IMAGE_LEVEL):
+        names = " and ".join(request.methods)
+        raise EvaluationError(f"--map-size: whole images are judged by {names}, without maps; leave it out")
     index, shards = request.shard
     if not 0 <= index < shards:
         raise EvaluationError(f"shard {index}/{shards} does not exist: count from 0 to {shards - 1}")
@@ -167,16 +170,18 @@ def _settings(request: Request, method: str) -> Settings:
 
 
 def _layer_choices(request: Request, method: str, settings: Settings) -> list[tuple[str, ...] | None]:
-    """Layer sets by their names here, each once; None for the method's own."""
-    if method not in LAYER_CHOICE or not request.layers:
-        return [None]
+    """Layer sets by their names here, each once; None for the method's own.
 
-    def named(layers: tuple[str, ...] | None) -> tuple[str, ...]:
-        chosen = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
-        return tuple(stage.layer for stage in chosen)
-
-    own = named(None)  # makes the same cell as none at all
-    return list(dict.fromkeys(None if layers == own else layers for layers in map(named, request.layers)))
+    Raises:
+        EvaluationError: the network does not serve the method, or has no such layer.
+    """
+    choices: list[tuple[str, ...] | None] = []
+    for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
+        stages = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
+        names, modules = tuple(stage.layer for stage in stages), tuple(stage.module for stage in stages)
+        own = layers is None or tuple(settings["layers"]) in (names, modules)  # makes the same cell as none at all
+        choices.append(None if own else names)
+    return list(dict.fromkeys(choices))
 
 
 def _listing_digest(category: Category) -> str:

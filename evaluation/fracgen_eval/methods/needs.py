@@ -59,7 +59,7 @@ def stages_of(
         if method == "panda" and settings["variant"] != "dn2":
             net.stage(UNFROZEN_AFTER)
         return ()
-    stages = net.chosen(layers or settings.get("layers", FASTFLOW_LAYERS))
+    stages = net.chosen(settings.get("layers", FASTFLOW_LAYERS) if layers is None else layers)
     maps = net.maps(side)
     if method != "fastflow" and "vit" in net.name:
         raise EvaluationError(
