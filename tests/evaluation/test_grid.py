@@ -237,6 +237,19 @@ def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path)
     assert all(t.count("done ") + t.count("elsewhere ") == t.count("started ") == 4 for t in texts)
 
 
+def test_a_grid_loads_and_hashes_each_of_its_weights_once(surfaces, tmp_path, monkeypatch):
+    from fracgen_eval.grid import plan as planning
+    from fracgen_eval.grid import run as running
+    from fracgen_eval.weights import backbones
+
+    counted = []
+    for module, name in ((planning, "load_weights"), (running, "load_weights"), (backbones, "digest_of")):
+        done = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, n=name, f=done: counted.append(n) or f(*a))
+    assert run(request(tmp_path, surfaces, seeds=(0, 1)))[0] == [DONE, DONE]
+    assert sorted(counted) == ["digest_of", "load_weights"]
+
+
 def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(surfaces, tmp_path, monkeypatch):
     import fracgen_eval.grid.measure as measure
 

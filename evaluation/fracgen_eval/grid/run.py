@@ -8,12 +8,12 @@ keeps two processes from working on the same cell. A cell that fails is recorded
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Protocol
@@ -83,15 +83,21 @@ class _Work:
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
 
-    def arguments(self, cell: Cell) -> tuple[Cell, Category, WeightsSpec, Options]:
+    def here(self, cell: Cell) -> tuple[Cell, Category, Callable[[], Weights], Options]:
+        """For this process, which has loaded the weights already."""
+        return cell, self.plan.data(cell), partial(self.plan.weights.__getitem__, cell.weights.name), self.options
+
+    def elsewhere(self, cell: Cell) -> tuple[Cell, Category, Callable[[], Weights], Options]:
+        """For another process: weights travel by name, not by tensor."""
         (spec,) = (s for s in self.plan.request.weights if s.name == cell.weights.name)
-        return cell, self.plan.data(cell), spec, self.options
+        load = partial(_loaded, spec, cell.weights.model, cell.weights.input_norm)
+        return cell, self.plan.data(cell), load, self.options
 
 
 def _in_turn(work: _Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
     for cell in work.plan.pending:
         reporter.started(cell)
-        yield cell, _run_locked(*work.arguments(cell))
+        yield cell, _run_locked(*work.here(cell))
 
 
 def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
@@ -109,7 +115,7 @@ def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[
                 while queue and len(running) < (1 if alone else jobs):
                     cell = queue.pop()
                     reporter.started(cell)
-                    running[pool.submit(_run_locked, *work.arguments(cell))] = cell
+                    running[pool.submit(_run_locked, *work.elsewhere(cell))] = cell
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     cell = running[future]
                     status = future.result()
@@ -144,7 +150,7 @@ def _died(work: _Work, cell: Cell) -> str:
     return FAILED
 
 
-def _run_locked(cell: Cell, category: Category, spec: WeightsSpec, options: Options) -> str:
+def _run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> str:
     with _lock(options.out, cell) as mine:
         if not mine:
             return ELSEWHERE
@@ -154,13 +160,11 @@ def _run_locked(cell: Cell, category: Category, spec: WeightsSpec, options: Opti
         # Another process may have finished the cell since the plan was made.
         if not options.rerun and status_of(options.out, cell) == DONE:
             return DONE
-        choice = cell.weights
-        return run_cell(cell, category, lambda: _weights(spec, choice.model, choice.input_norm), options).status
+        return run_cell(cell, category, weights, options).status
 
 
-@functools.lru_cache(maxsize=2)
-def _weights(spec: WeightsSpec, model: str, input_norm: InputNorm) -> Weights:
-    """Weights travel to other processes by name, not by tensor."""
+@lru_cache(maxsize=2)
+def _loaded(spec: WeightsSpec, model: str, input_norm: InputNorm) -> Weights:
     return load_weights(spec, model, input_norm)
 
 

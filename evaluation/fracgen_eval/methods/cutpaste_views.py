@@ -153,7 +153,7 @@ def _composed(images: Any, source: Any, mask: Any, jitter: Any) -> Any:
 
 
 def _gathered(images: Any, y: Any, x: Any) -> Any:
-    """images[b, :, y[b], x[b]], coordinates outside the picture being of no account."""
+    """images[b, :, y[b], x[b]], whatever the coordinates outside the image."""
     side = images.shape[-1]
     index = y.clamp(0, side - 1) * side + x.clamp(0, side - 1)
     flat = index.reshape(len(images), 1, -1).expand(-1, 3, -1)

@@ -186,18 +186,18 @@ def _comparable(
     Returns:
         The means, none where there are none, and in words what they are over.
     """
-    there = {key: numbers for key, numbers in points.items() if numbers}
-    if not there:
+    drawn = {key: numbers for key, numbers in points.items() if numbers}
+    if not drawn:
         return {}, ""
-    common = sorted(set.intersection(*(set(numbers) for numbers in there.values())))
+    common = sorted(set.intersection(*(set(numbers) for numbers in drawn.values())))
     if not common:
         problems.append(f"{name} is not drawn: no category and seed has a number for all of its points")
         return {}, ""
     categories, seeds = ({where[part] for where in common} for part in (0, 1))
     over = f"mean over {len(categories)} categories" if len(categories) > 1 else str(common[0][0])
-    if len({where[1] for numbers in there.values() for where in numbers}) > 1:
+    if len({where[1] for numbers in drawn.values() for where in numbers}) > 1:
         over += f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
-    return {key: statistics.fmean(numbers[where] for where in common) for key, numbers in there.items()}, over
+    return {key: statistics.fmean(numbers[where] for where in common) for key, numbers in drawn.items()}, over
 
 
 def _points(groups: dict[K, list[Entry]], metric: str) -> dict[K, dict[tuple[Any, ...], float]]:

@@ -53,8 +53,8 @@ def draw_curves(scheme: str, counts: list[int], curves: dict[str, list[float | N
     figure = _figure(scheme, 6.4, 3.8)
     axes = figure.add_subplot()
     for n, (name, points) in enumerate(curves.items()):
-        there = [(x, y) for x, y in zip(counts, points, strict=True) if y is not None]
-        axes.plot(*zip(*there, strict=True), color=COLOURS[scheme][n % 6], marker=MARKERS[n % 6], label=name)
+        drawn = [(x, y) for x, y in zip(counts, points, strict=True) if y is not None]
+        axes.plot(*zip(*drawn, strict=True), color=COLOURS[scheme][n % 6], marker=MARKERS[n % 6], label=name)
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(n) for n in counts])
     axes.minorticks_off()
@@ -72,10 +72,10 @@ def draw_bars(
     axes = figure.add_subplot()
     width = 0.8 / len(series)
     for n, (name, numbers) in enumerate(series.items()):
-        there = [(x + (n - (len(series) - 1) / 2) * width, y) for x, y in enumerate(numbers) if y is not None]
-        if not there:
+        drawn = [(x + (n - (len(series) - 1) / 2) * width, y) for x, y in enumerate(numbers) if y is not None]
+        if not drawn:
             continue
-        bars = axes.bar(*zip(*there, strict=True), width=width * 0.92, color=COLOURS[scheme][n % 6], label=name)
+        bars = axes.bar(*zip(*drawn, strict=True), width=width * 0.92, color=COLOURS[scheme][n % 6], label=name)
         axes.bar_label(bars, fmt="%.1f", color=INK[scheme], fontsize=7)
     axes.set_xticks(range(len(groups)), groups, rotation=25 if max(map(len, groups)) > 8 else 0, ha="center")
     axes.set_ylabel(label)

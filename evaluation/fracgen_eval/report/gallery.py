@@ -129,7 +129,7 @@ def _cases(entries: list[Entry], results: Results, root: Path | None, problems: 
     }
     ranked: list[Rank] = []
     for category, cells in of_category.items():
-        with _told(cells[-1], problems):
+        with _problems_noted(cells[-1], problems):
             last = _read(results.folder, cells[-1])
             ranked += [
                 (_quality(last, path), category, path)
@@ -144,16 +144,16 @@ def _cases(entries: list[Entry], results: Results, root: Path | None, problems: 
         for _, category, path in chosen:
             judged = []
             for e in of_category[category]:
-                with _told(e, problems):
+                with _problems_noted(e, problems):
                     judged.append(_read(results.folder, e))
-            with _told(of_category[category][-1], problems):
+            with _problems_noted(of_category[category][-1], problems):
                 cases.append(_case(kind, judged, path, root, problems))
     return cases
 
 
 @contextmanager
-def _told(entry: Entry, problems: list[str]) -> Iterator[None]:
-    """Files as strangers may have written them: what goes wrong in one is a line, and the report goes on."""
+def _problems_noted(entry: Entry, problems: list[str]) -> Iterator[None]:
+    """An error in a kept file becomes a line of the problems, and the report goes on."""
     try:
         yield
     except (EvaluationError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:

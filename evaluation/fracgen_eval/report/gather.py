@@ -186,9 +186,9 @@ def gather(folder: Path) -> Results:
     if not entries:
         only = f", only: {problems[0]}" if problems else ""
         raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
-    entries, strangers = _of_the_same_pictures(_told_apart(entries))
-    entries, doubles = _newest(entries)
-    return Results(folder, _lone_layers(entries), problems + strangers + doubles)
+    entries, others = _of_the_same_pictures(_disambiguated(entries))
+    entries, duplicates = _newest(entries)
+    return Results(folder, _lone_layers(entries), problems + others + duplicates)
 
 
 def _entry(path: str, result: CellResult) -> Entry:
@@ -211,8 +211,8 @@ def _column(cell: Cell) -> str:
     return f"{method.name} {', '.join(f'{k}={v}' for k, v in sorted(other.items()))}".strip()
 
 
-def _told_apart(entries: list[Entry]) -> list[Entry]:
-    """Different tensors under one name get names of their own."""
+def _disambiguated(entries: list[Entry]) -> list[Entry]:
+    """Different tensors under the same name get a part of their digest added to it."""
     digests: dict[tuple[str, str], set[str]] = defaultdict(set)
     for e in entries:
         digests[e.weights, e.condition.model].add(e.result.cell.weights.digest)

@@ -37,19 +37,19 @@ def compare(table: Table) -> list[Comparison]:
     for second in table.weights[1:]:
         for column in table.columns:
             pairs = [(table.value(c, column, first), table.value(c, column, second)) for c in table.classes]
-            there = [(a, b) for a, b in pairs if a.seeds and a.seeds == b.seeds]
+            paired = [(a, b) for a, b in pairs if a.seeds and a.seeds == b.seeds]
             # Rounded, or means that are equal but for the order of a sum would pass for differences.
-            differences = [round(b.mean - a.mean, 9) for a, b in there]  # type: ignore[operator]
+            differences = [round(b.mean - a.mean, 9) for a, b in paired]  # type: ignore[operator]
             mean = sum(differences) / len(differences) if differences else None
             why = ""
-            if len(there) < LEAST_CATEGORIES:
-                why = f"{len(there)} categories with the same seeds; {LEAST_CATEGORIES} needed"
-            elif min(len(a.seeds) for a, _ in there) < LEAST_SEEDS:
+            if len(paired) < LEAST_CATEGORIES:
+                why = f"{len(paired)} categories with the same seeds; {LEAST_CATEGORIES} needed"
+            elif min(len(a.seeds) for a, _ in paired) < LEAST_SEEDS:
                 why = f"one seed; {LEAST_SEEDS} or more needed"
             elif not any(differences):
                 why = "no difference at all"
             p = None if why else float(wilcoxon(differences).pvalue)
-            raw.append(Comparison(column, first, second, len(there), mean, p, why, _interval(mean, there)))
+            raw.append(Comparison(column, first, second, len(paired), mean, p, why, _interval(mean, paired)))
     return _holm(raw)
 
 

@@ -147,10 +147,10 @@ class Table:
 
     def better(self, row: str, column: str) -> set[str]:
         """Weights with the highest number of a cell; none where there is only one, or their seeds differ."""
-        there = {w: v for w in self.weights if (v := self.value(row, column, w)).mean is not None}
-        if len(there) < 2 or len({v.seeds for v in there.values()}) > 1:
+        with_number = {w: v for w in self.weights if (v := self.value(row, column, w)).mean is not None}
+        if len(with_number) < 2 or len({v.seeds for v in with_number.values()}) > 1:
             return set()
-        return _highest({w: v.shown for w, v in there.items()})
+        return _highest({w: v.shown for w, v in with_number.items()})
 
     def column_average(self, column: str, weights: str, classes: Iterable[str] | None = None) -> Average:
         """A method's mean over classes (the paper's "Model Avg"), or over some of them."""
@@ -180,11 +180,11 @@ class Table:
     def published_average(self, column: str, weights: str) -> float | None:
         """The paper's average of a column, where all numbers that it is made of are here."""
         classes = published_counts(self.condition.dataset)
-        there = all(
+        complete = all(
             self.value(row, column, weights).mean is not None or self.published(row, column, weights) is None
             for row in classes
         )
-        return self.published(AVERAGE, column, weights) if there else None
+        return self.published(AVERAGE, column, weights) if complete else None
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -210,8 +210,8 @@ class Table:
 
     def overall(self, weights: str) -> Average:
         """Mean over the compared cells."""
-        there = _average([self.value(row, column, weights) for row, column in self.compared])
-        return replace(there, total=len(self.classes) * len(self.columns))
+        average = _average([self.value(row, column, weights) for row, column in self.compared])
+        return replace(average, total=len(self.classes) * len(self.columns))
 
     def best_overall(self) -> set[str]:
         """Weights with the highest mean as printed; none where there is only one."""
@@ -339,10 +339,10 @@ def in_order(columns: Iterable[str]) -> list[str]:
 
 
 def _average(values: list[Value]) -> Average:
-    there = [v for v in values if v.mean is not None]
-    means = [v.mean for v in there if v.mean is not None]
+    present = [v for v in values if v.mean is not None]
+    means = [v.mean for v in present if v.mean is not None]
     mean = statistics.fmean(means) if means else None
-    return Average(mean, len(there), len(values), mean_replicates([v.replicates for v in there]))
+    return Average(mean, len(present), len(values), mean_replicates([v.replicates for v in present]))
 
 
 def mean_replicates(drawn: list[Any]) -> Any:

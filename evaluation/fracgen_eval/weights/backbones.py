@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +82,7 @@ class Weights:
         names = self.network.linear_head
         return None if names is None or self.head is None else (self.head[names[0]], self.head[names[1]])
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """First 16 hex digits of a SHA-256 over names, shapes and bytes of the backbone's tensors."""
         return digest_of(self.tensors)
