@@ -40,7 +40,9 @@ FAILED = {
 @pytest.mark.parametrize("table", [DONE, FAILED], ids=["done", "failed"])
 def test_a_file_of_the_first_version_is_read_and_written_alike(table, tmp_path):
     result = CellResult.from_json(table)
-    assert json.loads(json.dumps(result.to_json())) == table
+    written = json.loads(json.dumps(result.to_json()))
+    assert {key: written[key] for key in table} == table
+    assert not any(written[key] for key in set(written) - set(table)), "what the file did not say is empty"
     assert read_result(write_result(tmp_path, result)) == result
     assert isinstance(result.outcome, Measurement if table is DONE else Failure)
 
