@@ -23,7 +23,8 @@ def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path):
     assert ("all", "crack", "patchcore", "fractal") not in table.values  # of one category only
     done = write_report(tmp_path)
     (path,) = (p for p in done.files if p.name.endswith("by-defect.csv"))
-    rows = {(r["category"], r["defect"], r["weights"]): r["value"] for r in csv.DictReader(path.read_text().splitlines())}
+    table_rows = csv.DictReader(path.read_text().splitlines())
+    rows = {(r["category"], r["defect"], r["weights"]): r["value"] for r in table_rows}
     assert rows["coins", "drop", "random"] == "50.00"
     assert rows["coins", "drop", "fractal"] == ""
     assert "By type of defect" in done.html.read_text()
