@@ -27,6 +27,9 @@ HEAD = """# What works
 Written by `uv run python -m bench.study.page` from `bench/study/results/`; `python -m bench.study.run` adds to them.
 Each row is one way to make weights, measured frozen on a dataset with a method. Scores are image AUROC in points, the
 mean over the dataset's categories; mean over seeds, and the 95 % interval over seeds where there are at least two.
+
+The study has only begun: recipes, augmentations and objectives are compared when the tables below have rows for them,
+and a row of one seed decides nothing.
 """
 
 
