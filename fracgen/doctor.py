@@ -17,6 +17,8 @@ EXTRAS = {
     "lightning": "train", "timm": "train", "anomalib": "eval", "scikit-learn": "eval", "scikit-image": "eval",
     "matplotlib": "eval", "jinja2": "eval", "webdataset": "wds", "tensorboard": "tensorboard", "wandb": "wandb",
 }  # fmt: skip
+SELF_TESTS = ("paper", "mandelbulb")
+"""A recipe of each formula."""
 _IMPORT_NAMES = {"pillow": "PIL"}
 
 
@@ -37,7 +39,8 @@ def examine() -> list[Check]:
     """Run all checks; takes some seconds, since it imports torch and compiles or loads the renderer."""
     gpu = _gpu()
     checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), gpu]
-    return [*checks, *(self_test(device) for device in (["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]))]
+    devices = ["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]
+    return [*checks, *(self_test(device, recipe) for device in devices for recipe in SELF_TESTS)]
 
 
 def _python() -> Check:
@@ -124,7 +127,7 @@ def self_test(device: str = "cpu", recipe: str = "paper") -> Check:
     """Render a recipe's golden batch on a device and compare its bytes with those that every machine must get."""
     from fracgen.rendering import golden, make_renderer
 
-    name = f"self-test on {device}"
+    name = f"self-test on {device}" if recipe == "paper" else f"self-test of {recipe} on {device}"
     expected = golden.load()["images"][recipe]
     try:
         found = golden.compute(recipe, lambda bank, image: make_renderer(bank, image, device))

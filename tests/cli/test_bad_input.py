@@ -102,6 +102,30 @@ def test_a_bad_option(fracgen: Any, arguments: list[str], says: str) -> None:
     refused(fracgen("render", *device, *arguments), says)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--recipe", "mandelbulb", "--powers", "1"], "power 1 is unknown: use whole numbers from 2 to 24"),
+        (["--recipe", "mandelbulb", "--rules", "42,512"], "rule 512 is unknown: use whole numbers from 0 to 511"),
+        (["--recipe", "mandelbulb", "--powers", "two"], "'two' is no list of whole numbers"),
+        (["--recipe", "mandelbulb", "--codes", "7"], "--codes is not for codes of formula 'mandelbulb'"),
+        (["--rules", "42"], "--rules is not for codes of formula 'ifs'"),
+    ],
+)
+def test_unknown_powers_and_rules(fracgen: Any, arguments: list[str], says: str) -> None:
+    refused(fracgen("sample", *arguments), says)
+
+
+def test_a_bank_of_another_formula(fracgen: Any, tmp_path: Path) -> None:
+    from fracgen import VariationSpec, make_bank
+
+    for name, bank in (("ifs", CodeBank.sample(4)), ("mandelbulb", make_bank(VariationSpec((8,), (42,))))):
+        bank.save(tmp_path / name)
+    says = "use a bank or a recipe of the other's formula"
+    refused(fracgen("render", tmp_path / "ifs", "--recipe", "mandelbulb"), "holds codes of formula 'ifs'", says)
+    refused(fracgen("render", tmp_path / "mandelbulb"), "holds codes of formula 'mandelbulb'", says)
+
+
 @pytest.mark.parametrize("format", ["folder", "wds", "npy", "sheet", "raw"])
 def test_an_output_that_cannot_be_written(fracgen: Any, tiny: list[str], tmp_path: Path, format: str) -> None:
     (tmp_path / "file").write_text("in the way")

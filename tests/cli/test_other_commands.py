@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fracgen.doctor as doctor
 from fracgen import CodeBank, __version__
@@ -49,6 +50,16 @@ def test_codes_show(fracgen: Any) -> None:
     text = fracgen("codes", "show", "b").out
     assert text.startswith("code 0  class 0  sigma factor ")
     assert text.count("\n") == 2 + bank.sizes[0]
+
+
+def test_variations_show_and_draw(fracgen: Any) -> None:
+    made = fracgen("sample", "--recipe", "mandelbulb", "--powers", "3,8", "--rules", "42,168", "-o", "v")
+    assert "4 codes of 2 powers under 2 rules" in made.err
+    assert "z -> r^8 (cos 8 phi, -sin 8 phi, cos 8 theta) + c" in fracgen("codes", "show", "v", "0", "1", "2", "3").out
+    assert json.loads(fracgen("codes", "stats", "v", "--json").out)["powers"] == [3, 8]
+    fracgen("codes", "show", "v", "1", "--image", "v.png")
+    with Image.open("v.png") as image:
+        assert image.size == (256, 256)
 
 
 def test_codes_stats(fracgen: Any) -> None:
@@ -105,11 +116,13 @@ def test_doctor_finds_this_installation_sound(fracgen: Any) -> None:
     data = json.loads(ran.out)
     assert data["ok"]
     checks = {check["name"]: check for check in data["checks"]}
-    expected = {"fracgen", "numpy", "numba", "torch", "extras", "CPU", "compiled code", "GPU", "self-test on cpu"}
+    expected = {"fracgen", "numpy", "numba", "torch", "extras", "CPU", "compiled code", "GPU", "self-test on cpu",
+                "self-test of mandelbulb on cpu"}  # fmt: skip
     assert expected <= set(checks)
     assert checks["numpy"]["found"] == np.__version__
     assert checks["CPU"]["facts"]["threads"] >= 1
     assert checks["self-test on cpu"]["status"] == "ok"
+    assert checks["self-test of mandelbulb on cpu"]["status"] == "ok"
 
 
 def test_doctor_exits_with_1_on_a_fault(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:

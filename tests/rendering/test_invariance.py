@@ -110,10 +110,10 @@ def test_vector_width(tmp_path: Path) -> None:
     other = str(24 - simd.LANES)
     code = (
         "from fracgen.rendering import golden; from fracgen.rendering.cpu import simd\n"
-        "print(simd.LANES, golden.compute('anderson2022'), golden.compute('multi-instance'))\n"
+        "print(simd.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
     )
     found = _run(code, NUMBA_CACHE_DIR=str(tmp_path), FRACGEN_LANES=other).split()
-    assert found == [other, golden.compute("anderson2022"), golden.compute("multi-instance")]
+    assert found == [other, golden.compute("anderson2022"), golden.compute("multi-mandelbulb")]
 
 
 def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
