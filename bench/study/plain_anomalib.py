@@ -1,0 +1,131 @@
+"""The same weights and pictures through plain Anomalib and through `fracgen eval`, to judge a release of Anomalib by.
+
+    uv run python -m bench.study.plain_anomalib --root SURFACES [--category gravel] [--model resnet18] [--epochs 3]
+
+Anomalib's side is its own class, data module and Engine, with its defaults but for the backbone's tensors (both sides
+get the same fresh ones), FastFlow's convolutions as in the paper, no post-processing, and pictures at the size of the
+files, so that no resizing differs. PaDiM then agrees to rounding. PatchCore's coreset begins at another random
+patch, and STFPM and FastFlow see their batches in another order; how much of what is left that explains is not
+measured here. bench/README.md has the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+METHODS = ("patchcore", "padim", "stfpm", "fastflow")
+SEED = 0
+
+
+def main() -> None:
+    """Print one line of JSON a method."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True, help="a dataset in MVTec layout, such as surfaces")
+    parser.add_argument("--category", default="gravel")
+    parser.add_argument("--model", default="resnet18", choices=("resnet18", "wide_resnet50_2"))
+    parser.add_argument("--epochs", type=int, default=3, help="of STFPM and FastFlow")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    options = parser.parse_args()
+    for method in options.methods.split(","):
+        print(json.dumps(compare(method, options.root, options.category, options.model, options.epochs)), flush=True)
+
+
+def compare(method: str, root: Path, category: str, model: str, epochs: int) -> dict[str, Any]:
+    """Image and pixel AUROC of both sides on a category, and how their scores of the images correlate."""
+    from fracgen_eval.datasets import dataset
+    from fracgen_eval.images import load_images
+    from fracgen_eval.methods import build_method, settings_for
+    from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc_of
+    from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+    from PIL import Image
+
+    data = dataset("folder").load(root, category)
+    with Image.open(data.train[0].path) as picture:
+        side = picture.size[0]
+    changes: dict[str, Any] = {"image_size": side, **({"epochs": epochs} if method in ("stfpm", "fastflow") else {})}
+    settings = settings_for(method, overrides=changes)
+    weights = load_weights(WeightsSpec.parse("random"), model)
+    ours = build_method(method, weights, settings, seed=SEED)
+    ours.fit(load_images([s.path for s in data.train], ours.geometry))
+    judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
+    masks = np.stack([ours.geometry.mask(s) for s in data.test])
+    plain_scores, plain_maps = plain(method, weights, settings, root / category, [s.path for s in data.test])
+    labels = [s.anomalous for s in data.test]
+    assert judged.maps is not None
+    sides = {"fracgen": (judged.scores, judged.maps), "anomalib": (plain_scores, plain_maps)}
+    numbers = {
+        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
+        for name, (scores, maps) in sides.items()
+    }
+    return {"method": method, "model": model, "category": category, **numbers,
+            "correlation_of_scores": float(np.corrcoef(judged.scores, plain_scores)[0, 1])}  # fmt: skip
+
+
+def plain(method: str, weights: Any, settings: Any, folder: Path, test: list[Path]) -> tuple[Any, Any]:
+    """Scores [N] and maps [N, S, S] of the test pictures from Anomalib's own model, data module and Engine."""
+    import torch
+    from anomalib.data import Folder
+    from anomalib.engine import Engine
+    from lightning.pytorch import seed_everything
+
+    seed_everything(SEED)
+    module = _model(method, weights, settings)
+    defects = sorted(p.name for p in (folder / "test").iterdir() if p.name != "good")
+    data = Folder(
+        name=folder.name, root=folder, normal_dir="train/good", normal_test_dir="test/good",
+        abnormal_dir=[f"test/{d}" for d in defects], mask_dir=[f"ground_truth/{d}" for d in defects],
+        train_batch_size=settings["batch"], num_workers=0, val_split_mode="from_test", val_split_ratio=0.01,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as place:
+        options = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
+        Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
+    scores, maps = {}, {}
+    from fracgen_eval.images import Geometry, load_images
+
+    pictures = load_images(test, Geometry(settings["image_size"])).float() / 255
+    module.eval()
+    with torch.no_grad():
+        for n, picture in enumerate(pictures):
+            result = module.model(module.pre_processor.transform(picture[None]))
+            scores[n], maps[n] = result.pred_score.item(), result.anomaly_map[0, 0].numpy()
+    return np.array(list(scores.values()), np.float32), np.stack(list(maps.values()))
+
+
+def _model(method: str, weights: Any, settings: Any) -> Any:
+    import anomalib.models as models
+    import timm
+    from anomalib.pre_processing import PreProcessor
+    from fracgen_eval.methods.anomalib.models import frozen_network
+    from fracgen_eval.weights.backbones import load_backbone
+    from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+    side = settings["image_size"]
+    transform = Compose([Resize((side, side)), Normalize(weights.mean, weights.std)])
+    common: dict[str, Any] = {"pre_processor": PreProcessor(transform=transform), "post_processor": False,
+                              "evaluator": False, "visualizer": False}  # fmt: skip
+    layers = settings.get("layers")
+    if method == "patchcore":
+        module: Any = models.Patchcore(weights.model, layers, pre_trained=False, **common)
+    elif method == "padim":
+        module = models.Padim(weights.model, layers, pre_trained=False, **common)
+    elif method == "fastflow":
+        module = models.Fastflow(weights.model, pre_trained=False, conv3x3_only=True, **common)
+    else:  # the only one whose constructor downloads
+        create = timm.create_model
+        timm.create_model = lambda *names, **more: create(*names, **{**more, "pretrained": False})
+        try:
+            module = models.Stfpm(weights.model, layers, **common)
+        finally:
+            timm.create_model = create
+    load_backbone(frozen_network(method, module), weights)
+    return module
+
+
+if __name__ == "__main__":
+    main()
