@@ -54,7 +54,7 @@ PARTS = (
     Part("stages", "first", "bench.gpu.rates:stage_cycles", 60, (4224,), (132,)),
     Part("microbenchmarks", "first", "bench.gpu.microbenchmarks:measure", 60, (2000,), (50,)),
     Part("chaos_game", "first", "bench.gpu.rates:chaos_game", 45, (2112,), (132,)),
-    Part("parity", "first", "bench.gpu.parity:check", 150, (1000,), (16,)),
+    Part("parity", "first", "bench.gpu.parity:check", 150, (1000, 100.0), (16, 20.0)),
     Part("other_ways", "first", "bench.gpu.parity:other_ways", 60),
     Part("environment", "second", "bench.gpu.environment:describe", 45),
     Part("render", "second", "bench.gpu.rates:measure", 120, (4224,), (132,)),

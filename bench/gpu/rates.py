@@ -54,15 +54,29 @@ def measure(batch: int) -> list[dict[str, Any]]:
     for name, preset in PRESETS.items():
         renderer = CudaRenderer(small_bank(name), preset.recipe, scratch_bytes=SCRATCH)
         for dtype in (torch.uint8, torch.bfloat16):
-            n = batch if preset.recipe.max_objects == 1 else max(1, batch // 4)
-            index = torch.arange(n, dtype=torch.int32, device="cuda")
             options = {"dtype": dtype, "channels_last": dtype == torch.bfloat16}
+            n = min(batch, full_batch(renderer, options))
+            index = torch.arange(n, dtype=torch.int32, device="cuda")
             ms = milliseconds(lambda r=renderer, i=index, o=options: r.render(i, **o))
             rows.append({
                 "recipe": name, "size": preset.recipe.size, "dtype": str(dtype).removeprefix("torch."), "batch": n,
                 "images_per_s": n / (ms / 1e3), "stages": stages(renderer, index, **options),
             })  # fmt: skip
     return rows
+
+
+def full_batch(renderer: CudaRenderer, options: dict[str, Any]) -> int:
+    """Images of about 50 ms, so that a slow recipe does not take the time of all others; a wave at least."""
+    wave = torch.cuda.get_device_properties(0).multi_processor_count
+    index = torch.arange(wave, dtype=torch.int32, device="cuda")
+    seconds = []
+    for _ in range(2):  # the first compiles
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        renderer.render(index, **options)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return max(1, round(50e-3 / seconds[1])) * wave
 
 
 def stage_cycles(batch: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from bench.model.tree import SCENES, Renderer, renderer_of
 
 CANDIDATES = 4
 """Images that are looked at for every image that is simulated."""
-BUDGET, FEWEST = 40e6, 2
+BUDGET, PROBE, FEWEST = 25e6, 3e6, 2
 """Warp instructions that are simulated at most, about: fewer images, and then fewer blocks of a launch."""
 
 
@@ -110,9 +110,11 @@ class Simulation:
         self.form = renderer.OutputFormat(job.element_bytes, job.channels_last)
         self.machine = Multiprocessor(**job.machine)
 
-    def render(self, index: Any, rounds: float, share: float | None = None, launches: int = 99) -> tuple[Any, Any]:
+    def render(
+        self, index: Any, rounds: float, share: float | None = None, launches: int = 99, budget: float = BUDGET
+    ) -> tuple[Any, Any]:
         """Run the pipeline; see `SimulatedBackend` for rounds, share and launches. The backend and the images."""
-        budget = 0 if self.job.verify else BUDGET
+        budget = 0 if self.job.verify else budget
         backend = SimulatedBackend(self.renderer.compile_kernel, self.machine, rounds, share, launches, budget)
         backend.images = len(index)
         pipeline = self.renderer.make_pipeline(self.bank, self.parameters, self.layout, backend, 1 << 30)
@@ -133,7 +135,7 @@ class Simulation:
         """Indices of images: as many blurred ones and attractors as the recipe has in the mean."""
         job, parameters = self.job, self.parameters
         candidates = np.random.default_rng(job.seed).integers(0, 2**32, CANDIDATES * job.images, dtype=np.uint32)
-        probe, _ = self.render(candidates[:1], rounds=0.0)
+        probe, _ = self.render(candidates[:1], rounds=0.0, budget=PROBE)
         issued = sum(x.run.issued / x.run.blocks * x.grid[0] * x.grid[1] for x in probe.launches)
         n = min(job.images, max(FEWEST, int(BUDGET / issued)))
         candidates = candidates[: CANDIDATES * n]
@@ -162,8 +164,8 @@ class Simulation:
         """
         cycles: dict[str, float] = {"images": images}
         share = images / CARDS[0].multiprocessors
-        if share > len(index):
-            return cycles | {stage.kernel: stage.cycles * share for stage in full}
+        if share > len(index) or len(index) < self.job.images:  # or an image is too long to go through again
+            return cycles | {stage.kernel: stage.cycles * max(1.0, share) for stage in full}
         backend, _ = self.render(index, rounds=0.0, share=share)
         for launch in backend.launches:
             cycles[launch.kernel] = cycles.get(launch.kernel, 0) + launch.run.cycles
