@@ -73,7 +73,7 @@ CRAFTED = {
     "unknown setting of patchcore 'size'": {"settings": {"size": 3}},
     "settings is [] instead of a table": {"settings": []},
     "seed is '0' instead of a whole number": {"seed": "0"},
-    "unknown layer 'layer9'": {"layers": ["layer9"]},
+    "has no layer 'layer9'": {"layers": ["layer9"]},
     "normal_score is '0.5' instead of a number": {"normal_score": "0.5"},
     "normal_map is 1 instead of a list": {"normal_map": 1},
     "normal_map [1.0] is not two numbers": {"normal_map": [1.0]},
