@@ -131,8 +131,9 @@ def diamond_square(levels: Any, decay: Any) -> Any:
 
 @njit(cache=True)
 def hsv_to_rgb(image: Any) -> None:
-    """8-bit HSV (2 degrees a step of hue, wrapping) to RGB bytes, in place: uint8 [size, size, 3]."""
-    six, one, half = np.float32(6.0), np.float32(1.0), np.float32(0.5)
+    """8-bit HSV (2 degrees a step of hue, wrapping) to RGB bytes, rounded down as OpenCV does, in place:
+    uint8 [size, size, 3]."""
+    six, one, small = np.float32(6.0), np.float32(1.0), np.float32(1e-4)  # so much for float's rounding
     for r in range(image.shape[0]):
         for c in range(image.shape[1]):
             h = np.float32(image[r, c, 0]) * np.float32(1 / 30)
@@ -142,7 +143,7 @@ def hsv_to_rgb(image: Any) -> None:
                 t = np.float32(5 - 2 * k) + h
                 t = t - six if t >= six else t
                 t = t - six if t >= six else t
-                image[r, c, k] = np.uint8(v - dark * max(np.float32(0.0), min(t, np.float32(4.0) - t, one)) + half)
+                image[r, c, k] = np.uint8(v - dark * max(np.float32(0.0), min(t, np.float32(4.0) - t, one)) + small)
 
 
 @njit(cache=True)

@@ -14,4 +14,10 @@ __device__ __forceinline__ void shared_add_if(bool on, unsigned offset, unsigned
 
 // Bytes of a word, picked by the hexadecimal digits of `order`; digit 4 is a zero byte.
 __device__ __forceinline__ unsigned pick_bytes(unsigned word, unsigned order) { return __byte_perm(word, 0, order); }
+
+// The same of two words; digits 4 to 7 are the second's bytes.
+__device__ __forceinline__ unsigned merge_bytes(unsigned a, unsigned b, unsigned order) { return __byte_perm(a, b, order); }
+
+// The halves of a word times the two lowest bytes of `weights`, summed, plus c.
+__device__ __forceinline__ unsigned dot_halves(unsigned word, unsigned weights, unsigned c) { return __dp2a_lo(word, weights, c); }
 #endif

@@ -13,7 +13,7 @@ import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import Recipe
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, ObjectField, SceneField
+from fracgen.rendering.records import DENSITIES, OBJECT_FIELDS, PALETTE, SCENE_FIELDS, ObjectField, SceneField
 from fracgen.rendering.variations import CONSTANTS as VARIATION_CONSTANTS
 
 ORBITS = 1024
@@ -37,7 +37,7 @@ MAX_LEVELS = 10
 _CONSTANTS = {
     "ORBITS": ORBITS, "ROUND_STEPS": ROUND_STEPS, "SCOUTS": SCOUTS, "SCOUT_STEPS": SCOUT_STEPS,
     "SCOUT_BURN_IN": SCOUT_BURN_IN, "SCOUT_STRIDE": SCOUT_STRIDE, "JITTER_TRIES": JITTER_TRIES,
-    "OBJECT_FIELDS": OBJECT_FIELDS, "SCENE_FIELDS": SCENE_FIELDS,
+    "OBJECT_FIELDS": OBJECT_FIELDS, "SCENE_FIELDS": SCENE_FIELDS, "PALETTE": PALETTE, "DENSITIES": DENSITIES,
 }  # fmt: skip
 """What the kernels know by the same names."""
 

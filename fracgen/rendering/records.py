@@ -57,12 +57,17 @@ class SceneField(IntEnum):
     VALUE_SCALE = 8
     VALUE_SHIFT = 9
     CORNERS = 10
-    """The first of the noise's four corners, with 12 fractional bits."""
+    """The first of the noise's four corners, in 2048ths from -2.25 on."""
     AMPLITUDES = 14
-    """The first of the noise's amplitudes, one for each level, with 16 fractional bits."""
+    """The first of the noise's amplitudes, one for each level: twice the largest displacement, in 32768ths."""
 
 
 SCENE_FIELDS = 24
+
+PALETTE = 2816
+"""Colours of a background: a noise value (`rendering.cpu.noise`) is 11,245 at most, and four share a colour."""
+DENSITIES = 256
+"""Colours of an object, one for each density."""
 
 TABLE_ROWS = 7
 """A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
@@ -120,5 +125,5 @@ class Space(NamedTuple):
     """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
     density: NDArray[np.uint8]
     """uint8 [n, views, max_objects, canvas^2]."""
-    noise: NDArray[np.int16]
-    """int16 [n, views, side, side] with side = 2^levels + 1."""
+    noise: NDArray[np.uint16]
+    """uint16 [n, views, size, 2^levels]."""

@@ -82,8 +82,8 @@ class VariationSpace(NamedTuple):
     """uint8 [n, views, max_objects, canvas^2, 4]: red, green and blue, times coverage, and coverage."""
     backdrops: NDArray[np.int32]
     """int32 [n, views, SCENE_FIELDS]: the scenes without objects or blur."""
-    noise: NDArray[np.int16]
-    """int16 [n, views, side, side], where the background is noise."""
+    noise: NDArray[np.uint16]
+    """uint16 [n, views, size, 2^levels], where the background is noise."""
 
 
 class Backdrop(NamedTuple):
@@ -92,7 +92,7 @@ class Backdrop(NamedTuple):
     scenes: NDArray[np.int32]
     objects: NDArray[np.int32]
     density: NDArray[np.uint8]
-    noise: NDArray[np.int16]
+    noise: NDArray[np.uint16]
 
 CONSTANTS = {
     "CAMERA": CAMERA, "LAMP_X": LAMP[0], "LAMP_Y": LAMP[1], "LAMP_Z": LAMP[2], "AMBIENT": AMBIENT, "DIFFUSE": DIFFUSE,

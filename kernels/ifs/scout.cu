@@ -5,6 +5,7 @@
 // Bound by the latency of 512 dependent steps, hidden by the many blocks that fit a multiprocessor.
 #include "ifs/chaos.cuh"
 #include "ifs/code.cuh"
+#include "scene/colour.cuh"
 #include "scene/draw.cuh"
 
 __device__ inline void draw_object(u32 slot, u32 view, const Sample& sample, int* out) {
@@ -42,7 +43,7 @@ __device__ inline void axis_window(float low, float high, float shift, float sca
 extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     const float* code_maps, const u8* code_sizes, const u8* code_stored, const float* code_probabilities, u32 classes,
     u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, int* scenes, int* objects,
-    Table* tables, float* starts, float* windows
+    Table* tables, float* starts, float* windows, u32* palettes
 ) {
     __shared__ Table table;
     __shared__ float maps[8][6];
@@ -78,6 +79,7 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
     if (slot == 0 && tid < SCENE_FIELDS) scenes[image * SCENE_FIELDS + tid] = scene[tid];
     if (tid < OBJECT_FIELDS) objects[number * OBJECT_FIELDS + tid] = obj[tid];
     if (size == 0) return;
+    for (u32 i = tid; i < DENSITIES; i += SCOUTS) palettes[number * DENSITIES + i] = object_colour(obj, (int)i);
 
     if (tid < 8) {
         const float* m = maps[(int)tid < size ? tid : 0];

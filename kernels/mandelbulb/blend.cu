@@ -68,9 +68,7 @@ __device__ __forceinline__ u32 pixel(const int* scene, const int* objects, const
     return below[0] | below[1] << 8 | below[2] << 16 | shown << 24;
 }
 
-__device__ __forceinline__ u32 weigh(u32 a, u32 b, u32 c, u32 outer, u32 inner) {
-    return ((a + c) * outer + b * inner + 128) >> 8;
-}
+__device__ __forceinline__ u32 weigh(u32 a, u32 b, u32 c, u32 outer, u32 inner) { return (a + c) * outer + b * inner; }
 
 extern "C" __global__ void __launch_bounds__(BLEND_THREADS) blend(
     const int* scenes, const int* objects, const u32* textures, const u8* backdrops, const Out* values, Out* out,
@@ -114,13 +112,13 @@ extern "C" __global__ void __launch_bounds__(BLEND_THREADS) blend(
         for (int k = 0; k < 3; ++k) {
             u32 byte = plain[k][row][c];
             if (margin) {
-                u32 along[3];
+                const u8 *above = plain[k][row - 1], *here = plain[k][row], *below = plain[k][row + 1];
+                const int columns[3] = {left, c, right};
+                u32 sums[3];
 #pragma unroll
-                for (int j = 0; j < 3; ++j) {
-                    const u8* line = plain[k][row + j - 1];
-                    along[j] = weigh(line[left], line[c], line[right], outer, inner);
-                }
-                byte = weigh(along[0], along[1], along[2], outer, inner);
+                for (int j = 0; j < 3; ++j)
+                    sums[j] = weigh(above[columns[j]], here[columns[j]], below[columns[j]], outer, inner);
+                byte = (weigh(sums[0], sums[1], sums[2], outer, inner) + 32768) >> 16;
             }
             target[OUT_CHANNELS_LAST ? at * 3 + k : k * PIXELS + at] = OUT_BYTES == 1 ? (Out)byte : values[k * 256 + byte];
         }

@@ -51,5 +51,5 @@ __device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {
     out[SCENE_CROP_LEFT] = below(r.w[2], spare + 1);
     out[SCENE_CROP_TOP] = below(r.w[3], spare + 1);
     r = draw(3, PURPOSE_SCENE, 0, view, sample);
-    for (int k = 0; k < 4; ++k) out[SCENE_CORNERS + k] = (int)MUL(unit(r.w[k]), 4096.0f);
+    for (int k = 0; k < 4; ++k) out[SCENE_CORNERS + k] = (int)MUL(ADD(unit(r.w[k]), 2.25f), 2048.0f);
 }

@@ -1,100 +1,104 @@
-// Diamond-square noise in integers. Twin: fracgen/rendering/cpu/noise.py.
+// Diamond-square noise, all but the last doubling's edges, and the colours of the background.
+// Twins: fracgen/rendering/cpu/noise.py and compose.py.
 //
-// One block a image. The lattice of (2^levels + 1)^2 int16 is refined in place, a level at a time:
-// in shared memory where the device has enough (LATTICE_GLOBAL 0) and copied out once, else in
-// global memory. A call of the generator serves eight points of a row, `calls` apart, so that
-// neighbouring threads write neighbouring points. Bound by issue: the generator and the four loads
-// of a point; the coarse levels by their barriers.
-#include "arithmetic.cuh"
-#include "parameters.cuh"
+// One block an image. A level is two steps with a barrier after each: the diamonds, then whole rows of the
+// finer lattice from the coarser one and the diamonds. Small lattices lie in shared memory; what `compose`
+// needs, the lattice before the last doubling and the diamonds of that, in global memory. Bound by
+// issue where several blocks share a multiprocessor, by the barriers of coarse levels where not.
+#include "scene/colour.cuh"
+#include "scene/lattice.cuh"
 
-#define LATTICE_CELLS (1 << PARAM_LEVELS)
-#define LATTICE_SIDE (LATTICE_CELLS + 1)
+#define SHARED_CELLS 64  // a side of the largest lattice in shared memory
+#define SHARED_PITCH 80
 
-enum { DIAMOND, HORIZONTAL, VERTICAL, LAST_COLUMN };
-
-struct Level {
-    i16* lattice;
-    int m;          // cells a side of the coarser lattice
-    int spacing;    // lattice steps between points of the finer one
-    int amplitude;  // of displacements, 16 fractional bits
-};
-
-__device__ __forceinline__ i16& point(const Level& l, int row, int column) {
-    return l.lattice[row * l.spacing * LATTICE_SIDE + column * l.spacing];
-}
-
-// Mean of four neighbours plus the displacement of 16 random bits.
-__device__ __forceinline__ i16 displaced(const Level& l, int a, int b, int c, int d, u32 word, int part) {
-    int random = part & 1 ? (int)word >> 16 : (int)(word << 16) >> 16;
-    return (i16)((i16)((a + b + c + d + 2) >> 2) + (i16)((random * l.amplitude) >> 19));
-}
-
-// Point (i, j) of one kind, in the finer lattice's coordinates; neighbours wrap at the edges.
-__device__ __forceinline__ void refine(const Level& l, int kind, int i, int j, u32 word, int part) {
-    const int m = l.m;
-    if (kind == DIAMOND) {
-        point(l, 2 * i + 1, 2 * j + 1) = displaced(
-            l, point(l, 2 * i, 2 * j), point(l, 2 * i, 2 * j + 2), point(l, 2 * i + 2, 2 * j),
-            point(l, 2 * i + 2, 2 * j + 2), word, part);
-    } else if (kind == HORIZONTAL) {
-        int up = i > 0 ? 2 * i - 1 : 2 * m - 1, down = i < m ? 2 * i + 1 : 1;
-        point(l, 2 * i, 2 * j + 1) = displaced(
-            l, point(l, up, 2 * j + 1), point(l, down, 2 * j + 1), point(l, 2 * i, 2 * j), point(l, 2 * i, 2 * j + 2),
-            word, part);
-    } else {
-        int left = j > 0 ? 2 * j - 1 : 2 * m - 1, right = j < m ? 2 * j + 1 : 1;
-        point(l, 2 * i + 1, 2 * j) = displaced(
-            l, point(l, 2 * i + 1, left), point(l, 2 * i + 1, right), point(l, 2 * i, 2 * j),
-            point(l, 2 * i + 2, 2 * j), word, part);
+__device__ inline void make_diamonds(const Level& l, const u16* coarse, int pitch, u16* centres, int centre_pitch) {
+    const int shift = l.m < 16 ? 0 : 28 - __clz(l.m);  // m / 8 items a row, at least one
+    for (int item = (int)threadIdx.x; item < l.m << shift; item += NOISE_THREADS) {
+        const int i = item >> shift, g = item & (1 << shift) - 1;
+        const u16* row = coarse + i * pitch + 8 * g;
+        const Points p = diamonds(l, i, g, row, row + pitch);
+        u16* target = centres + i * centre_pitch;
+        store_points(target + 8 * g, p);
+        if (g == 0) target[l.m] = (u16)p.w[0];  // the lattice wraps
     }
+    __syncthreads();
 }
 
-__device__ inline void points_of(const Level& l, int level, int kind, u32 view, const Sample& sample) {
-    const int calls = l.m < 8 ? 1 : l.m / 8, parts = l.m < 8 ? l.m : 8;
-    const int rows = kind == HORIZONTAL ? l.m + 1 : kind == LAST_COLUMN ? 1 : l.m;
-    for (int call = (int)threadIdx.x; call < rows * calls; call += NOISE_THREADS) {
-        Words words = draw(call, PURPOSE_NOISE, 4 * level + kind, view, sample);
-        const int row = call / calls, first = call % calls;
-#pragma unroll
-        for (int part = 0; part < 8; ++part) {
-            if (part >= parts) break;
-            int along = part * calls + first;
-            // The last column's random numbers run along the column.
-            if (kind == LAST_COLUMN) refine(l, VERTICAL, along, l.m, words.w[part >> 1], part);
-            else refine(l, kind, row, along, words.w[part >> 1], part);
-        }
+__device__ inline void make_rows(
+    const Level& l, const u16* coarse, int pitch, const u16* centres, int centre_pitch, u16* fine, int fine_pitch
+) {
+    const int shift = l.m < 16 ? 0 : 28 - __clz(l.m), whole = l.m < 8 ? 0 : 1;
+    u32 points[8];
+    // Items of 16 points, and from 16 on one more a row for its last point.
+    for (int item = (int)threadIdx.x; item < (l.m + 1) * ((1 << shift) + whole); item += NOISE_THREADS) {
+        const int main = (l.m + 1) << shift;
+        const int i = item < main ? item >> shift : item - main, g = item < main ? item & (1 << shift) - 1 : 1 << shift;
+        even_row(l, i, g, coarse, pitch, centres, centre_pitch, points);
+        u16* target = fine + 2 * i * fine_pitch + 16 * g;
+        store_points(target, {{points[0], points[1], points[2], points[3]}});
+        store_points(target + 8, {{points[4], points[5], points[6], points[7]}});
     }
+    for (int item = (int)threadIdx.x; item < l.m * ((1 << shift) + whole); item += NOISE_THREADS) {
+        const int main = l.m << shift;
+        const int i = item < main ? item >> shift : item - main, g = item < main ? item & (1 << shift) - 1 : 1 << shift;
+        odd_row(l, i, g, coarse, pitch, centres, centre_pitch, points);
+        u16* target = fine + (2 * i + 1) * fine_pitch + 16 * g;
+        store_points(target, {{points[0], points[1], points[2], points[3]}});
+        store_points(target + 8, {{points[4], points[5], points[6], points[7]}});
+    }
+    __syncthreads();
 }
 
 extern "C" __global__ void __launch_bounds__(NOISE_THREADS) noise(
-    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* scenes, i16* out
+    u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, const int* scenes, u16* out, u32* backgrounds
 ) {
-#if LATTICE_GLOBAL
-    i16* lattice = out + (u64)blockIdx.x * LATTICE_SIDE * LATTICE_SIDE;
-#else
-    extern __shared__ uint4 shared_memory[];
-    i16* lattice = reinterpret_cast<i16*>(shared_memory);
-#endif
+    // Lattices of 1, 4, 16, 64 cells a side, those of 2, 8, 32, and their diamonds.
+    __shared__ uint4 even_lattice[(SHARED_CELLS + 1) * SHARED_PITCH / 8];
+    __shared__ uint4 odd_lattice[(SHARED_CELLS / 2 + 1) * SHARED_PITCH / 8];
+    __shared__ uint4 shared_centres[SHARED_CELLS * SHARED_PITCH / 8];
+    u16* const even = reinterpret_cast<u16*>(even_lattice);
+    u16* const odd = reinterpret_cast<u16*>(odd_lattice);
+    u16* const centres = reinterpret_cast<u16*>(shared_centres);
+
     const u32 image = blockIdx.x, tid = threadIdx.x, view = image % PARAM_VIEWS;
     const Sample sample = {key0, key1, indices[image / PARAM_VIEWS], epoch, stream};
     const int* scene = scenes + image * SCENE_FIELDS;
-    if (tid < 4)
-        lattice[(tid >> 1) * LATTICE_CELLS * LATTICE_SIDE + (tid & 1) * LATTICE_CELLS] =
-            (i16)scene[SCENE_CORNERS + tid];
+    if (tid < 4) even[(tid >> 1) * SHARED_PITCH + (tid & 1)] = (u16)scene[SCENE_CORNERS + tid];
+    for (int i = (int)tid; i < PALETTE; i += NOISE_THREADS)
+        backgrounds[(u64)image * PALETTE + i] = background_colour(scene, i);
     __syncthreads();
-    for (int level = 0; level < PARAM_LEVELS; ++level) {
-        const Level l = {lattice, 1 << level, LATTICE_CELLS >> (level + 1), scene[SCENE_AMPLITUDES + level]};
-        points_of(l, level, DIAMOND, view, sample);
-        __syncthreads();
-        points_of(l, level, HORIZONTAL, view, sample);
-        points_of(l, level, VERTICAL, view, sample);
-        points_of(l, level, LAST_COLUMN, view, sample);
-        __syncthreads();
+
+    int level = 0;
+    for (; level < PARAM_LEVELS - 2 && 2 << level <= SHARED_CELLS; ++level) {
+        const Level l = level_of(level, scene, view, sample);
+        u16 *coarse = level & 1 ? odd : even, *fine = level & 1 ? even : odd;
+        make_diamonds(l, coarse, SHARED_PITCH, centres, SHARED_PITCH);
+        make_rows(l, coarse, SHARED_PITCH, centres, SHARED_PITCH, fine, SHARED_PITCH);
     }
-#if !LATTICE_GLOBAL
-    i16* target = out + (u64)image * PARAM_SIZE * PARAM_SIZE;
-    for (int i = (int)tid; i < PARAM_SIZE * PARAM_SIZE; i += NOISE_THREADS)
-        target[i] = lattice[i / PARAM_SIZE * LATTICE_SIDE + i % PARAM_SIZE];
+    u16* lattice = out + (u64)image * NOISE_CELLS;
+#if LATTICE_HALF > 2 * SHARED_CELLS
+    // Lattices that are too large for shared memory and not the last one lie behind the last diamonds.
+    u16* work = lattice + DIAMONDS + LATTICE_HALF * LATTICE_PITCH;
 #endif
+    {
+        const Level l = level_of(level, scene, view, sample);
+        const u16* coarse = level & 1 ? odd : even;
+        make_diamonds(l, coarse, SHARED_PITCH, centres, SHARED_PITCH);
+#if LATTICE_HALF > 2 * SHARED_CELLS
+        make_rows(l, coarse, SHARED_PITCH, centres, SHARED_PITCH, work, 4 * SHARED_CELLS);
+        ++level;
+        for (; level < PARAM_LEVELS - 1; ++level) {
+            const Level large = level_of(level, scene, view, sample);
+            const int pitch = 2 * large.m, fine_pitch = level == PARAM_LEVELS - 2 ? LATTICE_PITCH : 4 * large.m;
+            u16* large_centres = work + (large.m + 1) * pitch;
+            u16* fine = level == PARAM_LEVELS - 2 ? lattice : large_centres + large.m * pitch;
+            make_diamonds(large, work, pitch, large_centres, pitch);
+            make_rows(large, work, pitch, large_centres, pitch, fine, fine_pitch);
+            work = fine;
+        }
+#else
+        make_rows(l, coarse, SHARED_PITCH, centres, SHARED_PITCH, lattice, LATTICE_PITCH);
+#endif
+    }
+    make_diamonds(level_of(PARAM_LEVELS - 1, scene, view, sample), lattice, LATTICE_PITCH, lattice + DIAMONDS, LATTICE_PITCH);
 }

@@ -61,7 +61,7 @@ def draw_picture(recipe: Recipe, draws: Draws, view: int) -> Picture:
         hue=(scaled(second[0], 0.25, 1.0, 8), int(F(unit(second[1]) * F(255 * 2**20)))),
         saturation=(scaled(second[2], 0.1, 0.3, 8), scaled(second[3], 0.4, 0.6, 20)),
         value=(scaled(third[0], 0.3, 0.6, 8), scaled(third[1], 0.4, 0.6, 20)),
-        corners=[int(F(unit(w) * F(4096))) for w in corners],
+        corners=[int(F(F(unit(w) + F(2.25)) * F(STEPS))) for w in corners],
         amplitudes=amplitudes,
     )  # fmt: skip
 
@@ -74,57 +74,60 @@ def levels(size: int) -> int:
     return n
 
 
-DIAMOND, HORIZONTAL, VERTICAL, LAST_COLUMN = range(4)
+DIAMOND, HORIZONTAL, VERTICAL = range(3)
+STEPS = 2048
+"""Noise values are counted in 2048ths, from -2.25 on."""
 
 
 def noise(picture: Picture, draws: Draws, view: int) -> Any:
-    """Diamond-square noise, int64 [2^n + 1, 2^n + 1], 12 fractional bits, point by point."""
+    """Diamond-square noise, int64 [2^n + 1, 2^n + 1], point by point."""
     a = np.array(picture.corners, np.int64).reshape(2, 2)
     for level, amplitude in enumerate(picture.amplitudes):
         m = len(a) - 1
-        # Point j of row i takes 16 bits: part j // calls (low half first) of call i * calls + j % calls.
-        calls = max(1, m // 8)
+        # Point j of row i takes 16 bits: part j % 8 (low half of a word first) of call i * calls + j // 8.
+        calls = m // 8 + 1
         words = {
             kind: draws.words(Purpose.NOISE, np.arange((m + 1) * calls, dtype=np.uint64), 4 * level + kind, view)
-            for kind in range(4)
+            for kind in range(3)
         }
 
-        def displace(kind: int, i: int, j: int, words: Any = words, calls: int = calls, scale: int = amplitude) -> int:
-            part, call = divmod(j, calls)
-            word = int(words[kind][part // 2][i * calls + call])
-            half = word >> 16 * (part % 2) & 0xFFFF
-            signed = half - 65536 if half >= 32768 else half
-            return signed * scale >> 19
+        def displaced(
+            near: Any, kind: int, i: int, j: int, words: Any = words, calls: int = calls, scale: int = amplitude
+        ) -> int:
+            """The mean of four neighbours plus U(-1, 1) of half the scale, in 16ths of a step."""
+            call, part = i * calls + j // 8, j % 8
+            half = int(words[kind][part // 2][call]) >> 16 * (part % 2) & 0xFFFF
+            # A mean of four whole numbers, halves rounded up, is 1/8 too large.
+            shift = (half * scale - scale * 2**15 + 2**19 - 2**17) >> 20
+            return ((sum(int(n) for n in near) + 2) >> 2) + shift
 
         new = np.zeros((2 * m + 1, 2 * m + 1), np.int64)
         new[::2, ::2] = a
         for i in range(m):
             for j in range(m):
-                mean = (a[i, j] + a[i, j + 1] + a[i + 1, j] + a[i + 1, j + 1] + 2) >> 2
-                new[2 * i + 1, 2 * j + 1] = mean + displace(DIAMOND, i, j)
+                near = (a[i, j], a[i, j + 1], a[i + 1, j], a[i + 1, j + 1])
+                new[2 * i + 1, 2 * j + 1] = displaced(near, DIAMOND, i, j)
         centre = new[1::2, 1::2].copy()
         for i in range(m + 1):
             for j in range(m):
-                mean = (centre[i - 1, j] + centre[i % m, j] + a[i, j] + a[i, j + 1] + 2) >> 2
-                new[2 * i, 2 * j + 1] = mean + displace(HORIZONTAL, i, j)
+                near = (centre[i - 1, j], centre[i % m, j], a[i, j], a[i, j + 1])
+                new[2 * i, 2 * j + 1] = displaced(near, HORIZONTAL, i, j)
         for i in range(m):
             for j in range(m + 1):
-                mean = (centre[i, j - 1] + centre[i, j % m] + a[i, j] + a[i + 1, j] + 2) >> 2
-                shift = displace(VERTICAL, i, j) if j < m else displace(LAST_COLUMN, 0, i)
-                new[2 * i + 1, 2 * j] = mean + shift
+                near = (centre[i, j - 1], centre[i, j % m], a[i, j], a[i + 1, j])
+                new[2 * i + 1, 2 * j] = displaced(near, VERTICAL, i, j)
         a = new
     return a
 
 
 def rgb(hue: int, saturation: int, value: int) -> tuple[int, int, int]:
     """HSV to RGB by the textbook's f(n) = v (1 - s max(0, min(k, 4 - k, 1))), k = (n + hue / 60 degrees) mod 6
-    with n = 5, 3, 1; hue in [0, 180) steps of 2 degrees, k in thirtieths, bytes rounded to nearest twice."""
+    with n = 5, 3, 1; hue in [0, 180) steps of 2 degrees, k in thirtieths; rounded down to bytes."""
     result = []
     for n in (5, 3, 1):
         k = (30 * n + hue) % 180
         triangle = max(0, min(k, 120 - k, 30))
-        dark = (saturation * triangle * 2185 + 2**15) >> 16
-        result.append((value * (255 - dark) + 128) * 257 >> 16)
+        result.append(value * (255 * 30 - saturation * triangle) // (255 * 30))
     return tuple(result)  # type: ignore[return-value]
 
 
@@ -144,9 +147,10 @@ def foreground(recipe: Recipe, layer: attractor.Layer, density: int) -> tuple[in
 
 
 def background(picture: Picture, x: int) -> tuple[int, int, int]:
-    """Colour of a noise value."""
+    """Colour of a noise value, of which its upper bits count: 512ths, in 4096ths about 0 with the middle taken."""
+    middle = 8 * (int(x) >> 2) + 4 - 9216
     hue, saturation, value = (
-        (int(x) * scale + shift) >> 20 for scale, shift in (picture.hue, picture.saturation, picture.value)
+        (middle * scale + shift) >> 20 for scale, shift in (picture.hue, picture.saturation, picture.value)
     )
     return rgb(wrap(hue), min(max(saturation, 0), 255), min(max(value, 0), 255))
 
@@ -174,14 +178,14 @@ def place(recipe: Recipe, layer: attractor.Layer, density: Any, image: Any, mask
 
 
 def blur(image: Any, outer: int) -> Any:
-    """(outer, 256 - 2 outer, outer) / 256 along rows, to bytes, then along columns; reflect-101 borders."""
-    for axis in (2, 1):
+    """(outer, 256 - 2 outer, outer) / 256 along columns, then along rows; rounded once; reflect-101 borders."""
+    for axis in (1, 2):
         pad = [(1, 1) if k == axis else (0, 0) for k in range(3)]
         before, here, after = (
             np.take(np.pad(image, pad, "reflect"), np.arange(k, k + image.shape[axis]), axis) for k in range(3)
         )
-        image = ((before + after) * outer + here * (256 - 2 * outer) + 128) >> 8
-    return image
+        image = (before + after) * outer + here * (256 - 2 * outer)
+    return (image + 2**15) >> 16
 
 
 def backdrop(recipe: Recipe, picture: Picture, draws: Draws, view: int) -> Any:

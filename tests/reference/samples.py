@@ -61,7 +61,7 @@ class Ours:
         """Noise float64 [n, size, size]."""
         self.scout()
         noise_stage(self.renderer.parameters, self.samples, self.space, 0, self.n)
-        return self.space.noise[:, 0, : self.recipe.size, : self.recipe.size] / 4096.0
+        return self.space.noise[:, 0, :, : self.recipe.size] / 2048.0 - 2.25
 
     def background(self) -> Any:
         """Pictures uint8 [n, 3, size, size] without any attractor."""

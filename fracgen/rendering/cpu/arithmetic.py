@@ -18,6 +18,7 @@ from fracgen.rendering.records import Sample
 _M0, _M1 = np.uint64(MULTIPLIER_0), np.uint64(MULTIPLIER_1)
 _W0, _W1 = np.uint32(WEYL_0), np.uint32(WEYL_1)
 _Q = np.uint64
+_U32 = np.uint32
 _HALF, _LOW = _Q(32), _Q(0xFFFFFFFF)
 _F = np.float32
 _UNIT = _F(2.0**-24)
@@ -71,6 +72,15 @@ def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any,
     w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
     for i in range(count):
         w0[i], w1[i], w2[i], w3[i] = philox(np.uint32(first + np.uint32(i)), c1, index, epoch, k0, k1)
+
+
+@inner
+def fill_in_order(words: Any, count: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> None:
+    """Random words of the numbers 0 .. count - 1, four after four, into words [>= 4 * count]."""
+    k0, k1, index, epoch = sample.key0, sample.key1, sample.index, sample.epoch
+    c1 = kind(purpose, slot, view, sample)
+    for i in range(count):
+        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = philox(_U32(i), c1, index, epoch, k0, k1)
 
 
 @inner

@@ -1,11 +1,11 @@
 """Diamond-square noise in integers: the recipe's backgrounds.
 
-Values are int16 with 12 fractional bits; they stay within about [-3, 4.1]. A level doubles the
+A value is a uint16 in 2048ths, counted from -2.25: at most 11,245 whatever is drawn, so that the sum of
+four fits 16 bits and the kernels can work on two points in the halves of a word. A level doubles the
 lattice: `m` cells a side become 2m. Its new points are the cells' centres (diamonds, m x m), the
 middles of horizontal edges ((m + 1) x m) and of vertical edges (m x (m + 1)); each is the mean of
-its four neighbours, wrapping at the lattice's edges, plus a displacement. The three kinds are kept
-in arrays of their own until the level is complete, because contiguous rows are what SIMD units
-and coalesced loads want.
+its four neighbours, wrapping at the lattice's edges, plus a displacement. A call of the generator
+serves eight neighbouring points of a row: point j takes part j % 8 of call j // 8.
 """
 
 from __future__ import annotations
@@ -15,107 +15,95 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.rendering.cpu.arithmetic import fill, sample_of
+from fracgen.rendering.cpu.arithmetic import fill_in_order, sample_of
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.records import SceneField
 
-_U = np.uint32
+_U, _H = np.uint32, np.uint16
 _NOISE = _U(Purpose.NOISE)
-DIAMOND, HORIZONTAL, VERTICAL, LAST_COLUMN = range(4)
+DIAMOND, HORIZONTAL, VERTICAL = range(3)
 """Kinds of points; the noise slot is 4 * level + kind."""
 
 
 @inner
-def _displace(words: Any, calls: Any, row: Any, m: Any, amplitude: Any, target: Any) -> None:
-    """Add to `target` [m] its displacements: 16 bits each, eight to a call.
-
-    Point j of a row takes part j // calls of call j % calls, so that neighbouring calls serve
-    neighbouring points.
-    """
-    for part in range(min(8, m)):
-        source = words[part >> 1, row * calls : (row + 1) * calls]
-        aim = target[part * calls : (part + 1) * calls]
-        if part & 1:
-            for g in range(calls):
-                d = np.int32(source[g]) >> 16
-                aim[g] = np.int16(aim[g] + np.int16(np.int32(d * amplitude) >> 19))
-        else:
-            for g in range(calls):
-                d = np.int32(source[g] << np.uint32(16)) >> 16
-                aim[g] = np.int16(aim[g] + np.int16(np.int32(d * amplitude) >> 19))
+def _displaced(a: Any, b: Any, c: Any, d: Any, random: Any, amplitude: Any, shift: Any) -> Any:
+    """The mean of four uint16 neighbours, displaced by 16 random bits: uint32. See `_shift`."""
+    mean = _U(_U(_U(_U(a) + _U(b)) + _U(_U(c) + _U(d))) + _U(2)) >> _U(2)
+    return _U(_U(mean + (_U(_U(_U(random) * amplitude) + shift) >> _U(20))) - _U(1024))
 
 
 @inner
-def _mean(a: Any, b: Any, c: Any, d: Any) -> Any:
-    return np.int16((np.int32(a) + np.int32(b) + np.int32(c) + np.int32(d) + np.int32(2)) >> np.int32(2))
+def _shift(amplitude: Any) -> Any:
+    """What makes u * amplitude + shift, over 2^20, a displacement plus 1024: uint32.
+
+    `amplitude` is twice the largest displacement, in 16ths of a step. The last terms round to
+    nearest, and take back the eighth of a step by which a mean of four that rounds halves up is too large.
+    """
+    return _U(_U((1024 << 20) + (1 << 19) - (1 << 17)) - _U(amplitude << _U(15)))
 
 
 @inner
 def _level(
-    m: Any, level: Any, amplitude: Any, coarse: Any, fine: Any, work: Any, words: Any, view: Any, sample: Any
-) -> None:
-    """One doubling: coarse [m + 1, m + 1] to fine [2m + 1, 2m + 1]."""
-    calls = max(1, m // 8)
-    diamond, horizontal, vertical = work
-    for kind in range(3):
-        rows = m + 1 if kind == HORIZONTAL else m
-        fill(words, _U(0), rows * calls, _NOISE, _U(4 * level + kind), view, sample)
-        for i in range(rows):
-            if kind == DIAMOND:
-                row = diamond[i, 1:]
-                for j in range(m):
-                    row[j] = _mean(coarse[i, j], coarse[i, j + 1], coarse[i + 1, j], coarse[i + 1, j + 1])
-            elif kind == HORIZONTAL:
-                row = horizontal[i]
-                up, down = diamond[(i - 1) % m, 1:], diamond[i % m, 1:]
-                for j in range(m):
-                    row[j] = _mean(up[j], down[j], coarse[i, j], coarse[i, j + 1])
-            else:
-                row = vertical[i]
-                for j in range(m + 1):
-                    row[j] = _mean(diamond[i, j], diamond[i, j + 1], coarse[i, j], coarse[i + 1, j])
-            _displace(words, calls, i, m, amplitude, row)
-            if kind == DIAMOND:
-                diamond[i, 0], diamond[i, m + 1] = diamond[i, m], diamond[i, 1]
-    column = fine[0, :m]  # not written yet, so free to work in
-    column[:] = 0
-    fill(words, _U(0), calls, _NOISE, _U(4 * level + LAST_COLUMN), view, sample)
-    _displace(words, calls, 0, m, amplitude, column)
-    for i in range(m):
-        vertical[i, m] += column[i]
+    m: Any, level: Any, rows: Any, amplitude: Any, coarse: Any, fine: Any, diamond: Any, words: Any, view: Any,
+    sample: Any,
+) -> None:  # fmt: skip
+    """One doubling: coarse [>= m + 1, >= m + 1] to the first `rows` rows of fine [rows, >= 2m].
 
+    The last column, 2m, is written sample `fine` has room for it. diamond: uint16 [m, >= m + 2], work space;
+    words: uint32 [>= (m + 1) * (m // 8 + 1) * 4], work space.
+    """
+    calls = m // 8 + 1
+    shift = _shift(amplitude)
+    random = words.view(np.uint16)
+    fill_in_order(words, m * calls, _NOISE, _U(4 * level + DIAMOND), view, sample)
     for i in range(m):
-        even, odd = fine[2 * i], fine[2 * i + 1]
+        above, below, target, u = coarse[i], coarse[i + 1], diamond[i, 1:], random[i * calls * 8 :]
         for j in range(m):
-            even[2 * j] = coarse[i, j]
-            even[2 * j + 1] = horizontal[i, j]
-        even[2 * m] = coarse[i, m]
+            target[j] = _H(_displaced(above[j], above[j + 1], below[j], below[j + 1], u[j], amplitude, shift))
+        diamond[i, 0], diamond[i, m + 1] = diamond[i, m], diamond[i, 1]
+    whole = fine.shape[1] > 2 * m
+    pairs = fine.view(np.uint32)  # of the whole: a view of a row keeps LLVM from vectorising
+    fill_in_order(words, (rows + 1) // 2 * calls, _NOISE, _U(4 * level + HORIZONTAL), view, sample)
+    for i in range((rows + 1) // 2):  # even rows: pairs of an old point and one on the edge to its right
+        up, down = diamond[i - 1 if i > 0 else m - 1, 1:], diamond[i if i < m else 0, 1:]
+        old, target, u = coarse[i], pairs[2 * i], random[i * calls * 8 :]
         for j in range(m):
-            odd[2 * j] = vertical[i, j]
-            odd[2 * j + 1] = diamond[i, j + 1]
-        odd[2 * m] = vertical[i, m]
-    for j in range(m):
-        fine[2 * m, 2 * j], fine[2 * m, 2 * j + 1] = coarse[m, j], horizontal[m, j]
-    fine[2 * m, 2 * m] = coarse[m, m]
+            value = _displaced(up[j], down[j], old[j], old[j + 1], u[j], amplitude, shift)
+            target[j] = _U(old[j]) | _U(value << _U(16))
+        if whole:
+            fine[2 * i, 2 * m] = old[m]
+    fill_in_order(words, rows // 2 * calls, _NOISE, _U(4 * level + VERTICAL), view, sample)
+    for i in range(rows // 2):  # odd rows: pairs of a point on the edge below and the diamond to its right
+        above, below, centre, u = coarse[i], coarse[i + 1], diamond[i], random[i * calls * 8 :]
+        target = pairs[2 * i + 1]
+        for j in range(m):
+            value = _displaced(centre[j], centre[j + 1], above[j], below[j], u[j], amplitude, shift)
+            target[j] = value | _U(_U(centre[j + 1]) << _U(16))
+        if whole:
+            value = _displaced(centre[m], centre[m + 1], above[m], below[m], u[m], amplitude, shift)
+            fine[2 * i + 1, 2 * m] = _H(value)
 
 
 @stage
 def noise_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
     """The backgrounds of samples first .. last - 1: reads `space.scenes`, writes `space.noise`."""
     scenes, noise = space.scenes, space.noise
-    side = noise.shape[2]
-    half = side // 2 + 2
-    spare = np.empty((side, side), np.int16)
-    work = (np.empty((half, half), np.int16), np.empty((half, half), np.int16), np.empty((half, half), np.int16))
-    words = np.empty((4, half * max(1, side // 16)), np.uint32)
+    half = noise.shape[3] // 2
+    spare = (np.empty((half + 1, half + 2), np.uint16), np.empty((half + 1, half + 2), np.uint16))
+    diamond = np.empty((half, half + 2), np.uint16)
+    words = np.empty((half + 1) * (half // 8 + 1) * 4, np.uint32)
     for b in range(last - first):
         sample = sample_of(samples, first + b)
         for view in range(parameters.views):
             scene = scenes[b, view]
-            now, after = (spare, noise[b, view]) if parameters.levels & 1 else (noise[b, view], spare)
+            now, after = spare
             for k in range(4):
                 now[k >> 1, k & 1] = scene[SceneField.CORNERS + k]
             for level in range(parameters.levels):
-                amplitude = scene[SceneField.AMPLITUDES + level]
-                _level(1 << level, level, amplitude, now, after, work, words, _U(view), sample)
+                m = 1 << level
+                rows = 2 * m + 1
+                if level == parameters.levels - 1:
+                    after, rows = noise[b, view], parameters.size
+                amplitude = _U(scene[SceneField.AMPLITUDES + level])
+                _level(m, level, rows, amplitude, now, after, diamond, words, _U(view), sample)
                 now, after = after, now

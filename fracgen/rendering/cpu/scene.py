@@ -70,4 +70,4 @@ def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
     out[SceneField.CROP_TOP] = below(w[3], _U(spare + 1))
     w = draw(_U(3), _SCENE, _U(0), view, sample)
     for k in range(4):
-        out[SceneField.CORNERS + k] = _I(unit(w[k]) * _F(4096.0))
+        out[SceneField.CORNERS + k] = _I((unit(w[k]) + _F(2.25)) * _F(2048.0))

@@ -13,9 +13,24 @@ SHARED_MEMORY = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 10
 """Most shared memory a block may ask for, in KB, by compute capability (10 * major + minor)."""
 
 STATIC_RESERVE = 1024
-"""Bytes kept for the kernels' own static arrays (tables, records) beside a histogram or lattice."""
-STRIP_BYTES = 44 * 1024
-"""What `compose` keeps of a strip of rows, plain and blurred, at most: static arrays end at 48 KB."""
+"""Bytes kept for the kernels' own static arrays (tables, records) beside a histogram."""
+STRIP_BYTES = 30 * 1024
+"""What `compose` keeps of a strip of rows, at most: with the palettes, static arrays end at 48 KB."""
+STRIP_ROWS = 32
+SHARED_LATTICE = 64
+"""Cells a side of the largest lattice that `noise` keeps in shared memory."""
+
+
+def noise_cells(levels: int) -> int:
+    """Points (uint16) that `noise` leaves for `compose` and works in, an image: see scene/lattice.cuh.
+
+    The lattice before the last doubling and the diamonds of that, in rows with some room past their end,
+    then whole lattices too large for shared memory, with their diamonds.
+    """
+    half = 1 << levels - 1
+    pitch = (half + 23) // 8 * 8
+    between = sum((2 * m + 1) * 2 * m for m in (1 << k for k in range(levels - 1)) if m > SHARED_LATTICE)
+    return (2 * half + 1) * pitch + between
 
 TILE_WIDTH, TILE_HEIGHT = 16, 8
 """Pixels of a block of `surface`, a multiple of a warp's 8 x 4: few, so that a slow ray keeps few others waiting."""
@@ -33,11 +48,8 @@ class Layout:
     histogram_global: bool
     histogram_bytes: int
     noise_threads: int
-    lattice_global: bool
-    lattice_bytes: int
     compose_threads: int
     compose_rows: int
-    noise_stride: int
     noise_cells: int
     blend_rows: int
     """Of a strip of the picture."""
@@ -55,29 +67,23 @@ class Layout:
         budget = shared_memory - STATIC_RESERVE
         row_cells = (parameters.canvas + 3) // 2 * 2  # with the halo, in whole words
         histogram_bytes = ((parameters.canvas + 2) * row_cells + 7) // 8 * 16
-        lattice_side = (1 << parameters.levels) + 1
-        lattice_bytes = (lattice_side**2 * 2 + 15) // 16 * 16
-        lattice_global = lattice_bytes > budget
-        stride = lattice_side if lattice_global else parameters.size
+        strip_row = 3 * 16 * -(-parameters.size // 16)
+        rows = min(STRIP_ROWS, STRIP_BYTES // strip_row - 2)
         return cls(
             attractor_threads=threads.get("attractor_threads", min(1024, ORBITS)),
             histogram_global=histogram_bytes > budget,
             histogram_bytes=histogram_bytes,
-            noise_threads=threads.get("noise_threads", 512),
-            lattice_global=lattice_global,
-            lattice_bytes=lattice_bytes,
+            noise_threads=threads.get("noise_threads", 256),
             compose_threads=threads.get("compose_threads", 192),
-            compose_rows=max(1, min(16, (STRIP_BYTES // (3 * (parameters.size + 3)) - 2) // 2)),
-            noise_stride=stride,
+            compose_rows=1 << rows.bit_length() - 1,
             blend_rows=max(1, min(16, BLEND_BYTES // (3 * parameters.size) - 2)),
-            noise_cells=lattice_side**2 if lattice_global else parameters.size**2,
+            noise_cells=noise_cells(parameters.levels),
         )
 
     def definitions(self) -> dict[str, int]:
         """What the kernels need to know, as preprocessor definitions."""
         names = (
-            "attractor_threads histogram_global noise_threads lattice_global compose_threads compose_rows "
-            "noise_stride noise_cells blend_rows"
+            "attractor_threads histogram_global noise_threads compose_threads compose_rows noise_cells blend_rows"
         )
         own = {name: int(getattr(self, name)) for name in names.split()}
         return own | {
@@ -87,11 +93,7 @@ class Layout:
 
     def dynamic_shared(self, kernel: str) -> int:
         """Dynamic shared memory of a kernel's launch, in bytes."""
-        if kernel == "attractor":
-            return 0 if self.histogram_global else self.histogram_bytes
-        if kernel == "noise":
-            return 0 if self.lattice_global else self.lattice_bytes
-        return 0
+        return self.histogram_bytes if kernel == "attractor" and not self.histogram_global else 0
 
     def threads(self, kernel: str) -> int:
         """Threads a block of a kernel."""

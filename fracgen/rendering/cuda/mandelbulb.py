@@ -9,7 +9,7 @@ import numpy as np
 from fracgen.rendering.cuda.layout import TILE_HEIGHT, TILE_WIDTH, VIEW_THREADS
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
 from fracgen.rendering.parameters import header
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS
+from fracgen.rendering.records import OBJECT_FIELDS, PALETTE, SCENE_FIELDS
 from fracgen.rendering.variations import VIEW_FIELDS
 
 
@@ -39,6 +39,7 @@ class MandelbulbPipeline(KernelPipeline):
             sizes |= {
                 "nothing": parameters.views * OBJECT_FIELDS * 4,
                 "noise": parameters.views * layout.noise_cells * 2,
+                "backgrounds": parameters.views * PALETTE * 4,
                 "backdrops": parameters.views * 3 * parameters.size**2,
             }
         return sizes
@@ -77,10 +78,11 @@ class MandelbulbPipeline(KernelPipeline):
             space["textures"],
         )  # fmt: skip
         if parameters.noise:
-            self._launch("noise", form, (images, 1), *samples, space["backdrop scenes"], space["noise"])
+            noise = (space["noise"], space["backgrounds"])
+            self._launch("noise", form, (images, 1), *samples, space["backdrop scenes"], *noise)
             self._launch(
-                "backdrop", form, (-(-parameters.size // layout.compose_rows), images), space["backdrop scenes"],
-                space["nothing"], None, space["noise"], None, space["backdrops"], None, None,
+                "backdrop", form, (-(-parameters.size // layout.compose_rows), images), *samples,
+                space["backdrop scenes"], space["nothing"], None, *noise, None, None, space["backdrops"], None, None,
             )  # fmt: skip
         self._launch(
             "blend", form, (-(-parameters.size // layout.blend_rows), images), space["scenes"], space["objects"],

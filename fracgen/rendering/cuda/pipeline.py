@@ -14,7 +14,7 @@ from fracgen.formulas.banks import Bank
 from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cuda.layout import Layout
 from fracgen.rendering.parameters import ORBITS, Parameters, header
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS
+from fracgen.rendering.records import DENSITIES, OBJECT_FIELDS, PALETTE, SCENE_FIELDS
 
 MAX_GRID_Y = 65_535
 """CUDA's limit on a grid's second dimension, which counts images."""
@@ -87,8 +87,10 @@ class KernelPipeline:
             "starts": objects * 2 * ORBITS * 4,
             "windows": objects * 4 * 4,
             "histogram": objects * layout.histogram_bytes if layout.histogram_global else 0,
+            "palettes": objects * DENSITIES * 4,
             "density": objects * parameters.canvas**2,
             "noise": parameters.views * layout.noise_cells * 2 if parameters.noise else 0,
+            "backgrounds": parameters.views * PALETTE * 4 if parameters.noise else 0,
         }
 
     def header(self, form: OutputFormat) -> str:
@@ -151,13 +153,13 @@ class KernelPipeline:
         strips = -(-parameters.size // layout.compose_rows)
         images, objects = n * parameters.views, n * parameters.views * parameters.max_objects
         records = (space["scenes"], space["objects"], space["tables"], space["starts"], space["windows"])
-        self._launch("scout", form, (objects, 1), *self.codes, *samples, *records)
+        self._launch("scout", form, (objects, 1), *self.codes, *samples, *records, space["palettes"])
         self._launch("attractor", form, (objects, 1), *samples, *records[1:], space["histogram"], space["density"])
         if parameters.noise:
-            self._launch("noise", form, (images, 1), *samples, space["scenes"], space["noise"])
+            self._launch("noise", form, (images, 1), *samples, space["scenes"], space["noise"], space["backgrounds"])
         self._launch(
-            "compose", form, (strips, images), space["scenes"], space["objects"], space["density"], space["noise"],
-            values, *outputs,
+            "compose", form, (strips, images), *samples, space["scenes"], space["objects"], space["density"],
+            space["noise"], space["backgrounds"], space["palettes"], values, *outputs,
         )  # fmt: skip
 
     def _launch(self, kernel: str, form: OutputFormat, grid: tuple[int, int], *arguments: Any) -> None:

@@ -46,7 +46,7 @@ class HostBackend:
 
     def with_layout(self, layout: Layout) -> HostBackend:
         """Tell how much dynamic shared memory each kernel's launches take: here it is compiled in."""
-        self._shared = {kernel: layout.dynamic_shared(kernel) for kernel in ("attractor", "noise")}
+        self._shared = {kernel: layout.dynamic_shared(kernel) for kernel in ("attractor",)}
         return self
 
     def upload(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

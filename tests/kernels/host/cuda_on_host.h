@@ -56,6 +56,19 @@ inline unsigned pick_bytes(unsigned word, unsigned order) {
     return result;
 }
 
+inline unsigned merge_bytes(unsigned a, unsigned b, unsigned order) {
+    unsigned result = 0;
+    for (int i = 0; i < 4; ++i) {
+        unsigned digit = order >> (4 * i) & 7;
+        result |= ((digit < 4 ? a : b) >> (8 * (digit & 3)) & 255u) << (8 * i);
+    }
+    return result;
+}
+inline unsigned dot_halves(unsigned word, unsigned weights, unsigned c) {
+    return (word & 0xFFFFu) * (weights & 255u) + (word >> 16) * (weights >> 8 & 255u) + c;
+}
+inline int __clz(unsigned v) { return v ? __builtin_clz(v) : 32; }
+
 int host_barrier(int line, int predicate);
 uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane);
 #define __syncthreads() host_barrier(__LINE__, 0)

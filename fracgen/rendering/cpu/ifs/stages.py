@@ -55,7 +55,6 @@ def codes_of(bank: CodeBank) -> Codes:
 def make_space(parameters: Parameters, n: int) -> Space:
     """What one thread needs to take `n` samples through the stages."""
     objects = (n, parameters.views, parameters.max_objects)
-    side = (1 << parameters.levels) + 1
     return Space(
         scenes=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
         objects=np.zeros((*objects, OBJECT_FIELDS), np.int32),
@@ -63,5 +62,5 @@ def make_space(parameters: Parameters, n: int) -> Space:
         starts=np.empty((*objects, 2, ORBITS), np.float32),
         windows=np.empty((*objects, 4), np.float32),
         density=np.empty((*objects, parameters.canvas**2), np.uint8),
-        noise=np.zeros((n, parameters.views, side, side), np.int16),
+        noise=np.zeros((n, parameters.views, parameters.size, 1 << parameters.levels), np.uint16),
     )

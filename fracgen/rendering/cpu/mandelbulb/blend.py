@@ -65,7 +65,7 @@ def blend_stage(parameters: Any, space: Any, first: Any, last: Any, images: Any,
     """
     scenes, objects, textures = space.scenes, space.objects, space.textures
     size = parameters.size
-    blurred, shown = np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)
+    work, shown = np.empty((size, size), np.uint16), np.empty((size, size), np.uint8)
     for b in range(first, last):
         for view in range(parameters.views):
             n = b - first
@@ -81,4 +81,4 @@ def blend_stage(parameters: Any, space: Any, first: Any, last: Any, images: Any,
             else:
                 lay(textures[n, view, 0], parameters, scene, shown, image)
             if scene[SceneField.BLUR] > 0:
-                blur(image, scene[SceneField.BLUR], blurred)
+                blur(image, scene[SceneField.BLUR], work)

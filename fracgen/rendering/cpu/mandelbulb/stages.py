@@ -58,14 +58,14 @@ def codes_of(bank: VariationBank) -> VariationCodes:
 def make_space(parameters: Parameters, n: int) -> VariationSpace:
     """What one thread needs to take `n` samples through the stages."""
     objects = (n, parameters.views, parameters.max_objects)
-    side = (1 << parameters.levels) + 1 if parameters.noise else 0
+    noise = (parameters.size, 1 << parameters.levels) if parameters.noise else (0, 0)
     return VariationSpace(
         scenes=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
         objects=np.zeros((*objects, OBJECT_FIELDS), np.int32),
         views=np.zeros((*objects, VIEW_FIELDS), np.float32),
         textures=np.empty((*objects, parameters.canvas**2, 4), np.uint8),
         backdrops=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
-        noise=np.zeros((n, parameters.views, side, side), np.int16),
+        noise=np.zeros((n, parameters.views, *noise), np.uint16),
     )
 
 
