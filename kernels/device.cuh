@@ -5,12 +5,14 @@
 // Byte offset of a shared variable, by which the functions below address shared memory.
 __device__ __forceinline__ unsigned shared_offset(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 
-// Add to a word of shared memory where `on`. Written as one predicated instruction: from
-// `if (on) atomicAdd(...)` the compiler makes a branch and looks up the block's cluster every time.
-__device__ __forceinline__ void shared_add_if(bool on, unsigned offset, unsigned value) {
-    asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; @p red.shared.add.u32 [%0], %1; }"
-                 :: "r"(offset), "r"(value), "r"((unsigned)on) : "memory");
+// Add to a word of shared memory, whatever the predicate: from `if (on) atomicAdd(...)` the compiler makes a branch
+// and looks up the block's cluster every time.
+__device__ __forceinline__ void shared_add(unsigned offset, unsigned value) {
+    asm volatile("red.shared.add.u32 [%0], %1;" :: "r"(offset), "r"(value) : "memory");
 }
+
+// The larger of each of two unsigned halves.
+__device__ __forceinline__ unsigned max_halves(unsigned a, unsigned b) { return __vmaxu2(a, b); }
 
 // Bytes of a word, picked by the hexadecimal digits of `order`; digit 4 is a zero byte.
 __device__ __forceinline__ unsigned pick_bytes(unsigned word, unsigned order) { return __byte_perm(word, 0, order); }

@@ -18,10 +18,12 @@ from fracgen.rendering.variations import CONSTANTS as VARIATION_CONSTANTS
 
 ORBITS = 1024
 """Orbits that draw an attractor. Point i is step i // ORBITS of orbit i % ORBITS."""
-ROUND_STEPS = 32
-"""Steps between looks at the histogram: drawing stops where another round of 32,768 points could
-carry a 16-bit counter over, that is when some cell holds 2^15 points or more."""
-FULL_CELL = 1 << 15
+ROUND_STEPS = 56
+"""Steps between looks at the histogram: drawing stops where the next round (57,344 points, or those that are
+left) could carry a 16-bit counter over, because some cell and the round hold more than 65,535 points."""
+PAIR_ORDER = (1, 3, 0, 2)
+"""Orbits o and o + ORBITS / 2 share their random numbers, so that a look-up of a map serves two points: of every
+four maps that the first takes in order, the other takes this one next. No two maps follow each other in both."""
 
 SCOUTS = 64
 """Orbits that find the extent and hand their points to the drawing orbits as starts."""

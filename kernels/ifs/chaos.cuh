@@ -13,19 +13,23 @@ struct Table {
 // A choice as a `Table` holds it: the other map's number becomes its row's offset in bytes.
 __device__ __forceinline__ float table_choice(int choice) { return __int_as_float((choice & ~7) | (choice & 7) << 4); }
 
+struct Map { float4 linear; float2 rest; };
+
 // Column u >> 13 of 16 random bits u keeps its own map while u << 8 <= choice, else it yields the
 // choice's own. `bits` is u << 8.
-__device__ __forceinline__ void advance(const Table& table, u32 bits, float& x, float& y) {
+__device__ __forceinline__ Map choose(const Table& table, u32 bits) {
     const char* linear = reinterpret_cast<const char*>(table.linear);
     const char* rest = reinterpret_cast<const char*>(table.rest);
     const u32 column = bits >> 17 & 0x70;
     const int choice = *reinterpret_cast<const int*>(rest + column + 8);
     const u32 map = (int)bits <= choice ? column : (u32)choice & 0x70;
-    const float4 m = *reinterpret_cast<const float4*>(linear + map);
-    const float2 t = *reinterpret_cast<const float2*>(rest + map);
+    return {*reinterpret_cast<const float4*>(linear + map), *reinterpret_cast<const float2*>(rest + map)};
+}
+
+__device__ __forceinline__ void advance(const Map& m, float& x, float& y) {
     const float px = x;
-    x = FMA(m.x, px, FMA(m.y, y, t.x));
-    y = FMA(m.z, px, FMA(m.w, y, t.y));
+    x = FMA(m.linear.x, px, FMA(m.linear.y, y, m.rest.x));
+    y = FMA(m.linear.z, px, FMA(m.linear.w, y, m.rest.y));
 }
 
 // The 16 bits of step k, 0..7, of a block of four words, moved to bits 8..23.

@@ -101,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
         Words words = draw(block * SCOUTS + tid, PURPOSE_SCOUT, slot, view, sample);
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            advance(table, choice_bits(words, k), x, y);
+            advance(choose(table, choice_bits(words, k)), x, y);
             if (block >= SCOUT_BURN_IN / 8) {
                 low_x = x < low_x ? x : low_x;
                 high_x = x > high_x ? x : high_x;

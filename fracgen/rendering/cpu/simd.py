@@ -19,6 +19,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fracgen.rendering.parameters import ORBITS, PAIR_ORDER
+
+PAIRS = ORBITS // 2
+
 LANES = int(os.environ.get("FRACGEN_LANES", 16 if llvm.get_host_cpu_features().get("avx512f") else 8))
 """Orbits advanced together, 8 or 16 (FRACGEN_LANES forces one, for tests). It decides speed only: a lane never
 sees another."""
@@ -86,77 +90,123 @@ def _load(builder: Any, pointer: Any, constant: bool = False) -> Any:
     return value
 
 
+def _constant(value: Any, element: Any = _I32) -> Any:
+    return ir.Constant(ir.VectorType(element, LANES), [value] * LANES)
+
+
+class _Vectors:
+    """Loads and stores of LANES numbers, from `start` on, of the arrays that an intrinsic was given."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
+        self.context, self.builder, self.types, self.args = context, builder, signature.args, args
+        self.start = args[-1]
+
+    def _at(self, array: int, offset: Any, element: Any) -> Any:
+        return _pointer(self.context, self.builder, self.types[array], self.args[array], offset, element, LANES)
+
+    def load(self, array: int, element: Any) -> Any:
+        return _load(self.builder, self._at(array, self.start, element))
+
+    def store(self, array: int, value: Any, offset: Any = None) -> None:
+        place = self._at(array, self.start if offset is None else offset, value.type.element)
+        self.builder.store(value, place, align=4)
+
+    def row(self, array: int, k: int, element: Any) -> Any:
+        """Row k of a table [.., LANES]."""
+        return _load(self.builder, self._at(array, ir.Constant(self.start.type, k * LANES), element), True)
+
+    def scalar(self, array: int, k: int) -> Any:
+        """Number k of a small array, in every lane."""
+        data = cgutils.create_struct_proxy(self.types[array])(self.context, self.builder, self.args[array]).data
+        number = self.builder.gep(data, [ir.Constant(self.start.type, k)])
+        return _splat(self.builder, _load(self.builder, number, True))
+
+
+def _choose(builder: Any, table: _Vectors, word: Any) -> list[Any]:
+    """The maps (a, b, c, d, e, f) that the lower 16 bits of `word` choose; array 0 is the table."""
+    column = builder.lshr(word, _constant(13))
+    entry = _permute(builder, table.row(0, 6, _I32), column)
+    own = builder.icmp_signed("<=", builder.shl(word, _constant(8)), entry)
+    chosen = builder.select(own, column, builder.and_(entry, _constant(7)))
+    return [_permute(builder, table.row(0, k, _F32), chosen) for k in range(6)]
+
+
+def _advance(builder: Any, map_: list[Any], x: Any, y: Any) -> tuple[Any, Any]:
+    """One step of the chaos game."""
+    a, b, c, d, e, f = map_
+    return (
+        _vector_fma(builder, a, x, _vector_fma(builder, b, y, e)),
+        _vector_fma(builder, c, x, _vector_fma(builder, d, y, f)),
+    )
+
+
+def _grid_line(builder: Any, value: Any, scale: Any, offset: Any) -> Any:
+    value = builder.fadd(_vector_fma(builder, value, scale, offset), _constant(ROUND_TO_INT, _F32))
+    return builder.sub(builder.bitcast(value, ir.VectorType(_I32, LANES)), _constant(ROUND_BITS))
+
+
 @intrinsic
-def advance(typingctx: Any, table: Any, words: Any, shift: Any, x: Any, y: Any, at: Any) -> Any:
-    """Move LANES orbits, from `at` on, one step of the chaos game.
+def advance(typingctx: Any, table: Any, words: Any, shift: Any, x: Any, y: Any, start: Any) -> Any:
+    """Move LANES orbits, from `start` on, one step of the chaos game.
 
     Args:
         table: float32 [7, LANES]; rows a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f
-            per map, then the choice table (int32 bits), see `rendering.cpu.ifs.code`.
+            per map, then the choice table (int32 bits), see `cpu.ifs.code`.
         words: uint32 [orbits]; 16 bits from bit `shift` on choose the map.
         x, y: float32 [orbits], changed in place.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        table_type, words_type, _, x_type, y_type, _ = signature.args
-        vec_i = ir.VectorType(_I32, LANES)
-
-        def const(value: int) -> Any:
-            return ir.Constant(vec_i, [value] * LANES)
-
-        def row(k: int, element: Any = _F32) -> Any:
-            offset = ir.Constant(args[5].type, k * LANES)
-            return _load(builder, _pointer(context, builder, table_type, args[0], offset, element, LANES), True)
-
-        word = _load(builder, _pointer(context, builder, words_type, args[1], args[5], _I32, LANES))
-        word = builder.and_(builder.lshr(word, _splat(builder, args[2])), const(0xFFFF))
-        column = builder.lshr(word, const(13))
-        entry = _permute(builder, builder.bitcast(row(6), vec_i), column)
-        own = builder.icmp_signed("<=", builder.shl(word, const(8)), entry)
-        chosen = builder.select(own, column, builder.and_(entry, const(7)))
-        a, b, c, d, e, f = (_permute(builder, row(k), chosen) for k in range(6))
-        x_at = _pointer(context, builder, x_type, args[3], args[5], _F32, LANES)
-        y_at = _pointer(context, builder, y_type, args[4], args[5], _F32, LANES)
-        px, py = _load(builder, x_at), _load(builder, y_at)
-        builder.store(_vector_fma(builder, a, px, _vector_fma(builder, b, py, e)), x_at, align=4)
-        builder.store(_vector_fma(builder, c, px, _vector_fma(builder, d, py, f)), y_at, align=4)
+        vectors = _Vectors(context, builder, signature, args)
+        word = builder.lshr(vectors.load(1, _I32), _splat(builder, args[2]))
+        map_ = _choose(builder, vectors, builder.and_(word, _constant(0xFFFF)))
+        new_x, new_y = _advance(builder, map_, vectors.load(3, _F32), vectors.load(4, _F32))
+        vectors.store(3, new_x)
+        vectors.store(4, new_y)
         return context.get_dummy_value()
 
     return types.void(table, words, types.int32, x, y, types.int64), codegen
 
 
 @intrinsic
-def locate(typingctx: Any, x: Any, y: Any, window: Any, strides: Any, cells: Any, at: Any) -> Any:
-    """The histogram cell of LANES points, from `at` on.
+def draw_four(
+    typingctx: Any, table: Any, first: Any, second: Any, x: Any, y: Any, window: Any, strides: Any, cells: Any,
+    start: Any,
+) -> Any:  # fmt: skip
+    """Four steps of LANES pairs of orbits, from `start` on, and the histogram cells of their points.
 
     Args:
-        x, y: float32 [orbits].
+        table: as of `advance`.
+        first, second: uint32 [pairs]; the halves of both words, lower ones first, choose four maps.
+        x, y: float32 [2 * pairs], changed in place; the second half takes the maps in `PAIR_ORDER`.
         window: float32 [4]; scale and offset of x, then of y, to grid coordinates.
         strides: int32 [4]; cells per step of x and of y, side of the grid, number of the spare
             cell that points outside of the grid go to.
-        cells: int32 [orbits], written.
+        cells: int32 [8 * pairs], written: the first orbits' four steps, then the second ones'.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x_type, y_type, window_type, strides_type, cells_type, _ = signature.args
-
-        def scalar(array_type: Any, array: Any, k: int) -> Any:
-            data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
-            return _splat(builder, _load(builder, builder.gep(data, [ir.Constant(args[5].type, k)]), True))
-
-        def grid(array_type: Any, array: Any, k: int) -> Any:
-            value = _load(builder, _pointer(context, builder, array_type, array, args[5], _F32, LANES))
-            value = _vector_fma(builder, value, scalar(window_type, args[2], k), scalar(window_type, args[2], k + 1))
-            value = builder.fadd(value, ir.Constant(value.type, [ROUND_TO_INT] * LANES))
-            value = builder.bitcast(value, ir.VectorType(_I32, LANES))
-            return builder.sub(value, ir.Constant(value.type, [ROUND_BITS] * LANES))
-
-        gx, gy = grid(x_type, args[0], 0), grid(y_type, args[1], 2)
-        step_x, step_y, side, spare = (scalar(strides_type, args[3], k) for k in range(4))
-        inside = builder.and_(builder.icmp_unsigned("<", gx, side), builder.icmp_unsigned("<", gy, side))
-        cell = builder.add(builder.mul(gx, step_x), builder.mul(gy, step_y))
-        cell = builder.select(inside, cell, spare)
-        builder.store(cell, _pointer(context, builder, cells_type, args[4], args[5], _I32, LANES), align=4)
+        v = _Vectors(context, builder, signature, args)
+        maps = []
+        for array in (1, 2):
+            word = v.load(array, _I32)
+            maps.append(_choose(builder, v, builder.and_(word, _constant(0xFFFF))))
+            maps.append(_choose(builder, v, builder.lshr(word, _constant(16))))
+        scale_x, offset_x, scale_y, offset_y = (v.scalar(5, k) for k in range(4))
+        step_x, step_y, side, spare = (v.scalar(6, k) for k in range(4))
+        for orbit, order in enumerate((range(4), PAIR_ORDER)):
+            place = builder.add(v.start, ir.Constant(v.start.type, orbit * PAIRS))
+            px, py = (_load(builder, v._at(array, place, _F32)) for array in (3, 4))
+            for step, k in enumerate(order):
+                px, py = _advance(builder, maps[k], px, py)
+                gx = _grid_line(builder, px, scale_x, offset_x)
+                gy = _grid_line(builder, py, scale_y, offset_y)
+                inside = builder.and_(builder.icmp_unsigned("<", gx, side), builder.icmp_unsigned("<", gy, side))
+                cell = builder.add(builder.mul(gx, step_x), builder.mul(gy, step_y))
+                cell = builder.select(inside, cell, spare)
+                v.store(7, cell, builder.add(v.start, ir.Constant(v.start.type, (4 * orbit + step) * PAIRS)))
+            v.store(3, px, place)
+            v.store(4, py, place)
         return context.get_dummy_value()
 
-    return types.void(x, y, window, strides, cells, types.int64), codegen
+    return types.void(table, first, second, x, y, window, strides, cells, types.int64), codegen

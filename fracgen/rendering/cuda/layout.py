@@ -62,15 +62,15 @@ class Layout:
             parameters: what to render.
             shared_memory: most bytes a block may ask for on the device.
             threads: other block sizes than the usual: attractor_threads (a power of two from 32 to
-                1,024), noise_threads, compose_threads.
+                512), noise_threads, compose_threads.
         """
         budget = shared_memory - STATIC_RESERVE
         row_cells = (parameters.canvas + 3) // 2 * 2  # with the halo, in whole words
-        histogram_bytes = ((parameters.canvas + 2) * row_cells + 7) // 8 * 16
+        histogram_bytes = ((parameters.canvas + 2) * row_cells + 7) // 8 * 16 + 128  # a word for each lane of a warp
         strip_row = 3 * 16 * -(-parameters.size // 16)
         rows = min(STRIP_ROWS, STRIP_BYTES // strip_row - 2)
         return cls(
-            attractor_threads=threads.get("attractor_threads", min(1024, ORBITS)),
+            attractor_threads=threads.get("attractor_threads", ORBITS // 2),
             histogram_global=histogram_bytes > budget,
             histogram_bytes=histogram_bytes,
             noise_threads=threads.get("noise_threads", 256),
@@ -83,13 +83,19 @@ class Layout:
     def definitions(self) -> dict[str, int]:
         """What the kernels need to know, as preprocessor definitions."""
         names = (
-            "attractor_threads histogram_global noise_threads compose_threads compose_rows noise_cells blend_rows"
+            "attractor_threads histogram_global histogram_words noise_threads compose_threads compose_rows noise_cells "
+            "blend_rows"
         )
         own = {name: int(getattr(self, name)) for name in names.split()}
         return own | {
             "view_threads": VIEW_THREADS, "tile_width": TILE_WIDTH, "tile_height": TILE_HEIGHT,
             "blend_threads": BLEND_THREADS,
         }  # fmt: skip
+
+    @property
+    def histogram_words(self) -> int:
+        """The histogram in 32-bit words."""
+        return self.histogram_bytes // 4
 
     def dynamic_shared(self, kernel: str) -> int:
         """Dynamic shared memory of a kernel's launch, in bytes."""

@@ -44,8 +44,9 @@ inline unsigned atomicMax(unsigned* at, unsigned v) { unsigned old = *at; if (v 
 // The host's version of device.cuh.
 extern thread_local uint4 shared_memory[];
 inline unsigned shared_offset(const void* p) { return (unsigned)((const char*)p - (const char*)shared_memory); }
-inline void shared_add_if(bool on, unsigned offset, unsigned value) {
-    if (on) *(unsigned*)((char*)shared_memory + offset) += value;
+inline void shared_add(unsigned offset, unsigned value) { *(unsigned*)((char*)shared_memory + offset) += value; }
+inline unsigned max_halves(unsigned a, unsigned b) {
+    return max(a & 0xFFFFu, b & 0xFFFFu) | max(a >> 16, b >> 16) << 16;
 }
 inline unsigned pick_bytes(unsigned word, unsigned order) {
     unsigned result = 0;

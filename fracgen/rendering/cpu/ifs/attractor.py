@@ -9,22 +9,23 @@ import numpy as np
 from fracgen.draws import Purpose
 from fracgen.rendering.cpu.arithmetic import fill, sample_of
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.cpu.simd import LANES, advance, locate
-from fracgen.rendering.parameters import FULL_CELL, ORBITS, ROUND_STEPS
+from fracgen.rendering.cpu.simd import LANES, PAIRS, draw_four
+from fracgen.rendering.parameters import ORBITS, ROUND_STEPS
 from fracgen.rendering.records import ObjectField
 
-_U = np.uint32
+_U, _H = np.uint32, np.uint16
 _ORBIT = _U(Purpose.ORBIT)
-_FULL = np.uint16(FULL_CELL)
-_ONE = np.uint16(1)
+PACKED_CELL = 7281
+"""Nine cells of so many points fit 16 bits."""
 
 
 @inner
-def _overfull(histogram: Any) -> Any:
-    seen = np.uint16(0)
+def _fullest(histogram: Any) -> Any:
+    """The largest count of any cell."""
+    largest = _H(0)
     for i in range(histogram.size):
-        seen |= histogram[i]
-    return seen & _FULL
+        largest = max(largest, histogram[i])
+    return largest
 
 
 @inner
@@ -34,54 +35,75 @@ def chaos_game(
 ) -> None:  # fmt: skip
     """Count `parameters.points` points of the orbits from x, y [ORBITS] in histogram [side^2 + 1] uint16.
 
-    Drawing ends early, at a multiple of 32,768 points, where some cell then holds 2^15 points: the
-    image is all but one dot, and another round could carry its 16-bit counter over.
+    Four steps of all orbits at a time go to cells int32 [4 * ORBITS]: those of orbits 0 .. PAIRS - 1 step by step,
+    then those of the others, which share their maps in another order (`parameters.PAIR_ORDER`). Drawing ends
+    early, at a multiple of ROUND_STEPS steps, where another round could carry a 16-bit counter over: the
+    image is then all but a dot.
     """
     histogram[:] = 0
-    steps = (parameters.points + ORBITS - 1) // ORBITS
-    for step in range(steps):
-        if step % ROUND_STEPS == 0 and step > 0 and _overfull(histogram[:-1]):
+    points, inside = parameters.points, histogram[:-1]
+    for first in range(0, points, 4 * ORBITS):
+        step, left = first // ORBITS, points - first
+        if step % ROUND_STEPS == 0 and step > 0 and _fullest(inside) + min(left, ROUND_STEPS * ORBITS) > 65535:
             return
         if step & 7 == 0:
-            fill(words, _U((step >> 3) * ORBITS), ORBITS, _ORBIT, slot, view, sample)
-        row, shift = words[(step & 7) >> 1], np.int32((step & 1) << 4)
-        for i in range(0, ORBITS, LANES):
-            advance(table, row, shift, x, y, i)
-        for i in range(0, ORBITS, LANES):
-            locate(x, y, grid_window, strides, cells, i)
-        for i in range(min(ORBITS, parameters.points - step * ORBITS)):
-            histogram[np.uint32(cells[i])] += _ONE
+            fill(words, _U((step >> 3) * PAIRS), PAIRS, _ORBIT, slot, view, sample)
+        for i in range(0, PAIRS, LANES):
+            draw_four(table, words[(step & 4) >> 1], words[((step & 4) >> 1) + 1], x, y, grid_window, strides, cells, i)
+        if left >= 4 * ORBITS:
+            for i in range(4 * ORBITS):
+                histogram[_U(cells[i])] += _H(1)
+        else:
+            for k in range(8):
+                for i in range(max(0, min(PAIRS, left - (k & 3) * ORBITS - (k >> 2) * PAIRS))):
+                    histogram[_U(cells[k * PAIRS + i])] += _H(1)
 
 
 @inner
-def densities(parameters: Any, histogram: Any, stamp: Any, counts: Any, out: Any) -> None:
-    """Densities 0..255 of canvas^2 pixels, to out: 255 count / largest count rounded up, 0 where no point
-    fell; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
+def _stamp(histogram: Any, stamp: Any, canvas: Any, counts: Any) -> Any:
+    """Stamped counts of canvas^2 pixels, to counts of any unsigned type that holds them; returns the largest.
 
     Stamping every point equals convolving the histogram with the stamp: bit 3 i + j of `stamp` is
     its cell (i, j). The histogram's one-pixel halo supplies points just outside of the image.
-    Counts stay below 2^24 (`parameters.points` does), so the division by the largest is a 32-bit product.
     """
-    side, canvas = parameters.canvas + 2, parameters.canvas
-    largest = np.uint32(0)
+    zero = counts[0] - counts[0]
+    largest = zero
     for r in range(canvas):  # a row at a time, so that its sums stay in the nearest cache
         target = counts[r * canvas : (r + 1) * canvas]
         for c in range(canvas):
             target[c] = 0
         for tap in range(9):
             if (stamp >> tap) & 1:
-                first = (r + tap // 3) * side + tap % 3
+                first = (r + tap // 3) * (canvas + 2) + tap % 3
                 source = histogram[first : first + canvas]
                 for c in range(canvas):
-                    target[c] += np.uint32(source[c])
+                    target[c] += source[c]
         for c in range(canvas):
             largest = max(largest, target[c])
-    if largest == 0:
-        out[:] = 0
-        return
-    per_count = np.uint32(np.uint64(0xFF000000) // np.uint64(largest))
-    for i in range(canvas * canvas):
-        out[i] = np.uint8(np.uint32(np.uint32(counts[i] * per_count) + np.uint32(0xFFFFFF)) >> np.uint32(24))
+    return largest
+
+
+@inner
+def _grade(counts: Any, largest: Any, out: Any) -> None:
+    """Densities: 255 count / largest rounded up; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
+
+    Counts stay below 2^24 (`parameters.points` does), so it is a 32-bit product.
+    """
+    per_count = _U(0) if largest == 0 else _U(np.uint64(0xFF000000) // np.uint64(largest))
+    for i in range(out.size):
+        out[i] = np.uint8(_U(_U(_U(counts[i]) * per_count) + _U(0xFFFFFF)) >> _U(24))
+
+
+@inner
+def densities(parameters: Any, histogram: Any, stamp: Any, narrow: Any, wide: Any, out: Any) -> None:
+    """Densities 0..255 of canvas^2 pixels, to out: 0 where no point fell, 255 in the fullest pixel.
+
+    narrow: uint16 [canvas^2], work space, where its numbers suffice; wide: uint32 [canvas^2], where not.
+    """
+    if _fullest(histogram[:-1]) <= PACKED_CELL:
+        _grade(narrow, _stamp(histogram, stamp, parameters.canvas, narrow), out)
+    else:
+        _grade(wide, _stamp(histogram, stamp, parameters.canvas, wide), out)
 
 
 @stage
@@ -90,8 +112,9 @@ def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last:
     objects, tables, starts, windows = space.objects, space.tables, space.starts, space.windows
     side = parameters.canvas + 2
     histogram = np.empty(side * side + 1, np.uint16)
-    counts = np.empty(parameters.canvas * parameters.canvas, np.uint32)
-    words, cells = np.empty((4, ORBITS), np.uint32), np.empty(ORBITS, np.int32)
+    pixels = parameters.canvas * parameters.canvas
+    narrow, wide = np.zeros(pixels, np.uint16), np.zeros(pixels, np.uint32)
+    words, cells = np.empty((4, PAIRS), np.uint32), np.empty(4 * ORBITS, np.int32)
     strides = np.empty(4, np.int32)
     for b in range(last - first):
         sample = sample_of(samples, first + b)
@@ -106,4 +129,4 @@ def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last:
                     parameters, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
                     windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram,
                 )  # fmt: skip
-                densities(parameters, histogram, obj[ObjectField.STAMP], counts, space.density[b, view, slot])
+                densities(parameters, histogram, obj[ObjectField.STAMP], narrow, wide, space.density[b, view, slot])
