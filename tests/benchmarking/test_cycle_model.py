@@ -60,7 +60,7 @@ def test_the_document_shows_these_kernels():
 
 
 def test_a_slower_instruction_mix_is_seen(tmp_path):
-    """Five times the rounds of Philox: whatever draws is slower, what does not is as it was."""
+    """Five times the rounds of Philox: whatever draws is slower; without noise, composing carries out what it did."""
     for part in ("fracgen", "kernels"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     header = tmp_path / "kernels" / "arithmetic.cuh"
@@ -71,7 +71,10 @@ def test_a_slower_instruction_mix_is_seen(tmp_path):
     issued = [sum(stage["instructions"] for stage in p.stages) for p in (slow, usual)]
     assert issued[0] > 1.1 * issued[1]
     assert slow.cycles > 1.1 * usual.cycles
-    assert cycles(slow)["compose"] == pytest.approx(cycles(usual)["compose"], rel=0.01)
+    assert cycles(slow)["compose"] > 1.1 * cycles(usual)["compose"]
+    bare = [predict(Path(tree), ("fractaldb",), {"images": 4}, batches=())["fractaldb"] for tree in (tmp_path, ROOT)]
+    composing = [next(s["instructions"] for s in p.stages if s["kernel"] == "compose") for p in bare]
+    assert composing[0] == composing[1]  # cycles may differ a little: the compiler orders instructions anew
 
 
 def test_occupancy_follows_the_limits_of_the_architecture():

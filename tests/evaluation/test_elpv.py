@@ -63,9 +63,10 @@ def test_a_package_that_is_not_whole_is_refused(cells):
 def test_without_the_package_a_line_says_which_extra(monkeypatch, capsys, tmp_path):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "elpv" in name else find_spec(name, *a))
-    for command in (["data", "elpv"], ["run", "--dataset", "elpv", "--method", "panda", "--weights", "random"]):
+    run = ["run", "--dataset", "elpv", "--method", "panda", "--weights", "random", "-o", str(tmp_path / "out")]
+    for command in (["data", "elpv"], run):
         with pytest.raises(SystemExit) as end:
-            main(["eval", *command, *(["-o", str(tmp_path / "out")])])
+            main(["eval", *command])
         said = capsys.readouterr()
         assert end.value.code == 2
         assert said.out == ""

@@ -181,7 +181,7 @@ def test_a_grid_with_failed_cells_exits_with_3(surfaces, quick, tmp_path, capsys
         (["run", "--method", "all", "--weights", "random", "--dataset", "mvtec"], "give its folder with --root"),
         (["run", "--method", "pandas", "--weights", "random"], "unknown method 'pandas'"),
         (["run", "--method", "panda", "--weights", "random", "--seeds", "a"], "not whole numbers"),
-        (["run", "--method", "panda", "--weights", "random", "--shard", "3/3"], "not i/n"),
+        (["run", "--method", "panda", "--weights", "random", "--shard", "3/3"], "not of the form i/n"),
         (["run", "--method", "panda", "--weights", "mine=nowhere.safetensors"], "no such weights file"),
         (["data", "mvtec"], "give its folder with --root"),
         (["list", "nowhere"], "no such result folder"),
