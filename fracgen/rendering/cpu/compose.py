@@ -51,7 +51,7 @@ def _clamp(v: Any) -> Any:
 
 @inner
 def object_palette(parameters: Any, obj: Any, palette: Any) -> None:
-    """Colours of an attractor's densities, to palette uint32 [256]; entry 0, sample no point fell, is black."""
+    """Colours of an attractor's densities, to palette uint32 [256]; entry 0, where no point fell, is black."""
     hue, saturation, value = obj[ObjectField.HUE], obj[ObjectField.SATURATION], obj[ObjectField.VALUE]
     for d in range(256):
         palette[d] = _GREY if parameters.grey else _rgb(_I(_I(d) + hue), saturation, value)
@@ -97,7 +97,7 @@ def paint(
     parameters: Any, scene: Any, obj: Any, noise: Any, density: Any, palette: Any, entries: Any, row: Any, mask: Any,
     image: Any,
 ) -> None:  # fmt: skip
-    """The background, and over it the attractor sample there is only one, cropped from its canvas."""
+    """The background, and over it the attractor where there is only one, cropped from its canvas."""
     size = parameters.size
     if parameters.noise:
         lowest, highest = _lowest_and_highest(noise, size)
@@ -141,7 +141,7 @@ def _between(a: Any, b: Any, c: Any, d: Any, right: Any, down: Any) -> Any:
 
 @inner
 def place(parameters: Any, obj: Any, density: Any, palette: Any, taps: Any, mask: Any, image: Any) -> None:
-    """Resize one attractor (bilinear, black around it) and overwrite sample it is not black.
+    """Resize one attractor (bilinear, black around it) and overwrite where it is not black.
 
     palette: uint32 [256], the attractor's; taps: int32 [3, size], work space.
     """
