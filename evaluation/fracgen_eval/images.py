@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen_eval.datasets.base import Sample
+from fracgen_eval.datasets.base import Sample, Saturation
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.metrics import Region
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class Geometry:
 
     def mask(self, sample: Sample) -> NDArray[np.bool_]:
         """bool [side, side], true where defect (nearest neighbour); all false without a mask."""
+        marked = np.zeros((self.side, self.side), bool)
+        for path in sample.masks:
+            marked |= self.resized(read_mask(path) != 0)
+        return marked
+
+    def resized(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask [H, W] as [side, side], by nearest neighbours."""
         from PIL import Image
 
-        if sample.mask is None:
-            return np.zeros((self.side, self.side), bool)
-        with Image.open(sample.mask) as file:
-            full = Image.fromarray(np.asarray(file.convert("L")) != 0)
+        full = Image.fromarray(mask)
         return self._cropped(np.asarray(full.resize(self._size(full.size), Image.Resampling.NEAREST)))
 
     def _size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -66,6 +71,45 @@ class Geometry:
             return pixels
         top, left = ((extent - self.side) // 2 for extent in pixels.shape[:2])
         return pixels[top : top + self.side, left : left + self.side]
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """The values of a mask file [H, W]."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        return np.asarray(file.convert("L"))
+
+
+class SaturatedRegions(Sequence[Any]):
+    """The defect regions of each test image, made on access.
+
+    Args:
+        samples: test images.
+        kinds: when which kind of region saturates, see `Category.saturation`.
+        geometry: as the maps are compared; at the picture files' size where None. A region keeps the share of its
+            area at which it saturates; one that vanishes when the mask is made smaller is left out.
+    """
+
+    def __init__(self, samples: Sequence[Sample], kinds: Sequence[Saturation], geometry: Geometry | None) -> None:
+        self.samples, self.kinds, self.geometry = samples, {kind.value: kind for kind in kinds}, geometry
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, n: Any) -> list[Region]:
+        """The regions of the n-th image."""
+        regions = []
+        for path in self.samples[n].masks:
+            values = read_mask(path)
+            full = values != 0
+            if not full.any():
+                continue
+            share = self.kinds[int(values.max())].share(int(full.sum()))
+            mask = full if self.geometry is None else self.geometry.resized(full)
+            if mask.any():
+                regions.append(Region(mask, share * int(mask.sum())))
+        return regions
 
 
 def load_images(paths: Sequence[Path], geometry: Geometry) -> Any:
@@ -112,14 +156,11 @@ class _OriginalMasks(Sequence[Any]):
         return len(self.maps)
 
     def __getitem__(self, n: Any) -> Any:
-        from PIL import Image
-
         width, height = self.maps.size(n)
-        mask = self.maps.samples[n].mask
-        if mask is None:
-            return np.zeros((height, width), bool)
-        with Image.open(mask) as file:
-            return np.asarray(file.convert("L")) != 0
+        marked = np.zeros((height, width), bool)
+        for path in self.maps.samples[n].masks:
+            marked |= read_mask(path) != 0
+        return marked
 
 
 def _bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

@@ -197,12 +197,13 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
     low, high = fitted.normal.normal_map or [float(prediction.maps.min()), float(prediction.maps.max())]
     high = max(float(prediction.maps.max()), high, low + 1e-12)
     written: list[Path] = []
+    method = fitted.fit.method.replace(":", "-")
     for n, (path, scores) in enumerate(zip(paths, prediction.maps, strict=True)):
         picture = fitted.method.geometry.image(path)
         both = np.concatenate([picture, _heat(picture, (scores - low) / (high - low))], axis=1)
-        heatmap = folder / f"{path.stem}_{fitted.fit.method}.png"
+        heatmap = folder / f"{path.stem}_{method}.png"
         if heatmap in written:
-            heatmap = folder / f"{path.stem}_{n}_{fitted.fit.method}.png"
+            heatmap = folder / f"{path.stem}_{n}_{method}.png"
         with whole_file(heatmap) as file:
             Image.fromarray(both).save(file, format="PNG")
         written.append(heatmap)

@@ -18,14 +18,19 @@ Model = Annotated[str, typer.Option(help="A network of timm with features, such 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Overrides = Annotated[Path | None, typer.Option("--settings", help="TOML or JSON: a table of settings per method.")]
 WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random, or name=FILE; may be repeated."
+DATASET_HELP = "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."
+METHOD_HELP = (
+    "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
+    "may be repeated."
+)
 
 
 @app.command()
 def run(
     *,
-    method: Annotated[list[str], typer.Option(help="A method, several with commas, or all; may be repeated.")],
+    method: Annotated[list[str], typer.Option(help=METHOD_HELP)],
     weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
-    dataset: Annotated[str, typer.Option(help="mvtec, visa, folder, surfaces or elpv.")] = "surfaces",
+    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "surfaces",
     root: Annotated[Path | None, typer.Option(help="The dataset's folder; `surfaces` and `elpv` need none.")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Categories, with commas or repeated.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
@@ -115,7 +120,7 @@ def list_(
                 print(f"{result.status:7}{path}  {line}")
         return
     names: dict[str, list[str]] = {
-        name: list(published_counts(name)) or (d.categories(Path()) if name in ("surfaces", "elpv") else [])
+        name: list(published_counts(name)) or ([] if name == "folder" else d.categories(Path()))
         for name, d in DATASETS.items()
     }
     if as_json:
@@ -123,15 +128,16 @@ def list_(
         return
     for name, values in DEFAULTS.items():
         print(f"{name:10}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
+    print("anomalib:NAME  any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
     for name, categories in names.items():
-        print(f"{name:10}{' '.join(categories) or 'any folder in MVTec layout'}")
+        print(f"{name:11}{' '.join(categories) or 'any folder in MVTec layout'}")
 
 
 @app.command()
 def data(
     context: typer.Context,
     *,
-    dataset: Annotated[str, typer.Argument(help="surfaces is written; mvtec, visa, folder and elpv are checked.")],
+    dataset: Annotated[str, typer.Argument(help="surfaces is written; any other is checked.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
     strength: Annotated[
@@ -156,7 +162,9 @@ def data(
         category = source.load(root, name)
         check_files(category)
         defects = sum(s.anomalous for s in category.test)
-        print(f"{name:15}{len(category.train):5} train {len(category.test) - defects:5} good {defects:5} with defects")
+        kept = f"{len(category.validation):5} validation " if category.validation else ""
+        good = len(category.test) - defects
+        print(f"{name:20}{len(category.train):5} train {kept}{good:5} good {defects:5} with defects")
 
 
 @app.command()

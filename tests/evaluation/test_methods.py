@@ -1,4 +1,4 @@
-"""All eight methods through their protocol: whose weights they use, and that scores hang on nothing but the images."""
+"""The eight methods and three of Anomalib's others: whose weights they use, and that scores hang on images alone."""
 
 import os
 import signal
@@ -22,7 +22,13 @@ SMALL = {
     "stfpm": {"image_size": 64, "epochs": 2},
     "panda": {"resize": 64, "crop": 64},
     "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
+    "anomalib:cfa": {"image_size": 64, "epochs": 2, "batch": 4},
+    "anomalib:dfm": {"image_size": 64, "pooling_kernel_size": 2},
+    "anomalib:dfkde": {"image_size": 64, "n_pca_components": 4},
 }
+ALL = tuple(SMALL)
+"""The eight, and those of Anomalib's others that are held to the same tests."""
+assert set(METHODS) < set(ALL)
 
 
 def pictures(number, seed=0, side=64):
@@ -65,7 +71,7 @@ def fitted(weights):
     return get
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_frozen_network_holds_exactly_the_files_tensors(name, weights, fitted):
     method, before, _ = fitted(name)
     after = method.frozen()
@@ -87,17 +93,24 @@ def test_students_and_decoders_are_not_pretrained(name, weights):
     assert all(p.requires_grad for p in other.parameters())
 
 
-@pytest.mark.parametrize("name", METHODS)
+def first_convolution(name, method):
+    if hasattr(method, "network"):
+        return method.network.conv1
+    if hasattr(method, "places"):
+        (key,) = (key for key, tensor in method.places.items() if tensor == "conv1.weight")
+        return method.module.model.get_submodule(key.removesuffix(".weight"))
+    from fracgen_eval.methods.anomalib.models import frozen_network
+
+    return frozen_network(name, method.module).conv1
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitted, monkeypatch):
     """The frozen network's first layer sees (x / 255 - mean) / std of the file."""
     method, _, _ = fitted(name)
     seen = []
-    network = method.network if hasattr(method, "network") else None
-    if network is None:
-        from fracgen_eval.methods.anomalib.models import frozen_network
-
-        network = frozen_network(name, method.module)
-    hook = network.conv1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    first = first_convolution(name, method)
+    hook = first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
     images = pictures(2, seed=5)
     method.predict(images)
     hook.remove()
@@ -107,7 +120,7 @@ def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitt
     assert torch.allclose(seen[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ALL)
 def test_scores_have_the_right_form(name, fitted):
     method, _, _ = fitted(name)
     found = method.predict(pictures(3, seed=2))
@@ -122,7 +135,7 @@ def test_scores_have_the_right_form(name, fitted):
         assert found.maps.std() > 0
 
 
-@pytest.mark.parametrize("name", [m for m in METHODS if m != "cflow"])
+@pytest.mark.parametrize("name", [m for m in ALL if m != "cflow"])
 def test_scores_do_not_depend_on_the_batch_size(name, fitted):
     method, _, _ = fitted(name)
     images = pictures(7, seed=3)
@@ -138,7 +151,7 @@ def test_cflow_is_judged_in_batches_of_sixteen_whatever_is_asked(fitted):
     assert np.array_equal(method.predict(images, batch=1).maps, method.predict(images, batch=7).maps)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_path):
     from safetensors.torch import load_file
 
@@ -150,7 +163,7 @@ def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_pat
     assert np.array_equal(other.predict(images).scores, method.predict(images).scores)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ALL)
 def test_fitting_again_with_the_same_seed_gives_the_same_scores(name, weights, fitted):
     method, _, _ = fitted(name)
     again = build(name, weights)
@@ -169,7 +182,7 @@ def test_global_generators_are_left_as_they_were(weights):
     assert np.array_equal(np.random.rand(2), expected[1])
 
 
-@pytest.mark.parametrize("name", ["patchcore", "stfpm"])
+@pytest.mark.parametrize("name", ["patchcore", "stfpm", "anomalib:cfa"])
 def test_nothing_is_printed_and_no_file_written(name, weights, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -194,7 +207,7 @@ def test_paper_protocol_stops_early_and_keeps_the_best_state(weights):
     assert np.array_equal(method.predict(pictures(2, seed=1)).scores, states[1])
 
 
-@pytest.mark.parametrize("name", [m for m in METHODS if settings_for(m).get("patience")])
+@pytest.mark.parametrize("name", [*(m for m in METHODS if settings_for(m).get("patience")), "anomalib:cfa"])
 def test_honest_protocol_runs_its_epochs_and_never_looks(name, weights):
     """It is given the test images all the same, and must not judge them."""
 
@@ -202,6 +215,7 @@ def test_honest_protocol_runs_its_epochs_and_never_looks(name, weights):
         raise AssertionError("the honest protocol judged the test images")
 
     facts = build(name, weights).fit(pictures(6), Watch(pictures(2, seed=1), score))
+    assert facts.pop("proven_tensors", 1) > 0
     assert facts == {"epochs": SMALL[name]["epochs"]}
 
 

@@ -1,4 +1,4 @@
-"""Datasets: MVTec AD, VisA, any folder in MVTec layout, `surfaces` and `elpv`, which need no download."""
+"""Datasets: published ones by their trees, any folder in MVTec layout; `surfaces` and `elpv` need no download."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from fracgen_eval.datasets.base import limited as limited
 from fracgen_eval.datasets.elpv import Elpv
 from fracgen_eval.datasets.folder import Folder
 from fracgen_eval.datasets.mvtec import MVTec
+from fracgen_eval.datasets.published import Btad, Mpdd, MVTecAD2, MVTecLoco
+from fracgen_eval.datasets.realiad import RealIAD
 from fracgen_eval.datasets.surfaces import Surfaces
 from fracgen_eval.datasets.surfaces import write_surfaces as write_surfaces
 from fracgen_eval.datasets.visa import VisA
 from fracgen_eval.errors import EvaluationError, one_of
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (MVTec(), VisA(), Folder(), Surfaces(), Elpv())}
+DATASETS: dict[str, Dataset] = {
+    d.name: d
+    for d in (
+        MVTec(), VisA(), MVTecLoco(), MVTecAD2(), Btad(), Mpdd(), RealIAD(), Folder(), Surfaces(), Elpv(),
+    )
+}  # fmt: skip
 
 
 def dataset(name: str) -> Dataset:

@@ -15,6 +15,8 @@ from fracgen_eval.errors import EvaluationError
 GOOD = "good"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SMALL_IMAGES = 12
+MASK_LEVELS = 16
+"""Grey levels that a mask may have anywhere; one with more must be dark or bright for the most part."""
 HELD_OUT, HELD_OUT_FROM = 0.1, 10
 """Share of the training images that is kept back to find a threshold, and from how many images on."""
 THRESHOLD_QUANTILE = 0.995
@@ -32,11 +34,33 @@ class Sample:
     """Defect type, `good` for a normal image."""
     mask: Path | None = None
     """Ground truth: defect where not zero. None for a good image, or where the dataset has no masks."""
+    more_masks: tuple[Path, ...] = ()
+    """Of an image whose defect regions lie in files of their own, all but the first."""
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """All ground truth of the image."""
+        return () if self.mask is None else (self.mask, *self.more_masks)
 
     @property
     def anomalous(self) -> bool:
         """Whether the image shows a defect."""
         return self.defect != GOOD
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """From which overlap on a defect region of a kind counts as found in full (MVTec LOCO AD, section 3.4)."""
+
+    value: int
+    """Of the region's pixels in its mask."""
+    threshold: float
+    relative: bool
+    """Whether the threshold is a share of the region's area, rather than a number of pixels of the picture file."""
+
+    def share(self, area: int) -> float:
+        """Share in (0, 1] of a region of `area` pixels of the picture file."""
+        return min(max(self.threshold * area if self.relative else self.threshold, 1.0), area) / area
 
 
 @dataclass(frozen=True)
@@ -48,6 +72,14 @@ class Category:
     root: Path
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    validation: tuple[Sample, ...] = ()
+    """Normal images that the dataset keeps apart, to find a threshold on."""
+    empty_masks: int = 0
+    """How many masks of anomalous images mark nothing, as published."""
+    saturation: tuple[Saturation, ...] = ()
+    """By kinds of defects, where every region has a mask of its own: what sPRO needs."""
+    seg_f1: bool = False
+    """Whether the dataset judges segmentations at a threshold from its validation images."""
 
     @property
     def has_masks(self) -> bool:
@@ -115,14 +147,17 @@ def limited(category: Category, images: int | None) -> Category:
     good = kinds.pop(GOOD, [])[: max(1, images // 2)]
     longest = max((len(k) for k in kinds.values()), default=0)
     in_turn = [kind[i] for i in range(longest) for kind in kinds.values() if i < len(kind)]
-    return replace(category, train=category.train[:images], test=tuple(good + in_turn[: max(1, images - len(good))]))
+    return replace(
+        category, train=category.train[:images], test=tuple(good + in_turn[: max(1, images - len(good))]),
+        validation=category.validation[:images],
+    )  # fmt: skip
 
 
 def check_files(category: Category, workers: int = 2) -> None:
     """Decode every image and mask of a category once.
 
     Raises:
-        EvaluationError: a file cannot be decoded, or a mask has another size than its image or marks nothing.
+        EvaluationError: a file cannot be decoded, or a mask has another size than its image, marks nothing, or is none.
     """
     if not category.train:
         raise EvaluationError(f"{category.root}: no training images for {category.name}; put normal ones in train/good")
@@ -130,23 +165,47 @@ def check_files(category: Category, workers: int = 2) -> None:
         raise EvaluationError(
             f"{category.root}: the test images of {category.name} must be of both kinds, good and with defects"
         )
+    values = {kind.value for kind in category.saturation}
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(_check, [*category.train, *category.test]):
-            pass
+        samples = [*category.train, *category.validation, *category.test]
+        empty = [path for paths in pool.map(lambda sample: _check(sample, values), samples) for path in paths]
+    if len(empty) > category.empty_masks:
+        known = f"; {category.empty_masks} are as published" if category.empty_masks else ""
+        raise EvaluationError(
+            f"{empty[0]}: the mask is empty, but its image stands among the defects: restore it{known}"
+        )
 
 
-def _check(sample: Sample) -> None:
+def _check(sample: Sample, values: set[int]) -> list[Path]:
+    """The masks of an image that are empty, once the others are found to be masks of it."""
     size = _decode(sample.path).size
-    if sample.mask is None:
-        return
-    mask = _decode(sample.mask)
+    return [path for path in sample.masks if _check_mask(path, sample.path, size, values)]
+
+
+def _check_mask(path: Path, image: Path, size: tuple[int, int], values: set[int]) -> bool:
+    """Whether a mask is empty; `values` are those that its pixels may have, any where there are none.
+
+    Raises:
+        EvaluationError: it cannot be a mask of that image.
+    """
+    mask = _decode(path)
     if mask.size != size:
         raise EvaluationError(
-            f"{sample.mask}: the mask is {mask.size[0]}x{mask.size[1]} pixels, its image {sample.path.name} is "
+            f"{path}: the mask is {mask.size[0]}x{mask.size[1]} pixels, its image {image.name} is "
             f"{size[0]}x{size[1]}: they must be alike; restore the file from the dataset"
         )
-    if not mask.convert("L").getbbox():
-        raise EvaluationError(f"{sample.mask}: the mask is empty, but its image stands among the defects: restore it")
+    pixels = np.asarray(mask.convert("L"))
+    levels, counts = np.unique(pixels, return_counts=True)
+    if len(levels) > MASK_LEVELS and counts[1:-1].sum() > pixels.size / 2:
+        raise EvaluationError(
+            f"{path}: {len(levels)} grey levels, most of them neither its darkest nor its brightest: a picture in the "
+            f"place of the mask of {image.name}; restore the file from the dataset"
+        )
+    if values and (foreign := sorted({int(v) for v in levels} - values - {0})):
+        raise EvaluationError(
+            f"{path}: the mask's value {foreign[0]} stands for no kind of defect in defects_config.json: restore both"
+        )
+    return not pixels.any()
 
 
 def _decode(path: Path) -> Any:

@@ -105,7 +105,8 @@ class Cell:
         parts += [f"shots{data.shots}"] if data.shots else []
         parts += [method.protocol] if method.protocol != "honest" else []
         parts += [f"limit{data.limit}"] if data.limit else []
-        return f"{data.dataset}/{data.category}/{method.name}/{'-'.join(parts)}-{self.digest}"
+        name = method.name.replace(":", "-")
+        return f"{data.dataset}/{data.category}/{name}/{'-'.join(parts)}-{self.digest}"
 
     @property
     def title(self) -> str:

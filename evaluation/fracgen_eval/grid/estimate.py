@@ -25,6 +25,8 @@ CPU_SECONDS = {
     "fastflow": 0.7, "cflow": 2.0, "patchcore": 0.1, "padim": 0.1, "rd": 0.25, "stfpm": 0.15, "panda": 0.05,
     "cutpaste": 0.4,
 }  # fmt: skip
+OTHER_SECONDS = 0.3
+"""Of Anomalib's other models, which differ."""
 START_S, CELL_S = 12.0, 1.5
 """Once for a process: Anomalib's import and torch's first steps. For each cell: building a model, files."""
 GPU_SPEEDUP = 30.0
@@ -83,7 +85,7 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
     if method == "cutpaste":
         images = settings["steps"] * settings["batch"]
     side = settings.get("image_size") or settings["crop"]
-    seconds = CPU_SECONDS[method] * _cost(model) * (images + test) * (side / 256) ** 2
+    seconds = CPU_SECONDS.get(method, OTHER_SECONDS) * _cost(model) * (images + test) * (side / 256) ** 2
     if method == "patchcore":
         # The coreset's greedy search: selected patches times patches.
         patches = train * (side // 8) ** 2

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import version_of
-from fracgen_eval.datasets import Category, Sample
+from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
@@ -31,28 +30,16 @@ from fracgen_eval.grid.result import (
     Judged,
     Measurement,
     Origin,
-    Scores,
     Threshold,
     Training,
 )
 from fracgen_eval.grid.results import maps_path, write_result
-from fracgen_eval.images import OriginalSize, load_images
+from fracgen_eval.grid.scoring import score
+from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, Watch, build_method
-from fracgen_eval.metrics import (
-    aupro_of,
-    auroc,
-    average_precision,
-    best_f1_threshold,
-    count_pixels,
-    f1_max,
-    pixel_auroc_of,
-)
-from fracgen_eval.metrics.bootstrap import image_replicates, pixel_replicates, resamples
+from fracgen_eval.metrics import count_pixels, normal_threshold, pixel_auroc_of
 from fracgen_eval.weights.backbones import Weights
 
-AUPRO_LIMITS = {"aupro": 0.3, "aupro_05": 0.05}
-"""False-positive rates: MVTec AD's usual one, and MVTec AD 2's stricter one."""
-AUPRO_DEFINITION = "official MVTec AD: 8-connected regions, trapezoid to FPR 0.3, divided by 0.3, in [0, 1]"
 PACKAGES = ("fracgen", "torch", "torchvision", "timm", "anomalib", "lightning", "scikit-learn", "scikit-image", "numpy")
 
 
@@ -115,7 +102,7 @@ def _measured(
         choice.name, weights, choice.settings, layers=choice.layers, protocol=choice.protocol, seed=cell.seed,
         device=options.device,
     )  # fmt: skip
-    train, held = _split(load_images([s.path for s in category.train], method.geometry), cell)
+    train, held = _split(category, method, cell)
     images = load_images([s.path for s in test], method.geometry)
     masks = np.stack([method.geometry.mask(s) for s in test]) if category.has_masks else None
     with _timed(seconds, "fit_s"):
@@ -123,9 +110,8 @@ def _measured(
     with _timed(seconds, "predict_s"):
         prediction = method.predict(images)
     with _timed(seconds, "metrics_s"):
-        scores, threshold = measure(cell, test, prediction, masks)
-        if held is not None and prediction.maps is not None:
-            threshold = _normal_threshold(method, held)
+        normal = None if held is None or prediction.maps is None else _normal_threshold(method, held, category)
+        scores, threshold = score(cell, category, prediction, masks, normal)
     maps = _keep_maps(options.out, cell, prediction, masks) if options.keep_maps else None
     judged = tuple(
         ImageScore(_relative(s.path, category.root), s.defect, float(score))
@@ -149,17 +135,23 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _split(images: Any, cell: Cell) -> tuple[Any, Any]:
-    """Training images, and those that `honest` keeps back; None where it keeps none."""
+def _split(category: Category, method: Method, cell: Cell) -> tuple[Any, Any]:
+    """Training images, and normal ones that are kept back: the dataset's own, or some that `honest` takes; or None."""
+    images = load_images([s.path for s in category.train], method.geometry)
+    if category.validation:
+        return images, load_images([s.path for s in category.validation], method.geometry)
     if cell.method.protocol != "honest":
         return images, None
     train, held = hold_out(len(images), cell.seed)
     return images[train], images[held] if len(held) else None
 
 
-def _normal_threshold(method: Method, held: Any) -> Threshold:
+def _normal_threshold(method: Method, held: Any, category: Category) -> Threshold:
     normal: Any = method.predict(held).maps
-    return Threshold(float(np.quantile(normal, THRESHOLD_QUANTILE)), "held-out normal images")
+    if category.seg_f1:
+        return Threshold(normal_threshold(normal), "mean and three standard deviations of the validation images' maps")
+    what = "validation images" if category.validation else "held-out normal images"
+    return Threshold(float(np.quantile(normal, THRESHOLD_QUANTILE)), what)
 
 
 def _watch(cell: Cell, images: Any, masks: Any) -> Watch | None:
@@ -171,66 +163,6 @@ def _watch(cell: Cell, images: Any, masks: Any) -> Watch | None:
         return pixel_auroc_of(count_pixels(list(prediction.maps), masks))
 
     return Watch(images, pixel_auroc)
-
-
-def measure(
-    cell: Cell, test: Sequence[Sample], prediction: Prediction, masks: Any
-) -> tuple[Scores, Threshold | None]:
-    """The metrics over all test images and per defect type, each beside the good ones; and a mask threshold.
-
-    Args:
-        cell: names the protocol and the size at which maps are compared.
-        test: the test images.
-        prediction: what the method says about them.
-        masks: bool [N, side, side], or None where the dataset has none.
-
-    Raises:
-        EvaluationError: a map or a score is not finite, or only one kind of image is there.
-    """
-    if prediction.maps is not None and not np.isfinite(prediction.maps).all():
-        raise EvaluationError("the maps hold numbers that are not finite: the method diverged; try another seed")
-    labels = [s.anomalous for s in test]
-    maps: Any = prediction.maps
-    truth: Any = masks
-    if cell.method.map_size == "original" and maps is not None and masks is not None:
-        maps = OriginalSize(test, maps)
-        truth = maps.masks()
-    metrics: dict[str, float] = {
-        "image_auroc": auroc(labels, prediction.scores), "image_ap": average_precision(labels, prediction.scores),
-        "image_f1_max": f1_max(labels, prediction.scores),
-    }  # fmt: skip
-    threshold = None
-    resampled = resamples(labels, [int.from_bytes(hashlib.sha256(cell.data.digest.encode()).digest()[:8], "big")])
-    replicates = image_replicates(labels, prediction.scores, resampled)
-    if maps is not None and truth is not None:
-        counts = count_pixels(maps, truth)
-        metrics |= {"pixel_auroc": pixel_auroc_of(counts)}
-        metrics |= {name: aupro_of(counts, limit) for name, limit in AUPRO_LIMITS.items()}
-        replicates |= pixel_replicates(maps, truth, resampled, AUPRO_LIMITS)
-        threshold = Threshold(best_f1_threshold(counts), "best pixel F1 on the test set")
-    by_defect: dict[str, dict[str, float]] = {}
-    for defect in sorted({s.defect for s in test if s.anomalous}):
-        chosen = [n for n, s in enumerate(test) if s.defect in (defect, "good")]
-        by_defect[defect] = {"image_auroc": auroc([labels[n] for n in chosen], prediction.scores[chosen])}
-        if maps is not None and truth is not None:
-            counts = count_pixels(_Chosen(maps, chosen), _Chosen(truth, chosen))
-            by_defect[defect] |= {"pixel_auroc": pixel_auroc_of(counts), "aupro": aupro_of(counts)}
-    beside = {name: {"image_auroc": auroc(labels, scores)} for name, scores in prediction.beside.items()}
-    return (
-        Scores(metrics, by_defect, beside, AUPRO_DEFINITION, {k: tuple(v.round(4)) for k, v in replicates.items()}),
-        threshold if cell.method.protocol == "paper" else None,
-    )
-
-
-class _Chosen(Sequence[Any]):
-    def __init__(self, items: Any, chosen: list[int]) -> None:
-        self.items, self.chosen = items, chosen
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, n: Any) -> Any:
-        return self.items[self.chosen[n]]
 
 
 def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str | None:

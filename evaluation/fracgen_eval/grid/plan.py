@@ -15,7 +15,7 @@ from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
 from fracgen_eval.grid.result import DONE
 from fracgen_eval.grid.results import status_of
-from fracgen_eval.methods import METHODS, settings_for, stages_of
+from fracgen_eval.methods import METHODS, check_other, is_other, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
@@ -114,6 +114,8 @@ def check_names(request: Request) -> None:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
         _settings(request, method)
+        if request.protocol == "paper" and is_other(method):
+            raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
             raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")
     if request.layers and not set(request.methods) & set(LAYER_CHOICE):
@@ -153,7 +155,7 @@ def _cells(request: Request, categories: dict[str, Category], weights: dict[str,
     digests = {name: _listing_digest(category) for name, category in categories.items()}
     weights_digests = {name: w.digest for name, w in weights.items()}
     cells = []
-    methods = [m for m in METHODS if m in request.methods]
+    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
     for category, method, name, seed in product(categories, methods, weights, request.seeds):
         settings = _settings(request, method)
         for layers in _layer_choices(request, method, settings):
@@ -175,6 +177,9 @@ def _layer_choices(request: Request, method: str, settings: Settings) -> list[tu
     Raises:
         EvaluationError: the network does not serve the method, or has no such layer.
     """
+    if is_other(method):
+        check_other(method, request.model, settings)
+        return [None]
     choices: list[tuple[str, ...] | None] = []
     for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
         stages = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
@@ -187,8 +192,8 @@ def _layer_choices(request: Request, method: str, settings: Settings) -> list[tu
 def _listing_digest(category: Category) -> str:
     """First 12 hex digits of a SHA-256 over the names and sizes of a category's files."""
     files: list[Any] = []
-    for sample in [*category.train, *category.test]:
-        for path in filter(None, (sample.path, sample.mask)):
+    for sample in [*category.train, *category.validation, *category.test]:
+        for path in (sample.path, *sample.masks):
             name = path.relative_to(category.root) if path.is_relative_to(category.root) else path.name
             files.append((str(name), path.stat().st_size))
     return hashlib.sha256(repr(sorted(files)).encode()).hexdigest()[:12]

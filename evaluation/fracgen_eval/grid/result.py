@@ -13,7 +13,7 @@ from fracgen_eval.grid.cell import Cell
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
 PAPER_METRICS = ("image_auroc", "pixel_auroc", "aupro")
-METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "aupro", "aupro_05")
+METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "aupro", "aupro_05", "au_spro", "seg_f1")
 
 
 @dataclass(frozen=True)

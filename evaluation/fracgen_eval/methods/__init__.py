@@ -1,13 +1,16 @@
-"""The eight methods behind one protocol; see `base.Method`."""
+"""The eight methods and Anomalib's others behind one protocol; see `base.Method`."""
 
 from __future__ import annotations
 
 from fracgen_eval.methods.base import Method as Method
 from fracgen_eval.methods.base import Prediction as Prediction
 from fracgen_eval.methods.base import Watch as Watch
+from fracgen_eval.methods.needs import check_layer_choice
 from fracgen_eval.methods.needs import stages_of as stages_of
+from fracgen_eval.methods.others import is_other as is_other
 from fracgen_eval.methods.settings import METHODS as METHODS
 from fracgen_eval.methods.settings import Settings as Settings
+from fracgen_eval.methods.settings import is_method as is_method
 from fracgen_eval.methods.settings import settings_for as settings_for
 from fracgen_eval.weights.backbones import Weights
 
@@ -19,7 +22,7 @@ def build_method(
     """A method, ready to fit.
 
     Args:
-        name: one of `METHODS`.
+        name: one of `METHODS`, or `anomalib:` and the name of one of Anomalib's models.
         weights: of the backbone.
         settings: from `settings_for`; the default ones where None.
         layers: other layers than the method's own; PatchCore and PaDiM only.
@@ -34,6 +37,11 @@ def build_method(
     from fracgen_eval.methods.panda import Panda
 
     settings = settings_for(name) if settings is None else settings
+    if is_other(name):
+        from fracgen_eval.methods.anomalib.other import OtherModel
+
+        check_layer_choice(name, layers)
+        return OtherModel(name, weights, settings, seed=seed, device=device)
     stages = stages_of(name, weights.model, settings, layers=layers, protocol=protocol)
     if name == "panda":
         return Panda(weights, settings, seed, device)
@@ -42,3 +50,14 @@ def build_method(
     from fracgen_eval.methods.anomalib.method import AnomalibMethod
 
     return AnomalibMethod(name, weights, settings, stages=stages, protocol=protocol, seed=seed, device=device)
+
+
+def check_other(name: str, model: str, settings: Settings) -> None:
+    """Find out by a short trial whether one of Anomalib's other models works with a network.
+
+    Raises:
+        EvaluationError: it does not; the message has the reason.
+    """
+    from fracgen_eval.methods.anomalib.other import check_other as check
+
+    check(name, model, settings)

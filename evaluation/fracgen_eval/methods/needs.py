@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fracgen_eval.errors import EvaluationError, one_of
+from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, METHODS, Settings
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, Settings, check_method
 from fracgen_eval.weights.network import Network, Stage, network
 
 PAPER_CROP = 224
@@ -39,7 +39,7 @@ def stages_of(
     """The stages whose features a method takes, once it is sure that the network serves it.
 
     Args:
-        method: one of `METHODS`.
+        method: one of the eight.
         model: timm's name of a network.
         settings: of the method.
         layers: other layers than the settings', for PatchCore and PaDiM.
@@ -86,7 +86,7 @@ def adapted_part(net: Network) -> frozenset[str]:
 
 def check_layer_choice(method: str, layers: tuple[str, ...] | None) -> None:
     """Raises EvaluationError where the method is unknown or has no use for layers that were asked for."""
-    one_of(method, METHODS, "method")
+    check_method(method)
     if layers is not None and method not in LAYER_CHOICE:
         raise EvaluationError(f"the layers of {method} cannot be chosen: use --layers with {', '.join(LAYER_CHOICE)}")
 

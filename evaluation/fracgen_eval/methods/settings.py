@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError, one_of
+from fracgen_eval.methods import others
 
 Settings = dict[str, Any]
 PROTOCOLS = ("honest", "paper")
 LAYER_CHOICE = ("patchcore", "padim")
 """Methods whose layers can be chosen, as in the paper's Figs. 4 to 6."""
-IMAGE_LEVEL = ("panda", "cutpaste")
+IMAGE_LEVEL = ("panda", "cutpaste", *others.IMAGE_LEVEL)
 """Methods that give no map."""
 
 DEFAULTS: dict[str, Settings] = {
@@ -52,6 +53,7 @@ DEFAULTS: dict[str, Settings] = {
     },
 }  # fmt: skip
 METHODS = tuple(DEFAULTS)
+"""The eight, which `--method all` means; any other name is `anomalib:` and one of Anomalib's models."""
 
 TRIAL: dict[str, Settings] = {
     "fastflow": {"epochs": 3, "most_epochs": 3},
@@ -69,13 +71,41 @@ LARGEST = {
 """What takes memory by its size alone; larger ones come from a slip or from a file that means harm."""
 
 CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
+OTHERS_LARGEST = 4096
+"""Of whole numbers of Anomalib's other models: this, or four times the usual one."""
+
+
+def check_method(method: str) -> str:
+    """The name itself, provided that there is such a method.
+
+    Raises:
+        EvaluationError: there is none, or it is a model of Anomalib that takes no backbone.
+    """
+    if others.is_other(method):
+        others.model_class(method)
+        return method
+    if method not in METHODS:
+        names = ", ".join(METHODS)
+        raise EvaluationError(
+            f"unknown method {method!r}: use one of {names}, or anomalib:NAME, a model of Anomalib such as anomalib:cfa"
+        )
+    return method
+
+
+def is_method(name: str) -> bool:
+    """Whether there is a method of that name."""
+    try:
+        check_method(name)
+    except EvaluationError:
+        return False
+    return True
 
 
 def settings_for(method: str, trial: bool = False, overrides: Settings | None = None) -> Settings:
     """A method's settings.
 
     Args:
-        method: one of `METHODS`.
+        method: one of `METHODS`, or `anomalib:` and the name of one of Anomalib's models.
         trial: as `--limit small` has them.
         overrides: values in the place of the usual ones.
 
@@ -85,9 +115,10 @@ def settings_for(method: str, trial: bool = False, overrides: Settings | None = 
     >>> settings_for("patchcore", overrides={"coreset": 0.01})
     {'image_size': 256, 'batch': 32, 'layers': ['layer2', 'layer3'], 'coreset': 0.01, 'neighbours': 9}
     """
-    settings = dict(DEFAULTS[one_of(method, METHODS, "method")])
-    if trial:
-        settings |= TRIAL.get(method, {})
+    if others.is_other(check_method(method)):
+        settings = others.usual_settings(method, trial)
+    else:
+        settings = DEFAULTS[method] | (TRIAL.get(method, {}) if trial else {})
     for key, value in (overrides or {}).items():
         one_of(key, tuple(settings), f"setting of {method}")
         settings[key] = _checked(method, key, value, settings[key])
@@ -128,6 +159,12 @@ def _checked(method: str, key: str, value: Any, default: Any) -> Any:
         least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
         if value < 0 or (least is None and value == 0):
             raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use a number above 0")
-        if value > LARGEST.get(key, math.inf):
-            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use {LARGEST[key]} at most")
+        if value > (largest := _largest(method, key, default)):
+            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use {largest} at most")
     return value
+
+
+def _largest(method: str, key: str, default: Any) -> float:
+    if key in LARGEST or not others.is_other(method) or not isinstance(default, int):
+        return LARGEST.get(key, math.inf)
+    return max(OTHERS_LARGEST, 4 * default)

@@ -4,6 +4,9 @@ Bergmann et al., "The MVTec Anomaly Detection Dataset" (IJCV 2021), section 5: f
 the mean over 8-connected ground-truth regions of the covered fraction (PRO) against the
 false-positive rate over all normal pixels, those of good images included; the trapezoid area up to
 a rate of 0.3, PRO interpolated there, divided by 0.3. It lies in [0, 1]; a constant map has 0.15.
+
+AU-sPRO is the same area under the curve of the saturated overlap (Bergmann et al., "Beyond Dents and Scratches",
+IJCV 2022, section 3.4), up to a rate of 0.05: pixels counted with regions that saturate, see `count_pixels`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, Scores
 from fracgen_eval.grid.results import CELLS, read_results
-from fracgen_eval.methods import METHODS, settings_for
+from fracgen_eval.methods import is_method, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.network import LAYERS
 
@@ -176,7 +176,7 @@ def gather(folder: Path) -> Results:
     for path, result in read_results(folder):
         if isinstance(result, EvaluationError):
             problems.append(str(result).replace(f"{folder}/", ""))
-        elif (method := result.cell.method.name) not in METHODS:
+        elif not is_method(method := result.cell.method.name):
             problems.append(f"{path}: not a cell's result (method {method!r} is unknown): move it away")
         else:
             entries.append(_entry(str(path), result))

@@ -14,7 +14,7 @@ from typing import Any
 
 from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.grid.result import METRICS
-from fracgen_eval.methods import METHODS
+from fracgen_eval.methods import METHODS, others
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.metrics.bootstrap import interval
 from fracgen_eval.report.gather import Condition, Entry, Results
@@ -22,7 +22,7 @@ from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_o
 
 METRIC_NAMES = {
     "image_auroc": "image AUROC", "image_ap": "image AP", "image_f1_max": "image F1-max", "pixel_auroc": "pixel AUROC",
-    "aupro": "AUPRO", "aupro_05": "AUPRO to 0.05",
+    "aupro": "AUPRO", "aupro_05": "AUPRO to 0.05", "au_spro": "AU-sPRO to 0.05", "seg_f1": "SegF1",
 }  # fmt: skip
 METHOD_NAMES = {
     "fastflow": "FastFlow", "cflow": "C-Flow", "patchcore": "PatchCore", "padim": "PaDiM", "rd": "RD",
@@ -281,7 +281,7 @@ def _beside(entries: list[Entry]) -> dict[tuple[str, str, str], Value]:
     groups: dict[tuple[str, str, str], dict[int, float]] = {}
     for e in entries:
         for what, share in e.beside.items():
-            groups.setdefault((e.category, f"{METHOD_NAMES[e.method]}, {what}", e.weights), {})[e.seed] = 100 * share
+            groups.setdefault((e.category, f"{method_title(e.method)}, {what}", e.weights), {})[e.seed] = 100 * share
     return {
         key: Value(statistics.fmean(by_seed.values()), seeds=(s := tuple(sorted(by_seed))), tried=s, state="done")
         for key, by_seed in groups.items()
@@ -318,24 +318,30 @@ def missing(tables: list[Table]) -> list[str]:
     return lines
 
 
+def method_title(method: str) -> str:
+    """A method's name for people."""
+    return METHOD_NAMES.get(method) or others.title(method)
+
+
 def column_title(column: str) -> str:
     """`PatchCore (coreset=0.01)` of `patchcore coreset=0.01`."""
     method, _, rest = column.partition(" ")
-    return METHOD_NAMES[method] + (f" ({rest})" if rest else "")
+    return method_title(method) + (f" ({rest})" if rest else "")
 
 
 def short_titles(columns: Iterable[str]) -> dict[str, str]:
     """Titles without settings, for columns that need none to be told apart."""
     methods = [c.split(" ", 1)[0] for c in columns]
     return {
-        column: METHOD_NAMES[method] if methods.count(method) == 1 else column_title(column)
+        column: method_title(method) if methods.count(method) == 1 else column_title(column)
         for column, method in zip(columns, methods, strict=True)
     }
 
 
 def in_order(columns: Iterable[str]) -> list[str]:
-    """Columns in the paper's order of methods, each once."""
-    return sorted(set(columns), key=lambda c: (ORDER.index(c.split(" ", 1)[0]), c))
+    """Columns in the paper's order of methods, then Anomalib's others, each once."""
+    place = {method: n for n, method in enumerate(ORDER)}
+    return sorted(set(columns), key=lambda c: (place.get(c.split(" ", 1)[0], len(place)), c))
 
 
 def _average(values: list[Value]) -> Average:

@@ -42,13 +42,8 @@ class AnomalibMethod:
         with quiet(), seeded(self.seed):
             if self.name == "cflow":
                 self.module.model.fiber_batch_size = self._fibers(len(images))
-            run = _trainer(self.device, epochs, stopper)
-            try:
-                run.fit(self.module, train_dataloaders=self._loader(images))
-            except SystemExit as stop:  # Lightning's answer to Ctrl-C
-                raise KeyboardInterrupt from stop
-            if run.interrupted:
-                raise KeyboardInterrupt
+            run = trainer(self.device, epochs, stopper)
+            self._train(run, train_dataloaders=self._loader(images))
         facts: dict[str, Any] = {"epochs": run.current_epoch}
         if stopper is not None:
             self.module.load_state_dict(stopper.state)
@@ -67,8 +62,9 @@ class AnomalibMethod:
             for part in batches(images, batch):
                 out = self.module.model(normalised(part, self.weights, self.device))
                 scores.append(out.pred_score.reshape(-1).float().cpu())
-                maps.append(out.anomaly_map.reshape(len(part), *out.anomaly_map.shape[-2:]).float().cpu())
-        return Prediction(torch.cat(scores).numpy(), torch.cat(maps).numpy())
+                if out.anomaly_map is not None:
+                    maps.append(out.anomaly_map.reshape(len(part), *out.anomaly_map.shape[-2:]).float().cpu())
+        return Prediction(torch.cat(scores).numpy(), torch.cat(maps).numpy() if maps else None)
 
     def frozen(self) -> dict[str, Any]:
         """The extractor, encoder or teacher."""
@@ -84,6 +80,14 @@ class AnomalibMethod:
         """Take up a fitted state."""
         self.module.model.load_state_dict(state, strict=True)
         self.module.eval()
+
+    def _train(self, run: Any, **data: Any) -> None:
+        try:
+            run.fit(self.module, **data)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stop
+        if run.interrupted:
+            raise KeyboardInterrupt
 
     def _fibers(self, number: int) -> int:
         """C-Flow's fibers per step: as set, but no more than the last batch has in its smallest map."""
@@ -126,7 +130,8 @@ class _Stopper:
         return len(self.history) - 1 - self.epoch >= self.patience
 
 
-def _trainer(device: str, epochs: int, stopper: _Stopper | None) -> Any:
+def trainer(device: str, epochs: int, stopper: _Stopper | None = None, clip: float | None = None) -> Any:
+    """Lightning's trainer that writes and prints nothing; gradients are clipped to the norm `clip`."""
     from lightning.pytorch import Callback, Trainer
 
     class Look(Callback):
@@ -137,5 +142,5 @@ def _trainer(device: str, epochs: int, stopper: _Stopper | None) -> Any:
 
     return Trainer(
         accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=epochs, barebones=True,
-        callbacks=[Look()] if stopper else [],
+        callbacks=[Look()] if stopper else [], gradient_clip_val=clip,
     )  # fmt: skip

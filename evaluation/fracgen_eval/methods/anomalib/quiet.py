@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import random
 import warnings
 from collections.abc import Iterator
+from unittest import mock
 
 import numpy as np
 
@@ -25,6 +27,15 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bar of tqdm's, whoever asks for one."""
+    from tqdm import tqdm
+
+    with mock.patch.object(tqdm, "__init__", functools.partialmethod(tqdm.__init__, disable=True)):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,0 +1,104 @@
+"""Pre-trained weights for whatever network one of Anomalib's models builds, and proof that they are in it.
+
+Anomalib's constructors name a backbone and fetch somebody's weights for it, each in its own way. Here they run with
+timm's and torchvision's builders replaced: a network that is asked for with pre-trained weights is made with the
+given ones, to the last tensor, before the constructor sees it. So whatever a model derives from it, it derives from
+them. The tensors that the model keeps are remembered by name, to be compared again after fitting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.weights.backbones import Weights
+from fracgen_eval.weights.network import TORCHVISION
+
+
+class Injection:
+    """The networks that a constructor asked for, each filled with the same weights."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.networks: list[Any] = []
+
+    @contextlib.contextmanager
+    def builders(self) -> Iterator[None]:
+        """While it lasts, timm and torchvision make the backbone with these weights, and nothing is downloaded."""
+        import timm
+        import torchvision
+
+        create = timm.create_model
+
+        def timms(model_name: str, pretrained: bool = False, **options: Any) -> Any:
+            made = create(model_name, pretrained=False, **options)
+            return self._filled(made, model_name.partition(".")[0]) if pretrained else made
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(offline())
+            stack.enter_context(mock.patch.object(timm, "create_model", timms))
+            if (name := self.weights.model) in TORCHVISION:
+                build = getattr(torchvision.models, name)
+
+                def torchvisions(*, weights: Any = None, **options: Any) -> Any:
+                    made = build(weights=None, **options)
+                    return made if weights is None else self._filled(made, name)
+
+                stack.enter_context(mock.patch.object(torchvision.models, name, torchvisions))
+            yield
+
+    def places(self, model: Any) -> dict[str, str]:
+        """The file's name of every tensor of a model that comes from the weights, by its name in the model.
+
+        Raises:
+            EvaluationError: the model holds none, several networks of them, or the classifier, which they lack.
+        """
+        if len(self.networks) != 1:
+            raise EvaluationError(
+                f"it starts {len(self.networks)} networks from pre-trained weights, and what can be proven is that "
+                "one of them stays as it is"
+            )
+        (network,) = self.networks
+        known = {id(tensor): key for key, tensor in network.state_dict(keep_vars=True).items()}
+        held = {
+            key: known[id(tensor)] for key, tensor in model.state_dict(keep_vars=True).items() if id(tensor) in known
+        }
+        if not held:
+            raise EvaluationError("it keeps no tensor of the network that it asked for")
+        if heads := [key for key in held.values() if key in self.weights.network.head]:
+            raise EvaluationError(f"it uses the classifier ({heads[0]}), which is not part of a backbone")
+        names = self.weights.network.names(held.values())
+        return {key: names[inner] for key, inner in held.items()}
+
+    def _filled(self, made: Any, name: str) -> Any:
+        network = self.weights.network
+        if name != network.name:
+            raise EvaluationError(f"it also starts from pre-trained weights of {name}")
+        own = [key for key in made.state_dict() if key not in network.head]
+        names = network.names(own)
+        if missing := sorted(set(names.values()) - set(self.weights.tensors)):
+            raise EvaluationError(f"{self.weights.name} has no tensor {missing[0]!r} for it")
+        made.load_state_dict(made.state_dict() | {key: self.weights.tensors[names[key]] for key in own}, strict=True)
+        made.register_forward_hook(_contiguous)
+        self.networks.append(made.requires_grad_(False).eval())
+        return made
+
+
+def _contiguous(network: Any, images: Any, features: Any) -> Any:
+    """Features in the order that some models need; a ConvNeXt gives them with the channels last."""
+    return [feature.contiguous() for feature in features] if isinstance(features, list) else features
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """No other machine is found while it lasts: a constructor or a hook that wants a download fails instead."""
+
+    def refuse(host: Any, *rest: Any, **more: Any) -> Any:
+        raise OSError(f"it wants to download from {host}, and nothing is downloaded here")
+
+    with mock.patch.object(socket, "getaddrinfo", refuse):
+        yield

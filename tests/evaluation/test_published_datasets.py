@@ -1,0 +1,359 @@
+"""MVTec LOCO AD, MVTec AD 2, BTAD, MPDD and Real-IAD: trees of tiny pictures with the published counts."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from fracgen_eval.datasets import DATASETS, check_files, dataset, limited
+from fracgen_eval.datasets.counts import published_counts
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.plan import Request, make_plan
+from fracgen_eval.grid.run import run_plan
+from fracgen_eval.weights.backbones import WeightsSpec
+from PIL import Image
+
+from tests.evaluation.results import files_of
+
+SIDE = 16
+CATEGORY = {
+    "mvtec-loco": "pushpins", "mvtec-ad2": "sheet_metal", "btad": "03", "mpdd": "connector", "real-iad": "pcb",
+}  # fmt: skip
+"""The category that the tests make of each dataset."""
+LOCO_KINDS = [
+    {"defect_name": "missing", "pixel_value": 255, "saturation_threshold": 4, "relative_saturation": False},
+    {"defect_name": "broken", "pixel_value": 254, "saturation_threshold": 1.0, "relative_saturation": True},
+]
+
+
+def picture(path, seed=0, spot=False, size=(SIDE, SIDE)):
+    pixels = np.random.default_rng([seed, 1]).integers(60, 120, (size[1], size[0], 3), np.uint8)
+    if spot:
+        pixels[4:9, 5:10] = 250
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def mask(path, value=255, size=(SIDE, SIDE), at=(4, 9)):
+    pixels = np.zeros((size[1], size[0]), np.uint8)
+    pixels[at[0] : at[1], 5:10] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def pictures(folder, number, suffix=".png", spot=False):
+    for n in range(number):
+        picture(folder / f"{n:03d}{suffix}", n, spot)
+
+
+def make_loco(root, name):
+    want = published_counts("mvtec-loco")[name]
+    for folder, number in [
+        ("train", want.train),
+        ("validation", want.validation),
+        ("test", want.test_good),
+    ]:
+        pictures(root / name / folder / "good", number)
+    for kind, number in want.defects.items():
+        pictures(root / name / "test" / kind, number, spot=True)
+        for n in range(number):
+            folder = root / name / "ground_truth" / kind / f"{n:03d}"
+            mask(folder / "000.png", 255 if kind.startswith("logical") else 254)
+            if n % 2:
+                mask(folder / "001.png", 254, at=(11, 14))
+    (root / name / "defects_config.json").write_text(json.dumps(LOCO_KINDS))
+
+
+def make_ad2(root, name):
+    want = published_counts("mvtec-ad2")[name]
+    pictures(root / name / "train" / "good", want.train)
+    pictures(root / name / "validation" / "good", want.validation)
+    pictures(root / name / "test_public" / "good", want.test_good)
+    pictures(root / name / "test_public" / "bad", want.test_anomalous, spot=True)
+    for n in range(want.test_anomalous):
+        mask(root / name / "test_public" / "ground_truth" / "bad" / f"{n:03d}_mask.png")
+
+
+def make_btad(root, name):
+    want = published_counts("btad")[name]
+    pictures(root / name / "train" / "ok", want.train, ".bmp")
+    pictures(root / name / "test" / "ok", want.test_good, ".bmp")
+    pictures(root / name / "test" / "ko", want.test_anomalous, ".bmp", spot=True)
+    for n in range(want.test_anomalous):
+        mask(root / name / "ground_truth" / "ko" / f"{n:03d}.png", 0 if n in (3, 40) else 1)
+
+
+def make_mpdd(root, name):
+    want = published_counts("mpdd")[name]
+    pictures(root / name / "train" / "good", want.train)
+    pictures(root / name / "test" / "good", want.test_good)
+    for kind, number in want.defects.items():
+        pictures(root / name / "test" / kind, number, spot=True)
+        for n in range(number):
+            mask(root / name / "ground_truth" / kind / f"{n:03d}_mask.png")
+
+
+def make_realiad(root, name):
+    images = root / "realiad_1024" / name
+    lists = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
+    for part, kind, number in [("train", "OK", 14), ("test", "OK", 8), ("test", "AK", 6), ("test", "HS", 5)]:
+        for n in range(number):
+            folder = f"OK/{part}{n:04d}" if kind == "OK" else f"NG/{kind}/S{n:04d}"
+            row = {"category": name, "anomaly_class": kind, "image_path": f"{folder}/{name}_C1.jpg", "mask_path": None}
+            picture(images / row["image_path"], n, kind != "OK")
+            if kind != "OK":
+                row["mask_path"] = f"{folder}/{name}_C1.png"
+                mask(images / row["mask_path"])
+            lists[part].append(row)
+    path = root / "realiad_jsons" / "realiad_jsons_sv" / f"{name}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(lists))
+
+
+MAKERS = {
+    "mvtec-loco": make_loco,
+    "mvtec-ad2": make_ad2,
+    "btad": make_btad,
+    "mpdd": make_mpdd,
+    "real-iad": make_realiad,
+}
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """A category of each dataset, made once; tests that damage it take a copy."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            MAKERS[name](made[name], CATEGORY[name])
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_tree_is_found_and_counted(name, trees):
+    source, category = dataset(name), CATEGORY[name]
+    found = source.load(trees(name), category)
+    check_files(found)
+    assert category in source.categories(trees(name))
+    assert found.has_masks
+    if want := published_counts(name).get(category):
+        good = sum(not s.anomalous for s in found.test)
+        assert (len(found.train), len(found.validation), good) == (want.train, want.validation, want.test_good)
+        assert {d: sum(s.defect == d for s in found.test) for d in want.defects} == want.defects
+
+
+def test_the_counts_are_the_published_ones():
+    def totals(name):
+        table = published_counts(name).values()
+        return [
+            sum(getattr(c, field) for c in table) for field in ("train", "validation", "test_good", "test_anomalous")
+        ]
+
+    assert totals("mvtec-loco") == [1778, 305, 575, 993]
+    assert totals("mvtec-ad2") == [2528, 302, 379, 705]
+    assert totals("btad") == [1799, 0, 451, 290]
+    assert totals("mpdd") == [888, 0, 176, 282]
+    assert len(dataset("real-iad").categories(None)) == 30
+    assert [len(published_counts(name)) for name in DATASETS][:7] == [15, 12, 5, 8, 3, 6, 0]
+
+
+class Silent:
+    def started(self, cell):
+        pass
+
+    def ended(self, cell, status):
+        pass
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_two_methods_evaluate_it(name, trees, tmp_path):
+    request = Request(
+        out=tmp_path, methods=("patchcore", "panda"), dataset=name, root=trees(name), categories=(CATEGORY[name],),
+        weights=(WeightsSpec("random"),), model="resnet18", limit="10",
+        overrides={"patchcore": {"image_size": 64}, "panda": {"resize": 64, "crop": 64}},
+    )  # fmt: skip
+    assert run_plan(make_plan(request), Silent()) == 0
+    results = {r["cell"]["method"]: r for r in files_of(tmp_path)}
+    assert set(results) == {"patchcore", "panda"}
+    found = results["patchcore"]["metrics"]
+    assert {"image_auroc", "pixel_auroc", "aupro", "aupro_05"} <= set(found)
+    assert found["pixel_auroc"] > 0.9  # a bright spot on noise
+    assert ("au_spro" in found) == (name == "mvtec-loco")
+    assert ("seg_f1" in found) == (name == "mvtec-ad2")
+    assert "pixel_auroc" not in results["panda"]["metrics"]
+    kept = {"mvtec-loco": 10, "mvtec-ad2": 10}.get(name, 1)  # the dataset's own validation images, or a tenth
+    assert results["patchcore"]["held_out_images"] == kept
+    if name == "mvtec-loco":
+        apart = results["patchcore"]["by_defect"]
+        assert set(apart) == {"logical_anomalies", "structural_anomalies"}
+        assert all({"image_auroc", "au_spro"} <= set(values) for values in apart.values())
+
+
+FIRST_MASK = {
+    "mvtec-loco": "ground_truth/logical_anomalies/002/000.png",
+    "mvtec-ad2": "test_public/ground_truth/bad/002_mask.png",
+    "btad": "ground_truth/ko/002.png",
+    "mpdd": "ground_truth/parts_mismatch/002_mask.png",
+    "real-iad": "NG/AK/S0002/pcb_C1.png",
+}
+TRAIN = {
+    "mvtec-loco": "train/good/007.png",
+    "mvtec-ad2": "train/good/007.png",
+    "btad": "train/ok/007.bmp",
+    "mpdd": "train/good/007.png",
+    "real-iad": "OK/train0007/pcb_C1.jpg",
+}
+
+
+def damaged(trees, name, tmp_path, damage):
+    """The message about a copy of the tree to which something was done."""
+    root = tmp_path / "copy"
+    shutil.copytree(trees(name), root)
+    damage(root / "realiad_1024" / "pcb" if name == "real-iad" else root / CATEGORY[name])
+    with pytest.raises(EvaluationError) as caught:
+        check_files(dataset(name).load(root, CATEGORY[name]))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_missing_picture_is_one_line(name, trees, tmp_path):
+    message = damaged(trees, name, tmp_path, lambda folder: (folder / TRAIN[name]).unlink())
+    if name == "real-iad":
+        assert "listed in" in message
+        assert "not there" in message
+    else:
+        want = published_counts(name)[CATEGORY[name]].train
+        assert f"{want - 1} training images instead of {want}" in message
+    assert "CC BY" in message
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_missing_mask_is_one_line(name, trees, tmp_path):
+    message = damaged(trees, name, tmp_path, lambda folder: (folder / FIRST_MASK[name]).unlink())
+    assert "missing" in message or "not there" in message
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_mask_of_another_picture_is_one_line(name, trees, tmp_path):
+    def swap(folder):
+        mask(folder / FIRST_MASK[name], 255, (SIDE + 2, SIDE))
+
+    assert "the mask is 18x16 pixels" in damaged(trees, name, tmp_path, swap)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_picture_in_the_place_of_its_mask_is_one_line(name, trees, tmp_path):
+    def swap(folder):
+        picture(folder / FIRST_MASK[name], 5)
+
+    assert "a picture in the place of the mask" in damaged(trees, name, tmp_path, swap)
+
+
+@pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2", "btad", "mpdd"])
+def test_a_mask_under_another_name_is_one_line(name, trees, tmp_path):
+    """A picture loses its mask, and the mask has no picture."""
+
+    def rename(folder):
+        path = folder / FIRST_MASK[name]
+        if name == "mvtec-loco":
+            path.parent.rename(path.parent.with_name("777"))
+        else:
+            path.rename(path.with_name(path.name.replace("002", "777")))
+
+    assert "mask" in damaged(trees, name, tmp_path, rename)
+
+
+@pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2", "btad", "mpdd"])
+def test_a_mask_too_many_and_a_picture_too_many_are_one_line(name, trees, tmp_path):
+    def add_mask(folder):
+        path = folder / FIRST_MASK[name]
+        mask(path.parent.with_name("777") / "000.png" if name == "mvtec-loco" else path.with_name("777.png"))
+
+    assert "the mask of no test image" in damaged(trees, name, tmp_path, add_mask)
+    shutil.rmtree(tmp_path / "copy")
+    want = published_counts(name)[CATEGORY[name]].train
+    path = TRAIN[name].replace("007", "one_more")
+    message = damaged(trees, name, tmp_path, lambda folder: picture(folder / path))
+    assert f"{want + 1} training images instead of {want}" in message
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_an_absent_dataset_says_what_is_expected_and_under_which_licence(name, tmp_path):
+    with pytest.raises(EvaluationError, match=r"expected .*\(.*CC BY") as caught:
+        dataset(name).load(tmp_path, CATEGORY[name])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(EvaluationError, match="use one of"):
+        dataset(name).load(tmp_path, "none")
+
+
+def test_a_folder_that_is_missing_is_named(trees, tmp_path):
+    message = damaged(trees, "mvtec-ad2", tmp_path, lambda folder: shutil.rmtree(folder / "validation"))
+    assert "validation/good: no such folder; expected <category>/train/good, <category>/validation/good" in message
+
+
+def test_more_empty_masks_than_btad_has_are_one_line(trees, tmp_path):
+    check_files(dataset("btad").load(trees("btad"), "03"))
+
+    def empty(folder):
+        for n in range(11):
+            mask(folder / "ground_truth" / "ko" / f"{n:03d}.png", 0)
+
+    assert "the mask is empty" in damaged(trees, "btad", tmp_path, empty)
+
+
+def test_splicing_connectors_may_have_the_numbers_of_the_paper(tmp_path):
+    make_loco(tmp_path, "splicing_connectors")
+    folder = tmp_path / "splicing_connectors"
+    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").train) == 360
+    for n in range(354, 360):
+        (folder / "train" / "good" / f"{n:03d}.png").unlink()
+    with pytest.raises(EvaluationError, match="354 training images instead of 360"):
+        dataset("mvtec-loco").load(tmp_path, "splicing_connectors")
+    (folder / "validation" / "good" / "059.png").unlink()
+    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").validation) == 59
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "thresholds above 0"),
+        ("[{]", "no list of pixel_value"),
+        ('[{"pixel_value": 255}]', "no list of pixel_value"),
+        ('[{"pixel_value": 0, "saturation_threshold": 1, "relative_saturation": true}]', "values lie in 1 to 255"),
+        (json.dumps(LOCO_KINDS[:1]), "value 254 stands for no kind of defect in defects_config.json"),
+    ],
+)  # fmt: skip
+def test_a_damaged_list_of_defects_is_one_line(trees, tmp_path, content, message):
+    found = damaged(trees, "mvtec-loco", tmp_path, lambda folder: (folder / "defects_config.json").write_text(content))
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lists: lists["test"][9].update(mask_path=None), "has a defect, AK, and no mask_path"),
+        (lambda lists: lists["test"][0].update(image_path="../../../x.jpg"), "leads out of"),
+        (lambda lists: lists["train"].append(lists["train"][0]), "names 1 of its 34 images twice"),
+        (lambda lists: lists["train"][0].update(anomaly_class="AK", mask_path="NG/AK/S0000/pcb_C1.png"), "among the"),
+        (lambda lists: lists.pop("test"), "not a list of Real-IAD"),
+    ],
+)  # fmt: skip
+def test_a_damaged_list_of_real_iad_is_one_line(trees, tmp_path, change, message):
+    root = tmp_path / "copy"
+    shutil.copytree(trees("real-iad"), root)
+    path = root / "realiad_jsons" / "realiad_jsons_sv" / "pcb.json"
+    lists = json.loads(path.read_text())
+    change(lists)
+    path.write_text(json.dumps(lists))
+    with pytest.raises(EvaluationError, match=message) as caught:
+        dataset("real-iad").load(root, "pcb")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_limit_keeps_some_validation_images(trees):
+    assert len(limited(dataset("mvtec-ad2").load(trees("mvtec-ad2"), "sheet_metal"), 5).validation) == 5
