@@ -11,10 +11,10 @@ import timm
 import torch
 from fracgen_eval.methods.anomalib.distillation import _bottleneck, _decoder
 from fracgen_eval.methods.anomalib.fastflow import build_fastflow
-from fracgen_eval.methods.anomalib.padim_gaussian import block_gaussian
+from fracgen_eval.methods.anomalib.padim_gaussian import DIAGONAL, PlaceBlocks, block_gaussian
 from fracgen_eval.methods.anomalib.parts import Parts
-from fracgen_eval.methods.anomalib.patchcore import _nearest
-from fracgen_eval.methods.anomalib.quiet import quiet
+from fracgen_eval.methods.anomalib.patchcore import PatchStore, _nearest, _subsample
+from fracgen_eval.methods.anomalib.quiet import quiet, seeded
 from fracgen_eval.methods.anomalib.stfpm import build_stfpm
 from fracgen_eval.methods.settings import settings_for
 from fracgen_eval.weights.network import network
@@ -25,6 +25,7 @@ with quiet():
     from anomalib.models.components.backbone.resnet_decoder import ResNetDecoder, de_resnet18
     from anomalib.models.components.sampling import k_center_greedy
     from anomalib.models.image.fastflow.torch_model import FastflowModel
+    from anomalib.models.image.padim.torch_model import PadimModel
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
     from anomalib.models.image.reverse_distillation.components import bottleneck
     from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel
@@ -34,6 +35,10 @@ REPLACED = {
     "patchcore.py: the search": (PatchcoreModel.nearest_neighbors, "ce80d0cbda50"),
     "patchcore.py: who asks the search": (PatchcoreModel.compute_anomaly_score, "d0f111e43419"),
     "patchcore.py: the bar that is switched off": (k_center_greedy.KCenterGreedy.select_coreset_idxs, "8f4c778594c3"),
+    "patchcore.py: who keeps the patches": (PatchcoreModel.forward, "8bdab6f5ebc2"),
+    "patchcore.py: the coreset": (PatchcoreModel.subsample_embedding, "71ebd9586eb1"),
+    "padim_gaussian.py: who keeps the embeddings": (PadimModel.forward, "c3d8e78309a7"),
+    "padim_gaussian.py: who fits them": (PadimModel.fit, "3ca20d98ffc3"),
     "padim_gaussian.py: the Gaussians": (MultiVariateGaussian.forward, "c5aca209fa84"),
     "padim_gaussian.py: who calls them": (MultiVariateGaussian.fit, "28a7096cfae6"),
     "stfpm.py: the model's constructor": (STFPMModel.__init__, "726f8202c57d"),
@@ -116,6 +121,46 @@ def test_the_gaussians_are_anomalibs():
     (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), block_gaussian().fit(embedding)
     assert torch.allclose(ours_mean, mean, atol=1e-6)
     assert torch.allclose(ours, inverse, rtol=1e-3, atol=1e-3 * inverse.abs().max().item())
+
+
+def all_places_at_once(embedding):
+    """Means and inverse covariances without blocks of places."""
+    vectors = embedding.flatten(2)
+    mean = vectors.mean(0)
+    centred = (vectors - mean).permute(2, 1, 0)
+    covariance = centred @ centred.mT / (len(vectors) - 1) + torch.eye(vectors.shape[1]) * DIAGONAL
+    return mean, torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+
+
+@pytest.mark.parametrize(("images", "channels", "side", "batch"), [(40, 20, 16, 7), (9, 448, 16, 4), (35, 550, 16, 32)])
+def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(images, channels, side, batch):
+    embedding = torch.randn(images, channels, side, side, generator=torch.Generator().manual_seed(0))
+    blocks = PlaceBlocks()
+    blocks.expect(images)
+    for part in embedding.split(batch):
+        blocks.append(part)
+    assert len(blocks) == images
+    mean, inverse = block_gaussian().fit(blocks)
+    expected = all_places_at_once(embedding)
+    assert torch.equal(mean, expected[0])
+    assert torch.equal(inverse, expected[1])
+    assert blocks.places == 0  # each was let go
+
+
+def test_the_bank_is_anomalibs_to_the_last_bit():
+    patches = torch.randn(6 * 16, 12, generator=torch.Generator().manual_seed(1))
+    theirs = PatchcoreModel(["layer1"], "resnet18", pre_trained=False)
+    theirs.embedding_store = list(patches.split(32))
+    with quiet(), seeded(2):  # it warns of its own argument
+        theirs.subsample_embedding(0.25)
+    ours = SimpleNamespace(embedding_store=PatchStore(16))
+    ours.embedding_store.expect(6)
+    for part in patches.split(32):
+        ours.embedding_store.append(part)
+    with seeded(2):
+        _subsample(ours, 0.25)
+    assert torch.equal(ours.memory_bank, theirs.memory_bank)
+    assert len(ours.embedding_store) == 0
 
 
 def test_fastflow_on_a_network_that_anomalib_knows_is_anomalibs():

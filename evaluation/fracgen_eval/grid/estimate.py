@@ -58,7 +58,7 @@ def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
         maps = keep_maps and cell.method.name not in IMAGE_LEVEL
         disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if maps else 0)
     seconds += START_S * (measured < len(plan.pending))
-    memory = max((_memory_gb(cell) for cell in plan.pending), default=0.0)
+    memory = max((_memory_gb(cell, len(plan.data(cell).train)) for cell in plan.pending), default=0.0)
     return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)
 
 
@@ -93,14 +93,14 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
     return float(CELL_S + seconds / (GPU_SPEEDUP if device == "cuda" else 1))
 
 
-def _memory_gb(cell: Cell) -> float:
+def _memory_gb(cell: Cell, train: int) -> float:
     how, model = cell.method, cell.weights.model
-    memory: float = MEMORY_GB * max(1.0, _cost(model)) ** MEMORY_GROWTH
     if how.name != "padim":
-        return memory
+        return float(MEMORY_GB * max(1.0, _cost(model)) ** MEMORY_GROWTH)
     stages = stages_of("padim", model, how.settings, layers=how.layers, protocol=how.protocol)
     _, height, width = network(model).maps(how.settings["image_size"])[stages[0].layer]
-    return memory + height * width * padim_features(model, stages, how.settings) ** 2 * 4e-9
+    features = padim_features(model, stages, how.settings)
+    return MEMORY_GB + height * width * features * max(features, train) * 4e-9  # inverses grow as embeddings shrink
 
 
 def _cost(model: str) -> float:

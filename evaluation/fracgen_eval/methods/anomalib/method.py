@@ -16,7 +16,8 @@ from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Stage
 
-ONE_PASS = ("patchcore", "padim")
+ONE_PASS = {"patchcore": "embedding_store", "padim": "memory_bank"}
+"""Methods that go through the images once, and where their models keep what they see."""
 BATCH_BOUND = ("cflow",)
 """Methods whose maps depend on the batch they are judged in: always `PREDICT_BATCH` images."""
 
@@ -42,6 +43,8 @@ class AnomalibMethod:
         with quiet(), seeded(self.seed):
             if self.name == "cflow":
                 self.module.model.fiber_batch_size = self._fibers(len(images))
+            if self.name in ONE_PASS:
+                getattr(self.module.model, ONE_PASS[self.name]).expect(len(images))
             run = trainer(self.device, epochs, stopper)
             self._train(run, train_dataloaders=self._loader(images))
         facts: dict[str, Any] = {"epochs": run.current_epoch}

@@ -63,12 +63,12 @@ def _cflow(parts: Parts) -> Any:
 def _padim(parts: Parts) -> Any:
     from anomalib.models import Padim
 
-    from fracgen_eval.methods.anomalib.padim_gaussian import block_gaussian
+    from fracgen_eval.methods.anomalib.padim_gaussian import use_blocks
 
     name = parts.network.name
     features = padim_features(name, parts.stages, parts.settings)
     module = Padim(name, parts.layers, pre_trained=False, n_features=features, **parts.lightning)
-    module.model.gaussian = block_gaussian()
+    use_blocks(module.model)
     return module
 
 

@@ -1,17 +1,72 @@
-"""PaDiM's Gaussians, block by block: a third of the memory that Anomalib's own takes, and no `linalg.inv`.
+"""PaDiM's Gaussians, block by block: less than half of the memory that Anomalib's own take, and no `linalg.inv`.
 
-Anomalib holds all covariances three times over (20 GB with wide_resnet50_2 at 256 pixels), and
-batched `linalg.inv` was seen to hang on CPUs with several threads. The covariances are positive
-definite, so their Cholesky factors give the inverses.
+Anomalib keeps the embeddings of all training images twice over and all covariances three times (more than 18 GB
+with wide_resnet50_2 at 256 pixels), and batched `linalg.inv` was seen to hang on CPUs with several threads.
+Here embeddings are kept by blocks of places, each of which is let go once it is a Gaussian, so that they and
+the inverse covariances are never there together in full. The covariances are positive definite, so their
+Cholesky factors give the inverses. The numbers are those of all places at once, to the last bit.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 BLOCK_BYTES = 64 << 20
+PLACES = 64
+"""Blocks are of a multiple of so many places: sums over images then run in the order they have over all places."""
 DIAGONAL = 0.01 + 1e-5
 """What Anomalib adds to the diagonal, in two steps."""
+
+
+class PlaceBlocks:
+    """Embeddings of images in the place of PaDiM's list of them, by blocks of places."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """How many images will come."""
+        self._filled = 0
+        self._blocks: list[Any] = []
+        """Of some places each, [N, C, places]: an allocation of its own, so that it can be returned."""
+
+    def __len__(self) -> int:
+        return self._filled
+
+    def expect(self, number: int) -> None:
+        """Forget what is there; so many images will come."""
+        self.number, self._filled, self._blocks = number, 0, []
+
+    def append(self, embedding: Any) -> None:
+        """Take the embedding [B, C, H, W] of a batch."""
+        vectors = embedding.detach().flatten(2)
+        channels, places = vectors.shape[1:]
+        step = max(1, BLOCK_BYTES // (4 * channels * channels * PLACES)) * PLACES
+        if not self._blocks:
+            widths = [min(step, places - start) for start in range(0, places, step)]
+            self._blocks = [vectors.new_empty((self.number, channels, width)) for width in widths]
+        for block, part in zip(self._blocks, vectors.split(step, dim=2), strict=True):
+            block[self._filled : self._filled + len(part)] = part
+        self._filled += len(vectors)
+
+    def pop(self) -> Any:
+        """The first block of places that is left, [N, C, places]; None after the last."""
+        return self._blocks.pop(0) if self._blocks else None
+
+    @property
+    def places(self) -> int:
+        """Of all blocks that are left."""
+        return sum(block.shape[2] for block in self._blocks)
+
+
+def use_blocks(model: Any) -> None:
+    """Make one of Anomalib's PaDiM models keep and fit its embeddings by blocks."""
+    model.memory_bank = PlaceBlocks()
+    model.gaussian = block_gaussian()
+    model.fit = functools.partial(_fit, model)
+
+
+def _fit(model: Any) -> None:
+    model.gaussian.fit(model.memory_bank)
 
 
 def block_gaussian() -> Any:
@@ -21,18 +76,25 @@ def block_gaussian() -> Any:
 
     class BlockGaussian(MultiVariateGaussian):
         def forward(self, embedding: Any) -> list[Any]:
-            """Mean [C, P] and inverse covariances [P, C, C] of an embedding [N, C, H, W], P = H W."""
-            vectors = embedding.flatten(2)
-            number, channels, places = vectors.shape
-            self.mean = vectors.mean(0)
-            inverse = torch.empty((places, channels, channels), device=vectors.device)
-            identity = torch.eye(channels, device=vectors.device) * DIAGONAL
-            step = max(1, BLOCK_BYTES // (4 * channels * channels))
-            for start in range(0, places, step):
-                block = (vectors[:, :, start : start + step] - self.mean[:, start : start + step]).permute(2, 1, 0)
+            """Mean [C, P] and inverse covariances [P, C, C] of `PlaceBlocks`, or of an embedding [N, C, H, W]."""
+            blocks = embedding
+            if not isinstance(blocks, PlaceBlocks):
+                blocks = PlaceBlocks()
+                blocks.expect(len(embedding))
+                blocks.append(embedding)
+            means: list[Any] = []
+            inverse, start, total = torch.empty(0), 0, blocks.places
+            while (vectors := blocks.pop()) is not None:
+                number, channels, width = vectors.shape
+                if not means:
+                    inverse = torch.empty((total, channels, channels), device=vectors.device)
+                    identity = torch.eye(channels, device=vectors.device) * DIAGONAL
+                means.append(vectors.mean(0))
+                block = (vectors - means[-1]).permute(2, 1, 0)
                 covariance = block @ block.mT / max(number - 1, 1) + identity
-                inverse[start : start + step] = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
-            self.inv_covariance = inverse
+                inverse[start : start + width] = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+                start += width
+            self.mean, self.inv_covariance = torch.cat(means, 1), inverse
             return [self.mean, self.inv_covariance]
 
     return BlockGaussian()

@@ -1,4 +1,4 @@
-"""PatchCore with a nearest-neighbour search whose distances do not depend on the batch."""
+"""PatchCore with a bank that is kept once, and a nearest-neighbour search that does not depend on the batch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,64 @@ from typing import Any
 from fracgen_eval.methods.anomalib.parts import Parts
 
 
+class PatchStore:
+    """Embeddings in the place of PatchCore's list of them, in one tensor from the beginning.
+
+    Anomalib stacks its list, which takes the memory of all patches twice.
+    """
+
+    def __init__(self, patches: int) -> None:
+        self.patches = patches
+        """Of an image."""
+        self.number = 0
+        """How many images will come."""
+        self._rows: Any = None
+        self._filled = 0
+
+    def __len__(self) -> int:
+        return self._filled
+
+    def expect(self, number: int) -> None:
+        """Forget what is there; so many images will come."""
+        self.number, self._rows, self._filled = number, None, 0
+
+    def append(self, embedding: Any) -> None:
+        """Take the patches [B P, D] of a batch of B images."""
+        if self._rows is None:
+            self._rows = embedding.new_empty((self.number * self.patches, embedding.shape[1]))
+        self._rows[self._filled : self._filled + len(embedding)] = embedding.detach()
+        self._filled += len(embedding)
+
+    def take(self) -> Any:
+        """All patches, [N P, D]; the store is empty afterwards."""
+        rows, self._rows, self._filled = self._rows, None, 0
+        return rows
+
+
 def build_patchcore(parts: Parts) -> Any:
     """PatchCore on the stages."""
     from anomalib.models import Patchcore
-    from anomalib.models.components.sampling import k_center_greedy
 
-    # The bar of the coreset's selection cannot be switched off from outside.
-    greedy: Any = k_center_greedy
-    if not isinstance(greedy.tqdm, functools.partial):
-        greedy.tqdm = functools.partial(greedy.tqdm, disable=True)
     module: Any = Patchcore(
         parts.network.name, parts.layers, pre_trained=False, coreset_sampling_ratio=parts.settings["coreset"],
         num_neighbors=parts.settings["neighbours"], **parts.lightning,
     )  # fmt: skip
-    module.model.nearest_neighbors = functools.partial(_nearest, module.model)
+    model = module.model
+    model.nearest_neighbors = functools.partial(_nearest, model)
+    _, height, width = parts.network.maps(parts.side)[parts.stages[0].layer]
+    model.embedding_store = PatchStore(height * width)
+    model.subsample_embedding = functools.partial(_subsample, model)
     return module
+
+
+def _subsample(model: Any, sampling_ratio: float) -> None:
+    """Make the bank of the patches' coreset, without the bar of its selection, which has no switch."""
+    from anomalib.models.components.sampling import k_center_greedy
+
+    greedy: Any = k_center_greedy
+    if not isinstance(greedy.tqdm, functools.partial):
+        greedy.tqdm = functools.partial(greedy.tqdm, disable=True)
+    model.memory_bank = greedy.KCenterGreedy(model.embedding_store.take(), sampling_ratio).sample_coreset()
 
 
 def _nearest(model: Any, embedding: Any, n_neighbors: int) -> tuple[Any, Any]:
