@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from fracgen_eval.grid.plan import Plan
+from fracgen.cli.slurm import Account, Detach, Executor, Gpus, Memory, Partition, Sbatch, Time
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,6 +26,7 @@ METHOD_HELP = (
 
 @app.command()
 def run(
+    context: typer.Context,
     *,
     method: Annotated[list[str], typer.Option(help=METHOD_HELP)],
     weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
@@ -53,23 +53,38 @@ def run(
     ] = "evaluation",
     settings: Overrides = None,
     shard: Annotated[str, typer.Option(help="i/n: only every n-th cell, from the i-th, counted from 0.")] = "0/1",
-    jobs: Annotated[int, typer.Option(help="Processes at a time.", min=1)] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at a time; under SLURM, jobs.", min=1, show_default="1; SLURM: 256")
+    ] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="Run finished cells again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, list the cells, estimate; run nothing.")
+        bool, typer.Option("--dry-run", help="Check and estimate, list the cells (SLURM: the script); run nothing.")
     ] = False,
     device: Device = "auto",
+    executor: Executor = "local",
+    detach: Detach = False,
+    job_minutes: Annotated[float, typer.Option(help="SLURM: group cells until a job lasts so long.", min=0)] = 10.0,
+    time: Time = "4:00:00",
+    gpus: Gpus = 0,
+    partition: Partition = None,
+    memory: Memory = None,
+    account: Account = None,
+    sbatch: Sbatch = None,
 ) -> None:
     """Run a grid of methods, categories, weights and seeds; finished cells are never run again.
 
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
+    --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """  # fmt: skip
     from fracgen_eval.grid.plan import Request, check_names, make_plan
+    from fracgen_eval.grid.slurm import Jobs
     from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
 
+    from fracgen.cli import grid
     from fracgen.cli.options import parse_shard
+    from fracgen.cli.slurm import slurm_options
 
     methods = _listed(method)
     if maps and methods and set(methods) <= set(IMAGE_LEVEL):
@@ -82,14 +97,18 @@ def run(
         overrides=read_overrides(settings) if settings else {}, shard=parse_shard(shard), rerun=rerun,
     )  # fmt: skip
     check_names(request)
-    chosen = _device(device)
+    options = slurm_options(
+        context, executor, time, also=("detach", "job_minutes"), gpus=gpus, partition=partition, memory=memory,
+        account=account, sbatch=sbatch, at_once=jobs,
+    )  # fmt: skip
+    if options is None:
+        chosen = _device(device)
+        plan = make_plan(request)
+        raise typer.Exit(grid.run_here(plan, jobs or 1, chosen, maps=maps, dry_run=dry_run))
+    chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
     plan = make_plan(request)
-    _announce(plan, jobs, chosen, maps)
-    if dry_run:
-        for cell in plan.pending:
-            print(cell.path)
-        return
-    raise typer.Exit(_run(plan, jobs, chosen, maps))
+    how = Jobs(options, chosen, maps, job_minutes)
+    raise typer.Exit(grid.run_on_slurm(plan, how, detach=detach, dry_run=dry_run))
 
 
 @app.command("list")
@@ -233,41 +252,6 @@ def predict(
     for row in sorted(rows, key=lambda row: -float(str(row["score"]))):
         mark = "*" if row["above_normal"] else " "
         print(json.dumps(row) if as_json else f"{row['score']:12.6g} {mark} {row['path']}")
-
-
-def _run(plan: Plan, jobs: int, device: str, maps: bool) -> int:
-    """Run a plan; the exit code."""
-    from fracgen_eval.grid.progress import Progress
-    from fracgen_eval.grid.run import run_plan
-
-    try:
-        plan.request.out.mkdir(parents=True, exist_ok=True)
-        with Progress(plan, jobs) as progress:
-            failed = run_plan(plan, progress, jobs=jobs, device=device, keep_maps=maps)
-    except OSError as error:
-        print(f"fracgen: {error}", file=sys.stderr)
-        return 1
-    print(plan.request.out)
-    if failed:
-        print(f"fracgen: {failed} cells failed; `fracgen eval list {plan.request.out}` says why", file=sys.stderr)
-    return 3 if failed else 0
-
-
-def _announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
-    from fracgen_eval.grid.estimate import estimate
-
-    from fracgen.support.terminal import duration
-
-    for weights in plan.weights.values():
-        print(f"fracgen: {weights.sentence()}", file=sys.stderr)
-    cost = estimate(plan, jobs, device, maps)
-    basis = "measured here" if plan.pending and cost.measured == len(plan.pending) else "a rule of thumb"
-    print(
-        f"fracgen: {len(plan.pending)} cells to run, {len(plan.finished)} finished, protocol {plan.request.protocol}, "
-        f"on {device}: about {duration(cost.seconds)} ({basis}), {cost.memory_gb:.0f} GB of memory, "
-        f"{cost.disk_mb:.0f} MB of disk",
-        file=sys.stderr,
-    )
 
 
 def _device(device: str) -> str:

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class DeviceError(RuntimeError):
     """The device asked for cannot be used here; the message says what was found and what would help."""
+
+
+class SlurmError(RuntimeError):
+    """SLURM is not here, cannot be asked, or refused; the message is its own, on one line."""

@@ -51,9 +51,9 @@ def working() -> Iterator[Callable[[], None]]:
 
 def refusals() -> tuple[type[Exception], ...]:
     """Errors of the user or the machine, as opposed to bugs."""
-    from fracgen.support.errors import DeviceError
+    from fracgen.support.errors import DeviceError, SlurmError
 
-    return (ValueError, OSError, DeviceError)
+    return (ValueError, OSError, DeviceError, SlurmError)
 
 
 def one_line(error: Exception | str) -> str:

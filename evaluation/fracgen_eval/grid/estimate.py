@@ -47,19 +47,25 @@ class Estimate:
 
 def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
     """What the pending cells of a plan will take."""
-    measured_before = measured_seconds(plan.request.out)
     seconds, disk, measured = 0.0, 0.0, 0
-    for cell in plan.pending:
-        data = plan.data(cell)
-        like = measured_before.get(_kind(cell, device))
-        measured += like is not None
-        seconds += like if like is not None else _rule_of_thumb(cell, len(data.train), len(data.test), device)
+    for cell, (time, known) in seconds_of(plan, device).items():
+        seconds, measured = seconds + time, measured + known
         side = int(cell.method.settings.get("image_size", 0))
         maps = keep_maps and cell.method.name not in IMAGE_LEVEL
-        disk += 0.03 + (2.0 * len(data.test) * side**2 / 1e6 if maps else 0)
+        disk += 0.03 + (2.0 * len(plan.data(cell).test) * side**2 / 1e6 if maps else 0)
     seconds += START_S * (measured < len(plan.pending))
     memory = max((_memory_gb(cell, len(plan.data(cell).train)) for cell in plan.pending), default=0.0)
     return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)
+
+
+def seconds_of(plan: Plan, device: str) -> dict[Cell, tuple[float, bool]]:
+    """Seconds of every pending cell without its process's start, and whether they were measured on cells like it."""
+    before, found = measured_seconds(plan.request.out), {}
+    for cell in plan.pending:
+        data, like = plan.data(cell), before.get(_kind(cell, device))
+        guess = like or _rule_of_thumb(cell, len(data.train), len(data.test), device)
+        found[cell] = (guess, like is not None)
+    return found
 
 
 def measured_seconds(out: Path) -> dict[tuple[str, str, str, str], float]:

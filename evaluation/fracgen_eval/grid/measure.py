@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import version_of
 from fracgen_eval.datasets import Category
@@ -86,7 +87,7 @@ def run_cell(cell: Cell, category: Category, weights: Callable[[], Weights], opt
 
 def origin(device: str) -> Origin:
     """This machine, now."""
-    return Origin(device, versions(), platform.platform(), datetime.now(UTC).isoformat(timespec="seconds"))
+    return Origin(device, versions(), platform.platform(), datetime.now(UTC).isoformat(timespec="seconds"), job_here())
 
 
 def _measured(

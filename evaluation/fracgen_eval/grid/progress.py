@@ -24,7 +24,8 @@ class Progress:
 
         self.plan, self.jobs = plan, jobs
         self.console = console or Console(stderr=True)
-        self.counts = {DONE: 0, FAILED: 0, "elsewhere": 0}
+        self.counts = {DONE: 0, FAILED: 0, "elsewhere": 0, "lost": 0}
+        self.queued: str | None = None
         self.running: dict[Cell, float] = {}
         self.times: dict[str, list[float]] = {}
         self.recent: list[str] = []
@@ -48,31 +49,38 @@ class Progress:
         """A cell has begun."""
         self.running[cell] = time.perf_counter()
 
-    def ended(self, cell: Cell, status: str) -> None:
-        """A cell is done, failed, or left to another process."""
-        took = time.perf_counter() - self.running.pop(cell)
+    def queue(self, running: int, waiting: int) -> None:
+        """So many jobs of a scheduler run and wait."""
+        self.jobs, self.queued = max(1, running), f"{running} jobs running, {waiting} waiting"
+
+    def ended(self, cell: Cell, status: str, note: str = "") -> None:
+        """A cell is done, failed, left to another process, or lost with its job; the note says more."""
+        begun = self.running.pop(cell, None)
         self.counts[status] += 1
-        self.times.setdefault(cell.method.name, []).append(took)
-        line = f"[{sum(self.counts.values())}/{len(self.plan.pending)}] {cell.title}: {self._outcome(cell, status)}"
+        told = "; ".join(filter(None, (self._outcome(cell, status), note)))
+        line = f"[{sum(self.counts.values())}/{len(self.plan.pending)}] {cell.title}: {told}"
+        if begun is not None:
+            took = time.perf_counter() - begun
+            self.times.setdefault(cell.method.name, []).append(took)
+            line += f" ({took:.0f} s, {self.left()} left)" if self.live is None else ""
         if self.live is None:
-            line += f" ({took:.0f} s, {self.left()} left)"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             self.recent = [*self.recent[-7:], line]
 
     def left(self) -> str:
         """Time left, from the mean of each method's cells so far."""
-        ended = sum(self.counts.values())
-        if not ended:
+        ended, timed = sum(self.counts.values()), sum(map(len, self.times.values()))
+        if not timed:
             return "unknown time"
-        overall = sum(map(sum, self.times.values())) / ended
+        overall = sum(map(sum, self.times.values())) / timed
         means = {m: sum(t) / len(t) for m, t in self.times.items()}
         remaining = [means.get(c.method.name, overall) for c in self.plan.pending[ended:]]
         return duration(sum(remaining) / self.jobs)
 
     def _outcome(self, cell: Cell, status: str) -> str:
         if status not in (DONE, FAILED):
-            return "another process is at it"
+            return "" if status == "lost" else "another process is at it"
         result = read_result(result_path(self.plan.request.out, cell))
         if isinstance(result.outcome, Failure):
             return f"failed: {result.outcome.message}"
@@ -86,12 +94,14 @@ class Progress:
         counts = self.counts
         table = Table.grid(padding=(0, 2))
         table.add_row(
-            f"{counts[DONE]} done", f"{counts[FAILED]} failed", f"{len(self.running)} running",
+            f"{counts[DONE]} done", f"{counts[FAILED] + counts['lost']} failed", f"{len(self.running)} running",
             f"{len(self.plan.pending) - sum(counts.values()) - len(self.running)} waiting",
             f"{len(self.plan.finished)} finished before", f"{self.left()} left",
         )  # fmt: skip
         outer = Table.grid()
         outer.add_row(table)
+        if self.queued is not None:
+            outer.add_row(self.queued)
         for line in self.recent:
             outer.add_row(Text(line))
         for cell, start in self.running.items():

@@ -114,6 +114,8 @@ class Origin:
     machine: str | None = None
     finished: str | None = None
     """ISO 8601."""
+    job: str | None = None
+    """SLURM's number of it, such as 41_3; None outside."""
 
 
 @dataclass(frozen=True)

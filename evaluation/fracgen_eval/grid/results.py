@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
@@ -69,3 +70,13 @@ def status_of(out: Path, cell: Cell) -> str | None:
         return read_result(result_path(out, cell)).status
     except EvaluationError:
         return None
+
+
+def done_here(out: Path, cell: Cell) -> bool:
+    """Whether this very job under SLURM has finished the cell."""
+    job = job_here()
+    try:
+        result = read_result(result_path(out, cell))
+    except EvaluationError:
+        return False
+    return job is not None and result.status == DONE and result.origin.job == job

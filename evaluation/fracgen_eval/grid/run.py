@@ -7,7 +7,6 @@ keeps two processes from working on the same cell. A cell that fails is recorded
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,16 +14,16 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import Protocol
 
 from fracgen.support.files import whole_file
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.locks import lock
 from fracgen_eval.grid.measure import Options, origin, run_cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED, CellResult, Failure
-from fracgen_eval.grid.results import FILTERS, LOCKS, result_path, status_of, write_result
+from fracgen_eval.grid.results import FILTERS, done_here, result_path, status_of, write_result
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 
 ELSEWHERE = "elsewhere"
@@ -54,8 +53,8 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
     Returns:
         The number of failed cells.
     """
-    _keep_filters(plan)
-    work = _Work(plan, Options(plan.request.out, device, keep_maps, plan.request.rerun))
+    keep_filters(plan)
+    work = Work(plan, Options(plan.request.out, device, keep_maps, plan.request.rerun))
     failed = 0
     for cell, status in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
         failed += status == FAILED
@@ -63,7 +62,7 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
     return failed
 
 
-def _keep_filters(plan: Plan) -> None:
+def keep_filters(plan: Plan) -> None:
     """Write the first layer of each of the weights beside the results, for pictures of its filters."""
     from safetensors.torch import save
 
@@ -77,8 +76,8 @@ def _keep_filters(plan: Plan) -> None:
                 file.write(save({first: weights.tensors[first].contiguous()}, about))
 
 
-class _Work:
-    """A plan's arguments of `_run_locked`, in a form that a process can be sent."""
+class Work:
+    """A plan's arguments of `run_locked`, in a form that a process can be sent."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
@@ -94,13 +93,13 @@ class _Work:
         return cell, self.plan.data(cell), load, self.options
 
 
-def _in_turn(work: _Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
+def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
     for cell in work.plan.pending:
         reporter.started(cell)
-        yield cell, _run_locked(*work.here(cell))
+        yield cell, run_locked(*work.here(cell))
 
 
-def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
+def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     waiting = list(reversed(work.plan.pending))
     suspects: list[Cell] = []
@@ -115,7 +114,7 @@ def _side_by_side(work: _Work, reporter: Reporter, jobs: int) -> Iterator[tuple[
                 while queue and len(running) < (1 if alone else jobs):
                     cell = queue.pop()
                     reporter.started(cell)
-                    running[pool.submit(_run_locked, *work.elsewhere(cell))] = cell
+                    running[pool.submit(run_locked, *work.elsewhere(cell))] = cell
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     cell = running[future]
                     status = future.result()
@@ -143,22 +142,23 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _died(work: _Work, cell: Cell) -> str:
+def _died(work: Work, cell: Cell) -> str:
     message = "its process was killed, most likely for want of memory: run it on a larger machine"
     result = CellResult(cell, Failure("ProcessDied", message), origin=origin(work.options.device))
     write_result(work.options.out, result)
     return FAILED
 
 
-def _run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> str:
-    with _lock(options.out, cell) as mine:
+def run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> str:
+    """Run a cell unless another process is at it or has finished it; what became of it."""
+    with lock(options.out, cell) as mine:
         if not mine:
             return ELSEWHERE
         path = result_path(options.out, cell)
         for leftover in path.parent.glob(f".{path.name}.*.part"):
             leftover.unlink(missing_ok=True)
-        # Another process may have finished the cell since the plan was made.
-        if not options.rerun and status_of(options.out, cell) == DONE:
+        # Another process may have finished the cell since the plan was made; so may this job, before it was preempted.
+        if (not options.rerun and status_of(options.out, cell) == DONE) or done_here(options.out, cell):
             return DONE
         return run_cell(cell, category, weights, options).status
 
@@ -166,18 +166,3 @@ def _run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], 
 @lru_cache(maxsize=2)
 def _loaded(spec: WeightsSpec, model: str, input_norm: InputNorm) -> Weights:
     return load_weights(spec, model, input_norm)
-
-
-@contextlib.contextmanager
-def _lock(out: Path, cell: Cell) -> Iterator[bool]:
-    """Whether this process has the cell to itself; nobody waits."""
-    import fcntl
-
-    (out / LOCKS).mkdir(parents=True, exist_ok=True)
-    with (out / LOCKS / cell.digest).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
