@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fracgen.cli.slurm import Account, Detach, Executor, Memory, Partition, Sbatch, Time, slurm_options
+
+if TYPE_CHECKING:
+    from fracgen.formulas.banks import Bank
+    from fracgen.training.config import Config, Machine
+    from fracgen.training.folder import RunFolder
+
+OF_CONFIG = (
+    "model", "seed", "epochs", "epoch_size", "batch_size", "validation_size", "optimizer", "learning_rate",
+    "weight_decay", "pictures", "objective", "schedule", "label_smoothing", "warm_up", "ema",
+)  # fmt: skip
+OF_MACHINE = (
+    "devices", "num_nodes", "precision", "channels_last", "compile", "deterministic", "prefetch", "max_steps",
+    "checkpoint_steps", "checkpoint_minutes", "log_steps",
+)  # fmt: skip
+FOR_SLURM = ("executor", "detach", "dry_run", "time", "partition", "memory", "account", "sbatch")
+STOP_BEFORE_LIMIT = "USR1@120"
+"""The signal that a job gets before its time limit, and how many seconds before."""
+
 
 def pretrain(
+    context: typer.Context,
     *,
     preset: Annotated[
         str | None,
@@ -101,52 +123,96 @@ def pretrain(
     logger: Annotated[
         list[str] | None, typer.Option(help="tensorboard or wandb, besides metrics.csv.", show_default=False)
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="SLURM: print the script; run nothing.")] = False,
+    executor: Executor = "local",
+    detach: Detach = False,
+    time: Time = "1-0",
+    partition: Partition = None,
+    memory: Memory = None,
+    account: Account = None,
+    sbatch: Sbatch = None,
 ) -> None:  # fmt: skip
     """Pre-train a network on fractal images that are rendered as it goes, and export its weights.
 
     The run's folder holds its configuration, codes, log, metrics, checkpoints and export; its path is
     printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
+    SIGTERM and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then queued again.
     """
     require_training()
+    options = slurm_options(
+        context, executor, time, also=("detach", "dry_run"), partition=partition, memory=memory, account=account,
+        sbatch=sbatch, nodes=num_nodes, tasks=devices or 1, gpus=0 if device == "cpu" else devices or 1,
+        signal=STOP_BEFORE_LIMIT,
+    )  # fmt: skip
+    given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
+    if options is None:
+        raise typer.Exit(train_here(given))
+    from fracgen.cli.pretrain_job import run_as_job
+
+    raise typer.Exit(run_as_job(given, options, detach=detach, dry_run=dry_run))
+
+
+def train_here(given: SimpleNamespace) -> int:
+    """Train in this process; the exit code.
+
+    Args:
+        given: the options of `pretrain` by name.
+    """
+    from fracgen.support.terminal import working
+    from fracgen.training.run import prepare
+
+    asked = what_is_asked(given)
+    run = prepare(asked.config, asked.folder, asked.machine, bank=asked.codes, resume=given.resume)
+    with working():
+        run.train()
+    if run.stop.received is not None:
+        return 128 + run.stop.received
+    if run.trainer.is_global_zero:
+        print(asked.folder.path)
+    return 0
+
+
+@dataclass
+class Asked:
+    """A pre-training as the options say it; nothing is written yet."""
+
+    config: Config
+    machine: Machine
+    folder: RunFolder
+    codes: Bank | None
+
+
+def what_is_asked(given: SimpleNamespace) -> Asked:
+    """Read the options.
+
+    Raises:
+        ValueError: one is out of range, they contradict each other or the run that is resumed.
+        OSError: a file cannot be read.
+    """
     from fracgen.formulas.banks import load_bank
     from fracgen.loading.augment import augmentation
-    from fracgen.support.terminal import working
     from fracgen.training.config import Machine, named_config
     from fracgen.training.folder import RunFolder
-    from fracgen.training.run import prepare, resolve
+    from fracgen.training.run import resolve
 
-    given = {
-        "model": model, "seed": seed, "epochs": epochs, "epoch_size": epoch_size, "batch_size": batch_size,
-        "validation_size": validation_size, "optimizer": optimizer, "learning_rate": learning_rate,
-        "weight_decay": weight_decay, "pictures": pictures, "objective": objective, "schedule": schedule,
-        "label_smoothing": label_smoothing, "warm_up": warm_up, "ema": ema,
-    }  # fmt: skip
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if augment is not None:
-        changes["augmentation"] = augmentation(augment)
-    codes = None if bank is None else load_bank(bank)
+    changes: dict[str, Any] = {n: getattr(given, n) for n in OF_CONFIG if getattr(given, n) is not None}
+    if given.augment is not None:
+        changes["augmentation"] = augmentation(given.augment)
+    codes = None if given.bank is None else load_bank(given.bank)
     if codes is not None:
         changes["bank"] = codes.spec
     machine = Machine(
-        device, devices=devices, num_nodes=num_nodes, precision=precision,  # type: ignore[arg-type]  # checked there
-        channels_last=channels_last, compile=compile, deterministic=deterministic, prefetch=prefetch,
-        max_steps=max_steps, checkpoint_steps=checkpoint_steps, checkpoint_minutes=checkpoint_minutes,
-        log_steps=log_steps, loggers=tuple(logger or ()),
-    )  # fmt: skip
-    base = named_config(preset or "paper")
-    default = Path("runs") / f"{base.preset}-{model or base.model}-{seed or 0}".replace("/", "-")
-    folder = RunFolder(output or default)
-    if size is not None or views is not None:
-        resumed = preset is None and folder.resumes(resume)
+        given.device, loggers=tuple(given.logger or ()), **{name: getattr(given, name) for name in OF_MACHINE}
+    )
+    base = named_config(given.preset or "paper")
+    default = Path("runs") / f"{base.preset}-{given.model or base.model}-{given.seed or 0}".replace("/", "-")
+    folder = RunFolder(given.output or default)
+    if given.size is not None or given.views is not None:
+        resumed = given.preset is None and folder.resumes(given.resume)
         recipe = (folder.read_config()[0] if resumed else base).recipe
-        recipe = recipe if size is None else recipe.at_size(size)
-        changes["recipe"] = recipe if views is None else dataclasses.replace(recipe, views=views)
-    config = resolve(preset, changes, folder, resume)
-    run = prepare(config, folder, machine, bank=codes, resume=resume)
-    with working():
-        run.train()
-    if run.trainer.is_global_zero:
-        print(folder.path)
+        recipe = recipe if given.size is None else recipe.at_size(given.size)
+        changes["recipe"] = recipe if given.views is None else dataclasses.replace(recipe, views=given.views)
+    return Asked(resolve(given.preset, changes, folder, given.resume), machine, folder, codes)
 
 
 def require_training() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from fracgen.cli.slurm import Account, Detach, Executor, Gpus, Memory, Partition, Sbatch, Time
 
 if TYPE_CHECKING:
     from fracgen.formulas.banks import Bank
@@ -14,11 +18,15 @@ if TYPE_CHECKING:
     from fracgen.writing import Made
     from fracgen.writing.base import Selection, Writer
 
+FOR_SLURM = (
+    "executor", "shards", "jobs", "detach", "dry_run", "time", "gpus", "partition", "memory", "account", "sbatch",
+)  # fmt: skip
 _NAMES = {"sheet": "fractals.png", "raw": "fractals.rgb"}
 _FOLDERS = {"folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
 
 
 def render(
+    context: typer.Context,
     *,
     bank: Annotated[Path | None, typer.Argument(help="Code bank; without one the recipe's own is sampled.")] = None,
     count: Annotated[int, typer.Option("-n", "--count", help="Images.")] = 64,
@@ -42,31 +50,89 @@ def render(
     preview: Annotated[
         bool | None, typer.Option("--preview/--no-preview", help="Show images here.", show_default="in a terminal")
     ] = None,
+    executor: Executor = "local",
+    shards: Annotated[int, typer.Option(help="SLURM: jobs, each with its part of the images.", min=1)] = 1,
+    jobs: Annotated[int | None, typer.Option(help="SLURM: of them at a time.", min=1, show_default="256")] = None,
+    detach: Detach = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="SLURM: print the script; run nothing.")] = False,
+    time: Time = "4:00:00",
+    gpus: Gpus = 0,
+    partition: Partition = None,
+    memory: Memory = None,
+    account: Account = None,
+    sbatch: Sbatch = None,
 ) -> None:
     """Render images: by default 64 of the paper's recipe, as one contact sheet, fractals.png.
 
     \b
     fracgen render -n 300 --format raw -o - | ffplay -f rawvideo -pixel_format rgb24 -video_size 256x256 -
     """
-    from fracgen.cli.options import parse_device, parse_shard, read_preset
+    from fracgen.cli.options import parse_device, refuse_given
+    from fracgen.cli.slurm import slurm_options
+
+    options = slurm_options(
+        context, executor, time, also=("detach", "dry_run", "shards", "jobs"), gpus=gpus, partition=partition,
+        memory=memory, account=account, sbatch=sbatch, at_once=jobs,
+    )  # fmt: skip
+    given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
+    if options is None:
+        render_here(given)
+        return
+    from fracgen.cli.render_jobs import run_as_jobs
+
+    refuse_given(context, ("shard", "preview"), "--executor slurm makes all --shards, and shows no images")
+    given.device = parse_device(device, gpu)
+    raise typer.Exit(run_as_jobs(given, shards, options, detach=detach, dry_run=dry_run))
+
+
+@dataclass
+class Prepared:
+    """A selection, and what will write it; nothing is written yet."""
+
+    bank: Bank
+    selection: Selection
+    writer: Writer
+    target: Path | None
+
+
+def prepared(given: SimpleNamespace) -> Prepared:
+    """Read the options of `render`, by name. Raises ValueError where one is out of range."""
+    from fracgen.cli.options import parse_shard, read_preset
     from fracgen.formulas.banks import load_bank
-    from fracgen.rendering import make_renderer
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
 
-    chosen = read_preset(recipe)
-    image = chosen.recipe if size is None else chosen.recipe.at_size(size)
-    name = parse_device(device, gpu)
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads {threads} is out of range: use 1 or more")
-    target = _target(format, output)
-    writer = make_writer(format, target, member=wds_member, per_file=per_file, threads=threads or _cpus())
-    codes = load_bank(bank) if bank else preset_bank(chosen, bank_seed, count, order, format)
-    selection = Selection(codes, image, count, seed, epoch, order=order, shard=parse_shard(shard))
-    renderer = make_renderer(codes, image, name, threads=threads)
-    writer.prepare(selection, resume)
-    made = _work(selection, renderer, writer, preview)
-    _summary(made, selection, target)
+    chosen = read_preset(given.recipe)
+    image = chosen.recipe if given.size is None else chosen.recipe.at_size(given.size)
+    if given.threads is not None and given.threads < 1:
+        raise ValueError(f"threads {given.threads} is out of range: use 1 or more")
+    target = _target(given.format, given.output)
+    writer = make_writer(
+        given.format, target, member=given.wds_member, per_file=given.per_file, threads=given.threads or _cpus()
+    )
+    codes = load_bank(given.bank) if given.bank else preset_bank(
+        chosen, given.bank_seed, given.count, given.order, given.format
+    )  # fmt: skip
+    selection = Selection(
+        codes, image, given.count, given.seed, given.epoch, order=given.order, shard=parse_shard(given.shard)
+    )
+    return Prepared(codes, selection, writer, target)
+
+
+def render_here(given: SimpleNamespace) -> None:
+    """Render in this process.
+
+    Args:
+        given: the options of `render` by name.
+    """
+    from fracgen.cli.options import parse_device
+    from fracgen.rendering import make_renderer
+
+    device = parse_device(given.device, given.gpu)
+    made = prepared(given)
+    renderer = make_renderer(made.bank, made.selection.recipe, device, threads=given.threads)
+    made.writer.prepare(made.selection, given.resume)
+    _summary(_work(made.selection, renderer, made.writer, given.preview), made.selection, made.target)
 
 
 def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) -> Bank:

@@ -44,6 +44,8 @@ class SlurmOptions:
     nodes: int = 1
     tasks: int = 1
     """Processes a node."""
+    signal: str | None = None
+    """What the processes get before the time limit, and how many seconds before: `USR1@120`."""
 
     def __post_init__(self) -> None:
         for name, value, least in (("--time", self.minutes, 1), ("--gpus", self.gpus, 0), ("--jobs", self.at_once, 1)):
@@ -59,7 +61,7 @@ class SlurmOptions:
         """For submitit's SlurmExecutor."""
         named = {
             "partition": self.partition, "gpus-per-node": self.gpus, "mem": self.memory, "account": self.account,
-            "requeue": True,
+            "signal": self.signal, "requeue": True,
         }  # fmt: skip
         further: dict[str, Any] = {name: value for name, value in named.items() if value}
         further |= {name: value or True for name, value in self.sbatch}

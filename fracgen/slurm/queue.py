@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
 
 from fracgen.support.errors import SlurmError
 
@@ -29,12 +28,6 @@ def states() -> dict[str, str]:
 def alive(state: str | None) -> bool:
     """Whether a job in this state may still work: it waits, runs, or is being queued again."""
     return state is not None and state not in ENDS
-
-
-def running(known: Mapping[str, str], jobs: Iterable[str]) -> tuple[int, int]:
-    """How many of these jobs run, and how many wait."""
-    now = [known[job] for job in jobs if alive(known.get(job))]
-    return now.count("RUNNING"), len(now) - now.count("RUNNING")
 
 
 def end_of(state: str | None) -> str:

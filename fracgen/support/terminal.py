@@ -92,6 +92,28 @@ def redraws() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+class Status:
+    """A line on stderr that is rewritten in place, below lines that stay; without it where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._active = redraws()
+
+    def show(self, text: str) -> None:
+        """Rewrite the line."""
+        if self._active:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        """A message that stays."""
+        self.clear()
+        say(text)
+
+    def clear(self) -> None:
+        """Erase the line."""
+        if self._active:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
 class Progress:
     """A line on stderr that is rewritten in place; nothing where stderr is no terminal.
 
@@ -103,20 +125,18 @@ class Progress:
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what, self.done = total, what, 0
         self._start = self._shown = time.perf_counter()
-        self._active = redraws()
+        self._status = Status()
 
     def add(self, count: int) -> None:
         """Count `count` more as done."""
         self.done += count
         now = time.perf_counter()
-        if self._active and now - self._shown > 0.1:
+        if now - self._shown > 0.1:
             self._shown = now
             rate = self.done / (now - self._start)
             left = duration((self.total - self.done) / rate)
-            line = f"{self.done:,}/{self.total:,} {self.what}  {rate:,.0f}/s  {left} left"
-            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+            self._status.show(f"{self.done:,}/{self.total:,} {self.what}  {rate:,.0f}/s  {left} left")
 
     def clear(self) -> None:
         """Erase the line."""
-        if self._active:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        self._status.clear()

@@ -26,6 +26,7 @@ from fracgen.training.data import Data, Remaining
 from fracgen.training.objective import Objective, images_of_pairs
 from fracgen.training.observer import Observer
 from fracgen.training.schedule import rate
+from fracgen.training.stopping import StopSignals
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,21 @@ class Pretraining(lightning.LightningModule):
         compile: pass the network through torch.compile.
         start: the checkpoint to go on from, on the first process, which has read it; the others read it by its path.
         max_steps: stop after this step of the run.
+        stop: signals on which to stop after the step that is being taken.
         observers: notified of every step; on the first process only.
     """
 
     def __init__(
         self, config: Config, model: torch.nn.Module, objective: Objective, data: Data, *,
         cells: CellClassifier | None = None, compute_dtype: torch.dtype | None = None, compile: bool = False,
-        start: Start | None = None, max_steps: int | None = None, observers: Sequence[Observer] = (),
+        start: Start | None = None, max_steps: int | None = None, stop: StopSignals | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.model, self.objective, self.data, self.cells = config, model, objective, data, cells
         self.average = MovingAverage(model, config.ema) if config.ema else None
         self.compute_dtype = compute_dtype
-        self._start, self._observers = start, observers
+        self._start, self._observers, self._stop = start, observers, stop or StopSignals()
         self._state: dict[str, Any] | None = None
         self._last_step = min(config.steps, max_steps or config.steps)
         self.steps_done = 0
@@ -129,7 +132,8 @@ class Pretraining(lightning.LightningModule):
         return outputs.float()
 
     def on_train_start(self) -> None:
-        """Tell the observers."""
+        """Listen for signals, and tell the observers."""
+        self._stop.listen()
         for observer in self._observers:
             observer.start(self)
 
@@ -158,13 +162,16 @@ class Pretraining(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count the step."""
+        """Count the step; after the last, or a signal to any of the processes, stop."""
         self.steps_done += 1
         if self.average is not None:
             self.average.update(self.model, self.steps_done)
         for observer in self._observers:
             observer.after_step(self, len(batch[0]))
-        self.trainer.should_stop = self.steps_done >= self._last_step
+        told = self.trainer.strategy.reduce_boolean_decision(self._stop.received is not None, all=False)
+        self.trainer.should_stop = told or self.steps_done >= self._last_step
+        if told and self.steps_done % self.config.steps_per_epoch:
+            self.trainer.limit_val_batches = 0  # there may be no time for it, and in mid-epoch nobody asks for it
 
     def on_validation_epoch_start(self) -> None:
         """Begin counting."""

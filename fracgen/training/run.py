@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from fracgen.training.module import Pretraining, Start
 from fracgen.training.objective import objective_of
 from fracgen.training.observer import Observer
 from fracgen.training.observers import CheckpointWriter, MetricsWriter, ProgressBar
+from fracgen.training.stopping import StopSignals, requeue
 
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
@@ -63,9 +65,15 @@ class Run:
     module: Pretraining
     trainer: lightning.Trainer
     observers: list[Observer]
+    stop: StopSignals
+    resumable: bool
+    """Started with `--resume auto`: the same command goes on with the run."""
 
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
+
+        On SIGTERM or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its job again
+        where that would go on with the run; `stop.received` tells.
 
         Raises:
             OSError: something cannot be written.
@@ -73,7 +81,8 @@ class Run:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         try:
-            self.trainer.fit(self.module)
+            with self.stop:
+                self.trainer.fit(self.module)
         except SystemExit as stop:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stop
         finally:
@@ -82,6 +91,11 @@ class Run:
         if not self.trainer.is_global_zero:
             return
         done, steps = self.module.steps_done, self.module.config.steps
+        if done < steps and self.stop.received is not None:
+            name = signal.Signals(self.stop.received).name
+            what = requeue() if self.resumable else "continue with --resume auto"
+            self.folder.say(f"stopped by {name} after step {done:,} of {steps:,}: {what}")
+            return
         if done < steps:
             self.folder.say(f"stopped after step {done:,} of {steps:,}: continue with --resume auto, "
                             f"or export as it is: fracgen export {self.folder.path}")  # fmt: skip
@@ -137,11 +151,13 @@ def prepare(
     if how.channels_last:
         model = model.to(memory_format=torch.channels_last)
     data = Data(config, bank, dtype=how.dtype, channels_last=how.channels_last, prefetch=machine.prefetch)
+    stop = StopSignals()
     module = Pretraining(
         config, model, objective, data, cells=cells, start=start, max_steps=machine.max_steps,
-        compute_dtype=how.dtype if how.precision == "bfloat16" else None, compile=compiled, observers=observers,
+        compute_dtype=how.dtype if how.precision == "bfloat16" else None, compile=compiled, stop=stop,
+        observers=observers,
     )  # fmt: skip
-    return Run(folder, module, trainer, observers)
+    return Run(folder, module, trainer, observers, stop, resume == "auto")
 
 
 def _bank(config: Config, folder: RunFolder, given: Bank | None, resuming: bool) -> Bank:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from torchvision.models import get_model
 from fracgen.slurm.submission import SlurmFolder
 from tests.evaluation.results import files_of
 from tests.slurm.cluster import until
+from tests.slurm.hold import Hold
 
 QUICK = {
     "panda": {"resize": 64, "crop": 64},
@@ -27,7 +27,6 @@ QUICK = {
 }  # fmt: skip
 TWO_A_JOB = 14 / 60
 """Minutes of a start and two seconds: two of these cells."""
-HOOK = Path(__file__).parent / "hook"
 
 
 @pytest.fixture(scope="module")
@@ -47,32 +46,6 @@ def grid(surfaces, slurm) -> list[str]:
         str(surfaces), "--category", "gravel,brick", "--seeds", "0,1", "--limit", "6", "--settings", "quick.json",
         "--device", "cpu",
     ]  # fmt: skip
-
-
-class Hold:
-    """Stops jobs at the moment before they write a cell's result; see hook/sitecustomize.py."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        folder.mkdir()
-        self.folder = folder
-        monkeypatch.setenv("FRACGEN_TEST_HOLD", str(folder))
-        monkeypatch.setenv("PYTHONPATH", str(HOOK))
-
-    def at(self, digest: str) -> None:
-        (self.folder / f"{digest}.hold").touch()
-
-    def release(self, digest: str) -> None:
-        (self.folder / f"{digest}.hold").unlink()
-
-    def process(self, digest: str) -> int:
-        """Wait for the process that is stopped there; its number."""
-        file = self.folder / f"{digest}.at"
-        until(lambda: file.exists() and file.read_text(), f"a job is stopped at cell {digest}", 120)
-        return int(file.read_text())
-
-    def written(self) -> collections.Counter[str]:
-        """How often every result has been written."""
-        return collections.Counter((self.folder / "written").read_text().split())
 
 
 def numbers(out: Path) -> dict[str, object]:
@@ -162,21 +135,26 @@ def test_control_c_leaves_jobs_alone(fracgen, grid, slurm):
 
 
 def test_a_failed_cell_names_its_log(fracgen, grid, slurm):
-    weights = Path("mine.safetensors")
+    weights, folder = Path("mine.safetensors"), SlurmFolder(Path("out"))
+
+    def change() -> None:
+        until(folder.submissions, "the job is submitted")
+        save_file(get_model("resnet18", weights=None).state_dict(), weights)
+        slurm.ask("scontrol", "release", folder.submissions()[0].job)
+
     save_file(get_model("resnet18", weights=None).state_dict(), weights)
-    command = [*grid, "-o", "out", "--seeds", "0", "--category", "gravel", "--method", "panda", "--weights",
-               f"mine={weights}", "--executor", "slurm", "--sbatch", "hold"]  # fmt: skip
-    command.remove("random")
-    command.remove("--weights")
-    assert fracgen(*command, "--detach").code == 0
-    (submission,) = SlurmFolder(Path("out")).submissions()
+    only = {"--method": "panda", "--weights": f"mine={weights}", "--category": "gravel", "--seeds": "0"}
+    for option, value in only.items():
+        grid[grid.index(option) + 1] = value
+    threading.Thread(target=change, daemon=True).start()
+    told = fracgen(*grid, "-o", "out", "--executor", "slurm", "--sbatch", "hold")
+    assert told.code == 3
+    (submission,) = folder.submissions()
     (job,) = submission.units
-    save_file(get_model("resnet18", weights=None).state_dict(), weights)
-    slurm.ask("scontrol", "release", submission.job)
-    until(lambda: slurm.jobs()[job] == "COMPLETED", "the job has ended", 120)
-    (result,) = files_of(Path("out"))
-    assert result["job"] == job
-    assert "has changed since the grid began" in result["error"]["message"]
+    (line,) = [line for line in told.err.splitlines() if "log: " in line]
+    assert "failed: the file of weights mine has changed since the grid began" in line
+    assert f"log: {folder.log(job)}" in line
+    assert files_of(Path("out"))[0]["job"] == job
 
 
 def test_the_script_is_printed(fracgen, grid, slurm):

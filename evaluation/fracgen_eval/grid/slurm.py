@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from fracgen.slurm import queue
 from fracgen.slurm.options import SlurmOptions
+from fracgen.slurm.queue import end_of, states
 from fracgen.slurm.submission import SlurmFolder, Submission, Task, held
-from fracgen.support.errors import SlurmError
+from fracgen.slurm.watch import LOOK_S, Watch
 from fracgen_eval.datasets import Category
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
@@ -35,8 +35,6 @@ LOST = "lost"
 NAME = "fracgen-eval"
 MOST_JOBS = 1000
 """Of an array: SLURM's own default limit is 1,001."""
-LOOK_S, ASK_S = 1.0, (1.0, 30.0)
-"""Seconds between looks at the files, and between questions to SLURM: the first, growing to the last."""
 
 Unit = tuple[Cell, Category, Callable[[], Weights], Options]
 """The arguments of `run_locked`."""
@@ -98,7 +96,7 @@ def submit(plan: Plan, jobs: Jobs) -> tuple[dict[Cell, str], Submission | None]:
     folder, made = SlurmFolder(plan.request.out), None
     with folder.alone():
         before = folder.submissions()
-        at_work = held(before, queue.states())
+        at_work = held(before, states())
         busy = {at_work[c.digest].split("_")[0] for c in plan.pending if c.digest in at_work}
         if plan.request.rerun and busy:
             raise EvaluationError(
@@ -159,7 +157,7 @@ def follow(plan: Plan, jobs: dict[Cell, str], watcher: Watcher) -> int:
         The number of cells that failed or were lost.
     """
     folder, left, begun = SlurmFolder(plan.request.out), dict(jobs), set[Cell]()
-    failed, gone, next_ask, pause = 0, set[str](), 0.0, ASK_S[0]
+    watch, failed = Watch(), 0
     while left:
         for cell, job in list(left.items()):
             status = _ended(plan, cell, job)
@@ -170,20 +168,13 @@ def follow(plan: Plan, jobs: dict[Cell, str], watcher: Watcher) -> int:
             elif cell not in begun and begun_by(plan.request.out, cell) == job:
                 begun.add(cell)
                 watcher.started(cell)
-        if time.monotonic() >= next_ask:
-            known = _states()
-            next_ask, pause = time.monotonic() + pause, min(1.5 * pause, ASK_S[1])
-            if known is not None:
-                watcher.queue(*queue.running(known, set(left.values())))
-                # Twice in a row: a result may take a moment to be seen on this machine.
-                ended = {job for job in left.values() if not queue.alive(known.get(job))}
-                for cell in [cell for cell, job in left.items() if job in ended & gone]:
-                    job = left.pop(cell)
-                    failed += 1
-                    at_it = "at work on it" if cell in begun else "before it was begun"
-                    note = f"job {job} {queue.end_of(known.get(job))} {at_it}; log: {folder.log(job)}"
-                    watcher.ended(cell, LOST, note)
-                gone = ended
+        gone = watch.ended(left.values())
+        watcher.queue(*watch.counts(left.values()))
+        for cell in [cell for cell, job in left.items() if job in gone]:
+            job = left.pop(cell)
+            failed += 1
+            stage = "at work on it" if cell in begun else "before it was begun"
+            watcher.ended(cell, LOST, f"job {job} {end_of(watch.states.get(job))} {stage}; log: {folder.log(job)}")
         if left:
             time.sleep(max(LOOK_S, len(left) / 200))
     return failed
@@ -197,10 +188,3 @@ def _ended(plan: Plan, cell: Cell, job: str | None) -> str | None:
         return None
     finished = result.status == DONE and not plan.request.rerun
     return result.status if result.origin.job == job or finished else None
-
-
-def _states() -> dict[str, str] | None:
-    try:
-        return queue.states()
-    except SlurmError:  # its controller is being restarted, say: the files go on telling
-        return None

@@ -1,0 +1,59 @@
+"""Ending a run when it is told to: SIGTERM, or the signal that SLURM sends before a job's time limit (SIGUSR1).
+
+The present step is finished, a checkpoint is written, and the run ends; under SLURM its job is queued again.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+from fracgen.slurm.queue import ask, job_here
+from fracgen.support.errors import SlurmError
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopSignals:
+    """Remembers a signal in place of dying of it; use it in a `with` block. Only the main thread hears signals."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, before in self._before.items():
+                signal.signal(number, before)  # type: ignore[arg-type]
+
+    def listen(self) -> None:
+        """Hear the signals from now on, whoever else has asked for them: Lightning would end without a checkpoint."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+
+def requeue() -> str:
+    """Queue this process's job again, unless it is being cancelled or is past its limit; what was done, in words."""
+    job = job_here()
+    if job is None:
+        return "continue with --resume auto"
+    try:
+        state = ask("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%T").strip()
+        if state != "RUNNING":
+            return f"job {job} is ending: continue with --resume auto"
+        ask("scontrol", "requeue", job)
+    except SlurmError as error:
+        return f"job {job} could not be queued again ({error}): continue with --resume auto"
+    return f"job {job} is queued again, to go on"

@@ -1,0 +1,80 @@
+"""A pre-training as a job under a real SLURM: preempted, past its limit, cancelled; and the same bits in the end."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from fracgen import CodeBank
+from fracgen.slurm.submission import SlurmFolder
+from tests.slurm.cluster import Cluster, until
+from tests.slurm.hold import Hold
+
+SECONDS = 120
+"""A Python that imports everything may take long on a busy machine."""
+
+
+@pytest.fixture
+def training(slurm) -> list[str]:
+    """A run of nine steps in three epochs, without where."""
+    CodeBank.sample(15, classes=5).save("bank.safetensors")
+    return [
+        "pretrain", "--preset", "quick", "--size", "32", "--bank", "bank.safetensors", "--model", "mobilenet_v3_small",
+        "--epochs", "3", "--epoch-size", "20", "--batch-size", "8", "--validation-size", "8", "--device", "cpu",
+        "--checkpoint-steps", "2", "--log-steps", "1",
+    ]  # fmt: skip
+
+
+def start_again(slurm: Cluster, job: str) -> None:
+    """Wait until a job is queued again, and spare it the two minutes that SLURM lets it wait."""
+    until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
+    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def columns(run: Path) -> list[list[str]]:
+    """Rows of a run's metrics without times and rates."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [row[:7] for row in csv.reader(file)]
+
+
+def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monkeypatch, tmp_path):
+    """Preempted in steps 2 and 4, told in step 8 that its time is up: by SLURM each time."""
+    whole = subprocess.Popen([sys.executable, "-m", "fracgen", *training, "-o", "whole"], stderr=subprocess.DEVNULL)
+    hold = Hold(tmp_path / "hold", monkeypatch)
+    stops = ["step-000000002", "step-000000004", "step-000000008"]
+    for name in stops:
+        hold.at(name)
+    command = [*training, "-o", "run", "--executor", "slurm", "--time", "30"]
+    first = fracgen(*command, "--detach")
+    assert first.code == 0, first.err
+    (submission,) = SlurmFolder(Path("run")).submissions()
+    (job,) = submission.units
+    for name in stops:
+        hold.process(name)
+        if name == stops[2]:
+            slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=2")  # the signal comes two minutes before
+        else:
+            slurm.ask("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
+        hold.until_told(name)
+        hold.release(name)
+        start_again(slurm, job)
+    second = fracgen(*command)
+    assert (second.code, second.out) == (0, "run\n"), second.err
+    assert f"attached to job {job}" in second.err
+    told = Path("run/log.txt").read_text()
+    for signal, step in (("SIGTERM", 2), ("SIGTERM", 4), ("SIGUSR1", 8)):
+        assert f"stopped by {signal} after step {step} of 9: job {job} is queued again, to go on" in told
+        assert f"going on from step {step} of 9" in told
+    assert whole.wait() == 0
+    ours, theirs = (load_file(Path(name) / "export" / "model.safetensors") for name in ("run", "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in ours)
+    assert columns(Path("run")) == columns(Path("whole"))
+    finished = fracgen(*command)
+    assert (finished.code, finished.out) == (0, "run\n")
+    assert "this run is finished" in finished.err
