@@ -33,7 +33,7 @@ def training(slurm) -> list[str]:
 def start_again(slurm: Cluster, job: str) -> None:
     """Wait until a job is queued again, and spare it the two minutes that SLURM lets it wait."""
     until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
-    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30")
 
 
 def columns(run: Path) -> list[list[str]]:
