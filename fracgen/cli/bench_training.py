@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
     from fracgen.benchmarking.train import bench_train, config_for
-    from fracgen.cli.pretrain import require_training
+    from fracgen.cli.pretrain_here import require_training
 
     require_training()
     _check_folder(output)

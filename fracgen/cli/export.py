@@ -18,7 +18,7 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
 ) -> None:
     """Export a run's weights as safetensors, with their own normalisation and a model card."""
-    from fracgen.cli.pretrain import require_training
+    from fracgen.cli.pretrain_here import require_training
 
     require_training()
     from fracgen.training.export import export as write

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fracgen.cli.slurm import Account, Detach, Executor, Memory, Partition, Sbatch, Time, slurm_options
 
-if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
-    from fracgen.training.config import Config, Machine
-    from fracgen.training.folder import RunFolder
-
-OF_CONFIG = (
-    "model", "seed", "epochs", "epoch_size", "batch_size", "validation_size", "optimizer", "learning_rate",
-    "weight_decay", "pictures", "objective", "schedule", "label_smoothing", "warm_up", "ema",
-)  # fmt: skip
-OF_MACHINE = (
-    "devices", "num_nodes", "precision", "channels_last", "compile", "deterministic", "prefetch", "max_steps",
-    "checkpoint_steps", "checkpoint_minutes", "log_steps",
-)  # fmt: skip
 FOR_SLURM = ("executor", "detach", "dry_run", "time", "partition", "memory", "account", "sbatch")
 STOP_BEFORE_LIMIT = "USR1@120"
 """The signal that a job gets before its time limit, and how many seconds before."""
@@ -138,6 +123,8 @@ def pretrain(
     printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
     SIGTERM and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then queued again.
     """
+    from fracgen.cli.pretrain_here import require_training, train_here
+
     require_training()
     options = slurm_options(
         context, executor, time, also=("detach", "dry_run"), partition=partition, memory=memory, account=account,
@@ -150,74 +137,3 @@ def pretrain(
     from fracgen.cli.pretrain_job import run_as_job
 
     raise typer.Exit(run_as_job(given, options, detach=detach, dry_run=dry_run))
-
-
-def train_here(given: SimpleNamespace) -> int:
-    """Train in this process; the exit code.
-
-    Args:
-        given: the options of `pretrain` by name.
-    """
-    from fracgen.support.terminal import working
-    from fracgen.training.run import prepare
-
-    asked = what_is_asked(given)
-    run = prepare(asked.config, asked.folder, asked.machine, bank=asked.codes, resume=given.resume)
-    with working():
-        run.train()
-    if run.stop.received is not None:
-        return 128 + run.stop.received
-    if run.trainer.is_global_zero:
-        print(asked.folder.path)
-    return 0
-
-
-@dataclass
-class Asked:
-    """A pre-training as the options say it; nothing is written yet."""
-
-    config: Config
-    machine: Machine
-    folder: RunFolder
-    codes: Bank | None
-
-
-def what_is_asked(given: SimpleNamespace) -> Asked:
-    """Read the options.
-
-    Raises:
-        ValueError: one is out of range, they contradict each other or the run that is resumed.
-        OSError: a file cannot be read.
-    """
-    from fracgen.formulas.banks import load_bank
-    from fracgen.loading.augment import augmentation
-    from fracgen.training.config import Machine, named_config
-    from fracgen.training.folder import RunFolder
-    from fracgen.training.run import resolve
-
-    changes: dict[str, Any] = {n: getattr(given, n) for n in OF_CONFIG if getattr(given, n) is not None}
-    if given.augment is not None:
-        changes["augmentation"] = augmentation(given.augment)
-    codes = None if given.bank is None else load_bank(given.bank)
-    if codes is not None:
-        changes["bank"] = codes.spec
-    machine = Machine(
-        given.device, loggers=tuple(given.logger or ()), **{name: getattr(given, name) for name in OF_MACHINE}
-    )
-    base = named_config(given.preset or "paper")
-    default = Path("runs") / f"{base.preset}-{given.model or base.model}-{given.seed or 0}".replace("/", "-")
-    folder = RunFolder(given.output or default)
-    if given.size is not None or given.views is not None:
-        resumed = given.preset is None and folder.resumes(given.resume)
-        recipe = (folder.read_config()[0] if resumed else base).recipe
-        recipe = recipe if given.size is None else recipe.at_size(given.size)
-        changes["recipe"] = recipe if given.views is None else dataclasses.replace(recipe, views=given.views)
-    return Asked(resolve(given.preset, changes, folder, given.resume), machine, folder, codes)
-
-
-def require_training() -> None:
-    """Refuse with the remedy where Lightning is not installed. Raises ValueError."""
-    from importlib.util import find_spec
-
-    if find_spec("lightning") is None:
-        raise ValueError("Lightning is not installed: install fracgen[train]")

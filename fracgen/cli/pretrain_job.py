@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from fracgen.cli.pretrain import train_here, what_is_asked
+from fracgen.cli.pretrain_here import train_here, what_is_asked
 from fracgen.slurm.queue import end_of, states
 from fracgen.slurm.submission import SlurmFolder, Task, held
 from fracgen.slurm.watch import LOOK_S, Watch

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from fracgen.cli.render import prepared, render_here
+from fracgen.cli.render_here import prepared, render_here
 from fracgen.slurm.queue import end_of, states
 from fracgen.slurm.submission import SlurmFolder, Task, held
 from fracgen.slurm.watch import LOOK_S, Watch

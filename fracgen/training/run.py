@@ -69,6 +69,11 @@ class Run:
     resumable: bool
     """Started with `--resume auto`: the same command goes on with the run."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.module.steps_done >= self.module.config.steps
+
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
 
@@ -105,8 +110,9 @@ class Run:
 
 
 def prepare(
-    config: Config, folder: RunFolder, machine: Machine, *, bank: Bank | None = None, resume: str | None = None
-) -> Run:
+    config: Config, folder: RunFolder, machine: Machine, *, bank: Bank | None = None, resume: str | None = None,
+    stop: StopSignals | None = None,
+) -> Run:  # fmt: skip
     """Check everything, create or open the run's folder, and load the checkpoint to continue from.
 
     Args:
@@ -116,6 +122,7 @@ def prepare(
         bank: the codes, if not those that `config.bank` and `config.bank_seed` say.
         resume: None starts a run; "auto" continues from the newest whole checkpoint, or starts where there is no
             run; a path continues from that checkpoint.
+        stop: where signals are heard already; by default they are heard while the run trains.
 
     Raises:
         ValueError: what `Config` and `Machine` say cannot be done, or cannot be resumed.
@@ -151,7 +158,7 @@ def prepare(
     if how.channels_last:
         model = model.to(memory_format=torch.channels_last)
     data = Data(config, bank, dtype=how.dtype, channels_last=how.channels_last, prefetch=machine.prefetch)
-    stop = StopSignals()
+    stop = stop or StopSignals()
     module = Pretraining(
         config, model, objective, data, cells=cells, start=start, max_steps=machine.max_steps,
         compute_dtype=how.dtype if how.precision == "bfloat16" else None, compile=compiled, stop=stop,

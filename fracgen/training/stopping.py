@@ -16,14 +16,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopSignals:
-    """Remembers a signal in place of dying of it; use it in a `with` block. Only the main thread hears signals."""
+    """Remembers a signal in place of dying of it; use it in `with` blocks. Only the main thread hears signals."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: dict[int, object] = {}
+        self._before: list[dict[int, object]] = []
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before.append({number: signal.getsignal(number) for number in SIGNALS})
         self.listen()
         return self
 
@@ -31,7 +31,7 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number, before in self._before.items():
+            for number, before in self._before.pop().items():
                 signal.signal(number, before)  # type: ignore[arg-type]
 
     def listen(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from fracgen import CodeBank, preset
-from fracgen.cli.render import preset_bank
+from fracgen.cli.render_here import preset_bank
 from fracgen.formulas.banks import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer

@@ -2,7 +2,7 @@
 
 From Debian's packages slurmctld, slurmd, slurm-client and munge. All files lie in a folder of its own, and everything
 runs as the present user. `low` is where jobs go; one in `high` preempts them: they get SIGTERM, a grace time, and are
-queued again. Times that SLURM counts in minutes elsewhere are seconds here.
+queued again. Such a job waits until its credential has expired: two minutes elsewhere, five seconds here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONFIGURATION = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc

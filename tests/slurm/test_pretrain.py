@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
-from tests.slurm.cluster import Cluster, until
+from tests.slurm.cluster import until
 from tests.slurm.hold import Hold
 
 SECONDS = 120
@@ -28,12 +28,6 @@ def training(slurm) -> list[str]:
         "--epochs", "3", "--epoch-size", "20", "--batch-size", "8", "--validation-size", "8", "--device", "cpu",
         "--checkpoint-steps", "2", "--log-steps", "1",
     ]  # fmt: skip
-
-
-def start_again(slurm: Cluster, job: str) -> None:
-    """Wait until a job is queued again, and spare it the two minutes that SLURM lets it wait."""
-    until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
-    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30")
 
 
 def columns(run: Path) -> list[list[str]]:
@@ -62,7 +56,8 @@ def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monke
             slurm.ask("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
         hold.until_told(name)
         hold.release(name)
-        start_again(slurm, job)
+        until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
+        slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     second = fracgen(*command)
     assert (second.code, second.out) == (0, "run\n"), second.err
     assert f"attached to job {job}" in second.err
