@@ -1,0 +1,59 @@
+"""The examples of docs/scaling.md run under a real SLURM, on little data and without GPUs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fracgen import CodeBank
+
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
+HERE = {"--partition": "low", "--memory": "2G", "--gpus": "0", "--jobs": "2", "--devices": "1"}
+"""What this cluster has in place of theirs."""
+LITTLE = {
+    "eval": "--device cpu --model resnet18 --category gravel --limit 4 --settings quick.json",
+    "render": "bank.safetensors --device cpu --size 16 --per-file 4 --shards 2",
+    "pretrain": "--device cpu --bank bank.safetensors --size 32 --model mobilenet_v3_small --epochs 1 --epoch-size 16 "
+    "--batch-size 8 --validation-size 0",
+}
+VALUES = {
+    "--method": "panda", "--dataset": "surfaces", "--root": "surfaces", "--weights": "random", "-n": "32",
+    "--preset": "quick",
+}  # fmt: skip
+
+
+def examples() -> list[list[str]]:
+    """Commands of the page that run under SLURM."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line)[1:] for line in lines if "--executor slurm" in line]
+
+
+def test_there_is_one_of_each_command() -> None:
+    assert sorted(words[0] for words in examples()) == ["eval", "pretrain", "render"]
+
+
+@pytest.mark.parametrize("words", examples(), ids=lambda words: words[0])
+def test_an_example_runs(fracgen, slurm, words):
+    from fracgen_eval.datasets import write_surfaces
+
+    CodeBank.sample(15, classes=5).save("bank.safetensors")
+    Path("quick.json").write_text('{"panda": {"resize": 64, "crop": 64}}')
+    if words[0] == "eval":
+        write_surfaces(Path("surfaces"))
+    for option, value in (HERE | VALUES).items():
+        if option in words:
+            words[words.index(option) + 1] = value
+    words += shlex.split(LITTLE[words[0]])
+    script = fracgen(*words, "--dry-run")
+    assert script.code == 0, script.err
+    tried = subprocess.run(["sbatch", "--test-only"], input=script.out, capture_output=True, text=True)
+    assert "to start at" in tried.stderr
+    done = fracgen(*words)
+    assert done.code == 0, done.err
+    assert "submitted" in done.err
+    assert "submitted" not in fracgen(*words).err
