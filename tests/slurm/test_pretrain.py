@@ -73,3 +73,22 @@ def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monke
     finished = fracgen(*command)
     assert (finished.code, finished.out) == (0, "run\n")
     assert "this run is finished" in finished.err
+
+
+def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(fracgen, training, slurm, monkeypatch, tmp_path):
+    hold, command = Hold(tmp_path / "hold", monkeypatch), [*training, "-o", "run", "--executor", "slurm"]
+    hold.at("step-000000002")
+    assert fracgen(*command, "--detach").code == 0
+    ((job,),) = (submission.units for submission in SlurmFolder(Path("run")).submissions())
+    hold.process("step-000000002")
+    slurm.ask("scancel", job)
+    hold.until_told("step-000000002")
+    hold.release("step-000000002")
+    until(lambda: slurm.jobs()[job] == "CANCELLED", "the job has ended", SECONDS)
+    assert f"after step 2 of 9: job {job} is ending: continue with --resume auto" in Path("run/log.txt").read_text()
+    assert Path("run/checkpoints/step-000000002.ckpt").is_file()
+    refused = fracgen(*command, "--resume", "run/checkpoints/step-000000002.ckpt")
+    assert refused.code == 2
+    assert "a job goes on from its newest checkpoint: use auto" in refused.err
+    assert fracgen(*command, "--detach", "--sbatch", "hold").code == 0
+    assert len(SlurmFolder(Path("run")).submissions()) == 2

@@ -1,0 +1,33 @@
+"""SIGTERM ends a run after a checkpoint, wherever it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from fracgen import CodeBank
+
+
+def test_sigterm_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
+    CodeBank.sample(15, classes=5).save(tmp_path / "bank.safetensors")
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "fracgen", "pretrain", "--preset", "quick", "--size", "32", "--bank", "bank.safetensors",
+        "--model", "mobilenet_v3_small", "--epochs", "1", "--epoch-size", "800000", "--batch-size", "8", "--device",
+        "cpu", "--log-steps", "1", "-o", "run",
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 240
+        while not (run / "metrics.csv").is_file() and time.monotonic() < end:
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGTERM)
+        told = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGTERM, told
+    newest = max((run / "checkpoints").iterdir())
+    step = int(newest.stem.removeprefix("step-"))
+    assert 0 < step < 100_000
+    assert f"stopped by SIGTERM after step {step:,} of 100,000: continue with --resume auto" in told
