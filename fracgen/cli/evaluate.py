@@ -97,10 +97,7 @@ def run(
         overrides=read_overrides(settings) if settings else {}, shard=parse_shard(shard), rerun=rerun,
     )  # fmt: skip
     check_names(request)
-    options = slurm_options(
-        context, executor, time, also=("detach", "job_minutes"), gpus=gpus, partition=partition, memory=memory,
-        account=account, sbatch=sbatch, at_once=jobs,
-    )  # fmt: skip
+    options = slurm_options(context, ("detach", "job_minutes"), at_once=jobs)
     if options is None:
         chosen = _device(device)
         plan = make_plan(request)

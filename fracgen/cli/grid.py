@@ -46,15 +46,18 @@ def run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
     from fracgen_eval.grid.progress import Progress
     from fracgen_eval.grid.slurm import follow, grouped, script, submit
 
+    from fracgen.slurm.submission import cancelling
+
     count = len(grouped(plan, plan.pending, jobs))
     announce(plan, min(count, jobs.options.at_once), jobs.device, jobs.keep_maps)
     if dry_run:
-        say(f"as {count} jobs of this script:")
-        print(script(plan, jobs), end="")
+        if count:
+            say(f"as {count} jobs of this script:")
+            print(script(plan, jobs), end="")
         return 0
     plan.request.out.mkdir(parents=True, exist_ok=True)
     holders, made = submit(plan, jobs)
-    cancel = f"scancel {' '.join(sorted({job.split('_')[0] for job in holders.values()}, key=int))}"
+    cancel = cancelling(holders.values())
     try:
         _say_who_has_what(holders, made)
         if detach:

@@ -127,9 +127,8 @@ def pretrain(
 
     require_training()
     options = slurm_options(
-        context, executor, time, also=("detach", "dry_run"), partition=partition, memory=memory, account=account,
-        sbatch=sbatch, nodes=num_nodes, tasks=devices or 1, gpus=0 if device == "cpu" else devices or 1,
-        signal=STOP_BEFORE_LIMIT,
+        context, ("detach", "dry_run"), nodes=num_nodes, tasks=devices or 1,
+        gpus=0 if device == "cpu" else devices or 1, signal=STOP_BEFORE_LIMIT,
     )  # fmt: skip
     given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
     if options is None:

@@ -59,10 +59,7 @@ def render(
     from fracgen.cli.options import parse_device, refuse_given
     from fracgen.cli.slurm import slurm_options
 
-    options = slurm_options(
-        context, executor, time, also=("detach", "dry_run", "shards", "jobs"), gpus=gpus, partition=partition,
-        memory=memory, account=account, sbatch=sbatch, at_once=jobs,
-    )  # fmt: skip
+    options = slurm_options(context, ("detach", "dry_run", "shards", "jobs"), at_once=jobs)
     given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
     if options is None:
         from fracgen.cli.render_here import render_here

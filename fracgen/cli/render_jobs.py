@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fracgen.cli.render_here import prepared, render_here
 from fracgen.slurm.queue import end_of, states
-from fracgen.slurm.submission import SlurmFolder, Task, held
+from fracgen.slurm.submission import SlurmFolder, Task, cancelling, held
 from fracgen.slurm.watch import LOOK_S, Watch
 from fracgen.support.terminal import Status, say
 
@@ -64,11 +64,11 @@ def run_as_jobs(given: SimpleNamespace, count: int, options: SlurmOptions, *, de
     shards = Shards(made.writer, [dataclasses.replace(made.selection, shard=(i, count)) for i in range(count)])
     left = [shard for shard in range(count) if shards.missing(shard)]
     folder = SlurmFolder(out)
-    if dry_run:
+    if dry_run and left:
         print(folder.script(len(left), options, NAME), end="")
         return 0
     jobs = _submit(given, shards, left, folder, options)
-    cancel = f"scancel {' '.join(sorted({job.split('_')[0] for job in jobs.values()}, key=int))}"
+    cancel = cancelling(jobs.values())
     try:
         if detach and jobs:
             say(f"the same command without --detach shows them; {cancel} cancels them")
@@ -82,11 +82,6 @@ def run_as_jobs(given: SimpleNamespace, count: int, options: SlurmOptions, *, de
         return 3
     say(f"{made.selection.count:,} images are in {out}")
     return 0
-
-
-def render_in_job(given: SimpleNamespace) -> None:
-    """What a job does."""
-    render_here(given)
 
 
 def _submit(
@@ -104,7 +99,7 @@ def _submit(
         for shard in free:
             shards.writer.prepare(shards.selections[shard], resume=True)
         tasks = [
-            Task((shards.name(i),), partial(render_in_job, SimpleNamespace(**vars(given) | {"shard": shards.name(i)})))
+            Task((shards.name(i),), partial(render_here, SimpleNamespace(**vars(given) | {"shard": shards.name(i)})))
             for i in free
         ]
         if tasks:

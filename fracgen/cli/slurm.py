@@ -27,17 +27,13 @@ Sbatch = Annotated[
 _OPTIONS = ("time", "gpus", "partition", "memory", "account", "sbatch")
 
 
-def slurm_options(
-    context: typer.Context, executor: str, time: str, *, also: Sequence[str] = (), gpus: int = 0,
-    partition: str | None = None, memory: str | None = None, account: str | None = None,
-    sbatch: list[str] | None = None, at_once: int | None = None, **further: Any,
-) -> SlurmOptions | None:  # fmt: skip
-    """What is asked of SLURM; None where the work is done here.
+def slurm_options(context: typer.Context, also: Sequence[str] = (), **further: Any) -> SlurmOptions | None:
+    """What a command asks of SLURM; None where the work is done here.
 
     Args:
-        context: of the command.
+        context: of the command, which has the options above among its parameters (`gpus` is not everywhere).
         also: further parameters of the command that mean nothing without SLURM.
-        further: fields of `SlurmOptions`.
+        further: fields of `SlurmOptions`; None leaves one as it is.
 
     Raises:
         ValueError: an option is out of range, or does nothing here.
@@ -45,13 +41,14 @@ def slurm_options(
     from fracgen.cli.options import refuse_given
     from fracgen.slurm.options import SlurmOptions, parse_minutes, parse_sbatch
 
-    if executor not in EXECUTORS:
-        raise ValueError(f"unknown executor {executor!r}: use one of {', '.join(EXECUTORS)}")
-    if executor == "local":
+    asked = context.params
+    if asked["executor"] not in EXECUTORS:
+        raise ValueError(f"unknown executor {asked['executor']!r}: use one of {', '.join(EXECUTORS)}")
+    if asked["executor"] == "local":
         refuse_given(context, (*also, *_OPTIONS), "it is for --executor slurm")
         return None
-    more = {"at_once": at_once, **further}
+    values = {name: asked[name] for name in ("partition", "gpus", "memory", "account") if name in asked} | further
     return SlurmOptions(
-        partition, parse_minutes(time), gpus, memory, account, sbatch=parse_sbatch(sbatch or []),
-        **{name: value for name, value in more.items() if value is not None},
+        minutes=parse_minutes(asked["time"]), sbatch=parse_sbatch(asked["sbatch"] or []),
+        **{name: value for name, value in values.items() if value is not None},
     )  # fmt: skip

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,15 @@ class SlurmFolder:
 def held(submissions: Sequence[Submission], states: Mapping[str, str]) -> dict[str, str]:
     """The job of every unit that a living job has."""
     return {unit: job for submission in submissions for unit, job in submission.holders(states).items()}
+
+
+def cancelling(jobs: Iterable[str]) -> str:
+    """The command that cancels these jobs, array by array.
+
+    >>> cancelling(["41_0", "41_3", "7"])
+    'scancel 7 41'
+    """
+    return f"scancel {' '.join(sorted({job.split('_')[0] for job in jobs}, key=int))}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 from fracgen.slurm.queue import ask, job_here
 from fracgen.support.errors import SlurmError
@@ -20,7 +21,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: list[dict[int, object]] = []
+        self._before: list[dict[int, Any]] = []
 
     def __enter__(self) -> StopSignals:
         self._before.append({number: signal.getsignal(number) for number in SIGNALS})
@@ -32,7 +33,7 @@ class StopSignals:
     ) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, before in self._before.pop().items():
-                signal.signal(number, before)  # type: ignore[arg-type]
+                signal.signal(number, before)
 
     def listen(self) -> None:
         """Hear the signals from now on, whoever else has asked for them: Lightning would end without a checkpoint."""

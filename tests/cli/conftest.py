@@ -7,23 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fracgen import CodeBank
-from fracgen.cli import run
-
-
-@dataclass
-class Ran:
-    """What a command line did."""
-
-    code: int
-    out: str
-    err: str
+from tests.command_line import Ran, command_line
 
 
 @pytest.fixture
@@ -32,13 +22,7 @@ def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
-    def call(*arguments: object) -> Ran:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
-
-    return call
+    return command_line(capsys)
 
 
 @pytest.fixture

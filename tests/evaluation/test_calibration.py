@@ -7,13 +7,7 @@ from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
 
-
-class Silent:
-    def started(self, cell):
-        pass
-
-    def ended(self, cell, status):
-        pass
+from tests.evaluation.reporter import Silent
 
 
 def test_imagenet_finds_faint_defects_that_random_features_do_not_see(surfaces, tmp_path):

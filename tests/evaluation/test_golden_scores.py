@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.methods import build_method, settings_for
+from fracgen_eval.methods import METHODS, build_method, settings_for
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_scores.json").read_text())
@@ -32,7 +32,7 @@ SMALL = {
     "anomalib:dfm": {"image_size": 64, "pooling_kernel_size": 2},
     "anomalib:dfkde": {"image_size": 64, "n_pca_components": 4},
 }
-QUICK = [f"resnet18/{name}" for name in SMALL] + ["wide_resnet50_2/patchcore"]
+QUICK = [f"resnet18/{name}" for name in dict.fromkeys((*METHODS, *SMALL))] + ["wide_resnet50_2/patchcore"]
 
 
 def pictures(number, seed=0, side=64):

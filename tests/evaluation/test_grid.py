@@ -22,6 +22,7 @@ from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
+from tests.evaluation.reporter import Silent
 from tests.evaluation.results import files_of
 
 QUICK = {
@@ -31,17 +32,6 @@ QUICK = {
     "padim": {"image_size": 64, "features": 20},
     "stfpm": {"image_size": 64, "epochs": 2},
 }
-
-
-class Silent:
-    def __init__(self):
-        self.ends = []
-
-    def started(self, cell):
-        pass
-
-    def ended(self, cell, status):
-        self.ends.append(status)
 
 
 def request(out, surfaces, **changes):

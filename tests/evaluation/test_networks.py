@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods import build_method, settings_for, stages_of
+from fracgen_eval.methods import METHODS, build_method, settings_for, stages_of
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_backbone, load_weights
 from fracgen_eval.weights.network import network
@@ -44,7 +44,7 @@ def weights(request, tmp_path_factory):
     return load_weights(WeightsSpec("mine", path), request.param)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", dict.fromkeys((*METHODS, *SMALL)))
 def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(name, weights):
     method = build_method(name, weights, settings_for(name, overrides=SMALL[name]), seed=3)
     before = method.frozen()

@@ -13,6 +13,8 @@ from fracgen_eval.methods.anomalib.quiet import quiet
 from fracgen_eval.methods.settings import LARGEST, read_overrides
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
+from tests.evaluation.reporter import Silent
+
 with quiet():
     import anomalib.models
 
@@ -208,13 +210,6 @@ def test_a_grid_with_one_of_them_and_its_report(surfaces, tmp_path):
     from fracgen_eval.report import write_report
 
     from tests.evaluation.results import files_of
-
-    class Silent:
-        def started(self, cell):
-            pass
-
-        def ended(self, cell, status):
-            pass
 
     request = Request(
         out=tmp_path, methods=("anomalib:dfm", "panda"), dataset="surfaces", root=surfaces, categories=("coins",),

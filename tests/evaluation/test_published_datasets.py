@@ -13,6 +13,7 @@ from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
 from PIL import Image
 
+from tests.evaluation.reporter import Silent
 from tests.evaluation.results import files_of
 
 SIDE = 16
@@ -159,14 +160,6 @@ def test_the_counts_are_the_published_ones():
     assert totals("mpdd") == [888, 0, 176, 282]
     assert len(dataset("real-iad").categories(None)) == 30
     assert [len(published_counts(name)) for name in DATASETS][:7] == [15, 12, 5, 8, 3, 6, 0]
-
-
-class Silent:
-    def started(self, cell):
-        pass
-
-    def ended(self, cell, status):
-        pass
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -15,6 +15,7 @@ from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 
 import fracgen
+from tests.evaluation.reporter import Silent
 from tests.evaluation.results import files_of
 
 pytestmark = pytest.mark.study
@@ -55,14 +56,6 @@ def fractal_weights(tmp_path_factory):
         schedule.step()
     save_file(network.state_dict(), path, {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"})
     return path
-
-
-class Silent:
-    def started(self, cell):
-        pass
-
-    def ended(self, cell, status):
-        pass
 
 
 @pytest.mark.parametrize("method", METHODS)

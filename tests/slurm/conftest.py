@@ -5,20 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from fracgen.cli import run
+from tests.command_line import Ran, command_line
 from tests.slurm.cluster import Cluster, cluster, missing
-
-
-class Ran(NamedTuple):
-    """What a command line did."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +39,4 @@ def slurm(running_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def fracgen(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run a command line here."""
 
-    def call(*arguments: object) -> Ran:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
-
-    return call
+    return command_line(capsys)

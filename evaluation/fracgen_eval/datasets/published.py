@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.datasets.base import Category, Saturation
-from fracgen_eval.datasets.counts import check_counts, published_counts
+from fracgen_eval.datasets.counts import Counts, check_counts, published_counts
 from fracgen_eval.datasets.folder import TREE, load_folder
 from fracgen_eval.datasets.trees import Tree, check_strays, load_tree
 from fracgen_eval.errors import EvaluationError, one_of
@@ -33,8 +33,10 @@ LOCO_PAPER = {"splicing_connectors": (354, 59)}
 class Published:
     """A dataset with a folder for each category: `--dataset NAME`; its licence goes into messages."""
 
-    def __init__(self, name: str, licence: str) -> None:
-        self.name, self.licence = name, licence
+    def __init__(self, name: str, licence: str, tree: Tree | None = None, more: str = "") -> None:
+        self.name, self.licence, self._tree = name, licence, tree
+        self.tree = (TREE if tree is None else tree.text) + more
+        """What lies where, for messages."""
 
     def categories(self, root: Path) -> list[str]:
         """All, in the dataset's order."""
@@ -47,49 +49,48 @@ class Published:
             raise EvaluationError(f"{root / category}: no such folder; expected {self.tree} ({self.licence})")
         return self._listed(root / category, category)
 
-    @property
-    def tree(self) -> str:
-        """What lies where, for messages."""
-        return TREE
-
     def _listed(self, folder: Path, name: str) -> Category:
-        raise NotImplementedError
+        if self._tree is None:
+            listed = load_folder(folder, self.name, name)
+        else:
+            listed = load_tree(folder, self._tree, self.name, name, self.licence)
+        check_counts(listed, self.licence, self._counts(listed))
+        return self._finished(listed)
+
+    def _counts(self, listed: Category) -> Counts:
+        return published_counts(self.name)[listed.name]
+
+    def _finished(self, listed: Category) -> Category:
+        """The category with what is particular to the dataset."""
+        return listed
 
 
 class MVTecLoco(Published):
     """MVTec LOCO AD (Bergmann et al., IJCV 2022): five categories, logical and structural anomalies apart."""
 
     def __init__(self) -> None:
-        super().__init__("mvtec-loco", f"MVTec LOCO AD, {NOT_COMMERCIAL}, from MVTec's web site")
+        super().__init__(
+            "mvtec-loco", f"MVTec LOCO AD, {NOT_COMMERCIAL}, from MVTec's web site", LOCO_TREE,
+            ", <category>/defects_config.json",
+        )  # fmt: skip
 
-    @property
-    def tree(self) -> str:
-        """What lies where, for messages."""
-        return f"{LOCO_TREE.text}, <category>/defects_config.json"
+    def _counts(self, listed: Category) -> Counts:
+        want = super()._counts(listed)
+        if (fewer := (len(listed.train), len(listed.validation))) == LOCO_PAPER.get(listed.name):
+            return replace(want, train=fewer[0], validation=fewer[1])
+        return want
 
-    def _listed(self, folder: Path, name: str) -> Category:
-        listed = load_tree(folder, LOCO_TREE, self.name, name, self.licence)
-        want = published_counts(self.name)[name]
-        if (fewer := (len(listed.train), len(listed.validation))) == LOCO_PAPER.get(name):
-            want = replace(want, train=fewer[0], validation=fewer[1])
-        check_counts(listed, self.licence, want)
-        return replace(listed, saturation=_saturation(folder / "defects_config.json"))
+    def _finished(self, listed: Category) -> Category:
+        return replace(listed, saturation=_saturation(listed.root / "defects_config.json"))
 
 
 class MVTecAD2(Published):
     """MVTec AD 2 (Heckler-Kram et al., 2025): eight categories; its public test images, which alone have masks."""
 
     def __init__(self) -> None:
-        super().__init__("mvtec-ad2", f"MVTec AD 2, {NOT_COMMERCIAL}, from MVTec's web site")
+        super().__init__("mvtec-ad2", f"MVTec AD 2, {NOT_COMMERCIAL}, from MVTec's web site", AD2_TREE)
 
-    @property
-    def tree(self) -> str:
-        """What lies where, for messages."""
-        return AD2_TREE.text
-
-    def _listed(self, folder: Path, name: str) -> Category:
-        listed = load_tree(folder, AD2_TREE, self.name, name, self.licence)
-        check_counts(listed, self.licence)
+    def _finished(self, listed: Category) -> Category:
         return replace(listed, seg_f1=True)
 
 
@@ -97,17 +98,10 @@ class Btad(Published):
     """BTAD (Mishra et al., ISIE 2021): three products of beanTech."""
 
     def __init__(self) -> None:
-        super().__init__("btad", "BTAD, CC BY-SA, from the AVIRES laboratory of the University of Udine")
+        super().__init__("btad", "BTAD, CC BY-SA, from the AVIRES laboratory of the University of Udine", BTAD_TREE)
 
-    @property
-    def tree(self) -> str:
-        """What lies where, for messages."""
-        return BTAD_TREE.text
-
-    def _listed(self, folder: Path, name: str) -> Category:
-        listed = load_tree(folder, BTAD_TREE, self.name, name, self.licence)
-        check_counts(listed, self.licence)
-        return replace(listed, empty_masks=BTAD_EMPTY.get(name, 0))
+    def _finished(self, listed: Category) -> Category:
+        return replace(listed, empty_masks=BTAD_EMPTY.get(listed.name, 0))
 
 
 class Mpdd(Published):
@@ -116,11 +110,9 @@ class Mpdd(Published):
     def __init__(self) -> None:
         super().__init__("mpdd", f"MPDD, {NOT_COMMERCIAL}, from its authors' page")
 
-    def _listed(self, folder: Path, name: str) -> Category:
-        listed = load_folder(folder, self.name, name)
-        check_counts(listed, self.licence)
+    def _finished(self, listed: Category) -> Category:
         for defect in sorted({s.defect for s in listed.test if s.anomalous}):
-            check_strays(folder / "ground_truth" / defect, [s for s in listed.test if s.defect == defect])
+            check_strays(listed.root / "ground_truth" / defect, [s for s in listed.test if s.defect == defect])
         return listed
 
 

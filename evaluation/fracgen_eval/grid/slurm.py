@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fracgen.slurm.options import SlurmOptions
 from fracgen.slurm.queue import end_of, states
-from fracgen.slurm.submission import SlurmFolder, Submission, Task, held
+from fracgen.slurm.submission import SlurmFolder, Submission, Task, cancelling, held
 from fracgen.slurm.watch import LOOK_S, Watch
 from fracgen_eval.datasets import Category
 from fracgen_eval.errors import EvaluationError
@@ -97,10 +97,10 @@ def submit(plan: Plan, jobs: Jobs) -> tuple[dict[Cell, str], Submission | None]:
     with folder.alone():
         before = folder.submissions()
         at_work = held(before, states())
-        busy = {at_work[c.digest].split("_")[0] for c in plan.pending if c.digest in at_work}
+        busy = [at_work[cell.digest] for cell in plan.pending if cell.digest in at_work]
         if plan.request.rerun and busy:
             raise EvaluationError(
-                f"--rerun: jobs have cells of this grid: attach without --rerun, or scancel {' '.join(sorted(busy))}"
+                f"--rerun: jobs have cells of this grid: attach without --rerun, or {cancelling(busy)}"
             )
         free = [cell for cell in plan.pending if cell.digest not in at_work]
         if free:
