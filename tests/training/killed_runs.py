@@ -23,7 +23,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums 
 import torch
 
 from fracgen.loading.augment import AUGMENTATIONS
+from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import BankSpec
+from fracgen.recipes.variations import VariationSpec
 from fracgen.training import checkpoint, config, folder, module, run
 
 KILLS = {
@@ -35,13 +37,22 @@ KILLS = {
     "between epochs, in the checkpoint": ("write", 6),
     "in the last step": ("step", 8),
 }
-CONFIG = config.Config(
-    "test", config.QUICK_RECIPE.at_size(32), BankSpec(4, 2), model="mobilenet_v3_small", epochs=3, epoch_size=20,
-    batch_size=8, validation_size=8, learning_rate=0.02, augmentation=AUGMENTATIONS["full"], objective="dense",
-    label_smoothing=0.1, ema=0.9,
-)  # fmt: skip
-"""Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures; a model
-with dropout and batch normalisation, heads of its own for the objective, and a moving average."""
+CONFIGS = {
+    "ifs": config.Config(
+        "test", config.QUICK_RECIPE.at_size(32), BankSpec(4, 2), model="mobilenet_v3_small", epochs=3, epoch_size=20,
+        batch_size=8, validation_size=8, learning_rate=0.02, augmentation=AUGMENTATIONS["full"], objective="dense",
+        label_smoothing=0.1, ema=0.9,
+    ),
+    "mandelbulb": config.Config(
+        "mandelbulb", preset("mandelbulb").recipe.at_size(64), VariationSpec((3, 8), (42, 168)), model="resnet18",
+        epochs=3, epoch_size=20, batch_size=8, validation_size=8, learning_rate=0.02,
+    ),
+}  # fmt: skip
+"""Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures. `ifs`: a
+model with dropout and batch normalisation, heads of its own for the objective, and a moving average. `mandelbulb`: the
+other formula as its preset has it, but small."""
+CASES = [("ifs", name) for name in KILLS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
+"""Which run is killed where."""
 
 
 def die() -> None:
@@ -123,7 +134,9 @@ def log_samples(path: Path) -> None:
     module.Pretraining.on_train_batch_start = on_train_batch_start  # type: ignore[method-assign]
 
 
-def fork(name: str, path: Path, *, resume: str | None = None, kill: Any = None, ranks: int = 1, **machine: Any) -> Any:
+def fork(
+    name: str, formula: str, path: Path, *, resume: str | None = None, kill: Any = None, ranks: int = 1, **machine: Any
+) -> list[int]:
     """One run on so many processes: their exit statuses, negative for a signal."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -146,8 +159,8 @@ def fork(name: str, path: Path, *, resume: str | None = None, kill: Any = None, 
                     arm(*kill)
                 where = folder.RunFolder(path)
                 told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, **machine)
-                run.prepare(run.resolve(None, {}, where, resume) if resume and where.begun else CONFIG, where, told,
-                            resume=resume).train()  # fmt: skip
+                wanted = run.resolve(None, {}, where, resume) if resume and where.begun else CONFIGS[formula]
+                run.prepare(wanted, where, told, resume=resume).train()
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -163,7 +176,7 @@ def outcome(path: Path) -> dict[str, Any]:
     state = checkpoint.newest(path / "checkpoints")[0]
     digest = hashlib.sha256()
     for part in (state["model"], state["cells"], state["average"], *state["optimizer"]["state"].values()):
-        for value in part.values():
+        for value in (part or {}).values():  # None where the objective needs no cells, or nothing is averaged
             digest.update(value.contiguous().numpy().tobytes() if torch.is_tensor(value) else repr(value).encode())
     columns = [line.split(",")[:7] for line in (path / "metrics.csv").read_text().splitlines()]
     left = sorted(entry.name for entry in (path / "checkpoints").iterdir())
@@ -173,17 +186,18 @@ def outcome(path: Path) -> dict[str, Any]:
 def main(base: Path) -> None:
     """All runs; results.json says how they went."""
     results: dict[str, Any] = {}
-    whole = base / "whole"
-    results["whole"] = {"codes": fork("run", whole), **outcome(whole)}
-    for number, (name, kill) in enumerate(KILLS.items()):
+    for formula in CONFIGS:
+        path = base / formula
+        results[formula] = {"codes": fork("run", formula, path), **outcome(path)}
+    for number, (formula, name) in enumerate(CASES):
         path = base / f"kill{number}"
-        killed = fork("killed", path, kill=kill)
-        resumed = fork("resumed", path, resume="auto")
-        results[name] = {"folder": path.name, "killed": killed, "codes": resumed, **outcome(path)}
+        killed = fork("killed", formula, path, kill=KILLS[name])
+        resumed = fork("resumed", formula, path, resume="auto")
+        results[f"{formula} {name}"] = {"folder": path.name, "killed": killed, "codes": resumed, **outcome(path)}
     for first, second in ((1, 2), (2, 1)):
         path = base / f"ranks{first}{second}"
-        codes = fork("first", path, ranks=first, max_steps=4)
-        codes += fork("second", path, ranks=second, resume="auto")
+        codes = fork("first", "ifs", path, ranks=first, max_steps=4)
+        codes += fork("second", "ifs", path, ranks=second, resume="auto")
         results[f"{first} to {second}"] = {"folder": path.name, "codes": codes, **outcome(path)}
     (base / "results.json").write_text(json.dumps(results))
 

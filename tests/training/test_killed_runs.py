@@ -6,15 +6,19 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-KILLS = [
+from fracgen.recipes.presets import preset
+
+IFS = [
     "in the first step", "in a step", "in a checkpoint", "after a checkpoint, before the old ones are removed",
     "between epochs, in validation", "between epochs, in the checkpoint", "in the last step",
 ]  # fmt: skip
+CASES = [("ifs", kill) for kill in IFS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
 
 
 class Runs:
@@ -45,19 +49,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(base)
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_a_killed_run_ends_as_if_it_had_not_been(runs: Runs, kill: str) -> None:
-    whole, resumed = runs.results["whole"], runs.results[kill]
+@pytest.mark.parametrize(("formula", "kill"), CASES)
+def test_a_killed_run_ends_as_if_it_had_not_been(runs: Runs, formula: str, kill: str) -> None:
+    whole, resumed = runs.results[formula], runs.results[f"{formula} {kill}"]
     assert resumed["killed"] == [-signal.SIGKILL]
     assert resumed["codes"] == [0]
     assert resumed["sha256"] == whole["sha256"]
     assert resumed["metrics"] == whole["metrics"]
     assert resumed["left"] == whole["left"]  # nothing half-written stays behind
+    exports = [runs.base / name / "export/model.safetensors" for name in (formula, resumed["folder"])]
+    assert exports[0].read_bytes() == exports[1].read_bytes()
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_a_killed_run_sees_the_same_samples(runs: Runs, kill: str) -> None:
-    whole, name = runs.steps("whole.run.log"), runs.results[kill]["folder"]
+@pytest.mark.parametrize(("formula", "kill"), CASES)
+def test_a_killed_run_sees_the_same_samples(runs: Runs, formula: str, kill: str) -> None:
+    whole, name = runs.steps(f"{formula}.run.log"), runs.results[f"{formula} {kill}"]["folder"]
     killed, resumed = runs.steps(f"{name}.killed.log"), runs.steps(f"{name}.resumed.log")
     assert killed | resumed == whole
     assert all(whole[step] == fed for step, fed in killed.items())
@@ -66,7 +72,7 @@ def test_a_killed_run_sees_the_same_samples(runs: Runs, kill: str) -> None:
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, first: int, second: int) -> None:
-    result, whole = runs.results[f"{first} to {second}"], runs.steps("whole.run.log")
+    result, whole = runs.results[f"{first} to {second}"], runs.steps("ifs.run.log")
     assert result["codes"] == [0, 0, 0]
     assert result["step"] == 9
     before, after = (runs.steps(f"{result['folder']}.{part}.log") for part in ("first", "second"))
@@ -88,3 +94,33 @@ def test_dropout_is_part_of_what_was_compared(runs: Runs) -> None:
     from fracgen.training.model import build_model
 
     assert any(isinstance(part, torch.nn.Dropout) for part in build_model("mobilenet_v3_small", 2, 32, 0).modules())
+
+
+def test_a_mandelbulb_runs_weights_load_in_torchvision_timm_and_anomalib(runs: Runs) -> None:
+    import timm
+    import torch
+    import torchvision
+    from safetensors.torch import load_file
+
+    with warnings.catch_warnings():  # its imports use old names of timm's and strings that Python will refuse
+        warnings.simplefilter("ignore")
+        from anomalib.models.components.feature_extractors import TimmFeatureExtractor
+
+    folder = runs.base / runs.results["mandelbulb in a step"]["folder"] / "export"
+    weights = load_file(folder / "model.safetensors")
+    models = [torchvision.models.resnet18(num_classes=4), timm.create_model("resnet18", num_classes=4)]
+    for model in models:
+        model.load_state_dict(weights, strict=True)
+    models.append(timm.create_model(f"local-dir:{folder}", pretrained=True))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    expected = models[0].eval()(images)
+    for model in models[1:]:
+        torch.testing.assert_close(model.eval()(images), expected)
+    mean, std = (models[2].pretrained_cfg[name] for name in ("mean", "std"))
+    recipe = preset("mandelbulb").recipe
+    assert (tuple(mean), tuple(std)) == (recipe.mean, recipe.std)
+    first = models[0]
+    layer1 = first.layer1(first.maxpool(first.relu(first.bn1(first.conv1(images)))))
+    features = TimmFeatureExtractor(models[1], ["layer1", "layer3"]).eval()(images)
+    torch.testing.assert_close(features["layer1"], layer1)
+    assert features["layer3"].shape == (2, 256, 4, 4)
