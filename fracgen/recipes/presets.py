@@ -39,23 +39,35 @@ _ALL = [
         "fractaldb",
         "After FractalDB (Kataoka et al., ACCV 2020) as Anderson and Farrell's code reproduces it: a grey attractor "
         "on black that fills the window, one coefficient of every map scaled by one of five factors (their weight "
-        "0.4: 0.2 to 1.8), stamp and flips, no blur. The codes are sampled as in `paper`, contractive, unless a "
+        "0.4: 0.2 to 1.8), stamp and flips, no blur, at 224 px. The codes are sampled as in `paper`, contractive, unless a "
         "FractalDB folder is imported; FractalDB itself searches random codes for a filling rate.",
         BankSpec(1000, 1000, (2, 8)),
         Recipe(
-            "fractaldb", jitter="fractaldb", jitter_strength=0.4, window_shift=0.0, window_scale=(1.0, 1.0),
-            colour="grey", background="black", blur_probability=0.0,
+            "fractaldb", size=224, canvas=224, jitter="fractaldb", jitter_strength=0.4, window_shift=0.0,
+            window_scale=(1.0, 1.0), colour="grey", background="black", blur_probability=0.0,
         ),
     ),
     Preset(
         "multi-formula",
         "The paper's authors' journal follow-up (Fractal and Fractional 2024): 4 to 10 attractors of one class's own "
-        "codes, jittered, drawn at half size, coloured, flipped, resized (bilinear) to 0.15 to 0.6 of the side, "
-        "placed at random (they may stick out) on black, blurred. 50,000 codes of 2 to 4 maps in 1,000 classes. "
-        "They render 512 px images for crops of 224; this draws 256 px images directly.",
+        "codes, jittered, drawn at 256 px, coloured, flipped, resized (bilinear) to 0.15 to 0.6 of a scene of 512 px, "
+        "placed there at random (they may stick out) on black, blurred; an image is a random crop of 224 px, in which "
+        "some 3.9 of them show, of median side 0.95 of it (in one image of 85 none). 50,000 codes of 2 to 4 maps in 1,000 classes. They store the scenes and crop while training, so that "
+        "an attractor is seen in several crops; here every image has a scene of its own, and what lies outside of it "
+        "is not drawn.",
         BankSpec(50_000, 1000, (2, 4)),
         Recipe(
-            "multi-formula", canvas=128, background="black", objects=(4, 10), source="class", window_shift=0.0,
+            "multi-formula", size=224, canvas=256, scene=512, background="black", objects=(4, 10), source="class",
+            window_shift=0.0, window_scale=(1.0, 1.0), mean=(0.2,) * 3, std=(0.5,) * 3,
+        ),
+    ),
+    Preset(
+        "multi-formula-whole",
+        "`multi-formula` as scenes of 256 px that are shown whole: 4 to 10 attractors, drawn at 128 px, in every "
+        "image, smaller than those that the authors' networks see. What `multi-formula` was before it cropped.",
+        BankSpec(50_000, 1000, (2, 4)),
+        Recipe(
+            "multi-formula-whole", canvas=128, background="black", objects=(4, 10), source="class", window_shift=0.0,
             window_scale=(1.0, 1.0), mean=(0.2,) * 3, std=(0.5,) * 3,
         ),
     ),
@@ -74,10 +86,10 @@ _ALL = [
     Preset(
         "two-view",
         "Anderson and Farrell's self-supervised pairs: one code, jittered in its singular vectors, seen twice with "
-        "its own colours, flips, size (0.25 to 1.25 of the side), place, background and blur (sigma 0.5 to 2). "
-        "Every code is its own class. They draw the attractor once and re-use backgrounds from a cache; here each "
-        "view has points and a background of its own.",
-        BankSpec(100_000, 100_000, (2, 4)),
+        "its own colours, flips, size (0.25 to 1.25 of the side), place, background and blur (sigma 0.5 to 2), and "
+        "with one stamp for both. 1,000,000 codes, each its own class. They draw the attractor once, show it in two "
+        "samples and re-use backgrounds from a cache; here each view has points and a background of its own.",
+        BankSpec(1_000_000, 1_000_000, (2, 4)),
         Recipe(
             "two-view", size=224, canvas=224, jitter="svd", objects=(1, 1), object_size=(0.25, 1.25), views=2,
             blur_sigma=(0.5, 2.0), window_shift=0.0, window_scale=(1.0, 1.0),
@@ -95,9 +107,10 @@ _ALL = [
     ),
     Preset(
         "multi-mandelbulb",
-        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: `multi-formula` with "
+        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: `multi-formula-whole` with "
         "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from a side and in colours "
-        "of its own, each laid over those before it by its coverage. They do not publish this generator.",
+        "of its own, each laid over those before it by its coverage. Their generator pastes stored pictures of several "
+        "variations a class, with their white made black, into scenes of 512 px, and does not blur.",
         VariationSpec(),
         Recipe(
             "multi-mandelbulb", canvas=128, formula="mandelbulb", samples=2, background="black", objects=(4, 10),

@@ -21,6 +21,7 @@ RENDER_VERSION = 0
 been tuned on a real card."""
 
 MIN_SIZE, MAX_SIZE = 8, 1024
+MAX_SCENE = 4 * MAX_SIZE
 MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
 MAX_SAMPLES = 4
@@ -51,7 +52,8 @@ class Recipe:
 
     Raises:
         ValueError: a field is out of range, `canvas` is smaller than `size` where one attractor fills the
-            picture, `source` needs `objects`, or `render_version` is not this release's.
+            picture, `scene` is smaller than `size`, `scene` or `source` needs `objects`, or `render_version` is
+            not this release's.
 
     >>> grey = Recipe("grey", size=64, canvas=64, colour="grey", background="black")
     >>> grey.at_size(128).canvas
@@ -70,6 +72,9 @@ least as large
     canvas: int = 256
     """Side of the grid an attractor is drawn on: `size`, or more to be cropped, or anything for
     attractors that are resized and placed."""
+    scene: int | None = None
+    """Side of the square in which attractors are placed, in pixels, of which the image shows a random part; None:
+    `size`, all of it. What lies outside of the image is not drawn. The background is the image's own."""
     formula: Formula = "ifs"
     """What is drawn: attractors of iterated function systems, or Mandelbulb variations."""
     points: int = 100_000
@@ -100,7 +105,7 @@ least as large
     """Smallest and largest number of attractors that are resized and placed; None draws exactly
     one, on the whole canvas."""
     object_size: tuple[float, float] = (0.15, 0.6)
-    """Side of a placed attractor as a share of `size`."""
+    """Side of a placed attractor as a share of the scene's, `scene` or `size`."""
     source: Source = "own"
     """Where the placed attractors' codes come from: the sample's own code, any code of its class,
     or (after the sample's own) any code of the bank."""
@@ -146,6 +151,10 @@ least as large
             low, high = self.objects
             _whole("objects", low, 1, MAX_OBJECTS, "attractors")
             _whole("objects", high, low, MAX_OBJECTS, "attractors")
+        if self.scene is not None:
+            _whole("scene", self.scene, self.size, MAX_SCENE, "pixels (an image shows a part of it)")
+        if self.objects is None and self.scene is not None:
+            raise ValueError(f"scene {self.scene} needs `objects`: a single attractor is cropped from its canvas")
         if self.objects is None and self.source != "own":
             raise ValueError(f"source {self.source!r} needs `objects`: a single attractor is of the sample's own code")
 
@@ -160,13 +169,15 @@ least as large
         return self.objects is not None
 
     def at_size(self, size: int) -> Recipe:
-        """The same recipe for pictures of another side; the canvas keeps its proportion.
+        """The same recipe for pictures of another side; canvas and scene keep their proportions.
 
         Raises:
-            ValueError: `size` is outside [8, 1024], or the canvas it implies is.
+            ValueError: `size` is outside [8, 1024], or the canvas or the scene that it implies is too large.
         """
         _whole("size", size, MIN_SIZE, MAX_SIZE, "pixels")
-        return dataclasses.replace(self, size=size, canvas=max(MIN_SIZE, round(self.canvas * size / self.size)))
+        scene = None if self.scene is None else max(size, round(self.scene * size / self.size))
+        canvas = max(MIN_SIZE, round(self.canvas * size / self.size))
+        return dataclasses.replace(self, size=size, canvas=canvas, scene=scene)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types."""
@@ -185,6 +196,8 @@ least as large
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of everything that decides a byte: equal digests, equal bytes."""
         idle = {"name", *(IFS_FIELDS if self.formula != "ifs" else ("formula", *VARIATION_FIELDS))}
+        if self.scene in (None, self.size):
+            idle.add("scene")
         return _digest({k: v for k, v in self.to_json().items() if k not in idle})
 
 

@@ -67,6 +67,7 @@ class Parameters(NamedTuple):
 
     size: int
     canvas: int
+    scene: int
     points: int
     jitter: int
     stamp: int
@@ -103,6 +104,7 @@ class Parameters(NamedTuple):
         return cls(
             size=recipe.size,
             canvas=recipe.canvas,
+            scene=recipe.scene or recipe.size,
             points=recipe.points,
             jitter=Jitter[recipe.jitter.upper()].value,
             stamp=int(recipe.stamp),

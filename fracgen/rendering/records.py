@@ -30,9 +30,10 @@ class ObjectField(IntEnum):
     SIDE = 5
     """Side in pixels, where objects are placed."""
     LEFT = 6
+    """In pixels of the image, as is the next."""
     TOP = 7
     CODE = 8
-    """Number of its code in the bank; -1 where the scene has fewer objects."""
+    """Number of its code in the bank; -1 where the scene has fewer objects, or the image does not show this one."""
 
 
 OBJECT_FIELDS = 12
@@ -45,7 +46,7 @@ class SceneField(IntEnum):
     OBJECTS = 0
     """Number of objects."""
     CROP_LEFT = 1
-    """In pixels of the canvas."""
+    """In pixels of the canvas, or of the scene where objects are placed."""
     CROP_TOP = 2
     BLUR = 3
     """The 3x3 blur's outer weight in 256ths, 0 for none."""

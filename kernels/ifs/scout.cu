@@ -8,15 +8,30 @@
 #include "scene/colour.cuh"
 #include "scene/draw.cuh"
 
-__device__ inline void draw_object(u32 slot, u32 view, const Sample& sample, int* out) {
+// A stamp turned as its attractor is: rows, columns, then transposed. Its cells (i, j) lie along x and y.
+__device__ inline int flipped(int stamp, int flips) {
+    int result = 0;
+    for (int cell = 0; cell < 9; ++cell) {
+        const int row = flips & 2 ? 2 - cell / 3 : cell / 3, column = flips & 4 ? 2 - cell % 3 : cell % 3;
+        result |= (stamp >> cell & 1) << (flips & 1 ? 3 * column + row : 3 * row + column);
+    }
+    return result;
+}
+
+__device__ inline void draw_object(const int* scene, u32 slot, u32 view, const Sample& sample, int* out) {
     Words r = draw(1, PURPOSE_OBJECT, slot, view, sample);
     out[OBJECT_FLIPS] = PARAM_FLIPS ? r.w[0] & 7 : 0;
-    out[OBJECT_STAMP] = PARAM_STAMP ? 1 + below(r.w[1], 511) : 16;
+    if (PARAM_VIEWS == 1) {
+        out[OBJECT_STAMP] = PARAM_STAMP ? 1 + below(r.w[1], 511) : 16;
+    } else {  // the views of a sample share its stamp
+        const int stamp = PARAM_STAMP ? 1 + below(draw(1, PURPOSE_OBJECT, slot, 0, sample).w[1], 511) : 16;
+        out[OBJECT_STAMP] = flipped(stamp, out[OBJECT_FLIPS]);
+    }
     out[OBJECT_SATURATION] = (int)MUL(uniform(r.w[2], 0.3f, 1.0f), 255.0f);
     out[OBJECT_VALUE] = (int)MUL(uniform(r.w[3], 0.5f, 1.0f), 255.0f);
     r = draw(2, PURPOSE_OBJECT, slot, view, sample);
     out[OBJECT_HUE] = below(r.w[0], 255);
-    draw_place(r, out);
+    draw_place(scene, r, out);
 }
 
 // The point that a map leaves where it is, or the origin.
@@ -63,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
         draw_scene(view, sample, scene);
         for (int k = 0; k < OBJECT_FIELDS; ++k) obj[k] = 0;
         size = 0;
-        if ((int)slot < scene[SCENE_OBJECTS]) {
-            draw_object(slot, view, sample, obj);
+        if ((int)slot < scene[SCENE_OBJECTS]) draw_object(scene, slot, view, sample, obj);
+        if (in_view(obj)) {
             u32 code = choose_code(classes, per_class, sample.index, slot, draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0]);
             obj[OBJECT_CODE] = (int)code;
             size = code_sizes[code];

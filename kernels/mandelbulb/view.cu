@@ -48,7 +48,8 @@ extern "C" __global__ void __launch_bounds__(VIEW_THREADS) view(
     for (int k = 0; k < OBJECT_FIELDS; ++k) object[k] = 0;
     object[OBJECT_CODE] = -1;
     if ((int)slot >= scene[SCENE_OBJECTS]) return;
-    draw_place(draw(2, PURPOSE_OBJECT, slot, view, sample), object);
+    draw_place(scene, draw(2, PURPOSE_OBJECT, slot, view, sample), object);
+    if (!in_view(object)) return;
     const u32 word = draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0];
     object[OBJECT_CODE] = (int)choose_code(classes, per_class, sample.index, slot, word);
     draw_view(slot, view, sample, views + (u64)number * VIEW_FIELDS);

@@ -13,15 +13,21 @@ __device__ inline u32 choose_code(u32 classes, u32 per_class, u32 index, u32 slo
 }
 
 // Side and place of an object, from three of four random words.
-__device__ inline void draw_place(const Words& r, int* out) {
+__device__ inline void draw_place(const int* scene, const Words& r, int* out) {
     int side = PARAM_SIZE, left = 0, top = 0;
     if (PARAM_PLACED) {
-        side = (int)MUL(uniform(r.w[1], PARAM_SIDE_LOW, PARAM_SIDE_HIGH), (float)PARAM_SIZE);
+        side = (int)MUL(uniform(r.w[1], PARAM_SIDE_LOW, PARAM_SIDE_HIGH), (float)PARAM_SCENE);
         side = side < 1 ? 1 : side;
-        left = below(r.w[2], PARAM_SIZE) - side / 2;
-        top = below(r.w[3], PARAM_SIZE) - side / 2;
+        left = (int)below(r.w[2], PARAM_SCENE) - side / 2 - scene[SCENE_CROP_LEFT];
+        top = (int)below(r.w[3], PARAM_SCENE) - side / 2 - scene[SCENE_CROP_TOP];
     }
     out[OBJECT_SIDE] = side, out[OBJECT_LEFT] = left, out[OBJECT_TOP] = top;
+}
+
+// Whether an object's square reaches into the image; that of no object (all zeros) does not.
+__device__ inline bool in_view(const int* obj) {
+    const int side = obj[OBJECT_SIDE], left = obj[OBJECT_LEFT], top = obj[OBJECT_TOP];
+    return left < PARAM_SIZE && left + side > 0 && top < PARAM_SIZE && top + side > 0;
 }
 
 __device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {
@@ -47,7 +53,7 @@ __device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {
     r = draw(2, PURPOSE_SCENE, 0, view, sample);
     out[SCENE_VALUE_SCALE] = (int)MUL(uniform(r.w[0], 0.3f, 0.6f), scale);
     out[SCENE_VALUE_SHIFT] = (int)MUL(uniform(r.w[1], 0.4f, 0.6f), shift);
-    const u32 spare = PARAM_PLACED ? 0 : PARAM_CANVAS - PARAM_SIZE;
+    const u32 spare = (PARAM_PLACED ? PARAM_SCENE : PARAM_CANVAS) - PARAM_SIZE;
     out[SCENE_CROP_LEFT] = below(r.w[2], spare + 1);
     out[SCENE_CROP_TOP] = below(r.w[3], spare + 1);
     r = draw(3, PURPOSE_SCENE, 0, view, sample);

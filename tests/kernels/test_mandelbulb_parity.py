@@ -55,6 +55,11 @@ def test_pairs_and_objects_of_any_class(build_folder):
     check(recipe.at_size(30), range(3), build_folder, seed=3)
 
 
+def test_a_part_of_a_scene(build_folder):
+    recipe = dataclasses.replace(MANY, background="noise", views=2)
+    check(dataclasses.replace(recipe.at_size(30), scene=64), range(5), build_folder, seed=6)
+
+
 def test_every_power(build_folder):
     powers = np.arange(2, 25, dtype=np.uint8)
     bank = VariationBank(powers, np.array([42, 507, 243, 168, 0], np.uint16)[np.arange(len(powers)) % 5])

@@ -77,6 +77,14 @@ def test_jitters(jitter, build_folder):
     check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(24), seed=2)
 
 
+@pytest.mark.parametrize("size", [48, 60])
+def test_a_part_of_a_scene(size, build_folder):
+    recipe = dataclasses.replace(
+        PRESETS["multi-instance"].recipe.at_size(size), scene=2 * size + 3, objects=(3, 6), views=2, points=3000
+    )
+    check(HostRenderer(bank_for("multi-instance"), recipe, HostBackend(build_folder)), range(12), seed=5)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_order_of_threads_does_not_matter(order, build_folder):
     recipe = dataclasses.replace(PRESETS["multi-instance"].recipe.at_size(96), points=20_000)

@@ -12,8 +12,8 @@ from fracgen import PRESETS, BankSpec, CodeBank, Preset, Recipe, preset
 from fracgen.recipes.recipe import RENDER_VERSION
 
 NAMES = [
-    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view", "mandelbulb",
-    "multi-mandelbulb",
+    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-formula-whole", "multi-instance",
+    "two-view", "mandelbulb", "multi-mandelbulb",
 ]  # fmt: skip
 
 
@@ -63,6 +63,14 @@ def test_the_render_version_is_part_of_the_identity() -> None:
 def test_size_keeps_the_canvas_in_proportion() -> None:
     half = PRESETS["fractal4ad"].recipe.at_size(112)
     assert (half.size, half.canvas) == (112, 256)
+    half = PRESETS["multi-formula"].recipe.at_size(112)
+    assert (half.size, half.canvas, half.scene) == (112, 128, 256)
+
+
+def test_a_scene_as_large_as_the_image_is_none() -> None:
+    whole = Recipe("whole", objects=(1, 2))
+    assert dataclasses.replace(whole, scene=256).digest == whole.digest
+    assert dataclasses.replace(whole, scene=257).digest != whole.digest
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,9 @@ def test_size_keeps_the_canvas_in_proportion() -> None:
         ({"formula": "julia"}, "formula 'julia' is unknown"),
         ({"samples": 5}, "samples 5 is out of range: use a whole number from 1 to 4"),
         ({"source": "class"}, "source 'class' needs `objects`"),
+        ({"scene": 512}, "scene 512 needs `objects`"),
+        ({"scene": 255, "objects": (1, 2)}, "scene 255 is out of range: use a whole number from 256 to 4096 pixels"),
+        ({"scene": 4097, "objects": (1, 2)}, "scene 4097 is out of range"),
         ({"blur_probability": 1.5}, "blur_probability 1.5 is out of range"),
         ({"blur_probability": float("nan")}, "blur_probability nan is out of range"),
         ({"window_scale": (2.0, 0.5)}, "is not an interval"),

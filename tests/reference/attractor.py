@@ -31,8 +31,31 @@ class Layer:
     top: int
 
 
-def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int) -> Layer:
-    """Flips, stamp (never the empty one), colour, size and place."""
+def place_of(recipe: Recipe, words: Any, corner: tuple[int, int]) -> tuple[int, int, int]:
+    """Side, left and top of a placed object in a picture whose corner (top, left) lies there in the scene."""
+    scene = recipe.scene or recipe.size
+    side = max(1, int(F(uniform(words[1], *recipe.object_size) * F(scene))))
+    return side, below(words[2], scene) - side // 2 - corner[1], below(words[3], scene) - side // 2 - corner[0]
+
+
+def shows(recipe: Recipe, side: int, left: int, top: int) -> bool:
+    """Whether any pixel of the picture lies in an object's square."""
+    return bool(set(range(left, left + side)) & set(range(recipe.size))) and bool(
+        set(range(top, top + side)) & set(range(recipe.size))
+    )
+
+
+def turned(stamp: int, flips: int) -> int:
+    """A stamp under the flips of its attractor: mirrored along x (bit 2) and y (bit 4), then transposed (bit 1)."""
+    cells = np.array([stamp >> k & 1 for k in range(9)]).reshape(3, 3)
+    cells = cells[::-1] if flips & 2 else cells
+    cells = cells[:, ::-1] if flips & 4 else cells
+    cells = cells.T if flips & 1 else cells
+    return int(cells.reshape(-1) @ 2 ** np.arange(9))
+
+
+def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int, corner: tuple[int, int]) -> Layer:
+    """Flips, stamp (never the empty one; that of the first view in both), colour, size and place."""
     flips, stamp, saturation, value = draws.words(Purpose.OBJECT, 1, slot, view)
     hue, size, left, top = draws.words(Purpose.OBJECT, 2, slot, view)
     layer = Layer(
@@ -43,10 +66,11 @@ def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int) -> Layer:
         flips=int(flips) & 7 if recipe.flips else 0,
         side=recipe.size, left=0, top=0,
     )  # fmt: skip
+    if recipe.views > 1:
+        first = draws.words(Purpose.OBJECT, 1, slot, 0)[1]
+        layer.stamp = turned(1 + below(first, 511) if recipe.stamp else 0b000010000, layer.flips)
     if recipe.objects is not None:
-        layer.side = max(1, int(F(uniform(size, *recipe.object_size) * F(recipe.size))))
-        layer.left = below(left, recipe.size) - layer.side // 2
-        layer.top = below(top, recipe.size) - layer.side // 2
+        layer.side, layer.left, layer.top = place_of(recipe, (hue, size, left, top), corner)
     return layer
 
 

@@ -54,7 +54,7 @@ def draw_picture(recipe: Recipe, draws: Draws, view: int) -> Picture:
     for _ in range(levels(recipe.size)):
         amplitudes.append(int(amplitude))
         amplitude = F(amplitude * ratio)
-    spare = recipe.canvas - recipe.size if recipe.objects is None else 0
+    spare = (recipe.canvas if recipe.objects is None else recipe.scene or recipe.size) - recipe.size
     return Picture(
         objects=fewest + below(first[0], most - fewest + 1),
         crop_left=below(third[2], spare + 1), crop_top=below(third[3], spare + 1), blur=blur,
@@ -206,10 +206,14 @@ def render_solids(recipe: Recipe, bank: VariationBank, draws: Draws, view: int) 
     image, mask = backdrop(recipe, picture, draws, view), np.zeros((size, size), np.int64)
     codes = np.full(recipe.max_objects, -1)
     for slot in range(picture.objects):
-        codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
         if recipe.objects is not None:
-            mandelbulb.place(recipe, draws, slot, view, drawn, image, mask)
+            corner = picture.crop_top, picture.crop_left
+            box = mandelbulb.box(recipe, draws, slot, view, corner)
+            if attractor.shows(recipe, *box):
+                codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
+                mandelbulb.place(recipe, *box, drawn, image, mask)
             continue
+        codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
         for r in range(size):
             for c in range(size):
                 texel = drawn[r + picture.crop_top, c + picture.crop_left]
@@ -226,7 +230,9 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
     layers, density = [], []
     codes = np.full(recipe.max_objects, -1)
     for slot in range(picture.objects):
-        layer = attractor.draw_object(recipe, draws, slot, view)
+        layer = attractor.draw_object(recipe, draws, slot, view, (picture.crop_top, picture.crop_left))
+        if not attractor.shows(recipe, layer.side, layer.left, layer.top):
+            continue
         k = codes[slot] = code.choose(recipe, bank, draws, slot)
         maps = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, slot)
         stored = None if bank.contracts[k] else bank.probabilities[k]

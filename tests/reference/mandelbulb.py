@@ -16,7 +16,8 @@ from fracgen.draws import Purpose
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.recipe import Recipe
 from tests.reference import code
-from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform, unit
+from tests.reference.arithmetic import Draws, F, fma, sin_cos, unit
+from tests.reference.attractor import place_of
 
 CAMERA, LAMP = F(2.5), (F(-10), F(10), F(10))
 AMBIENT, DIFFUSE, LIT = F(0.3), F(0.9), F(0.2)
@@ -261,13 +262,15 @@ def draw(recipe: Recipe, bank: VariationBank, draws: Draws, slot: int, view: int
         return k, texture(recipe, variation, draw_view(draws, slot, view))
 
 
-def place(recipe: Recipe, draws: Draws, slot: int, view: int, drawn: Any, image: Any, mask: Any) -> None:
-    """Resize a texture to a random side and lay it over the image [3, size, size] at a random place."""
+def box(recipe: Recipe, draws: Draws, slot: int, view: int, corner: tuple[int, int]) -> tuple[int, int, int]:
+    """Side, left and top of an object in a picture whose corner (top, left) lies there in the scene."""
+    return place_of(recipe, draws.words(Purpose.OBJECT, 2, slot, view), corner)
+
+
+def place(recipe: Recipe, side: int, left: int, top: int, drawn: Any, image: Any, mask: Any) -> None:
+    """Resize a texture to its side and lay it over the image [3, size, size] at its place."""
     from tests.reference.exact import taps
 
-    words = draws.words(Purpose.OBJECT, 2, slot, view)
-    side = max(1, int(F(uniform(words[1], *recipe.object_size) * F(recipe.size))))
-    left, top = below(words[2], recipe.size) - side // 2, below(words[3], recipe.size) - side // 2
     step = (recipe.canvas << 16) // side
     for r in range(max(0, top), min(recipe.size, top + side)):
         for c in range(max(0, left), min(recipe.size, left + side)):

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 from numba import njit
 
-from fracgen.draws import Stream, philox4x32
+from fracgen.draws import Stream, philox4x32, seed_key
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
 from fracgen.rendering.cpu import simd
+from fracgen.rendering.cpu.ifs.attractor import attractor_stage
 from fracgen.rendering.cpu.ifs.scout import scout_stage
 from fracgen.rendering.cpu.ifs.stages import codes_of, make_space
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.records import Samples
+from fracgen.rendering.records import ObjectField, Samples
 from tests.reference import code, exact
 from tests.reference.arithmetic import Draws, fma
 
@@ -93,6 +95,52 @@ def test_attractors_that_stick_out_of_the_picture() -> None:
         preset("two-view").recipe.at_size(24), object_size=(1.5, 4.0), objects=(1, 3), points=2000
     )  # fmt: skip
     assert_same(recipe, BANK, [0, 1], seed=6)
+
+
+def test_a_part_of_a_scene() -> None:
+    """Small objects in a scene of twice the side: some do not reach into the image, some only into a corner."""
+    recipe = dataclasses.replace(
+        preset("multi-instance").recipe.at_size(24), scene=50, objects=(3, 5), views=2, points=1000
+    )  # fmt: skip
+    assert_same(recipe, BANK, [0, 1, 2], seed=8)
+
+
+def test_what_lies_outside_of_the_image_is_not_drawn() -> None:
+    recipe = dataclasses.replace(preset("multi-formula").recipe.at_size(64), points=500)
+    made = CpuRenderer(BANK, recipe, threads=1).render(range(400), masks=True)
+    drawn, empty = made.codes >= 0, ~made.masks.any(axis=(1, 2))
+    assert 3.6 < drawn.sum(axis=1).mean() < 4.2  # of 7 in the scene
+    assert empty[~drawn.any(axis=1)].all()
+    assert 0 < (~drawn.any(axis=1)).mean() < 0.05
+
+
+def test_a_pair_has_one_stamp() -> None:
+    """One point a view at the same place in it: the marks are each other's under the flips, and cover the stamp."""
+    maps = np.zeros((1, 8, 2, 3), np.float32)
+    bank = CodeBank(maps, np.array([2], np.uint8), classes=1)
+    recipe = dataclasses.replace(
+        preset("two-view").recipe.at_size(8), canvas=9, object_size=(1.125, 1.125), jitter="none", points=1,
+        background="black", colour="grey", blur_probability=0.0,
+    )  # fmt: skip
+    renderer = CpuRenderer(bank, recipe, threads=1)
+    n, low, high = 60, *(np.uint32(word) for word in seed_key(0))
+    space = make_space(renderer.parameters, n)
+    samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
+    scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, n)
+    attractor_stage(renderer.parameters, samples, space, 0, n)
+    drawn = space.density[:, :, 0].reshape(n, 2, 9, 9) > 0
+    flips = space.objects[:, :, 0, ObjectField.FLIPS]
+    for pair, (first, second) in zip(drawn, flips, strict=True):
+        plain = [_unflipped(image, how) for image, how in zip(pair, (first, second), strict=True)]
+        assert np.array_equal(*plain)
+    assert len({drawn[k, 0].tobytes() for k in range(n)}) > 30  # of 511 stamps
+    assert len(np.unique(flips)) == 8
+
+
+def _unflipped(image: Any, flips: int) -> Any:
+    image = image.T if flips & 1 else image
+    image = image[::-1] if flips & 2 else image
+    return image[:, ::-1] if flips & 4 else image
 
 
 def test_attractors_of_a_single_pixel() -> None:

@@ -50,6 +50,11 @@ def test_placed_objects_of_any_class_and_pairs() -> None:
     assert_same(dataclasses.replace(few, background="noise", views=2).at_size(20), BANK, [3], seed=4)
 
 
+def test_a_part_of_a_scene() -> None:
+    few = dataclasses.replace(MANY, objects=(3, 4), samples=1, background="noise")
+    assert_same(dataclasses.replace(few.at_size(18), scene=40), BANK, [3, 4], seed=6)
+
+
 def test_every_power_and_both_angles_of_every_axis() -> None:
     """Powers 2 to 24 on rules that between them set and clear every bit, one of them without a bounding radius."""
     powers, rules = np.arange(2, 25, dtype=np.uint8), np.array([42, 507, 243, 168, 0], np.uint16)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,10 +17,15 @@ from numpy.typing import NDArray
 
 from fracgen.formulas import files
 from fracgen.formulas.files import BankError
-from fracgen.formulas.ifs.sampling import SAMPLER_VERSION, sample_codes
+from fracgen.formulas.ifs.sampling import (
+    SAMPLER_VERSION,
+    largest_singular_values,
+    norms_and_determinants,
+    sample_codes,
+)
 from fracgen.recipes.recipe import MAX_MAPS, BankSpec
 
-_CHUNK = 65_536  # codes sampled together: a bank of millions needs little more memory than itself
+_CHUNK = 65_536  # codes sampled or checked together: a bank of millions needs little more memory than itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,15 +93,17 @@ class CodeBank:
     @classmethod
     def from_spec(cls, spec: BankSpec, seed: int = 0) -> CodeBank:
         """Sample the bank of a specification."""
-        parts = [
-            sample_codes(seed, first, min(_CHUNK, spec.codes - first), spec.maps)
-            for first in range(0, spec.codes, _CHUNK)
-        ]
+        maps, sizes = np.empty((spec.codes, MAX_MAPS, 2, 3), np.float32), np.empty(spec.codes, np.uint8)
+
+        def sample(part: slice) -> None:
+            maps[part], sizes[part] = sample_codes(seed, part.start, part.stop - part.start, spec.maps)
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(sample, _parts(spec.codes)))
         metadata = {
             "sampler": "anderson2022", "sampler_version": str(SAMPLER_VERSION), "seed": str(seed),
             "maps": json.dumps(list(spec.maps)),
         }  # fmt: skip
-        maps, sizes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return cls(maps, sizes, spec.classes, metadata=metadata)
 
     def __len__(self) -> int:
@@ -114,13 +122,12 @@ class CodeBank:
     @property
     def contracts(self) -> NDArray[np.bool_]:
         """bool [codes]: whether every map's largest singular value is below 1."""
-        result: NDArray[np.bool_] = _largest_singular_values(self.maps).max(axis=1) < 1.0
-        return result
+        return np.concatenate([largest_singular_values(self.maps[k]).max(axis=1) < 1.0 for k in _parts(len(self))])
 
     @property
     def sigma_factors(self) -> NDArray[np.float64]:
         """float64 [codes]: sum of s1 + 2 s2 over a code's maps (equation 2 of the paper)."""
-        norm, det = _norm_det(self.maps)
+        norm, det = norms_and_determinants(self.maps)
         total, difference = np.sqrt(norm + 2 * det), np.sqrt(np.maximum(norm - 2 * det, 0.0))
         result: NDArray[np.float64] = (1.5 * total - 0.5 * difference).sum(axis=1)
         return result
@@ -170,24 +177,18 @@ class CodeBank:
         return bank
 
 
-def _norm_det(maps: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of squared singular values and absolute determinant of every map [codes, 8]."""
-    a = maps[..., :2].astype(np.float64)
-    return (a * a).sum(axis=(-2, -1)), np.abs(a[..., 0, 0] * a[..., 1, 1] - a[..., 0, 1] * a[..., 1, 0])
-
-
-def _largest_singular_values(maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    norm, det = _norm_det(maps)
-    result: NDArray[np.float64] = (np.sqrt(norm + 2 * det) + np.sqrt(np.maximum(norm - 2 * det, 0.0))) / 2
-    return result
+def _parts(codes: int) -> list[slice]:
+    return [slice(first, min(first + _CHUNK, codes)) for first in range(0, codes, _CHUNK)]
 
 
 def _determinants(maps: NDArray[np.float32], sizes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities |det A|, uniform where all determinants are zero."""
-    det = _norm_det(maps)[1]
-    used = np.arange(MAX_MAPS) < sizes[:, None]
-    det = np.where(det.sum(axis=1, keepdims=True) > 0, det, used)
-    result: NDArray[np.float32] = (det / det.sum(axis=1, keepdims=True)).astype(np.float32)
+    result = np.empty((len(sizes), MAX_MAPS), np.float32)
+    for part in _parts(len(sizes)):
+        det = norms_and_determinants(maps[part])[1]
+        used = np.arange(MAX_MAPS) < sizes[part, None]
+        det = np.where(det.sum(axis=1, keepdims=True) > 0, det, used)
+        result[part] = det / det.sum(axis=1, keepdims=True)
     return result
 
 
@@ -221,12 +222,15 @@ def _validate(bank: CodeBank) -> None:
         diverging = _diverging(maps, sizes, p, expanding)
         _refuse(diverging, lambda k: f"code {k} diverges: its orbit leaves every bound, so it has no attractor")
         return
-    largest = _largest_singular_values(maps)
-    _refuse(
-        expanding,
-        lambda k: f"code {k}, map {largest[k].argmax()} has singular value {largest[k].max():.6g}: it must be "
-        "below 1, or admit such codes with non_contractive=True (--non-contractive)",
-    )
+
+    def expands(k: int) -> str:
+        largest = largest_singular_values(maps[k : k + 1])[0]
+        return (
+            f"code {k}, map {largest.argmax()} has singular value {largest.max():.6g}: it must be "
+            "below 1, or admit such codes with non_contractive=True (--non-contractive)"
+        )
+
+    _refuse(expanding, expands)
 
 
 def _refuse(bad: Any, message: Any) -> None:

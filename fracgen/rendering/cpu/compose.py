@@ -229,6 +229,8 @@ def compose_stage(parameters: Any, space: Any, first: Any, last: Any, images: An
             if parameters.placed:
                 for slot in range(scene[SceneField.OBJECTS]):
                     obj, own = objects[n, view, slot], palette[PALETTE:]
+                    if obj[ObjectField.CODE] < 0:
+                        continue
                     object_palette(parameters, obj, own)
                     place(parameters, obj, density[n, view, slot], own, taps, shown, image)
             if scene[SceneField.BLUR] > 0:

@@ -31,14 +31,21 @@ def choose_code(parameters: Any, codes: Any, index: Any, slot: Any, word: Any) -
 
 
 @inner
-def draw_place(parameters: Any, w: Any, out: Any) -> None:
+def draw_place(parameters: Any, scene: Any, w: Any, out: Any) -> None:
     """Side and place of an object, from three of four random words."""
     side, left, top = parameters.size, 0, 0
     if parameters.placed:
-        side = max(1, np.int64(uniform(w[1], parameters.side_low, parameters.side_high) * _F(parameters.size)))
-        left = below(w[2], _U(parameters.size)) - side // 2
-        top = below(w[3], _U(parameters.size)) - side // 2
+        side = max(1, np.int64(uniform(w[1], parameters.side_low, parameters.side_high) * _F(parameters.scene)))
+        left = below(w[2], _U(parameters.scene)) - side // 2 - scene[SceneField.CROP_LEFT]
+        top = below(w[3], _U(parameters.scene)) - side // 2 - scene[SceneField.CROP_TOP]
     out[ObjectField.SIDE], out[ObjectField.LEFT], out[ObjectField.TOP] = side, left, top
+
+
+@inner
+def in_view(parameters: Any, obj: Any) -> Any:
+    """Whether an object's square reaches into the image."""
+    side, left, top, size = obj[ObjectField.SIDE], obj[ObjectField.LEFT], obj[ObjectField.TOP], parameters.size
+    return left < size and left + side > 0 and top < size and top + side > 0
 
 
 @inner
@@ -65,7 +72,7 @@ def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
     w = draw(_U(2), _SCENE, _U(0), view, sample)
     out[SceneField.VALUE_SCALE] = _I(uniform(w[0], _F(0.3), _F(0.6)) * _SCALE)
     out[SceneField.VALUE_SHIFT] = _I(uniform(w[1], _F(0.4), _F(0.6)) * _SHIFT)
-    spare = 0 if parameters.placed else parameters.canvas - parameters.size
+    spare = (parameters.scene if parameters.placed else parameters.canvas) - parameters.size
     out[SceneField.CROP_LEFT] = below(w[2], _U(spare + 1))
     out[SceneField.CROP_TOP] = below(w[3], _U(spare + 1))
     w = draw(_U(3), _SCENE, _U(0), view, sample)

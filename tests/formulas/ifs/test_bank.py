@@ -57,6 +57,15 @@ def test_every_map_contracts(bank: CodeBank) -> None:
     assert bank.contracts.all()
 
 
+def test_a_map_that_rounding_would_stop_from_contracting_is_shrunk() -> None:
+    """The two of a million codes of two to four maps of which one singular value, rounded, is 1."""
+    for code, index in ((102_659, 3), (442_799, 3)):
+        maps, sizes = sample_codes(0, code, 1, (2, 4))
+        values = np.linalg.svd(maps[0, : sizes[0], :, :2].astype(float), compute_uv=False)
+        assert 1 - 2e-6 < values[index, 0] < 1
+        assert CodeBank(maps, sizes, classes=1).contracts.all()
+
+
 def test_translations_rotations_and_reflections_are_uniform(bank: CodeBank) -> None:
     used = np.arange(8) < bank.sizes[:, None]
     maps = bank.maps[used].astype(float)

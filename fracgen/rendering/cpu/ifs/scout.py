@@ -20,7 +20,7 @@ from fracgen.recipes.recipe import MAX_MAPS
 from fracgen.rendering.cpu.arithmetic import below, draw, fill, sample_of, uniform
 from fracgen.rendering.cpu.ifs.code import A, B, C, D, E, F, choice_table, jitter
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.cpu.scene import choose_code, draw_place, draw_scene
+from fracgen.rendering.cpu.scene import choose_code, draw_place, draw_scene, in_view
 from fracgen.rendering.cpu.simd import LANES, advance, fma
 from fracgen.rendering.parameters import SCOUT_BURN_IN, SCOUT_STEPS, SCOUT_STRIDE, SCOUTS
 from fracgen.rendering.records import ObjectField, SceneField
@@ -119,17 +119,34 @@ def window(parameters: Any, extent: Any, w: Any, flips: Any, out: Any) -> None:
     out[0], out[1] = axis_window(extent[0], extent[2], shift_x, scale_x, parameters.canvas, flips & 2)
     out[2], out[3] = axis_window(extent[1], extent[3], shift_y, scale_y, parameters.canvas, flips & 4)
 
+
+
 @inner
-def draw_object(parameters: Any, slot: Any, view: Any, sample: Any, out: Any) -> None:
-    """The random fields of one object, all but its code."""
+def flipped(stamp: Any, flips: Any) -> Any:
+    """A stamp turned as its attractor is: rows, columns, then transposed. Its cells (i, j) lie along x and y."""
+    result = _I(0)
+    for i in range(3):
+        for j in range(3):
+            row = 2 - i if flips & 2 else i
+            column = 2 - j if flips & 4 else j
+            bit = 3 * column + row if flips & 1 else 3 * row + column
+            result |= _I((stamp >> (3 * i + j) & 1) << bit)
+    return result
+
+
+@inner
+def draw_object(parameters: Any, scene: Any, slot: Any, view: Any, sample: Any, out: Any) -> None:
+    """The random fields of one object, all but its code. The views of a sample share its stamp."""
     w = draw(_U(1), _OBJECT, slot, view, sample)
     out[ObjectField.FLIPS] = _I(w[0] & _U(7)) if parameters.flips else _I(0)
-    out[ObjectField.STAMP] = _I(1 + below(w[1], _U(511))) if parameters.stamp else _I(16)  # never the empty stamp
+    word = draw(_U(1), _OBJECT, slot, _U(0), sample)[1]
+    stamp = _I(1 + below(word, _U(511))) if parameters.stamp else _I(16)  # never the empty stamp
+    out[ObjectField.STAMP] = flipped(stamp, out[ObjectField.FLIPS]) if parameters.views > 1 else stamp
     out[ObjectField.SATURATION] = _I(uniform(w[2], _F(0.3), _F(1.0)) * _F(255.0))
     out[ObjectField.VALUE] = _I(uniform(w[3], _F(0.5), _F(1.0)) * _F(255.0))
     w = draw(_U(2), _OBJECT, slot, view, sample)
     out[ObjectField.HUE] = _I(below(w[0], _U(255)))
-    draw_place(parameters, w, out)
+    draw_place(parameters, scene, w, out)
 
 
 @stage
@@ -158,7 +175,9 @@ def scout_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: An
                 obj[ObjectField.CODE] = -1
                 if slot_number >= scenes[b, view, SceneField.OBJECTS]:
                     continue
-                draw_object(parameters, slot, view, sample, obj)
+                draw_object(parameters, scenes[b, view], slot, view, sample, obj)
+                if not in_view(parameters, obj):
+                    continue
                 word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
                 code = choose_code(parameters, codes, sample.index, slot_number, word)
                 obj[ObjectField.CODE] = code

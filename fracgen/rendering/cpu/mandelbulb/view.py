@@ -9,7 +9,7 @@ import numpy as np
 from fracgen.draws import Purpose
 from fracgen.rendering.cpu.arithmetic import draw, sample_of, sin_cos, unit
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.cpu.scene import choose_code, draw_place, draw_scene
+from fracgen.rendering.cpu.scene import choose_code, draw_place, draw_scene, in_view
 from fracgen.rendering.cpu.simd import fma
 from fracgen.rendering.records import ObjectField, SceneField
 from fracgen.rendering.variations import ViewField
@@ -67,7 +67,9 @@ def view_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: Any
                 obj[ObjectField.CODE] = -1
                 if slot_number >= scene[SceneField.OBJECTS]:
                     continue
-                draw_place(parameters, draw(_U(2), _OBJECT, slot, view, sample), obj)
+                draw_place(parameters, scene, draw(_U(2), _OBJECT, slot, view, sample), obj)
+                if not in_view(parameters, obj):
+                    continue
                 word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
                 obj[ObjectField.CODE] = choose_code(parameters, codes, sample.index, slot_number, word)
                 draw_view(slot, view, sample, space.views[b, view_number, slot_number])
