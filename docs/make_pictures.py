@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fracgen_eval.datasets.surfaces.defects import DEFECTS
+from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS
+from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
+
 from fracgen.formulas.banks import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec, Preset
@@ -36,13 +40,26 @@ def at_size(preset: Preset, size: int) -> Preset:
     return dataclasses.replace(preset, recipe=preset.recipe.at_size(size))
 
 
+def surfaces() -> Image.Image:
+    """Each of the ten surfaces: a normal picture, one with a defect, and the defect's mask; kinds of defects in turn."""
+    columns = []
+    for number, category in enumerate(PHOTOGRAPHS):
+        normal = normal_picture(category, PHOTOGRAPHS[category].test, [0, number, 1, 0])
+        kind = number % len(DEFECTS)
+        damaged, mask = damaged_picture(category, list(DEFECTS)[kind], [0, number, 2 + kind, 0])
+        white = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=2)
+        columns.append(np.concatenate([normal, damaged, white]))
+    return Image.fromarray(np.concatenate(columns, axis=1))
+
+
 def codes(preset: Preset) -> str:
     """What a preset is made of."""
     spec, recipe = preset.bank, preset.recipe
     if isinstance(spec, BankSpec):
+        side = f"{recipe.size} px" if recipe.scene is None else f"{recipe.size} px of a scene of {recipe.scene} px"
         return (
             f"{spec.codes:,} codes of {spec.maps[0]} to {spec.maps[1]} maps in {spec.classes:,} classes; "
-            f"{recipe.size} px, {recipe.points:,} points an attractor."
+            f"{side}, {recipe.points:,} points an attractor."
         )
     return (
         f"{spec.classes:,} classes: powers {spec.powers[0]} to {spec.powers[-1]} under {len(spec.rules)} rules; "
@@ -65,6 +82,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     sheet(PRESETS["paper"], 4, 8, 128).save(folder / "sheet.webp", quality=88, method=6)
     sheet(at_size(PRESETS["mandelbulb"], 160), 4, 8, 160).save(folder / "variations.webp", quality=72, method=6)
+    surfaces().save(folder / "surfaces.webp", quality=88, method=6)
     for name, preset in PRESETS.items():
         sheet(preset, 1, 8, 128).save(folder / f"{name}.webp", quality=88, method=6)
     page = HERE / "recipes.md"
