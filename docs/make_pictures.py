@@ -6,11 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
 from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
+from PIL import Image
 
 from fracgen.formulas.banks import make_bank
 from fracgen.recipes.presets import PRESETS
@@ -41,7 +40,7 @@ def at_size(preset: Preset, size: int) -> Preset:
 
 
 def surfaces() -> Image.Image:
-    """Each of the ten surfaces: a normal picture, one with a defect, and the defect's mask; kinds of defects in turn."""
+    """Of each of the ten surfaces a normal picture, one with a defect (each kind in turn), and the defect's mask."""
     columns = []
     for number, category in enumerate(PHOTOGRAPHS):
         normal = normal_picture(category, PHOTOGRAPHS[category].test, [0, number, 1, 0])

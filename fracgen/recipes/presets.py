@@ -39,8 +39,8 @@ _ALL = [
         "fractaldb",
         "After FractalDB (Kataoka et al., ACCV 2020) as Anderson and Farrell's code reproduces it: a grey attractor "
         "on black that fills the window, one coefficient of every map scaled by one of five factors (their weight "
-        "0.4: 0.2 to 1.8), stamp and flips, no blur, at 224 px. The codes are sampled as in `paper`, contractive, unless a "
-        "FractalDB folder is imported; FractalDB itself searches random codes for a filling rate.",
+        "0.4: 0.2 to 1.8), stamp and flips, no blur, at 224 px. The codes are sampled as in `paper`, contractive, "
+        "unless a FractalDB folder is imported; FractalDB itself searches random codes for a filling rate.",
         BankSpec(1000, 1000, (2, 8)),
         Recipe(
             "fractaldb", size=224, canvas=224, jitter="fractaldb", jitter_strength=0.4, window_shift=0.0,
@@ -52,9 +52,9 @@ _ALL = [
         "The paper's authors' journal follow-up (Fractal and Fractional 2024): 4 to 10 attractors of one class's own "
         "codes, jittered, drawn at 256 px, coloured, flipped, resized (bilinear) to 0.15 to 0.6 of a scene of 512 px, "
         "placed there at random (they may stick out) on black, blurred; an image is a random crop of 224 px, in which "
-        "some 3.9 of them show, of median side 0.95 of it (in one image of 85 none). 50,000 codes of 2 to 4 maps in 1,000 classes. They store the scenes and crop while training, so that "
-        "an attractor is seen in several crops; here every image has a scene of its own, and what lies outside of it "
-        "is not drawn.",
+        "some 3.9 of them show, of median side 0.95 of it (in one image of 85 none). 50,000 codes of 2 to 4 maps in "
+        "1,000 classes. They store the scenes and crop while training, so that an attractor is seen in several crops; "
+        "here every image has a scene of its own, and what lies outside of it is not drawn.",
         BankSpec(50_000, 1000, (2, 4)),
         Recipe(
             "multi-formula", size=224, canvas=256, scene=512, background="black", objects=(4, 10), source="class",

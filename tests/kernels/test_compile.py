@@ -58,7 +58,7 @@ def test_output_formats(out_bytes, channels_last):
 
 def test_layouts_follow_the_shared_memory():
     """At 256 px the histogram fits 227 and 163 KB, not 99; placed attractors of 128 px fit everywhere."""
-    paper, multi = Parameters.of(PRESETS["paper"].recipe), Parameters.of(PRESETS["multi-formula"].recipe)
+    paper, multi = (Parameters.of(PRESETS[name].recipe) for name in ("paper", "multi-formula-whole"))
     inside = {kb: not Layout.choose(paper, kb * 1024).histogram_global for kb in (227, 163, 99, 64)}
     assert inside == {227: True, 163: True, 99: False, 64: False}
     assert not any(Layout.choose(multi, kb * 1024).histogram_global for kb in (227, 163, 99, 64))

@@ -120,7 +120,6 @@ def window(parameters: Any, extent: Any, w: Any, flips: Any, out: Any) -> None:
     out[2], out[3] = axis_window(extent[1], extent[3], shift_y, scale_y, parameters.canvas, flips & 4)
 
 
-
 @inner
 def flipped(stamp: Any, flips: Any) -> Any:
     """A stamp turned as its attractor is: rows, columns, then transposed. Its cells (i, j) lie along x and y."""
