@@ -59,6 +59,8 @@ class Purpose(IntEnum):
     """Augmentation of the picture at a position of an epoch (word 2 is the position, not the sample)."""
     VIEW = 11
     """A Mandelbulb variation's camera and colours."""
+    TWINS = 12
+    """Two shots of the picture at a position of an epoch, the second damaged (word 2 is the position)."""
 
 
 class Stream(IntEnum):

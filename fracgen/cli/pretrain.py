@@ -20,8 +20,8 @@ def pretrain(
     *,
     preset: Annotated[
         str | None,
-        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, ofdb; "
-                     "quick for a laptop.", show_default="paper"),
+        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, ofdb, "
+                     "twins; quick for a laptop.", show_default="paper"),
     ] = None,
     model: Annotated[
         str | None,
@@ -57,8 +57,8 @@ def pretrain(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="class, several, pairs, contrastive (supervised, on pairs) or dense; auto: by the recipe.",
-                     show_default="the preset's"),
+        typer.Option(help="class, several, pairs, contrastive (supervised, on pairs), dense, or damage (of the second "
+                     "of two shots); auto: by the recipe.", show_default="the preset's"),
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Share of the target spread over all classes.", show_default="0")

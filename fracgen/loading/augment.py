@@ -236,7 +236,7 @@ def alterations(a: Augmentation, u: Floats) -> Alterations:
     affine = _affine(a, between, one_in)
     tone, solarise = between(-a.tone, a.tone), np.where(one_in(a.solarise), between(0.3, 1.0), 2.0)
     colour = _colour(a, between, one_in)
-    blur = _taps(np.where(one_in(a.blur), between(*a.blur_sigma), 0.0))
+    blur = taps(np.where(one_in(a.blur), between(*a.blur_sigma), 0.0))
     erased, area = one_in(a.erase), between(*a.erase_area)
     erase = _box(np.where(erased, area, 0.0), between(-1, 1), next(c), next(c))
     erase_colour = np.stack([next(c), next(c), next(c)], 1)
@@ -284,7 +284,7 @@ def _colour(a: Augmentation, between: Any, one_in: Any) -> Floats:
     return np.concatenate([matrix * sign[:, None, None], np.repeat(offset[:, None, None], 3, 1)], 2)
 
 
-def _taps(sigma: Floats) -> Floats:
+def taps(sigma: Floats) -> Floats:
     """Weights of five taps of a Gaussian; a standard deviation of 0 leaves the picture as it is."""
     distance = np.arange(-2.0, 3.0)
     taps = np.exp(-0.5 * (distance / np.maximum(sigma, 1e-3)[:, None]) ** 2)

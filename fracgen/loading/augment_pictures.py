@@ -36,15 +36,15 @@ def alter(pictures: Tensor, p: Alterations, mean: Tensor, std: Tensor) -> Tensor
     )
     mean, std = mean[:, None, None], std[:, None, None]
     result = torch.empty(pictures.shape, device=pictures.device)
-    for part in _parts(pictures):
+    for part in parts_of(pictures):
         x = resample(pictures[part].float().div_(255), affine[part])
         x = recolour(bend(x, tone[part]), colour[part])
-        for rows in _chosen(p.solarise <= 1, part, x.device):
+        for rows in chosen_rows(p.solarise <= 1, part, x.device):
             own = x[rows]
             x[rows] = torch.where(own > solarise[part][rows, None, None, None], 1 - own, own)
-        for rows in _chosen(p.blur[:, 2] < 1, part, x.device):
+        for rows in chosen_rows(p.blur[:, 2] < 1, part, x.device):
             x[rows] = blur(x[rows], taps[part][rows])
-        for rows in _chosen(p.erase[:, 2] > p.erase[:, 0], part, x.device):
+        for rows in chosen_rows(p.erase[:, 2] > p.erase[:, 0], part, x.device):
             x[rows] = torch.where(inside(box[part][rows], x.shape[-2:]), fill[part][rows, :, None, None], x[rows])
         torch.sub(x, mean, out=result[part]).div_(std)
     return result
@@ -115,9 +115,9 @@ def mix(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     result = torch.empty((len(own), *altered.shape[1:]), dtype=dtype, device=device, memory_format=layout)
     maps = torch.ones(len(own), 1, *shape, device=device)
-    for part in _parts(own):
+    for part in parts_of(own):
         result[part] = altered[own[part]]
-        for rows in _chosen(p.mix > 0, part, device):
+        for rows in chosen_rows(p.mix > 0, part, device):
             at = rows + part.start
             shown = torch.where(way[at] == 1, constant[at], (~inside(box[at], shape)).float())
             if masks is not None:
@@ -128,12 +128,12 @@ def mix(
     return result, torch.where(way[:, 0, 0, 0] == 1, constant[:, 0, 0, 0], counted), maps
 
 
-def _parts(rows: Tensor) -> Iterator[slice]:
+def parts_of(rows: Tensor) -> Iterator[slice]:
     step = CHUNK if rows.device.type == "cpu" else max(1, len(rows))
     yield from (slice(first, first + step) for first in range(0, len(rows), step))
 
 
-def _chosen(chosen: NDArray[np.bool_], part: slice, device: torch.device) -> Iterator[Tensor]:
+def chosen_rows(chosen: NDArray[np.bool_], part: slice, device: torch.device) -> Iterator[Tensor]:
     """The rows of a part for which something is chosen, if there are any."""
     rows = np.flatnonzero(chosen[part])
     if len(rows):

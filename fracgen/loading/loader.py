@@ -24,6 +24,7 @@ from fracgen.loading.augmenter import Augmenter
 from fracgen.loading.pool import Pool
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
 from fracgen.loading.share import Share
+from fracgen.loading.twin_maker import TwinMaker
 from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
@@ -64,6 +65,8 @@ class FractalLoader:
         masks: yield (images, labels, masks).
         augment: an `Augmentation`, or the name of one; images are then altered and mixed on the device, by
             random numbers of their own for every position of every epoch.
+        twins: show every picture twice, as two cameras see it, damaged the second time (`fracgen.loading.twins`);
+            yield (images, labels, damage).
         class_maps: yield (images, labels, maps).
         pictures: show only so many different pictures, those of epoch 0; default: every one is new.
         stream: `Stream.VALIDATION` has the same classes and codes in pictures that training never
@@ -78,10 +81,12 @@ class FractalLoader:
             float32 [B, classes], each class by its weight.
         masks: uint8 [B, size, size] (or [B, 2, size, size]), 1 where an attractor shows.
         maps: int64 [B, size, size]: 0 where no attractor shows, else 1 + the class of the one that does.
+        damage: float32 [B, size, size]: its opacity, 0 to 1, in the second shots. Images are then
+            [B, 2, 3, size, size].
 
     Raises:
-        ValueError: an argument is out of range, `world_size` does not divide every batch, or augmentation
-            or maps do not fit the recipe.
+        ValueError: an argument is out of range, `world_size` does not divide every batch, augmentation, twins
+            or maps do not fit the recipe, or twins are asked for together with one of the others.
         DeviceError: a GPU was asked for and is not usable.
 
     >>> from fracgen import CodeBank, preset
@@ -108,6 +113,7 @@ class FractalLoader:
         prefetch: int = 1,
         masks: bool = False,
         augment: Augmentation | str | None = None,
+        twins: bool = False,
         class_maps: bool = False,
         pictures: int | None = None,
         stream: Stream = Stream.TRAIN,
@@ -124,7 +130,7 @@ class FractalLoader:
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
         values = None if dtype == torch.uint8 else normalisation.table(self.recipe, dtype, normalise=normalise)
         self.augmentation = augmentation(augment) if isinstance(augment, str) else augment
-        self.class_maps, self.pictures = class_maps, pictures
+        self.twins, self.class_maps, self.pictures = twins, class_maps, pictures
         self._augmenter = self._make_augmenter(dtype, normalise=normalise)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
         masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
@@ -228,6 +234,7 @@ class FractalLoader:
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
             **({} if self.pictures is None else {"pictures": self.pictures}),
             **({} if self.augmentation is None else {"augmentation": self.augmentation.digest}),
+            **({"twins": True} if self.twins else {}),
         }  # fmt: skip
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
@@ -281,19 +288,25 @@ class FractalLoader:
         samples = permute(positions, self.share.epoch_size, order_keys(self.seed, epoch, self.stream))
         return samples if self.pictures is None else samples % np.uint32(self.pictures)
 
-    def _make_augmenter(self, dtype: torch.dtype, *, normalise: bool) -> Augmenter | None:
+    def _make_augmenter(self, dtype: torch.dtype, *, normalise: bool) -> Augmenter | TwinMaker | None:
         if self.pictures is not None and not 1 <= self.pictures <= self.share.epoch_size:
             raise ValueError(f"pictures {self.pictures} is out of range: use 1 to the epoch's {self.share.epoch_size}")
         if self.class_maps and (self.recipe.source == "bank" or self.recipe.views == 2):
             what = "pairs" if self.recipe.views == 2 else "several classes in a picture"
             raise ValueError(f"recipe {self.recipe.name!r} has {what}: maps of classes need one picture of one class")
+        form: dict[str, Any] = {"dtype": dtype, "normalise": normalise, "channels_last": self.channels_last}
+        if self.twins:
+            if self.masks or self.class_maps or self.augmentation is not None:
+                raise ValueError(
+                    "twins have a damage of their own in place of masks, maps and augmentation: drop those"
+                )
+            return TwinMaker(self.recipe, self.seed, self.stream, **form)
         if self.augmentation is None:
             return None
         if self.masks:
             raise ValueError("masks are of pictures as they were rendered: ask for class_maps, or do not augment")
         return Augmenter(
-            self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, dtype=dtype,
-            normalise=normalise, channels_last=self.channels_last,
+            self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, **form,
         )  # fmt: skip
 
     def _classes_present(self, made: Rendered) -> torch.Tensor:

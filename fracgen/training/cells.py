@@ -35,7 +35,7 @@ class CellClassifier(nn.Module):
 
     def __init__(self, model: nn.Module, classes: int, size: int, seed: int) -> None:
         super().__init__()
-        stages = feature_maps(model, size)
+        stages = feature_maps(model, size, STRIDES)
         torch.manual_seed(seed)
         self.heads = nn.ModuleList(nn.Conv2d(channels, classes + 1, 1) for _, channels in stages)
         self._features: list[Tensor | None] = [None] * len(stages)
@@ -70,8 +70,8 @@ def at_centres(maps: Tensor, shape: tuple[int, ...]) -> Tensor:
     return maps[:, rows[:, None], columns]
 
 
-def feature_maps(model: nn.Module, size: int) -> list[tuple[str, int]]:
-    """Name and channels of the last module whose output has 8, and 16, pixels a cell.
+def feature_maps(model: nn.Module, size: int, strides: tuple[int, ...]) -> list[tuple[str, int]]:
+    """Name and channels of the last modules whose outputs have so many pixels a cell.
 
     Raises:
         ValueError: there is none.
@@ -82,16 +82,16 @@ def feature_maps(model: nn.Module, size: int) -> list[tuple[str, int]]:
 
         def note(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> None:
             if torch.is_tensor(output) and output.dim() == 4 and output.shape[2] == output.shape[3]:
-                for stride in STRIDES:
+                for stride in strides:
                     if output.shape[2] == -(-size // stride):
                         parts[stride] = (name, int(output.shape[1]))
 
         part.register_forward_hook(note)
     with torch.no_grad():
         twin(torch.empty(2, 3, size, size, device="meta"))
-    if set(parts) != set(STRIDES):
+    if set(parts) != set(strides):
         raise ValueError(
-            f"objective dense asks feature maps of {STRIDES[0]} and {STRIDES[1]} pixels a cell, and this network has "
-            "none: use a convolutional network, or objective class"
+            f"objectives dense and damage ask feature maps of {', '.join(map(str, strides))} pixels a cell, and this "
+            "network has none of some: use a convolutional network, or another objective"
         )
-    return [parts[stride] for stride in STRIDES]
+    return [parts[stride] for stride in strides]

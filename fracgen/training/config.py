@@ -20,7 +20,7 @@ from fracgen.recipes.variations import VariationSpec
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Objective = Literal["auto", "class", "several", "pairs", "contrastive", "dense"]
+Objective = Literal["auto", "class", "several", "pairs", "contrastive", "dense", "damage"]
 Schedule = Literal["one-cycle", "cosine", "trapezoid"]
 LOGGERS = ("tensorboard", "wandb")
 
@@ -62,8 +62,8 @@ class Config:
     """What is done to training images on their device; validation sees them as they were rendered."""
     objective: Objective = "auto"
     """What the network predicts: the class of an image, several classes, which two images are a pair, which images
-    share a class (supervised contrastive, on pairs), or the class of an image and of its cells. auto: by the recipe's
-    labels."""
+    share a class (supervised contrastive, on pairs), the class of an image and of its cells, or where the second of two
+    shots of a picture is damaged. auto: by the recipe's labels."""
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes; `class` and `dense` only."""
     optimizer: Optimizer = "sgd"
@@ -114,10 +114,12 @@ class Config:
         if task not in ("pairs", "contrastive") and recipe.views == 2:
             raise ValueError(f"objective {task} looks at single images, and recipe {recipe.name!r} has 2 views: use "
                              "pairs or contrastive")  # fmt: skip
-        if (task == "several") != (recipe.source == "bank") and recipe.views == 1:
+        if task == "damage" and self.augmentation is not None:
+            raise ValueError("objective damage has two cameras in place of an augmentation: use --augment none")
+        if task != "damage" and (task == "several") != (recipe.source == "bank") and recipe.views == 1:
             several = "several classes" if recipe.source == "bank" else "one class"
             raise ValueError(f"objective {task} does not fit recipe {recipe.name!r}, whose images have {several}: use "
-                             f"{'several' if recipe.source == 'bank' else 'class, dense'}")  # fmt: skip
+                             f"{'several' if recipe.source == 'bank' else 'class, dense'}, or damage")  # fmt: skip
         if self.label_smoothing and task not in ("class", "dense"):
             raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {task}: use 0")
         if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:
@@ -241,6 +243,11 @@ OFDB_RECIPE = dataclasses.replace(
     std=(0.229, 0.224, 0.225),
 )  # fmt: skip
 
+SCENES_RECIPE = Recipe(
+    "scenes", size=96, canvas=64, points=15_000, objects=(1, 24), object_size=(0.1, 0.9), source="bank",
+    window_shift=0.0, window_scale=(1.0, 1.0), blur_probability=0.0,
+)  # fmt: skip
+
 CONFIGS: dict[str, Config] = {
     # Every recipe is trained as the paper trains its own.
     **{name: Config(name, preset.recipe, preset.bank) for name, preset in RECIPES.items()},
@@ -251,6 +258,11 @@ CONFIGS: dict[str, Config] = {
     "ofdb": Config(
         "ofdb", OFDB_RECIPE, BankSpec(1000, 1000), pictures=1000, epochs=20, batch_size=128,
         augmentation=AUGMENTATIONS["full"], schedule="cosine", validation_size=10_000,
+    ),
+    "twins": Config(
+        "twins", SCENES_RECIPE, BankSpec(10_000, 1000), model="resnet18", objective="damage", epochs=8,
+        epoch_size=16_000, batch_size=32, validation_size=512, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05,
+        schedule="trapezoid", warm_up=0.01, ema=0.999,
     ),
 }  # fmt: skip
 """Pre-trainings by name. `quick` is for a laptop: 20 classes of 2 codes at 64 px on a ResNet-18, the attractors

@@ -85,7 +85,7 @@ class Data:
 
     def _loader(self, size: int, stream: Stream, rank: int, world: int, device: torch.device) -> FractalLoader:
         c, trains = self.config, stream == Stream.TRAIN
-        options: dict[str, Any] = dict(self.options)
+        options: dict[str, Any] = dict(self.options) | {"twins": c.task == "damage"}
         if trains:
             options |= {"augment": c.augmentation, "class_maps": c.task == "dense", "pictures": c.pictures}
         return FractalLoader(

@@ -154,8 +154,7 @@ class Pretraining(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        images, labels = batch[:2]
-        loss = self.objective.loss(self(images), labels)
+        loss = self.objective.loss(self(batch[0]), batch[self.objective.target])
         if self.cells is not None:
             loss = loss + self.cells.loss(batch[2])
         self.last_loss = loss.detach()
@@ -177,13 +176,12 @@ class Pretraining(lightning.LightningModule):
         """Begin counting."""
         self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Count images, right answers and loss."""
-        images, labels = batch
-        outputs = self(images)
-        count = len(labels)
-        right = self.objective.correct(outputs, labels).sum()
-        loss = self.objective.loss(outputs, labels) * count
+        outputs, target = self(batch[0]), batch[self.objective.target]
+        count = len(target)
+        right = self.objective.correct(outputs, target).sum()
+        loss = self.objective.loss(outputs, target) * count
         self._sums += torch.stack((right.double(), loss.double(), right.new_tensor(count).double()))
 
     def on_validation_epoch_end(self) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe's images are trained to tell: one class, several classes, or which two show the same code."""
+"""What a recipe's images are trained to tell: one class, several classes, which two show the same code, or damage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fracgen.training.config import Config
+from fracgen.training.damage import DamageJudge
 
 PAIR_OUTPUTS = 128
 """Dimensions of the embedding in which pairs are compared; the model's last layer makes it."""
@@ -19,19 +20,31 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss and a score for outputs [B, outputs] (pairs: [2 B, outputs], first views first)."""
+    """A loss and a score for outputs [B, outputs] (pairs and twins: [2 B, outputs], first views first)."""
 
     name: str
     outputs: int
     loss: Callable[[Tensor, Tensor], Tensor]
     correct: Callable[[Tensor, Tensor], Tensor]
-    """bool [B]: whether each image was classified correctly."""
+    """bool [B]: whether each image was classified correctly; or float32 [B], to what share."""
     measure: str
     """What the share of correct ones is called, in words."""
+    target: int = 1
+    """Which of a batch's tensors the outputs are judged by: its labels, or (2) where its pictures are damaged."""
+    listen_to: Callable[[torch.nn.Module, int], None] | None = None
+    """Takes the network and the side of its images, where loss and score look at its middle as well."""
 
 
 def objective_of(config: Config, classes: int) -> Objective:
     """The objective of a configuration, for a bank of so many classes."""
+    if config.task == "damage":
+        judge = DamageJudge()
+        # The outputs take part with a weight of 0, so that every parameter has a gradient for the processes to share.
+        return Objective(
+            "damage", PAIR_OUTPUTS, lambda outputs, damage: judge.loss(damage) + 0 * outputs.mean(),
+            lambda outputs, damage: judge.ordered(damage), "damaged places differ more between two shots than sound ones",
+            target=2, listen_to=judge.listen_to,
+        )  # fmt: skip
     if config.task in ("pairs", "contrastive"):
         loss = pair_loss if config.task == "pairs" else contrastive_loss
         return Objective(config.task, PAIR_OUTPUTS, loss, pair_correct, "nearest neighbour in the batch is the pair")

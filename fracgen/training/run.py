@@ -137,6 +137,9 @@ def prepare(
     bank = _bank(config, folder, bank, resuming)
     objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
+    if objective.listen_to is not None:
+        _refuse_compile(config, machine)
+        objective.listen_to(model, config.recipe.size)
     before = folder.read_arithmetic() if resuming else None
     how = arithmetic.choose(machine, model, trainer.strategy.root_device.type, before)
     cells = _cells(config, machine, model, bank.classes)
@@ -149,7 +152,7 @@ def prepare(
             folder.begin(config, bank, how)
             folder.say(f"beginning a new run in {folder.path}: {config.model}, {config.steps:,} steps")
         folder.say(f"computing in {how}")
-    compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS and cells is None
+    compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS and config.task not in ("dense", "damage")
     compiled = compiled if machine.compile is None else machine.compile
     observers = _observers(config, folder, machine) if trainer.is_global_zero else []
     if trainer.is_global_zero:
@@ -182,9 +185,15 @@ def _cells(config: Config, machine: Machine, model: torch.nn.Module, classes: in
     """The dense part of the objective. Raises ValueError where the network cannot be listened to."""
     if config.task != "dense":
         return None
-    if machine.compile:
-        raise ValueError("objective dense listens to the middle of the network, which --compile hides: drop one")
+    _refuse_compile(config, machine)
     return CellClassifier(model, classes, config.recipe.size, config.seed)
+
+
+def _refuse_compile(config: Config, machine: Machine) -> None:
+    if machine.compile:
+        raise ValueError(
+            f"objective {config.task} listens to the middle of the network, which --compile hides: drop one"
+        )
 
 
 def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Observer]:

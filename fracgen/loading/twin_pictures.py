@@ -1,0 +1,174 @@
+"""The device part of twins: the pictures that the random numbers of `fracgen.loading.twins` describe.
+
+As in `fracgen.loading.augment_pictures`, every operation works picture by picture, so that on a CPU a
+pair's bits do not depend on the others in its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fracgen.loading.augment import on_device
+from fracgen.loading.augment_pictures import blur, chosen_rows, recolour, resample
+from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Shot, TwinDraws
+
+EDGE = 0.5
+"""Opacity rises from 0 to 1 within one pixel across the edge of a shape."""
+
+
+def shoot(
+    own: Tensor, partner: Tensor, mask: Tensor, dust: Tensor, p: TwinDraws, part: slice, tile: Tensor
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """A part of a batch of pairs.
+
+    Args:
+        own, partner: float32 [b, 3, S, S] in [0, 1].
+        mask, dust: float32 [b, S, S]: masks of the third and of the partner's picture.
+        p: the parameters of the whole batch.
+        part: which of its pairs these are.
+        tile: `normal_tile` on the device.
+
+    Returns:
+        Shots float32 [b, 2, 3, S, S] in [0, 1], and the damage's opacity float32 [b, S, S].
+    """
+    device = own.device
+    blended, paints, colour = (value[part] for value in on_device([p.blended, p.paints, p.colour], device))
+    ground = torch.lerp(own, partner, mask[:, None] * blended[:, None, None, None])
+    for rows in chosen_rows(p.flat, part, device):
+        shown = dust[rows][:, None]
+        one, two = paints[rows].unbind(1)
+        painted = torch.lerp(two[:, :, None, None], one[:, :, None, None], shown)
+        ground[rows] = torch.lerp(painted, ground[rows], 0.1)
+    first, second = (resample(ground, on_device([shot.affine], device)[0][part]) for shot in p.shots)
+    second, opacity = damage(second, ground, partner, dust, p.damage, part, tile)
+    shots = [
+        camera(recolour(surface.clamp_(0, 1), colour), shot, part, tile)
+        for surface, shot in zip((first, second), p.shots, strict=True)
+    ]
+    return torch.stack(shots, 1), opacity
+
+
+def damage(
+    view: Tensor, ground: Tensor, other: Tensor, dust: Tensor, p: Damage, part: slice, tile: Tensor
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Views [b, 3, S, S] with their damage, and its opacity [b, S, S]."""
+    device, size = view.device, view.shape[-1]
+    strength, alpha, tint, at_dust, at_piece, at_warp, shapes = _on_device(p, part, device)
+    opacity = torch.zeros(len(view), size, size, device=device)
+    for number, shape in enumerate(shapes):
+        for rows in chosen_rows((p.kind == LINES) & (p.count > number), part, device):
+            opacity[rows] = torch.maximum(opacity[rows], line(_rows(shape, rows), size, tile))
+        for rows in chosen_rows((p.kind != LINES) & (p.count > number), part, device):
+            opacity[rows] = torch.maximum(opacity[rows], spot(_rows(shape, rows), size, tile))
+    for rows in chosen_rows(p.kind == DUST, part, device):
+        opacity[rows] *= resample(dust[rows][:, None], at_dust[rows])[:, 0]
+    opacity = torch.where(opacity > 0.02, opacity, 0.0)
+    around = F.avg_pool2d(opacity[:, None], 7, 1, 3) + 1e-4
+    mean, deviation = _moments(view, around)
+    change = torch.zeros_like(view)
+    light = (p.kind == LINES) | (p.kind == SPOT) | ((p.kind == DUST) & ~p.foreign)
+    for rows in chosen_rows(light, part, device):
+        halved = torch.where(torch.from_numpy(p.kind[part] == SPOT).to(device)[rows], 0.5, 1.0)
+        change[rows] = (halved * strength[rows] * (0.05 + 0.8 * deviation[rows]))[:, None, None, None].expand(
+            -1, 3, size, size
+        )
+    for rows in chosen_rows((p.kind == FOREIGN) | ((p.kind == DUST) & p.foreign), part, device):
+        piece = resample(other[rows], at_piece[rows])
+        its_mean, its_deviation = _moments(piece, around[rows])
+        gain = ((deviation[rows] + 0.015) / (its_deviation + 0.015)).clamp(0.3, 3.0)[:, None, None, None]
+        matched = (piece - its_mean) * gain + mean[rows]
+        change[rows] = alpha[rows][:, None, None, None] * (matched - view[rows])
+    for rows in chosen_rows(p.kind == TINT, part, device):
+        change[rows] = view[rows] * tint[rows][:, :, None, None]
+    for rows in chosen_rows(p.kind == WARP, part, device):
+        change[rows] = resample(ground[rows], at_warp[rows]) - view[rows]
+    return torch.addcmul(view, opacity[:, None], change), opacity
+
+
+def spot(s: dict[str, Tensor], size: int, tile: Tensor) -> Tensor:
+    """Opacity [b, S, S] of wavy ellipses."""
+    along, across = _axes(s["centre"], s["angle"], size)
+    far = torch.hypot(along * s["form"], across / s["form"])
+    return _inside(s["size"] * (1 + s["rough"] * _uneven(s["field"], 6, size, tile)) - far, size)
+
+
+def line(s: dict[str, Tensor], size: int, tile: Tensor) -> Tensor:
+    """Opacity [b, S, S] of bent, uneven lines."""
+    along, across = _axes(s["centre"], s["angle"], size)
+    off = (across + s["form"] * along * along + s["rough"] * _uneven(s["field"], 16, size, tile)).abs()
+    return _inside(s["width"] - off, size) * _inside(s["size"] - along.abs(), size)
+
+
+def camera(x: Tensor, shot: Shot, part: slice, tile: Tensor) -> Tensor:
+    """Surfaces [b, 3, S, S] in [0, 1] as a camera sees them: gamma, light, tint, blur, noise; cut off at 0 and 1."""
+    device, size = x.device, x.shape[-1]
+    gamma, light, tint, kernel, noise = (
+        value[part] for value in on_device([shot.gamma, shot.light, shot.tint, shot.blur, shot.noise], device)
+    )
+    at = (torch.arange(size, device=device) + 0.5) / size - 0.5
+    middle, across, down = light[:, :, None, None].unbind(1)
+    gain = torch.exp(middle + across * at + down * at[:, None])[:, None] * tint[:, :, None, None]
+    x = x.clamp_(1e-3, 1) ** gamma[:, None, None, None] * gain
+    for rows in chosen_rows(shot.blur[:, 2] < 1, part, device):
+        x[rows] = blur(x[rows], kernel[rows])
+    grain = _cut(torch.from_numpy(shot.grain[part]).to(device), size, tile)
+    return x.addcmul_(grain, noise[:, None, None, None]).clamp_(0, 1)
+
+
+def _on_device(p: Damage, part: slice, device: torch.device) -> tuple[Any, ...]:
+    values = on_device([p.strength, p.opacity, p.tint, p.dust, p.piece, p.warp], device)
+    names = ("centre", "angle", "size", "form", "width", "rough")
+    shapes = []
+    for shape in p.shapes:
+        numbers = on_device([getattr(shape, name) for name in names], device)
+        shapes.append({name: value[part] for name, value in zip(names, numbers, strict=True)})
+        shapes[-1]["field"] = torch.from_numpy(shape.field[part]).to(device)
+    return (*(value[part] for value in values), shapes)
+
+
+def _rows(shape: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """A shape's numbers of some rows, those of a picture as [b, 1, 1]."""
+    chosen = {name: value[rows] for name, value in shape.items()}
+    return {name: value if value.dim() == 2 else value[:, None, None] for name, value in chosen.items()}
+
+
+def _axes(centre: Tensor, angle: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Coordinates [b, S, S] along and across a direction from a centre, in halves of the side."""
+    at = (torch.arange(size, device=centre.device) * 2 + 1) / size - 1
+    x, y = at - centre[:, :1, None], at[:, None] - centre[:, 1:, None]
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def _inside(depth: Tensor, size: int) -> Tensor:
+    """Opacity from the depth below an edge, in halves of the side."""
+    return (depth * (size / 2) + EDGE).clamp_(0, 1)
+
+
+def _uneven(corner: Tensor, cells: int, size: int, tile: Tensor) -> Tensor:
+    """A smooth random field [b, S, S] of so many cells along a side."""
+    field = _cut(corner, cells, tile[:1])
+    return F.interpolate(field, size=(size, size), mode="bicubic", align_corners=False)[:, 0]
+
+
+def _cut(corner: Tensor, size: int, tile: Tensor) -> Tensor:
+    """Windows [b, C, size, size] of the periodic tile [C, T, T] at corners [b, 2]."""
+    at = torch.arange(size, device=tile.device)
+    down, across = ((corner[:, axis, None] + at) % tile.shape[-1] for axis in (0, 1))
+    return tile[:, down[:, :, None], across[:, None, :]].transpose(0, 1)
+
+
+def _moments(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [b, 3, 1, 1] and deviation over all channels [b] of pictures, weighted by [b, 1, S, S]."""
+    total = _mean(weight)
+    mean = _mean(x * weight) / total
+    return mean, (_mean((x - mean) ** 2 * weight) / total).mean((1, 2, 3)).sqrt()
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Over a picture's pixels, [b, C, 1, 1]: by pooling, which adds up each picture by itself."""
+    return F.avg_pool2d(x, x.shape[-1])

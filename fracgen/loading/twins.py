@@ -1,0 +1,238 @@
+"""Twins: two shots of every picture, the second one damaged; a pure function of (seed, epoch, position).
+
+What a method of anomaly detection does with features is to compare a patch with patches of sound
+pictures. So the two shots show one ground, by two cameras that differ a little in place, light,
+tint, sharpness and noise, and between them the second ground is damaged somewhere. Features are
+good where the twins are alike except there (`fracgen.training.damage`). No photograph is needed:
+
+1. the ground is a rendered picture, in half of the cases blended with its partner by the mask of a
+   third picture, or, sometimes, two colours where an attractor does or does not show;
+2. a window of it is looked up, turned and zoomed as the pair has it;
+3. the second shot is damaged: a piece of another picture of the same mean and contrast, lines, a
+   spot lighter or darker, a tint, a piece of the ground itself turned and shifted, or the dust of an
+   attractor, light or foreign; each as strong as the contrast of what it lies on, times a factor;
+4. both get the pair's colours: channels exchanged, saturation, contrast, inversion;
+5. each shot gets its own light, gamma, tint, blur and noise.
+
+Partner and third are those of `fracgen.loading.augment`, so any number of processes sees the same twins.
+
+After: pairs with a known change are how change detection is trained; damage by foreign pieces is CutPaste's
+(Li et al., CVPR 2021) and DRAEM's (Zavrtanik et al., ICCV 2021). Blending by masks: Baradad et al. 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fracgen.draws import Purpose, philox4x32, seed_key
+from fracgen.loading.augment import GREY, Floats, taps
+
+KINDS = ("foreign", "lines", "spot", "tint", "warp", "dust")
+"""Of damage, all as likely."""
+FOREIGN, LINES, SPOT, TINT, WARP, DUST = range(len(KINDS))
+SHAPES = 2
+"""Spots, or lines, of one damage: one or two."""
+TILE = 256
+"""Side of the tile of normal numbers that noise is cut from, periodic."""
+UNIFORMS = 128
+"""Random numbers of one pair: 105 are used, four come of a counter."""
+TURN = 2 * math.pi
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What one camera does, for each pair of a batch [B]."""
+
+    affine: Floats
+    """[B, 2, 3]: where a pixel comes from, in coordinates of the ground that are -1 and 1 at its edges."""
+    gamma: Floats
+    light: Floats
+    """[B, 3]: logarithm of the gain at the middle, and its change across and down the picture."""
+    tint: Floats
+    """[B, 3]: gain of each channel."""
+    blur: Floats
+    """[B, 5]: the taps."""
+    noise: Floats
+    """[B]: standard deviation."""
+    grain: NDArray[np.int64]
+    """[B, 2]: corner of the noise in the tile."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where spots or lines lie, for each pair [B]; lengths are halves of the picture's side."""
+
+    centre: Floats
+    """[B, 2]: across, down."""
+    angle: Floats
+    size: Floats
+    """Radius of a spot, half the length of a line."""
+    form: Floats
+    """Stretch of a spot, bend of a line."""
+    width: Floats
+    """Of a line."""
+    rough: Floats
+    """How uneven the edge is."""
+    field: NDArray[np.int64]
+    """[B, 2]: corner in the tile of the numbers that make it uneven."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What happens to the second ground of each pair [B]."""
+
+    kind: NDArray[np.int64]
+    shapes: tuple[Shape, ...]
+    count: NDArray[np.int64]
+    """How many of the shapes count."""
+    dust: Floats
+    """[B, 2, 3]: where the attractor that makes the dust is looked up."""
+    piece: Floats
+    """[B, 2, 3]: where the foreign piece is looked up."""
+    warp: Floats
+    """[B, 2, 3]: where the ground's own piece is looked up."""
+    strength: Floats
+    """Of lines, spots and dust, as a multiple of the ground's contrast, with its sign."""
+    opacity: Floats
+    """Of a piece."""
+    tint: Floats
+    """[B, 3]: change of each channel, as a share."""
+    foreign: NDArray[np.bool_]
+    """Whether dust is of a foreign piece."""
+
+
+@dataclass(frozen=True)
+class TwinDraws:
+    """Everything random about the pairs of a batch."""
+
+    blended: NDArray[np.bool_]
+    flat: NDArray[np.bool_]
+    """Whether the ground is of two colours."""
+    paints: Floats
+    """[B, 2, 3]: the two."""
+    colour: Floats
+    """[B, 3, 4]: the pair's colour matrix and its offset."""
+    shots: tuple[Shot, Shot]
+    damage: Damage
+
+
+def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int) -> Floats:
+    """Random numbers in [0, 1) of the pairs at these positions of an epoch: [B, UNIFORMS]."""
+    number = np.arange(UNIFORMS // 4, dtype=np.uint64)
+    counter = Purpose.TWINS | int(stream) << 24
+    words = philox4x32((number, counter, positions.astype(np.uint64)[:, None], epoch), seed_key(seed))
+    return np.stack(words, -1).reshape(len(positions), UNIFORMS) / 2.0**32
+
+
+@cache
+def normal_tile() -> NDArray[np.float32]:
+    """Normal numbers [3, TILE, TILE], always the same; shots are cut from them at random corners."""
+    number = np.arange(3 * TILE * TILE // 2, dtype=np.uint64)
+    words = philox4x32((number, int(Purpose.TWINS), 0, 2**32 - 1), seed_key(0))
+    u, v = ((word + 0.5) / 2.0**32 for word in words[:2])
+    radius = np.sqrt(-2 * np.log(u))  # Box and Muller
+    pairs = np.stack([radius * np.cos(TURN * v), radius * np.sin(TURN * v)], -1)
+    return pairs.reshape(3, TILE, TILE).astype(np.float32)
+
+
+class _Uniforms:
+    """Hands out columns of random numbers, each once."""
+
+    def __init__(self, u: Floats) -> None:
+        self.columns, self.count = iter(u.T), len(u)
+
+    def between(self, low: float, high: float) -> Floats:
+        return np.asarray(low + (high - low) * next(self.columns))
+
+    def spread(self, low: float, high: float) -> Floats:
+        """Uniform in the logarithm."""
+        return np.exp(self.between(math.log(low), math.log(high)))
+
+    def one_in(self, probability: float) -> NDArray[np.bool_]:
+        return np.asarray(next(self.columns) < probability)
+
+    def whole(self, count: int) -> NDArray[np.int64]:
+        return (next(self.columns) * count).astype(np.int64)
+
+    def corner(self) -> NDArray[np.int64]:
+        return np.stack([self.whole(TILE), self.whole(TILE)], 1)
+
+
+def twin_draws(u: Floats) -> TwinDraws:
+    """What the random numbers u [B, UNIFORMS] mean."""
+    c = _Uniforms(u)
+    blended, flat = c.one_in(0.5), c.one_in(0.15)
+    paints = np.stack([np.stack([c.between(0, 1) for _ in range(3)], 1) for _ in range(2)], 1)
+    colour = _pair_colour(c)
+    angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
+    centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    apart, nuisance, sharpness, grain = c.between(0, 1), c.between(0.3, 1.3), c.between(0.2, 1), c.spread(0.002, 0.016)
+    shots = []
+    for _ in range(2):
+        at = centre + 0.04 * (apart * zoom)[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+        turned = angle + 0.04 * apart * c.between(-1, 1)
+        zoomed = zoom * np.exp(0.03 * apart * c.between(-1, 1))
+        slope, direction = 0.25 * nuisance * c.between(0, 1), c.between(0, TURN)
+        light = [0.15 * nuisance * c.between(-1, 1), slope * np.cos(direction), slope * np.sin(direction)]
+        shots.append(Shot(
+            affine=affine(turned, zoomed * stretch, zoomed / stretch, at),
+            gamma=np.exp(0.15 * nuisance * c.between(-1, 1)), light=np.stack(light, 1),
+            tint=np.exp(0.04 * nuisance[:, None] * np.stack([c.between(-1, 1) for _ in range(3)], 1)),
+            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
+        ))  # fmt: skip
+    first, second = shots
+    return TwinDraws(blended, flat, paints, colour, (first, second), _damage(c, second, angle, zoom, centre))
+
+
+def _damage(c: _Uniforms, shot: Shot, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
+    kind = c.whole(len(KINDS))
+    line = kind == LINES
+    shapes = []
+    for _ in range(SHAPES):
+        middle = np.stack([c.between(-0.75, 0.75), c.between(-0.75, 0.75)], 1)
+        size = np.where(line, c.between(0.15, 0.6), c.spread(0.08, 0.4))
+        form = np.where(line, c.between(-0.6, 0.6), c.spread(0.5, 2.0))
+        rough = np.where(line, c.between(0, 0.06), 0.25)
+        shapes.append(Shape(middle, c.between(0, math.pi), size, form, c.between(0.012, 0.06), rough, c.corner()))
+    count = 1 + c.one_in(0.5).astype(np.int64)
+    dust_zoom = c.between(0.15, 0.5)
+    dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
+    piece = affine(c.between(0, TURN), zoom, zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
+    turned, zoomed = angle + c.between(-1.5, 1.5), zoom * c.spread(0.6, 1.65)
+    moved = centre + 0.3 * zoom[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    strength = c.spread(0.5, 3.0) * np.where(c.one_in(0.5), 1.0, -1.0)
+    hue = c.between(0, TURN)[:, None] + np.arange(3) * TURN / 3
+    return Damage(
+        kind=kind, shapes=tuple(shapes), count=count, dust=dust, piece=piece,
+        warp=affine(turned, zoomed, zoomed, moved), strength=strength, opacity=c.between(0.5, 1),
+        tint=np.cos(hue) * c.between(0.15, 0.6)[:, None], foreign=c.one_in(0.5),
+    )  # fmt: skip
+
+
+def _pair_colour(c: _Uniforms) -> Floats:
+    """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted."""
+    order = np.argsort(np.stack([c.between(0, 1) for _ in range(3)], 1), 1)
+    exchanged = np.eye(3)[order]
+    saturation = np.where(c.one_in(0.25), 0.0, c.between(0.2, 1))[:, None, None]
+    matrix = (saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))) @ exchanged
+    contrast, black = c.spread(0.25, 1), c.between(0, 1)
+    inverted = c.one_in(0.5)
+    sign = np.where(inverted, -1.0, 1.0)
+    offset = black * (1 - contrast) + np.where(inverted, contrast, 0.0)
+    matrix = matrix * (contrast * sign)[:, None, None]
+    return np.concatenate([matrix, np.repeat(offset[:, None, None], 3, 1)], 2)
+
+
+def affine(angle: Floats, across: Floats, down: Floats, centre: Floats) -> Floats:
+    """Affine maps [B, 2, 3]: a window as wide as `across` and as high as `down`, turned, around a centre [B, 2]."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    rows = [
+        np.stack([cos * across, -sin * down, centre[:, 0]], 1),
+        np.stack([sin * across, cos * down, centre[:, 1]], 1),
+    ]
+    return np.stack(rows, 1)
