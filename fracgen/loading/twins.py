@@ -40,7 +40,7 @@ SHAPES = 2
 TILE = 256
 """Side of the tile of normal numbers that noise is cut from, periodic."""
 UNIFORMS = 128
-"""Random numbers of one pair: 105 are used, four come of a counter."""
+"""Random numbers of one pair: 96 are used, four come of a counter."""
 TURN = 2 * math.pi
 
 
@@ -157,7 +157,7 @@ class _Uniforms:
         return np.asarray(next(self.columns) < probability)
 
     def whole(self, count: int) -> NDArray[np.int64]:
-        return (next(self.columns) * count).astype(np.int64)
+        return np.asarray(next(self.columns) * count, np.int64)
 
     def corner(self) -> NDArray[np.int64]:
         return np.stack([self.whole(TILE), self.whole(TILE)], 1)

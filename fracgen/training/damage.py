@@ -58,7 +58,7 @@ class DamageJudge:
     def ordered(self, damage: Tensor) -> Tensor:
         """Share of a pair's (sound, damaged) cells in the right order, by the middle maps together: float32 [B]."""
         distance = differences(next(iter(self._views())))
-        sound, damaged = sound_and_damaged(damage, distance.shape[1:])
+        sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
         distance = distance.flatten(1)
         right = (distance[:, :, None] < distance[:, None, :]).float()
         return _weighted(right, sound, damaged)
@@ -91,7 +91,7 @@ def differences(maps: Tensor) -> Tensor:
 
 def order_loss(distance: Tensor, damage: Tensor) -> Tensor:
     """Mean of softplus((sound - damaged) / T) over a pair's cells, then over pairs; of logarithms [B, h, w]."""
-    sound, damaged = sound_and_damaged(damage, distance.shape[1:])
+    sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
     distance = distance.flatten(1)
     usual = (distance * sound).sum(1, keepdim=True) / sound.sum(1, keepdim=True).clamp_min(1)
     score = torch.log(distance + FLOOR * usual + torch.finfo(torch.float32).tiny)
@@ -99,9 +99,9 @@ def order_loss(distance: Tensor, damage: Tensor) -> Tensor:
     return _weighted(wrong, sound, damaged).mean()
 
 
-def sound_and_damaged(damage: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Weights [B, h w] of sound and of damaged cells of a grid, for damage [B, H, W]."""
-    share = F.adaptive_avg_pool2d(damage[:, None], shape).flatten(1)
+def sound_and_damaged(damage: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Weights [B, height width] of the sound and of the damaged cells of a grid, for damage [B, H, W]."""
+    share = F.adaptive_avg_pool2d(damage[:, None], (height, width)).flatten(1)
     covered = (COVERED * share).clamp(max=1)
     return (covered < SOUND).float(), covered * (covered > DAMAGED)
 

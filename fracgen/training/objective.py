@@ -42,7 +42,8 @@ def objective_of(config: Config, classes: int) -> Objective:
         # The outputs take part with a weight of 0, so that every parameter has a gradient for the processes to share.
         return Objective(
             "damage", PAIR_OUTPUTS, lambda outputs, damage: judge.loss(damage) + 0 * outputs.mean(),
-            lambda outputs, damage: judge.ordered(damage), "damaged places differ more between two shots than sound ones",
+            lambda outputs, damage: judge.ordered(damage),
+            "how often a damaged place differs more between two shots than a sound one",
             target=2, listen_to=judge.listen_to,
         )  # fmt: skip
     if config.task in ("pairs", "contrastive"):
