@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +36,7 @@ def shoot(
         Shots float32 [b, 2, 3, S, S] in [0, 1], and the damage's opacity float32 [b, S, S].
     """
     device = own.device
-    blended, paints, colour = (value[part] for value in on_device([p.blended.astype(np.float64), p.paints, p.colour], device))
+    blended, paints, colour = (value[part] for value in on_device([p.blended, p.paints, p.colour], device))
     ground = torch.lerp(own, partner, mask[:, None] * blended[:, None, None, None])
     for rows in chosen_rows(p.flat, part, device):
         shown = dust[rows][:, None]

@@ -110,7 +110,8 @@ class Damage:
 class TwinDraws:
     """Everything random about the pairs of a batch."""
 
-    blended: NDArray[np.bool_]
+    blended: Floats
+    """[B]: 1 where the ground is blended with the partner, else 0."""
     flat: NDArray[np.bool_]
     """Whether the ground is of two colours."""
     paints: Floats
@@ -186,10 +187,11 @@ def twin_draws(u: Floats) -> TwinDraws:
             blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
         ))  # fmt: skip
     first, second = shots
-    return TwinDraws(blended, flat, paints, colour, (first, second), _damage(c, second, angle, zoom, centre))
+    harm = _damage(c, angle, zoom, centre)
+    return TwinDraws(blended.astype(np.float64), flat, paints, colour, (first, second), harm)
 
 
-def _damage(c: _Uniforms, shot: Shot, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
+def _damage(c: _Uniforms, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
     kind = c.whole(len(KINDS))
     line = kind == LINES
     shapes = []

@@ -213,3 +213,12 @@ def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_one
     stfpm = Stfpm.configure_optimizers(SimpleNamespace(model=SimpleNamespace(student_model=anything))).defaults
     assert (rd["lr"], rd["betas"]) == (0.005, (0.5, 0.99)), "protocol 'paper' uses betas (0.5, 0.999)"
     assert (stfpm["lr"], stfpm["momentum"], stfpm["weight_decay"]) == (0.4, 0.9, 0.001), "'paper' decays by 1e-4"
+
+
+def test_the_objective_damage_compares_the_patches_that_anomalibs_patchcore_compares():
+    from fracgen.training.damage import neighbourhoods
+
+    model = PatchcoreModel(layers=["layer2", "layer3"], backbone="resnet18", pre_trained=False)
+    maps = [torch.randn(2, 4, 12, 12), torch.randn(2, 6, 6, 6)]
+    pooled = {f"layer{i + 2}": model.feature_pooler(x) for i, x in enumerate(maps)}
+    assert torch.allclose(neighbourhoods(maps), model.generate_embedding(pooled), atol=1e-6)

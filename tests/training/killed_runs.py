@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,16 @@ CONFIGS = {
         "mandelbulb", preset("mandelbulb").recipe.at_size(64), VariationSpec((3, 8), (42, 168)), model="resnet18",
         epochs=3, epoch_size=20, batch_size=8, validation_size=8, learning_rate=0.02,
     ),
+    "twins": replace(
+        config.CONFIGS["twins"], recipe=config.SCENES_RECIPE.at_size(32), bank=BankSpec(4, 2), epochs=3, epoch_size=20,
+        batch_size=8, validation_size=8, ema=0.9,
+    ),
 }  # fmt: skip
 """Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures. `ifs`: a
 model with dropout and batch normalisation, heads of its own for the objective, and a moving average. `mandelbulb`: the
-other formula as its preset has it, but small."""
+other formula as its preset has it, but small. `twins`: two shots of every picture, judged by a network's middle."""
 CASES = [("ifs", name) for name in KILLS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
+CASES += [("twins", "in a step"), ("twins", "between epochs, in validation")]
 """Which run is killed where."""
 
 
@@ -194,11 +200,11 @@ def main(base: Path) -> None:
         killed = fork("killed", formula, path, kill=KILLS[name])
         resumed = fork("resumed", formula, path, resume="auto")
         results[f"{formula} {name}"] = {"folder": path.name, "killed": killed, "codes": resumed, **outcome(path)}
-    for first, second in ((1, 2), (2, 1)):
-        path = base / f"ranks{first}{second}"
-        codes = fork("first", "ifs", path, ranks=first, max_steps=4)
-        codes += fork("second", "ifs", path, ranks=second, resume="auto")
-        results[f"{first} to {second}"] = {"folder": path.name, "codes": codes, **outcome(path)}
+    for formula, first, second in (("ifs", 1, 2), ("ifs", 2, 1), ("twins", 2, 1)):
+        path = base / f"{formula}{first}{second}"
+        codes = fork("first", formula, path, ranks=first, max_steps=4)
+        codes += fork("second", formula, path, ranks=second, resume="auto")
+        results[f"{formula} {first} to {second}"] = {"folder": path.name, "codes": codes, **outcome(path)}
     (base / "results.json").write_text(json.dumps(results))
 
 

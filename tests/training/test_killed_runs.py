@@ -19,6 +19,7 @@ IFS = [
     "between epochs, in validation", "between epochs, in the checkpoint", "in the last step",
 ]  # fmt: skip
 CASES = [("ifs", kill) for kill in IFS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
+CASES += [("twins", "in a step"), ("twins", "between epochs, in validation")]
 
 
 class Runs:
@@ -70,9 +71,9 @@ def test_a_killed_run_sees_the_same_samples(runs: Runs, formula: str, kill: str)
     assert min(resumed) > 0 or kill == "in the first step"
 
 
-@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
-def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, first: int, second: int) -> None:
-    result, whole = runs.results[f"{first} to {second}"], runs.steps("ifs.run.log")
+@pytest.mark.parametrize(("formula", "first", "second"), [("ifs", 1, 2), ("ifs", 2, 1), ("twins", 2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, formula: str, first: int, second: int) -> None:
+    result, whole = runs.results[f"{formula} {first} to {second}"], runs.steps(f"{formula}.run.log")
     assert result["codes"] == [0, 0, 0]
     assert result["step"] == 9
     before, after = (runs.steps(f"{result['folder']}.{part}.log") for part in ("first", "second"))

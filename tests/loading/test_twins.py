@@ -1,0 +1,173 @@
+"""Twins: whose random numbers they take, what differs between two shots of a picture, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fracgen import CodeBank, FractalLoader, Recipe
+from fracgen.draws import Stream
+from fracgen.loading.twin_pictures import damage, line, spot
+from fracgen.loading.twins import KINDS, UNIFORMS, TwinDraws, normal_tile, twin_draws, uniforms
+
+BANK = CodeBank.sample(6, seed=1, classes=3)
+RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
+TILE = torch.from_numpy(normal_tile())
+
+
+def loader(**options: Any) -> FractalLoader:
+    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options}
+    return FractalLoader(BANK, given.pop("recipe", RECIPE), **given)
+
+
+def draws(count: int, **of_damage: Any) -> TwinDraws:
+    drawn = twin_draws(uniforms(np.arange(count), 0, 0, 0))
+    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_together_see_the_batch_of_one(world: int) -> None:
+    whole = loader()
+    for batch in range(3):  # the last has four pictures
+        expected = whole[batch]
+        for rank in range(world):
+            share = loader(rank=rank, world_size=world)[batch]
+            for mine, all_of_them in zip(share, expected, strict=True):
+                assert torch.equal(mine, all_of_them[rank::world])
+
+
+def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
+    first, second = loader(), loader(prefetch=2)
+    shown = [batch for _ in range(2) for batch in list(first)]
+    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
+    resumed = list(second)
+    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
+    with pytest.raises(ValueError, match="twins"):
+        loader(twins=False).load_state_dict(loader().state_dict())
+
+
+def test_epochs_seeds_and_streams_differ() -> None:
+    place = np.arange(4)
+    drawn = [uniforms(place, 0, 0, Stream.TRAIN), uniforms(place, 1, 0, Stream.TRAIN),
+             uniforms(place, 0, 1, Stream.TRAIN), uniforms(place, 0, 0, Stream.VALIDATION)]  # fmt: skip
+    assert all(not np.isclose(a, b).any() for i, a in enumerate(drawn) for b in drawn[:i])
+
+
+def test_no_random_number_is_used_twice() -> None:
+    """Every column that is asked for is there; the ones that are left over are few."""
+    asked = next(n for n in range(UNIFORMS + 1) if not _runs_out(n))
+    assert UNIFORMS - 40 < asked <= UNIFORMS
+
+
+def _runs_out(columns: int) -> bool:
+    try:
+        twin_draws(np.full((1, columns), 0.5))
+    except (StopIteration, RuntimeError):
+        return True
+    return False
+
+
+def test_shape_range_and_form() -> None:
+    images, labels, opacity = loader(normalise=False)[0]
+    assert images.shape == (8, 2, 3, 32, 32)
+    assert images.dtype == torch.float32
+    assert labels.shape == (8,)
+    assert opacity.shape == (8, 32, 32)
+    assert 0 <= images.min() < 0.3
+    assert 0.7 < images.max() <= 1
+    assert 0 <= opacity.min() <= opacity.max() <= 1
+    assert (opacity.flatten(1).max(1).values > 0.5).sum() >= 5  # dust may miss its attractor, spots the picture
+    last = loader(normalise=False, channels_last=True, dtype=torch.bfloat16)[0][0]
+    assert last.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, images.bfloat16())
+
+
+def test_normalisation_is_the_recipes() -> None:
+    plain, normal = loader(normalise=False)[0][0], loader()[0][0]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (RECIPE.mean, RECIPE.std))
+    assert torch.allclose(normal * std + mean, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
+def test_damage_changes_a_view_where_its_opacity_says_and_nowhere_else(kind: int) -> None:
+    generator = torch.Generator().manual_seed(kind)
+    view, ground, other = (torch.rand(16, 3, 48, 48, generator=generator) for _ in range(3))
+    dust = (torch.rand(16, 48, 48, generator=generator) < 0.5).float()
+    p = draws(16, kind=np.full(16, kind)).damage
+    damaged, opacity = damage(view.clone(), ground, other, dust, p, slice(0, 16), TILE)
+    differs = (damaged != view).any(1)
+    assert not differs[opacity == 0].any()
+    assert differs[opacity > 0].float().mean() > 0.95
+    share = (opacity > 0.5).float().mean((1, 2))
+    assert (share < 0.7).all()
+    assert (share > 0).sum() >= 12
+
+
+def test_the_strength_of_a_light_spot_follows_the_contrast_of_its_ground() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rough = torch.rand(4, 3, 48, 48, generator=generator)
+    flat = 0.5 + 0.01 * (rough - 0.5)
+    p = draws(4, kind=np.full(4, KINDS.index("spot")), strength=np.full(4, 1.0)).damage
+    changes = []
+    for view in (flat, rough):
+        damaged, opacity = damage(view.clone(), view, view, rough[:, 0], p, slice(0, 4), TILE)
+        changes.append((damaged - view).amax((1, 2, 3))[opacity.amax((1, 2)) > 0.9])
+    # Half of 0.05 where the ground is flat; 0.8 of a uniform number's deviation of 0.29 more where it is not.
+    assert torch.allclose(changes[0], torch.full_like(changes[0], 0.025), atol=0.003)
+    assert torch.allclose(changes[1], torch.full_like(changes[1], 0.5 * (0.05 + 0.8 * 0.2887)), atol=0.015)
+
+
+def test_a_round_spot_and_a_straight_line_are_where_they_should_be() -> None:
+    one = torch.ones(1, 1, 1)
+    even = {"centre": torch.zeros(1, 2), "angle": 0 * one, "size": 0.5 * one, "rough": 0 * one,
+            "field": torch.zeros(1, 2, dtype=torch.long)}  # fmt: skip
+    disc = spot({**even, "form": one}, 64, TILE)[0]
+    assert disc.sum().item() == pytest.approx(np.pi * 16**2, rel=0.01)
+    stroke = line({**even, "form": 0 * one, "width": one / 16}, 64, TILE)[0]
+    assert stroke.sum().item() == pytest.approx(32 * 4, rel=0.05)
+    assert stroke[31:33, 18:46].min() == 1
+
+
+def test_both_shots_see_the_same_ground() -> None:
+    """Where nothing is damaged two shots of a pair are alike, and those of two pairs are not."""
+    rough = dataclasses.replace(RECIPE, size=64, canvas=64)
+    images, _, opacity = loader(normalise=False, recipe=rough, batch_size=20)[0]
+    first, second = ((x - x.mean((1, 2), True)).flatten(1) for x in images.mean(2).unbind(1))
+    sound = (opacity < 0.02).flatten(1)
+    alike = _correlation(first * sound, second * sound)
+    unlike = _correlation(first * sound, second.roll(1, 0) * sound)
+    assert alike.median() > 0.6  # faint grounds are half noise
+    assert unlike.abs().median() < 0.3
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+
+
+def test_the_tile_is_normal() -> None:
+    tile = normal_tile()
+    assert abs(tile.mean()) < 0.01
+    assert tile.std() == pytest.approx(1, abs=0.01)
+    assert (np.abs(tile) > 1.96).mean() == pytest.approx(0.05, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": torch.uint8}, "twins are numbers"),
+        ({"recipe": dataclasses.replace(RECIPE, views=2)}, "use --views 1"),
+        ({"masks": True}, "drop those"),
+        ({"class_maps": True}, "drop those"),
+        ({"augment": "crop"}, "drop those"),
+    ],
+)
+def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loader(**options)

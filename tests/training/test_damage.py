@@ -1,0 +1,136 @@
+"""The objective `damage`: what its loss wants, what it looks at, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import torchvision
+
+from fracgen import FractalLoader, make_bank
+from fracgen.loading.augment import AUGMENTATIONS
+from fracgen.recipes.recipe import BankSpec
+from fracgen.training.config import CONFIGS, Config, Machine
+from fracgen.training.damage import DamageJudge, differences, order_loss, sound_and_damaged
+from fracgen.training.folder import RunFolder
+from fracgen.training.objective import images_of_pairs, objective_of
+from fracgen.training.run import prepare
+
+
+def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Feature maps [2, 1, 8, 8] whose shots differ by 1, and by `times` where a quarter of the picture is damaged."""
+    damage = torch.zeros(1, size, size)
+    damage[:, : size // 2, : size // 2] = 1
+    second = torch.ones(1, 1, 8, 8)
+    second[..., :4, :4] = times
+    return torch.cat((torch.zeros(1, 1, 8, 8), second)), damage
+
+
+def test_the_loss_falls_as_damaged_cells_differ_more_and_is_log_2_where_they_do_not() -> None:
+    losses = [order_loss(differences(maps), damage).item() for maps, damage in map(planted, (0.5, 1.0, 2.0, 8.0))]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[1] == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-6)
+    # Squared distances of 64 and 1, with 5 % of a sound one's added, at temperature 0.5.
+    expected = torch.nn.functional.softplus(torch.tensor(1.05 / 64.05).log() / 0.5).item()
+    assert losses[3] == pytest.approx(expected, rel=1e-4)
+
+
+def test_nothing_is_gained_by_the_scale_of_features() -> None:
+    maps, damage = planted(2.0)
+    assert order_loss(differences(1000 * maps), damage).item() == pytest.approx(
+        order_loss(differences(maps), damage).item(), rel=1e-5
+    )
+
+
+def test_a_pair_without_damage_has_no_loss_and_a_finite_gradient() -> None:
+    maps = torch.randn(2, 3, 8, 8, requires_grad=True)
+    loss = order_loss(differences(maps), torch.zeros(1, 32, 32))
+    loss.backward()
+    assert loss.item() == 0
+    assert maps.grad is not None
+    assert torch.isfinite(maps.grad).all()
+    same = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    order_loss(differences(same), planted(1)[1]).backward()
+    assert same.grad is not None
+    assert torch.isfinite(same.grad).all()
+
+
+def test_cells_that_are_damaged_a_little_do_not_count() -> None:
+    damage = torch.zeros(1, 8, 8)
+    damage[0, 0, 0], damage[0, 4, 4] = 1, 0.1  # a quarter of a 2 x 2 cell, a fortieth of another
+    sound, damaged = (x.reshape(4, 4) for x in sound_and_damaged(damage, 4, 4))
+    assert damaged[0, 0] == 0.75
+    assert (damaged > 0).sum() == 1
+    assert sound[0, 0] == sound[2, 2] == 0
+    assert sound.sum() == 14
+
+
+def test_large_maps_are_compared_on_a_coarser_grid() -> None:
+    assert differences(torch.randn(4, 2, 56, 56)).shape == (2, 14, 14)
+    assert differences(torch.randn(4, 2, 12, 12)).shape == (2, 12, 12)
+
+
+def test_the_judge_hears_the_four_stages_and_the_share_in_order_is_that_of_the_middle() -> None:
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(weights=None)
+    judge = DamageJudge()
+    judge.listen_to(model, 64)
+    model(torch.randn(4, 3, 64, 64))
+    assert [tuple(x.shape[1:]) for x in judge._features] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
+    first = torch.zeros(2, 128, 8, 8)
+    second = torch.ones(2, 128, 8, 8)
+    second[0, :, :4, :4], second[1, :, :4, :4] = 2, 0.5
+    silent = torch.zeros(4, 1, 4, 4)
+    judge._features = [silent, torch.cat((first, second)), silent, silent]
+    right, wrong = judge.ordered(planted(1)[1].expand(2, -1, -1)).tolist()
+    assert right > 0.9  # cells at the edge see both sides
+    assert wrong < 0.1
+    with pytest.raises(ValueError, match="convolutional network"):
+        DamageJudge().listen_to(torchvision.models.vit_b_16(weights=None, image_size=64), 64)
+
+
+SMALL: Config = dataclasses.replace(
+    CONFIGS["twins"], recipe=CONFIGS["twins"].recipe.at_size(32), bank=BankSpec(20, 20), epochs=1, epoch_size=512,
+    batch_size=8, validation_size=64, ema=0.9,
+)  # fmt: skip
+
+
+def test_a_few_steps_learn_a_batch_by_heart() -> None:
+    config = SMALL
+    bank = make_bank(config.bank, 0)
+    images, _, damage = FractalLoader(bank, config.recipe, 8, "cpu", epoch_size=8, twins=True, threads=1)[0]
+    objective, model = objective_of(config, bank.classes), torchvision.models.resnet18(weights=None)
+    assert objective.listen_to is not None
+    objective.listen_to(model, config.recipe.size)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    shares = []
+    for _ in range(20):
+        outputs = model(images_of_pairs(images))
+        shares.append(objective.correct(outputs, damage).mean().item())
+        loss = objective.loss(outputs, damage)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(p.grad is not None for p in model.parameters())
+    assert 0.4 < shares[0] < 0.8
+    assert shares[-1] > 0.97
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augmentation": AUGMENTATIONS["crop"]}, "use --augment none"),
+        ({"label_smoothing": 0.1}, "no meaning"),
+        ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIGS["twins"], **changes)
+
+
+def test_compiling_is_refused(tmp_path) -> None:
+    with pytest.raises(ValueError, match="--compile hides"):
+        prepare(SMALL, RunFolder(tmp_path / "run"), Machine("cpu", compile=True))
+    assert not (tmp_path / "run").exists()
