@@ -6,15 +6,18 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import torch
 from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
 from PIL import Image
 
 from fracgen.formulas.banks import make_bank
+from fracgen.loading.loader import FractalLoader
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec, Preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
+from fracgen.training.config import CONFIGS
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- presets -->\n", "<!-- end of presets -->\n"
@@ -51,6 +54,18 @@ def surfaces() -> Image.Image:
     return Image.fromarray(np.concatenate(columns, axis=1))
 
 
+def twins() -> Image.Image:
+    """Twelve pairs of shots, and what is damaged in the second."""
+    config = CONFIGS["twins"]
+    loader = FractalLoader(make_bank(BankSpec(100, 100)), config.recipe, 12, "cpu", epoch_size=12, normalise=False,
+                           twins=True)  # fmt: skip
+    images, _, damage = loader[0]
+    triples = torch.cat((images, damage[:, None, None].expand(-1, -1, 3, -1, -1)), 1)  # [12, 3, 3, S, S]
+    side = config.recipe.size
+    tiles = (triples * 255).round().byte().numpy().reshape(3, 4, 3, 3, side, side)
+    return Image.fromarray(np.ascontiguousarray(tiles.transpose(0, 4, 1, 2, 5, 3)).reshape(3 * side, 12 * side, 3))
+
+
 def codes(preset: Preset) -> str:
     """What a preset is made of."""
     spec, recipe = preset.bank, preset.recipe
@@ -82,6 +97,7 @@ def main() -> None:
     sheet(PRESETS["paper"], 4, 8, 128).save(folder / "sheet.webp", quality=88, method=6)
     sheet(at_size(PRESETS["mandelbulb"], 160), 4, 8, 160).save(folder / "variations.webp", quality=72, method=6)
     surfaces().save(folder / "surfaces.webp", quality=88, method=6)
+    twins().save(folder / "twins.webp", quality=80, method=6)
     for name, preset in PRESETS.items():
         sheet(preset, 1, 8, 128).save(folder / f"{name}.webp", quality=88, method=6)
     page = HERE / "recipes.md"

@@ -172,12 +172,14 @@ def twin_draws(u: Floats) -> TwinDraws:
     colour = _pair_colour(c)
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
     centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
-    apart, nuisance, sharpness, grain = c.between(0, 1), c.between(0.3, 1.3), c.between(0.2, 1), c.spread(0.002, 0.016)
+    # Most twins are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
+    apart, nuisance = c.between(0, 1) ** 2, c.between(0.3, 1.3)
+    sharpness, grain = c.between(0.2, 1), c.spread(0.002, 0.016)
     shots = []
     for _ in range(2):
-        at = centre + 0.04 * (apart * zoom)[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
-        turned = angle + 0.04 * apart * c.between(-1, 1)
-        zoomed = zoom * np.exp(0.03 * apart * c.between(-1, 1))
+        at = centre + 0.15 * (apart * zoom)[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+        turned = angle + 0.15 * apart * c.between(-1, 1)
+        zoomed = zoom * np.exp(0.1 * apart * c.between(-1, 1))
         slope, direction = 0.25 * nuisance * c.between(0, 1), c.between(0, TURN)
         light = [0.15 * nuisance * c.between(-1, 1), slope * np.cos(direction), slope * np.sin(direction)]
         shots.append(Shot(

@@ -1,8 +1,9 @@
-"""The objective `damage`: two shots of a picture must differ more where the second is damaged than where it is not.
+"""The objective `damage`: a damaged shot's patches must be far from all patches of a sound one, where it is damaged.
 
-The difference is that of PatchCore's patches (Roth et al., CVPR 2022): the distance between features of the
-two middle maps together, each averaged over its neighbours. Each map must do it alone as well, for methods
-that look at others. Only the order of differences counts, pair by pair: nothing is gained by scale.
+This is PatchCore (Roth et al., CVPR 2022) with one picture in its memory, and a gradient: a patch is the features of
+the two middle maps together, each averaged over its neighbours, and its score is the distance to the nearest patch
+of the sound shot. Each map must do it alone as well, for methods that look at others. Only the order of a pair's
+scores counts: nothing is gained by scale.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ class DamageJudge:
 
     def loss(self, damage: Tensor) -> Tensor:
         """The loss of the last pass, for damage float32 [B, H, W] in the second shots. It is forgotten then."""
-        together, *alone = (order_loss(differences(maps), damage) for maps in self._views())
+        together, *alone = (order_loss(scores(maps), damage) for maps in self._views())
         self._features = [torch.empty(0)] * len(STRIDES)
         return together + ALONE * torch.stack(alone).sum()
 
     def ordered(self, damage: Tensor) -> Tensor:
         """Share of a pair's (sound, damaged) cells in the right order, by the middle maps together: float32 [B]."""
-        distance = differences(next(iter(self._views())))
+        distance = scores(next(iter(self._views())))
         sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
         distance = distance.flatten(1)
         right = (distance[:, :, None] < distance[:, None, :]).float()
@@ -82,15 +83,20 @@ def neighbourhoods(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([smooth[0], *(F.interpolate(x, size=shape, mode="bilinear") for x in smooth[1:])], 1)
 
 
-def differences(maps: Tensor) -> Tensor:
-    """Squared distances [B, h, w] between first and second shots [2 B, C, H, W], of at most MOST_CELLS along a side."""
-    first, second = maps.chunk(2)
-    squared = (first - second).square().sum(1)
-    return F.avg_pool2d(squared, -(-squared.shape[-1] // MOST_CELLS))
+def scores(maps: Tensor) -> Tensor:
+    """Squared distance [B, h, w] of every cell of the second shots to the nearest cell of the first.
+
+    Args:
+        maps: [2 B, C, H, W], first shots first; averaged until at most MOST_CELLS are left along a side.
+    """
+    maps = F.avg_pool2d(maps, -(-maps.shape[-1] // MOST_CELLS))
+    first, second = maps.flatten(2).transpose(1, 2).chunk(2)
+    squared = second.square().sum(2)[:, :, None] + first.square().sum(2)[:, None] - 2 * second @ first.transpose(1, 2)
+    return squared.amin(2).clamp_min(0).reshape(-1, *maps.shape[2:])
 
 
 def order_loss(distance: Tensor, damage: Tensor) -> Tensor:
-    """Mean of softplus((sound - damaged) / T) over a pair's cells, then over pairs; of logarithms [B, h, w]."""
+    """Mean of softplus((log sound - log damaged) / T) over a pair's cells, then over pairs, of scores [B, h, w]."""
     sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
     distance = distance.flatten(1)
     usual = (distance * sound).sum(1, keepdim=True) / sound.sum(1, keepdim=True).clamp_min(1)
