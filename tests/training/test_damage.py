@@ -12,14 +12,14 @@ from fracgen import FractalLoader, make_bank
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.training.config import CONFIGS, Config, Machine
-from fracgen.training.damage import DamageJudge, differences, order_loss, sound_and_damaged
+from fracgen.training.damage import DamageJudge, order_loss, scores, sound_and_damaged
 from fracgen.training.folder import RunFolder
 from fracgen.training.objective import images_of_pairs, objective_of
 from fracgen.training.run import prepare
 
 
 def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Feature maps [2, 1, 8, 8] whose shots differ by 1, and by `times` where a quarter of the picture is damaged."""
+    """Feature maps [2, 1, 8, 8] whose second shot is 1 off, and `times` as much where a quarter of the picture is damaged."""
     damage = torch.zeros(1, size, size)
     damage[:, : size // 2, : size // 2] = 1
     second = torch.ones(1, 1, 8, 8)
@@ -28,7 +28,7 @@ def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_loss_falls_as_damaged_cells_differ_more_and_is_log_2_where_they_do_not() -> None:
-    losses = [order_loss(differences(maps), damage).item() for maps, damage in map(planted, (0.5, 1.0, 2.0, 8.0))]
+    losses = [order_loss(scores(maps), damage).item() for maps, damage in map(planted, (0.5, 1.0, 2.0, 8.0))]
     assert losses == sorted(losses, reverse=True)
     assert losses[1] == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-6)
     # Squared distances of 64 and 1, with 5 % of a sound one's added, at temperature 0.5.
@@ -38,20 +38,20 @@ def test_the_loss_falls_as_damaged_cells_differ_more_and_is_log_2_where_they_do_
 
 def test_nothing_is_gained_by_the_scale_of_features() -> None:
     maps, damage = planted(2.0)
-    assert order_loss(differences(1000 * maps), damage).item() == pytest.approx(
-        order_loss(differences(maps), damage).item(), rel=1e-5
+    assert order_loss(scores(1000 * maps), damage).item() == pytest.approx(
+        order_loss(scores(maps), damage).item(), rel=1e-5
     )
 
 
 def test_a_pair_without_damage_has_no_loss_and_a_finite_gradient() -> None:
     maps = torch.randn(2, 3, 8, 8, requires_grad=True)
-    loss = order_loss(differences(maps), torch.zeros(1, 32, 32))
+    loss = order_loss(scores(maps), torch.zeros(1, 32, 32))
     loss.backward()
     assert loss.item() == 0
     assert maps.grad is not None
     assert torch.isfinite(maps.grad).all()
     same = torch.zeros(2, 3, 8, 8, requires_grad=True)
-    order_loss(differences(same), planted(1)[1]).backward()
+    order_loss(scores(same), planted(1)[1]).backward()
     assert same.grad is not None
     assert torch.isfinite(same.grad).all()
 
@@ -66,9 +66,18 @@ def test_cells_that_are_damaged_a_little_do_not_count() -> None:
     assert sound.sum() == 14
 
 
+def test_a_score_is_the_squared_distance_to_the_nearest_patch_wherever_it_is() -> None:
+    maps = torch.randn(6, 8, 5, 7, generator=torch.Generator().manual_seed(0))
+    first, second = maps.flatten(2).transpose(1, 2).chunk(2)
+    nearest = torch.cdist(second, first).amin(2).square().reshape(3, 5, 7)
+    torch.testing.assert_close(scores(maps), nearest, rtol=1e-4, atol=1e-4)
+    moved = torch.cat((maps[:3], maps[:3].roll((2, 3), (2, 3))))
+    assert scores(moved).max() < 1e-4
+
+
 def test_large_maps_are_compared_on_a_coarser_grid() -> None:
-    assert differences(torch.randn(4, 2, 56, 56)).shape == (2, 14, 14)
-    assert differences(torch.randn(4, 2, 12, 12)).shape == (2, 12, 12)
+    assert scores(torch.randn(4, 2, 56, 56)).shape == (2, 14, 14)
+    assert scores(torch.randn(4, 2, 12, 12)).shape == (2, 12, 12)
 
 
 def test_the_judge_hears_the_four_stages_and_the_share_in_order_is_that_of_the_middle() -> None:
