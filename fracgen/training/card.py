@@ -13,6 +13,7 @@ def card(config: Config, about: dict[str, Any]) -> str:
     own, name = about["fracgen"], about["architecture"]
     recipe = config.recipe
     return f"""---
+license: apache-2.0
 tags:
 - fractals
 - pre-training
@@ -28,7 +29,7 @@ no data set was involved.
 |---|---|
 | Recipe | `{recipe.name}`, {recipe.size} px, digest `{own["recipe_digest"]}`, render version {recipe.render_version} |
 | Codes | {config.bank.codes:,} in {config.bank.classes:,} classes, bank SHA-256 `{own["bank_sha256"]}` |
-| Images seen | {own["images_seen"]:,} ({own["epochs_done"]:.2f} of {config.epochs} epochs of {config.epoch_size:,}) |
+| Images seen | {own["images_seen"]:,}{_twice(config)} ({own["epochs_done"]:.2f} of {config.epochs} epochs of {config.epoch_size:,}) |
 | Optimisation | {_optimisation(config)} |
 | Objective | {own["objective"]} |
 | Seed | {config.seed} (bank: {config.bank_seed}) |
@@ -45,10 +46,18 @@ no data set was involved.
 ## Known limits
 
 - The weights saw fractals only. They are meant as features for anomaly detection and for further training; the
-  classifier, where it is included, tells IFS codes apart and nothing else.
+  classifier, where it is included, {_classifier(config)}.
 - They expect the normalisation above, not ImageNet's.
-- Validation measures known classes in pictures that training never showed. It says little about another task.
+- Validation measures the objective on pictures that training never showed. It says little about another task.
 {_unfinished(own)}"""
+
+
+def _classifier(c: Config) -> str:
+    return "was not trained" if c.task == "damage" else f"tells `{c.recipe.formula}` codes apart and nothing else"
+
+
+def _twice(c: Config) -> str:
+    return ", two shots of each" if c.task == "damage" else ""
 
 
 def _optimisation(c: Config) -> str:

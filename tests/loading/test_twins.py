@@ -143,7 +143,7 @@ def test_both_shots_see_the_same_ground() -> None:
     sound = (opacity < 0.02).flatten(1)
     alike = _correlation(first * sound, second * sound)
     unlike = _correlation(first * sound, second.roll(1, 0) * sound)
-    assert alike.median() > 0.6  # faint grounds are half noise
+    assert alike.median() > 0.5  # on a faint ground light and noise are all there is
     assert unlike.abs().median() < 0.3
 
 

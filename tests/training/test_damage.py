@@ -19,7 +19,7 @@ from fracgen.training.run import prepare
 
 
 def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Feature maps [2, 1, 8, 8] whose second shot is 1 off, and `times` as much where a quarter of the picture is damaged."""
+    """Feature maps [2, 1, 8, 8]: the second shot is 1 off, and `times` where a quarter of the picture is damaged."""
     damage = torch.zeros(1, size, size)
     damage[:, : size // 2, : size // 2] = 1
     second = torch.ones(1, 1, 8, 8)
