@@ -232,9 +232,12 @@ def predict(
         assert train is not None
         if out is not None and method in IMAGE_LEVEL:
             raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
+        overrides = read_overrides(settings).get(method) if settings else {}
+        if overrides is None:
+            raise ValueError(f"{settings} has no settings of {method}: add a table [{method}], or leave --settings out")
         fitted = fit_model(
             method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
-            seed=seed, device=chosen, overrides=(read_overrides(settings) if settings else {}).get(method),
+            seed=seed, device=chosen, overrides=overrides,
         )  # fmt: skip
     if save is not None:
         fitted.save(save)
