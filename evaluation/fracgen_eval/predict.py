@@ -21,6 +21,7 @@ from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
+from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
 
@@ -135,8 +136,10 @@ def fit_model(
     """Fit a method on a folder of normal pictures; from ten on, a tenth is kept back to find the normal range.
 
     Raises:
-        EvaluationError: the folder holds no pictures, one cannot be decoded, or an argument is unknown.
+        EvaluationError: the folder holds no pictures, one cannot be decoded, an argument is unknown, or a setting
+            would do nothing.
     """
+    check_overrides(name, overrides, layers=layers)
     settings = settings_for(name, overrides=overrides)
     paths = images_in(train)
     if not paths:

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Model = Annotated[str, typer.Option(help="A network of timm with features, such as resnet18 or tf_efficientnet_lite0.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Overrides = Annotated[Path | None, typer.Option("--settings", help="TOML or JSON: a table of settings per method.")]
-WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random, or name=FILE; may be repeated."
+WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
 DATASET_HELP = "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."
 METHOD_HELP = (
     "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
@@ -232,9 +232,12 @@ def predict(
         assert train is not None
         if out is not None and method in IMAGE_LEVEL:
             raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
+        overrides = read_overrides(settings).get(method) if settings else {}
+        if overrides is None:
+            raise ValueError(f"{settings} has no settings of {method}: add a table [{method}], or leave --settings out")
         fitted = fit_model(
             method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
-            seed=seed, device=chosen, overrides=(read_overrides(settings) if settings else {}).get(method),
+            seed=seed, device=chosen, overrides=overrides,
         )  # fmt: skip
     if save is not None:
         fitted.save(save)

@@ -60,6 +60,12 @@ def render(
     from fracgen.cli.slurm import slurm_options
 
     options = slurm_options(context, ("detach", "dry_run", "shards", "jobs"), at_once=jobs)
+    if bank is not None:
+        refuse_given(context, ("bank_seed",), "the codes are those of the bank that is given")
+    if format != "wds":
+        refuse_given(context, ("wds_member", "per_file"), f"format {format} writes no tar files")
+    elif output == "-":
+        refuse_given(context, ("per_file",), "a pipe gets one tar file of all samples")
     given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
     if options is None:
         from fracgen.cli.render_here import render_here

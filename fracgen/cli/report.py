@@ -13,6 +13,8 @@ from fracgen.support.terminal import say, working
 
 
 def report(
+    context: typer.Context,
+    *,
     folder: Annotated[Path | None, typer.Argument(help="Result folder of `fracgen eval run`.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write; by default `report` in the result folder.")
@@ -37,8 +39,12 @@ def report(
     from fracgen_eval.report import write_report
     from fracgen_eval.report.published import COLUMNS, write_cells
 
+    from fracgen.cli.options import refuse_given
+
     if paper == (folder is not None):
         raise ValueError("name a result folder, or --paper for the published numbers alone")
+    if paper:
+        refuse_given(context, ("root", "published", "show_published"), "--paper reports the published numbers alone")
     roots = {name: Path(path) for name, path in _pairs(root, "--root").items()}
     named = _pairs(published, "--published")
     if unknown := next((name for name in roots if name not in DATASETS), None):

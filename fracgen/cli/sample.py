@@ -9,6 +9,7 @@ import typer
 
 
 def sample(
+    context: typer.Context,
     *,
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
     recipe: Annotated[str, typer.Option(help="Preset whose codes to sample; the options below override it.")] = "paper",
@@ -28,7 +29,7 @@ def sample(
     IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
     Variations are every combination of the powers and rules; no seed decides them.
     """
-    from fracgen.cli.options import parse_numbers, parse_range, read_preset
+    from fracgen.cli.options import parse_numbers, parse_range, read_preset, refuse_given
     from fracgen.draws import seed_key
     from fracgen.formulas.banks import make_bank
     from fracgen.recipes.recipe import BankSpec
@@ -46,6 +47,7 @@ def sample(
         foreign = {"powers": powers, "rules": rules}
         of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {seed}"
     else:
+        refuse_given(context, ("seed",), "Mandelbulb variations are every combination, no seed decides them")
         given_powers = spec.powers if powers is None else parse_numbers(powers)
         spec = VariationSpec(given_powers, spec.rules if rules is None else parse_numbers(rules))
         of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"

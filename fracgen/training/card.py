@@ -29,7 +29,7 @@ no data set was involved.
 |---|---|
 | Recipe | `{recipe.name}`, {recipe.size} px, digest `{own["recipe_digest"]}`, render version {recipe.render_version} |
 | Codes | {config.bank.codes:,} in {config.bank.classes:,} classes, bank SHA-256 `{own["bank_sha256"]}` |
-| Images seen | {own["images_seen"]:,}{_twice(config)} ({own["epochs_done"]:.2f} of {config.epochs} epochs of {config.epoch_size:,}) |
+| Images seen | {_seen(config, own)} |
 | Optimisation | {_optimisation(config)} |
 | Objective | {own["objective"]} |
 | Seed | {config.seed} (bank: {config.bank_seed}) |
@@ -56,8 +56,9 @@ def _classifier(c: Config) -> str:
     return "was not trained" if c.task == "damage" else f"tells `{c.recipe.formula}` codes apart and nothing else"
 
 
-def _twice(c: Config) -> str:
-    return ", two shots of each" if c.task == "damage" else ""
+def _seen(c: Config, own: dict[str, Any]) -> str:
+    twice = ", two shots of each" if c.task == "damage" else ""
+    return f"{own['images_seen']:,}{twice} ({own['epochs_done']:.2f} of {c.epochs} epochs of {c.epoch_size:,})"
 
 
 def _optimisation(c: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+SETTINGS: dict[str, dict[str, dict[str, object]]] = {
+    "dn2.json": {"panda": {"lr": 0.1}},
+    "early.json": {"panda": {"variant": "early", "ewc_lambda": 10}},
+    "ewc.json": {"panda": {"variant": "ewc", "early_epochs": 3}},
+    "original.json": {"cutpaste": {"original": True, "steps": 5}},
+    "untouched.json": {"cutpaste": {"steps": 0, "lr": 0.1}},
+    "paper.json": {"stfpm": {"most_epochs": 5}},
+    "honest.json": {"stfpm": {"epochs": 5}},
+    "layers.json": {"padim": {"layers": ["layer1"]}},
+}
 REFUSED = {
     "maps of image-level methods": ("run --method panda,cutpaste --weights random --maps", "--maps: whole images"),
     "map size of image-level methods": ("run --method panda --weights random --map-size original", "--map-size: whole"),
@@ -20,6 +31,43 @@ REFUSED = {
     ),
     "layers to predict with PANDA": (
         "predict ../there/a.png --train ../there --method panda --layers layer2", "the layers of panda cannot",
+    ),
+    "training of PANDA as it is": (
+        "run --method panda --weights random --settings ../there/dn2.json",
+        "panda.lr = 0.1 does nothing here, it is read with variant 'early' or 'ewc': leave it out",
+    ),
+    "Fisher information of PANDA's early stopping": (
+        "run --method panda --weights random --settings ../there/early.json", "panda.ewc_lambda = 10",
+    ),
+    "epochs of PANDA's other variant": (
+        "run --method panda --weights random --settings ../there/ewc.json", "it is read with variant 'early':",
+    ),
+    "steps of CutPaste as it was": (
+        "run --method cutpaste --weights random --settings ../there/original.json", "read with original = false",
+    ),
+    "training of untouched features": (
+        "run --method cutpaste --weights random --settings ../there/untouched.json", "read with steps above 0",
+    ),
+    "epochs of the other protocol": (
+        "run --method stfpm --weights random --settings ../there/paper.json", "read with protocol 'paper'",
+    ),
+    "epochs of this protocol's other": (
+        "run --method stfpm --weights random --protocol paper --settings ../there/honest.json",
+        "read with protocol 'honest'",
+    ),
+    "layers twice": (
+        "run --method padim --weights random --layers layer2 --settings ../there/layers.json",
+        "read with no --layers beside it",
+    ),
+    "layers twice to predict": (
+        "predict ../there/a.png --train ../there --method padim --layers layer2 --settings ../there/layers.json",
+        "read with no --layers beside it",
+    ),
+    "settings of another method": (
+        "predict ../there/a.png --train ../there --settings ../there/dn2.json", "has no settings of patchcore",
+    ),
+    "heatmaps of whole images": (
+        "predict ../there/a.png --train ../there --method panda --weights random --out heat", "has no heatmaps",
     ),
     "unknown network": ("run --method padim --weights random --model resnet19", "did you mean resnet18"),
     "network without that layer": (
@@ -35,6 +83,8 @@ def test_it_is_refused_in_one_line(fracgen: Any, case: str) -> None:
     there = Path("../there")
     there.mkdir(exist_ok=True)
     Image.new("RGB", (8, 8)).save(there / "a.png")
+    for name, settings in SETTINGS.items():
+        (there / name).write_text(json.dumps(settings))
     ran = fracgen("eval", *arguments.split())
     assert ran.code == 2, ran.err
     assert ran.out == ""
@@ -42,3 +92,41 @@ def test_it_is_refused_in_one_line(fracgen: Any, case: str) -> None:
     assert len(lines) == 1, ran.err
     assert says in lines[0]
     assert os.listdir() == []
+
+
+OTHERS = {
+    "seed of codes that are there": ("render bank.safetensors --bank-seed 1", "--bank-seed: the codes are those of"),
+    "tar files of a sheet": ("render --per-file 10 --wds-member npy", "--wds-member, --per-file: format sheet writes"),
+    "tar files of a pipe": ("render --format wds -o - --per-file 10", "--per-file: a pipe gets one tar file"),
+    "seed of variations": ("sample --recipe mandelbulb --seed 1", "--seed: Mandelbulb variations are every"),
+    "pictures beside the paper's numbers": ("report --paper --root mvtec=x", "--root: --paper reports the published"),
+}
+
+
+@pytest.mark.parametrize("case", list(OTHERS))
+def test_other_commands_refuse_too(fracgen: Any, case: str) -> None:
+    arguments, says = OTHERS[case]
+    ran = fracgen(*arguments.split())
+    assert (ran.code, ran.out) == (2, ""), ran.err
+    assert len(ran.err.splitlines()) == 1, ran.err
+    assert says in ran.err
+    assert os.listdir() == []
+
+
+def test_settings_that_are_read_are_taken() -> None:
+    from fracgen_eval.methods.reading import check_overrides
+
+    check_overrides("panda", {"variant": "early", "lr": 0.1, "max_steps": 2, "k": 3})
+    check_overrides("panda", {"variant": "ewc", "ewc_epochs": 2, "fisher_images": 8, "clip": 0.1})
+    check_overrides("cutpaste", {"original": True, "lr": 0.1})
+    check_overrides("stfpm", {"epochs": 5, "layers": ["layer1"]})
+    check_overrides("stfpm", {"most_epochs": 5, "patience": 1}, protocol="paper")
+
+
+def test_every_rule_names_settings_of_its_method() -> None:
+    from fracgen_eval.methods.reading import OF_PROTOCOL, RULES
+    from fracgen_eval.methods.settings import DEFAULTS
+
+    for method, rules in RULES.items():
+        assert {name for rule in rules for name in rule.names} <= set(DEFAULTS[method])
+    assert set(OF_PROTOCOL) <= set(DEFAULTS["stfpm"])

@@ -147,3 +147,16 @@ def test_bad_names_are_refused(text):
 def test_unknown_model_is_refused():
     with pytest.raises(EvaluationError, match=r"unknown model 'resnet19': .* did you mean resnet1"):
         load_weights(WeightsSpec.parse("random"), "resnet19")
+
+
+def test_random_networks_of_other_seeds():
+    first, again, other = (load_weights(WeightsSpec.parse(n), "resnet18") for n in ("random", "random", "random-7"))
+    assert first.digest == again.digest != other.digest
+    assert other.source == "torchvision's initialisation, seed 7"
+    assert other.name == "random-7"
+
+
+@pytest.mark.parametrize("text", ["random-0", "random-01", "random-x", "random-7=w.pth"])
+def test_names_of_random_networks_are_theirs(text):
+    with pytest.raises(EvaluationError, match=r"unknown weights|is a random network"):
+        WeightsSpec.parse(text)

@@ -241,3 +241,55 @@ def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_pa
     assert table.column_average("cutpaste", "random").mean == pytest.approx(90)
     page = write_report(tmp_path).html.read_text()
     assert "random 70.0 (brick 80.0, coins 60.0)" in " ".join(page.split())
+
+
+def test_random_networks_are_one_row_with_their_spread(tmp_path):
+    for category in ("brick", "coins"):
+        for n, value in enumerate((0.5, 0.6, 0.7)):
+            name = f"random-{n}" if n else "random"
+            drawn = {"image_auroc": [value, value + 0.1]}
+            add(tmp_path, category=category, weights=name, value=value, replicates=drawn)
+        add(tmp_path, category=category, weights="fractal", value=0.8)
+    table = make_tables(gather(tmp_path))[0]
+    assert table.weights == ["random", "fractal"]
+    value = table.value("brick", "patchcore", "random")
+    assert (value.mean, value.spread) == (pytest.approx(60), pytest.approx(10))
+    assert (value.seeds, value.networks) == ((0,), (0, 1, 2))
+    assert value.replicates == pytest.approx([0.6, 0.7])
+    assert table.better("brick", "patchcore") == {"fractal"}
+    page = write_report(tmp_path).html.read_text()
+    assert "60.0 ± 10.0" in page
+    assert "random: mean ± standard deviation over 3 random networks" in page
+    assert "random-1" not in page
+
+
+def test_a_random_network_that_was_not_run_is_named(tmp_path):
+    add(tmp_path, category="brick")
+    add(tmp_path, category="brick", weights="random-4")
+    add(tmp_path, category="coins")
+    lines = missing(make_tables(gather(tmp_path)))
+    assert [line for line in lines if "network 4 without a number" in line and "coins" in line]
+    assert len(lines) == 1
+
+
+def test_roc_curves_are_means_over_what_all_weights_have(tmp_path):
+    def images(good, bad):
+        return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
+            {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
+        ]
+
+    perfect, reversed_ = images([1, 2, 3, 4], [5, 6]), images([3, 4, 5, 6], [1, 2])
+    half = images([1, 2, 3, 4], [2.5, 6])  # one defect above all, one above half of the good ones
+    for category, scores in (("brick", half), ("coins", perfect)):
+        add(tmp_path, category=category, images=scores)
+        add(tmp_path, category=category, weights="fractal", images=perfect)
+    add(tmp_path, category="grass", images=reversed_)  # fractal has none of it
+    charts = [c for c in all_charts(gather(tmp_path), []) if "roc" in c.slug]
+    assert [c.slug for c in charts] == ["surfaces-resnet18-honest-roc-patchcore"]
+    assert charts[0].header == ["false-positive rate / %", "random", "fractal"]
+    rows = {int(row[0]): row[1:] for row in charts[0].rows}
+    assert rows[1] == ["75.0", "100.0"]  # brick 50, coins 100
+    assert rows[50] == ["100.0", "100.0"]
+    assert "mean over 2 categories" in charts[0].title
+    drawn = write_report(tmp_path)
+    assert "surfaces-resnet18-honest-roc-patchcore.svg" in {p.name for p in drawn.files}

@@ -2,7 +2,9 @@
 
 From Debian's packages slurmctld, slurmd, slurm-client and munge. All files lie in a folder of its own, and everything
 runs as the present user. `low` is where jobs go; one in `high` preempts them: they get SIGTERM, a grace time, and are
-queued again. Such a job waits until its credential has expired: two minutes elsewhere, five seconds here.
+queued again. Such a job waits until its credential has expired: two minutes elsewhere, five seconds here. On a busy
+machine the node's daemon may take more than the usual ten seconds to answer; SLURM would then give the node no job until
+it has asked again, every 100 seconds. So it waits a minute, and asks again after 20 seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
@@ -49,6 +51,8 @@ AccountingStorageType=accounting_storage/none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=2
+MessageTimeout=60
+SlurmdTimeout=60
 SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
 PartitionName=low Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20 OverSubscribe=NO
@@ -117,13 +121,22 @@ class Cluster:
 
     def ask(self, *command: str) -> str:
         """Output of one of SLURM's commands, whether or not it succeeded."""
-        environment = {**os.environ, **self.environment}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60).stdout
+        return self._call(command).stdout
+
+    def tell(self, *command: str) -> str:
+        """Output of one of SLURM's commands, which has to succeed."""
+        done = self._call(command)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
 
     def jobs(self) -> dict[str, str]:
         """States of all jobs that are known, by id (`7_2` in an array)."""
         lines = self.ask("squeue", "--noheader", "--array", "--states=all", "--format=%i %T").splitlines()
         return dict(line.split()[:2] for line in lines if line.strip())
+
+    def _call(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
     def _run(self, name: str, *options: str) -> None:
         program = _program(name)

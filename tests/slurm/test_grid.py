@@ -75,14 +75,14 @@ def test_a_grid_outlives_its_jobs_and_its_controller(fracgen, grid, slurm, monke
     assert "squeue failed: " in down.err.splitlines()[-1]
     slurm.start_controller()
     os.kill(process, signal.SIGKILL)
-    assert not slurm.ask("scancel", cancelled)
+    slurm.tell("scancel", cancelled)
     hold.process(cells[late][1])
     until(lambda: slurm.jobs()[killed] == "FAILED", "the killed job has ended")
     until(lambda: slurm.jobs()[cancelled] == "CANCELLED", "the cancelled job has ended")
 
     for job in (killed, cancelled):
         hold.release(cells[job][1])
-    assert not slurm.ask("scontrol", "update", f"JobId={late}", "EndTime=now")  # its limit is now
+    slurm.tell("scontrol", "update", f"JobId={late}", "EndTime=now")  # its limit is now
     second = fracgen(*command)
     assert second.code == 3
     assert "submitted 2 cells as 2 jobs" in second.err
@@ -140,7 +140,7 @@ def test_a_failed_cell_names_its_log(fracgen, grid, slurm):
     def change() -> None:
         until(folder.submissions, "the job is submitted")
         save_file(get_model("resnet18", weights=None).state_dict(), weights)
-        slurm.ask("scontrol", "release", folder.submissions()[0].job)
+        slurm.tell("scontrol", "release", folder.submissions()[0].job)
 
     save_file(get_model("resnet18", weights=None).state_dict(), weights)
     only = {"--method": "panda", "--weights": f"mine={weights}", "--category": "gravel", "--seeds": "0"}

@@ -51,13 +51,14 @@ def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monke
     for name in stops:
         hold.process(name)
         if name == stops[2]:
-            slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=2")  # the signal comes two minutes before
+            slurm.tell("scontrol", "update", f"JobId={job}", "EndTime=now+120")  # the signal comes two minutes before
         else:
-            slurm.ask("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
+            slurm.tell("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
         hold.until_told(name)
         hold.release(name)
         until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
-        slurm.ask("scontrol", "update", f"JobId={job}", "TimeLimit=30")
+        slurm.tell("scontrol", "update", f"JobId={job}", "TimeLimit=30")
+    until(lambda: slurm.jobs()[job] == "RUNNING", "the job goes on", SECONDS)  # the next line would wait for ever
     second = fracgen(*command)
     assert (second.code, second.out) == (0, "run\n"), second.err
     assert f"attached to job {job}" in second.err
@@ -81,7 +82,7 @@ def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(fracgen, train
     assert fracgen(*command, "--detach").code == 0
     ((job,),) = (submission.units for submission in SlurmFolder(Path("run")).submissions())
     hold.process("step-000000002")
-    slurm.ask("scancel", job)
+    slurm.tell("scancel", job)
     hold.until_told("step-000000002")
     hold.release("step-000000002")
     until(lambda: slurm.jobs()[job] == "CANCELLED", "the job has ended", SECONDS)

@@ -41,9 +41,9 @@ def test_shards_are_the_files_of_one_machine(fracgen, images, slurm):
     other = fracgen(*images, "-o", "out", "--executor", "slurm", "--shards", "4")
     assert other.code == 2
     assert "use as many --shards, or scancel" in other.err
-    slurm.ask("scancel", second)
+    slurm.tell("scancel", second)
     for job in (first, third):
-        slurm.ask("scontrol", "release", job)
+        slurm.tell("scontrol", "release", job)
     until(lambda: {slurm.jobs()[job] for job in (first, third)} == {"COMPLETED"}, "two shards are made", SECONDS)
     made = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.tar")}
     assert 0 < len(made) < 10

@@ -17,6 +17,7 @@ from fracgen_eval.grid.result import DONE
 from fracgen_eval.grid.results import status_of
 from fracgen_eval.methods import METHODS, check_other, is_other, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
+from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
@@ -113,7 +114,8 @@ def check_names(request: Request) -> None:
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
-        _settings(request, method)
+        layers = request.layers if method in LAYER_CHOICE else ()
+        check_overrides(method, request.overrides.get(method), protocol=request.protocol, layers=layers)
         if request.protocol == "paper" and is_other(method):
             raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":

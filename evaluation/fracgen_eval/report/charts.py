@@ -1,4 +1,4 @@
-"""Charts of a report: Figs. 3 to 6 of the paper, few-shot curves, time and memory.
+"""Charts of a report: Figs. 3 to 6 of the paper, ROC and few-shot curves, time and memory.
 
 A chart is first its numbers (a `Chart`), which the page shows as a table too, then a drawing for a
 light or a dark page.
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from fracgen_eval.datasets.base import GOOD
 from fracgen_eval.grid.result import PAPER_METRICS, CellResult
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE
-from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_spider
+from fracgen_eval.report.drawing import draw_bars, draw_curves, draw_roc, draw_spider
 from fracgen_eval.report.gather import Condition, Entry, Results, layers_text, slug_of
 from fracgen_eval.report.tables import (
     GROUPS,
@@ -48,6 +49,7 @@ def all_charts(results: Results, tables: list[Table]) -> list[Chart]:
     charts = [c for t in tables if t.metric == "image_auroc" for c in spiders(t)]
     for condition in results.conditions():
         here = [e for e in results.entries if e.condition == condition and e.done]
+        charts += roc_charts(condition, here, results)
         charts += layer_charts(condition, here, results)
         charts += shot_charts(condition, here, results)
         charts += cost_charts(condition, here, results)
@@ -92,6 +94,56 @@ def _spider_chart(
         ["mean over", *heads], [[p, *(f"{n:.1f}" for n in v)] for p, v in values.items()],
         partial(draw_spider, heads=heads, values=values, low=low),
     )  # fmt: skip
+
+
+RATES = tuple(n / 100 for n in range(101))
+"""False-positive rates at which ROC curves are averaged."""
+SHOWN_RATES = (1, 5, 10, 20, 30, 50)
+"""Of them, in percent, those in the numbers of a chart."""
+
+
+def roc_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
+    """ROC curves over test images, a chart per method with a curve per weights: the mean over categories and seeds of
+    the true-positive rate at each false-positive rate, because scores of two categories have no common scale."""
+    charts = []
+    plain = [e for e in entries if e.plain]
+    for column in in_order(e.column for e in plain):
+        groups: dict[tuple[str, float], dict[tuple[Any, ...], list[float]]] = {}
+        for e in (e for e in plain if e.column == column):
+            for rate, hits in zip(RATES, roc_curve_of(e) or (), strict=False):
+                groups.setdefault((e.weights, rate), {}).setdefault((e.category, e.seed), []).append(100 * hits)
+        points = {
+            key: {where: statistics.fmean(draws) for where, draws in numbers.items()}
+            for key, numbers in groups.items()
+        }  # fmt: skip
+        title = f"ROC over test images, {column_title(column)}"
+        means, over = _comparable(points, f"{title} ({condition.title})", results.problems)
+        weights = [w for w in results.weights() if (w, 0.0) in means]
+        if not weights:
+            continue
+        curves = {w: [means[w, rate] for rate in RATES] for w in weights}
+        charts.append(Chart(
+            f"{condition.slug}-roc-{slug_of(column)}", f"{title}, {over} ({condition.title})",
+            "ROC curves; true-positive rate at a false-positive rate of 10 %: "
+            + ", ".join(f"{w} {c[10]:.1f} %" for w, c in curves.items()),
+            ["false-positive rate / %", *curves],
+            [[str(rate), *(f"{c[rate]:.1f}" for c in curves.values())] for rate in SHOWN_RATES],
+            partial(draw_roc, rates=[100 * rate for rate in RATES], curves=curves),
+        ))  # fmt: skip
+    return charts
+
+
+def roc_curve_of(entry: Entry) -> list[float] | None:
+    """True-positive rates of a cell at `RATES`, from its test images' scores; None where it does not have them."""
+    import numpy as np
+    from sklearn.metrics import roc_curve
+
+    images = entry.judged.images if entry.judged else ()
+    labels, scores = [i.defect != GOOD for i in images], np.array([i.score for i in images])
+    if len(set(labels)) < 2 or not np.isfinite(scores).all():
+        return None
+    false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return [float(hits) for hits in np.interp(RATES, false, true)]
 
 
 def layer_charts(condition: Condition, entries: list[Entry], results: Results) -> list[Chart]:
@@ -201,11 +253,15 @@ def _comparable(
 
 
 def _points(groups: dict[K, list[Entry]], metric: str) -> dict[K, dict[tuple[Any, ...], float]]:
-    """Percent by category and seed."""
-    return {
-        key: {(e.category, e.seed): 100 * n for e in group if (n := e.metrics[metric]) is not None}
-        for key, group in groups.items()
-    }
+    """Percent by category and seed, the mean of several random networks."""
+    points: dict[K, dict[tuple[Any, ...], float]] = {}
+    for key, group in groups.items():
+        draws: dict[tuple[Any, ...], list[float]] = {}
+        for e in group:
+            if (n := e.metrics[metric]) is not None:
+                draws.setdefault((e.category, e.seed), []).append(100 * n)
+        points[key] = {where: statistics.fmean(numbers) for where, numbers in draws.items()}
+    return points
 
 
 def _bars(

@@ -65,6 +65,21 @@ def draw_curves(scheme: str, counts: list[int], curves: dict[str, list[float | N
     return figure
 
 
+def draw_roc(scheme: str, rates: list[float], curves: dict[str, list[float]]) -> Any:
+    figure = _figure(scheme, 4.6, 4.2)
+    axes = figure.add_subplot()
+    axes.plot([0, 100], [0, 100], color=FAINT[scheme], linestyle="--", linewidth=1)
+    for n, (name, numbers) in enumerate(curves.items()):
+        axes.plot([0, *rates], [0, *numbers], color=COLOURS[scheme][n % 6], label=name)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 101)
+    axes.set_xlabel("false-positive rate / %")
+    axes.set_ylabel("true-positive rate / %")
+    _styled(axes, scheme)
+    axes.legend(frameon=False, labelcolor=INK[scheme], fontsize=8, loc="lower right")
+    return figure
+
+
 def draw_bars(
     scheme: str, groups: list[str], series: dict[str, list[float | None]], label: str, top: float | None
 ) -> Any:

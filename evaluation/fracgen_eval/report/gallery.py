@@ -78,6 +78,7 @@ def galleries(results: Results, roots: dict[str, Path]) -> tuple[list[Gallery], 
     roots = {"surfaces": results.folder / "data" / "surfaces"} | roots
     for condition in results.conditions():
         here = [e for e in results.entries if e.condition == condition and e.plain and e.judged and e.judged.maps]
+        here = [e for e in here if e.network == 0]
         for column in in_order(e.column for e in here):
             mine = [e for e in here if e.column == column]
             seed = min(e.seed for e in mine)

@@ -15,6 +15,7 @@ from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, S
 from fracgen_eval.grid.results import CELLS, read_results
 from fracgen_eval.methods import is_method, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.weights.backbones import random_seed
 from fracgen_eval.weights.network import LAYERS
 
 TRACEBACK = 4_000
@@ -77,6 +78,8 @@ class Entry:
     path: str
     """Of its file, below the result folder."""
     result: CellResult = field(repr=False, hash=False, compare=False)
+    network: int = 0
+    """Which of several random networks, all of which have the name `random` in tables; 0 for all other weights."""
 
     @property
     def method(self) -> str:
@@ -186,7 +189,7 @@ def gather(folder: Path) -> Results:
     if not entries:
         only = f", only: {problems[0]}" if problems else ""
         raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
-    entries, others = _of_the_same_pictures(_disambiguated(entries))
+    entries, others = _of_the_same_pictures(_one_random(_disambiguated(entries)))
     entries, duplicates = _newest(entries)
     return Results(folder, _lone_layers(entries), problems + others + duplicates)
 
@@ -221,6 +224,14 @@ def _disambiguated(entries: list[Entry]) -> list[Entry]:
         if len(digests[e.weights, e.condition.model]) > 1 else e
         for e in entries
     ]  # fmt: skip
+
+
+def _one_random(entries: list[Entry]) -> list[Entry]:
+    """Random networks of other seeds (`random-N`) are further draws of the weights `random`."""
+    return [
+        replace(e, weights="random", network=seed) if (seed := random_seed(e.weights)) is not None else e
+        for e in entries
+    ]
 
 
 def _of_the_same_pictures(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
@@ -264,7 +275,7 @@ def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
     """One entry per cell: of several, the newest that is done; a line about each that gives way."""
     groups: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for e in entries:
-        groups[e.condition, e.column, e.category, e.weights, e.seed, e.layers, e.shots].append(e)
+        groups[e.condition, e.column, e.category, e.weights, e.network, e.seed, e.layers, e.shots].append(e)
     kept, lines = [], []
     for group in groups.values():
         ranked = sorted(group, key=lambda e: (e.done, e.result.origin.finished or "", e.path), reverse=True)

@@ -55,11 +55,14 @@ class Value:
     mean: float | None
     """Percent, over seeds; None where there is no number."""
     spread: float | None = None
-    """Sample standard deviation over seeds, percent; None for a single one."""
+    """Sample standard deviation over seeds, and over networks where they are several random ones, percent; None for
+    a single number."""
     seeds: tuple[int, ...] = ()
     """Those that have a number."""
     tried: tuple[int, ...] = ()
     """Those that were run, failed ones included."""
+    networks: tuple[int, ...] = (0,)
+    """Seeds of the random networks that have a number; of all other weights there is one."""
     replicates: Any = field(default=None, compare=False, repr=False)
     """Of the mean over seeds, [B] in [0, 1]: bootstrap over test images; None where a seed has none."""
     state: str = "missing"
@@ -120,6 +123,11 @@ class Table:
     def seeds(self) -> tuple[int, ...]:
         """All that were run."""
         return tuple(sorted({seed for value in self.values.values() for seed in value.tried}))
+
+    @cached_property
+    def networks(self) -> tuple[int, ...]:
+        """Seeds of the random networks, 0 alone where there is one or none."""
+        return tuple(sorted({n for (_, _, w), value in self.values.items() if w == "random" for n in value.networks}))
 
     @property
     def title(self) -> str:
@@ -278,26 +286,29 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
 
 def _beside(entries: list[Entry]) -> dict[tuple[str, str, str], Value]:
     """Image AUROC of what methods report beside their own score."""
-    groups: dict[tuple[str, str, str], dict[int, float]] = {}
+    groups: dict[tuple[str, str, str], dict[tuple[int, int], float]] = {}
     for e in entries:
         for what, share in e.beside.items():
-            groups.setdefault((e.category, f"{method_title(e.method)}, {what}", e.weights), {})[e.seed] = 100 * share
+            numbers = groups.setdefault((e.category, f"{method_title(e.method)}, {what}", e.weights), {})
+            numbers[e.seed, e.network] = 100 * share
     return {
-        key: Value(statistics.fmean(by_seed.values()), seeds=(s := tuple(sorted(by_seed))), tried=s, state="done")
-        for key, by_seed in groups.items()
+        key: Value(statistics.fmean(by_draw.values()), seeds=(s := tuple(sorted({d[0] for d in by_draw}))), tried=s,
+                   state="done")
+        for key, by_draw in groups.items()
     }
 
 
 def value_of(entries: list[Entry], metric: str) -> Value:
-    """Mean and spread over the seeds of a cell."""
-    by_seed = {e.seed: 100 * n for e in entries if (n := e.metrics[metric]) is not None}
+    """Mean and spread over the seeds of a cell, and over its random networks."""
+    by_draw = {(e.seed, e.network): 100 * n for e in entries if (n := e.metrics[metric]) is not None}
     tried = tuple(sorted({e.seed for e in entries}))
-    if not by_seed:
+    if not by_draw:
         return Value(None, tried=tried, state="none" if any(e.done for e in entries) else "failed")
-    spread = statistics.stdev(by_seed.values()) if len(by_seed) > 1 else None
+    spread = statistics.stdev(by_draw.values()) if len(by_draw) > 1 else None
+    seeds, networks = (tuple(sorted({draw[part] for draw in by_draw})) for part in (0, 1))
     drawn = [e.scores.replicates.get(metric) for e in entries if e.scores and e.metrics[metric] is not None]
     return Value(
-        statistics.fmean(by_seed.values()), spread, tuple(sorted(by_seed)), tried, mean_replicates(drawn), "done"
+        statistics.fmean(by_draw.values()), spread, seeds, tried, networks, mean_replicates(drawn), "done"
     )
 
 
@@ -315,6 +326,10 @@ def missing(tables: list[Table]) -> list[str]:
             if absent := [str(seed) for seed in table.seeds if seed not in tried]:
                 seeds = f"seed{'s' * (len(absent) > 1)} {', '.join(absent)} " if tried else ""
                 lines.append(f"{column}, {row}, {weights}: {seeds}not run ({table.condition.title})")
+            networks = table.value(row, column, weights).networks
+            if tried and weights == "random" and (absent := [str(n) for n in table.networks if n not in networks]):
+                which = f"network{'s' * (len(absent) > 1)} {', '.join(absent)}"
+                lines.append(f"{column}, {row}, random: {which} without a number ({table.condition.title})")
     return lines
 
 

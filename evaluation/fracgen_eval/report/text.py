@@ -40,6 +40,8 @@ def caption(table: Table) -> str:
         text += f"; beside the paper's Table {table.number}"
     if len(table.seeds) > 1:
         text += f"; mean ± standard deviation over seeds {', '.join(map(str, table.seeds))}"
+    if len(table.networks) > 1:
+        text += f"; random: mean ± standard deviation over {len(table.networks)} random networks"
     if any(value.interval for value in table.values.values()):
         text += "; in brackets the 95 % interval over test images, by bootstrap"
     if table.unusual:

@@ -22,7 +22,6 @@ from fracgen_eval.weights.imagenet import imagenet_weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Triple, create, network
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RANDOM_SEED = 0
 NAMED = ("fractal", "imagenet", "imagenet-v2", "random")
 InputNorm = Literal["checkpoint", "imagenet"]
 
@@ -36,15 +35,35 @@ class WeightsSpec:
 
     @classmethod
     def parse(cls, text: str) -> WeightsSpec:
-        """`fractal`, `imagenet`, `imagenet-v2`, `random` or `name=FILE`. Raises EvaluationError for anything else."""
+        """`fractal`, `imagenet`, `imagenet-v2`, `random`, `random-N` or `name=FILE`.
+
+        Raises:
+            EvaluationError: it is anything else.
+
+        >>> WeightsSpec.parse("random-2").random_seed
+        2
+        """
         name, equals, path = text.partition("=")
         if not equals:
-            if name in NAMED:
+            if name in NAMED or random_seed(name) is not None:
                 return cls(name)
             raise EvaluationError(f"unknown weights {text!r}: use {', '.join(NAMED)} or name=FILE")
+        if random_seed(name):
+            raise EvaluationError(f"bad weights {text!r}: {name} is a random network, give the file another name")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not path:
             raise EvaluationError(f"bad weights {text!r}: write name=FILE, the name of letters, digits, '.', '_', '-'")
         return cls(name, Path(path))
+
+    @property
+    def random_seed(self) -> int | None:
+        """The seed of a random network; None for weights of a file."""
+        return None if self.path is not None else random_seed(self.name)
+
+
+def random_seed(name: str) -> int | None:
+    """The seed of the random network of a name: 0 of `random`, N of `random-N`; None for any other."""
+    found = re.fullmatch(r"random(-[1-9]\d{0,3})?", name)
+    return None if found is None else int((found[1] or "-0")[1:])
 
 
 @dataclass(frozen=True)
@@ -133,8 +152,8 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     if path is not None:
         tensors, metadata = read_weights_file(path, net)
         tensors, source = _matched(tensors, net, str(path)), path.name
-    elif spec.name == "random":
-        tensors, source = _random_tensors(net)
+    elif spec.random_seed is not None:
+        tensors, source = _random_tensors(net, spec.random_seed)
     else:
         found = imagenet_weights(net, spec.name)
         path, source, licence = found.path, found.source, found.licence
@@ -179,17 +198,17 @@ def build_backbone(weights: Weights) -> Any:
     return built.eval()
 
 
-def _random_tensors(net: Network) -> tuple[dict[str, Any], str]:
+def _random_tensors(net: Network, seed: int) -> tuple[dict[str, Any], str]:
     """A fresh backbone; torchvision's way of drawing where the network is one of its own."""
     import torch
     from torchvision.models import get_model
 
     library = "torchvision" if net.name in TORCHVISION else "timm"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
+        torch.manual_seed(seed)
         fresh = get_model(net.name, weights=None) if library == "torchvision" else create(net.name)
     tensors = {k: v for k, v in fresh.state_dict().items() if k not in net.head}
-    return tensors, f"{library}'s initialisation, seed {RANDOM_SEED}"
+    return tensors, f"{library}'s initialisation, seed {seed}"
 
 
 def _matched(tensors: dict[str, Any], net: Network, path: str) -> dict[str, Any]:
