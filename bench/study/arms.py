@@ -12,7 +12,7 @@ class Arm:
     """One way to make weights."""
 
     recipe: str
-    """A preset of `fracgen pretrain`; `random` for weights that were never trained, `imagenet` for the file given."""
+    """A preset of `fracgen pretrain`; `random` for weights that were never trained, `built-in` for the package's own."""
     augmentation: str = "none"
     objective: str = "class"
     samples: int = 0
@@ -25,7 +25,7 @@ class Arm:
     @property
     def name(self) -> str:
         """Of its folder and files."""
-        if self.recipe in ("random", "imagenet"):
+        if self.recipe in ("random", "built-in"):
             return f"{self.model}-{self.recipe}"
         return (f"{self.model}-{self.recipe}-{self.augmentation}-{self.objective}-{self.classes}-{self.size}px-"
                 f"{self.samples}")  # fmt: skip
@@ -57,7 +57,8 @@ def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
         for recipe, augmentation, objective in product(RECIPES, AUGMENTATIONS, OBJECTIVES)
     ]
     arms += [Arm("multi-instance", a, "several", samples, classes, model=model, size=size) for a in AUGMENTATIONS]
-    return [Arm("random", model=model), *arms]
+    arms.append(Arm("twins", "none", "damage", samples, classes, model=model, size=size))
+    return [Arm("random", model=model), Arm("built-in", model=model), *arms]
 
 
 def curve(arm: Arm, samples: list[int]) -> list[Arm]:

@@ -28,6 +28,7 @@ Written by `uv run python -m bench.study.page` from `bench/study/results/`; `pyt
 Each row is one way to make weights, measured frozen on a dataset with a method. Scores are image AUROC in points, the
 mean over the dataset's categories; mean over seeds, and the 95 % interval over seeds where there are at least two.
 
+`random` is another network for every seed; `built-in` is the package's one file, and its seeds are the method's alone.
 The study has only begun: recipes, augmentations and objectives are compared when the tables below have rows for them,
 and a row of one seed decides nothing.
 """
@@ -99,7 +100,7 @@ def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str,
 def described(arm: dict[str, Any]) -> str:
     """An arm in a table's cells: recipe, augmentation, objective, samples."""
     if not arm["samples"]:
-        return f"{arm['recipe']} | | | 0"
+        return f"{arm['recipe']} | | | {'its card' if arm['recipe'] == 'built-in' else 0}"
     told = f"{arm['recipe']}, {arm['classes']} classes, {arm['size']} px"
     return f"{told} | {arm['augmentation']} | {arm['objective']} | {arm['samples']:,}"
 

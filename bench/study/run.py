@@ -23,7 +23,10 @@ from typing import Any
 from bench.study.arms import Arm, comparison, curve
 from fracgen.benchmarking.timing import commit, machine
 from fracgen.support.files import whole_file
+from fracgen.training.built_in import weights_file
 
+CODES = {"ofdb": "fractaldb", "twins": "paper"}
+"""Recipes of whose codes presets of `fracgen pretrain` that are none are made."""
 RESULTS = Path(__file__).parent / "results"
 SCHEMA = "fracgen-study/1"
 
@@ -34,7 +37,9 @@ def fracgen(*arguments: str) -> None:
 
 
 def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
-    """The weights file of an arm and seed, trained or drawn."""
+    """The weights file of an arm and seed, trained or drawn, or the package's own."""
+    if arm.recipe == "built-in":
+        return weights_file(arm.model)
     target = folder / "weights" / "model.safetensors"
     if target.is_file():
         return target
@@ -42,8 +47,7 @@ def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
         return draw_weights(arm, seed, target)
     run, bank = folder / "run", folder / "bank.safetensors"
     if not bank.is_file():
-        recipe = "fractaldb" if arm.recipe == "ofdb" else arm.recipe
-        fracgen("sample", "--recipe", recipe, "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
+        fracgen("sample", "--recipe", CODES.get(arm.recipe, arm.recipe), "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
     fracgen("pretrain", *arm.training(), "--bank", str(bank), "--seed", str(seed), "-o", str(run), "--resume", "auto")
     fracgen("export", str(run), "--no-classifier", "-o", str(target.parent))
     return target
@@ -97,7 +101,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     metrics = before["metrics"]
     about: dict[str, Any] = {}
     config = weights.with_name("config.json")
-    if arm.samples:
+    if arm.recipe != "random":
         own = json.loads(config.read_text())["fracgen"]
         about = {"images_seen": own["images_seen"], "validation": own["validation"]}
     settings = [Path(word).name if Path(word).is_file() else word for word in extra]
