@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -104,6 +104,7 @@ class Table:
     classes: list[str]
     columns: list[str]
     weights: list[str]
+    _: KW_ONLY
     values: dict[tuple[str, str, str], Value]
     """By class, column and weights."""
     definitions: list[str]
@@ -279,8 +280,9 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     definitions = sorted({text for e in entries if e.scores and (text := e.scores.aupro_definition)})
     return Table(
         condition, metric, classes, columns, weights,
-        {key: value_of(group, metric) for key, group in groups.items()},
-        definitions if metric.startswith("aupro") else [], _beside(entries) if metric == METRICS[0] else {}, named,
+        values={key: value_of(group, metric) for key, group in groups.items()},
+        definitions=definitions if metric.startswith("aupro") else [],
+        beside=_beside(entries) if metric == METRICS[0] else {}, named=named,
     )  # fmt: skip
 
 
