@@ -135,7 +135,8 @@ def positional(path: Path) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ClassDef):
             kinds = [ast.unparse(decorator) for decorator in node.decorator_list]
             if any("dataclass" in kind and "kw_only=True" not in kind for kind in kinds):
-                fields = [ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)]
+                kinds = [ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)]
+                fields = [kind for kind in kinds if not kind.startswith("ClassVar")]
                 yield node.name, (fields.index("KW_ONLY") if "KW_ONLY" in fields else len(fields))
 
 
