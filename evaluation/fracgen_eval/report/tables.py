@@ -57,6 +57,7 @@ class Value:
     spread: float | None = None
     """Sample standard deviation over seeds, and over networks where they are several random ones, percent; None for
     a single number."""
+    _: KW_ONLY
     seeds: tuple[int, ...] = ()
     """Those that have a number."""
     tried: tuple[int, ...] = ()
