@@ -311,8 +311,9 @@ def value_of(entries: list[Entry], metric: str) -> Value:
     seeds, networks = (tuple(sorted({draw[part] for draw in by_draw})) for part in (0, 1))
     drawn = [e.scores.replicates.get(metric) for e in entries if e.scores and e.metrics[metric] is not None]
     return Value(
-        statistics.fmean(by_draw.values()), spread, seeds, tried, networks, mean_replicates(drawn), "done"
-    )
+        statistics.fmean(by_draw.values()), spread, seeds=seeds, tried=tried, networks=networks,
+        replicates=mean_replicates(drawn), state="done",
+    )  # fmt: skip
 
 
 def missing(tables: list[Table]) -> list[str]:
