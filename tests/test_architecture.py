@@ -127,19 +127,25 @@ MOST_POSITIONAL = 6
 
 
 def positional(path: Path) -> Iterator[tuple[str, int]]:
-    """Names of a module's functions, methods and lambdas, and how many arguments each takes by position."""
+    """Names of a module's functions, lambdas and dataclasses, and how many arguments each takes by position."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]
             yield getattr(node, "name", "lambda"), len(names)
+        elif isinstance(node, ast.ClassDef):
+            kinds = [ast.unparse(decorator) for decorator in node.decorator_list]
+            if any("dataclass" in kind and "kw_only=True" not in kind for kind in kinds):
+                kinds = [ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)]
+                fields = [kind for kind in kinds if not kind.startswith("ClassVar")]
+                yield node.name, (fields.index("KW_ONLY") if "KW_ONLY" in fields else len(fields))
 
 
 def test_no_function_takes_a_long_row_of_arguments() -> None:
-    """Beyond six nobody knows their order: name them (`*`), or make one thing of them."""
-    long = []
-    for module, path in modules().items():
+    """Beyond six nobody knows their order: name them (`*`, `KW_ONLY`), or make one thing of them."""
+    long, folder = [], Path(__file__).parents[1] / "bench"
+    for path in (*modules().values(), *folder.rglob("*.py")):
         if not set(imports(path)) & NUMBA and not any(i.split(".")[0] in NUMBA for i in imports(path)):
-            long += [f"{module}.{name} ({n})" for name, n in positional(path) if n > MOST_POSITIONAL]
+            long += [f"{path}: {name} ({n})" for name, n in positional(path) if n > MOST_POSITIONAL]
     assert not long, f"more than {MOST_POSITIONAL} positional arguments: {long}"
 
 

@@ -100,7 +100,10 @@ class SimulatedBackend:
 
         def run_blocks(count: int, spread: bool) -> Run:
             bank = parameters(arguments)
-            return simulate(function, bank, self.arena, grid, threads, shared, self.multiprocessor, count, spread)
+            return simulate(
+                function, bank, self.arena, self.multiprocessor, grid=grid, threads=threads, dynamic_shared=shared,
+                blocks=count, spread=spread,
+            )  # fmt: skip
 
         fewer = blocks
         if blocks > 4 * resident and self.budget and self.share is None:  # a few tell whether all would take too long
@@ -119,7 +122,10 @@ def program(binary: bytes, kernel: str) -> Program:
             registers, shared = kept["numbers"].tolist()
             lines = tuple(kept["lines"].tolist())
             banks = {k: kept[f"bank{k}"].tobytes() for k in range(9) if f"bank{k}" in kept}
-            return Program(kernel, kept["code"], tuple(kept["text"].tolist()), lines, registers, shared, banks)
+            return Program(
+                kernel, kept["code"], tuple(kept["text"].tolist()), lines, registers=registers, shared_bytes=shared,
+                banks=banks,
+            )  # fmt: skip
     made = disassemble(binary, kernel)
     part = path.with_suffix(f".{os.getpid()}.npz")
     numbers = [made.registers, made.shared_bytes]

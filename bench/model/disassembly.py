@@ -13,7 +13,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,7 @@ class Program:
     code: NDArray[np.void]
     text: tuple[str, ...]
     lines: tuple[str, ...]
+    _: KW_ONLY
     registers: int
     shared_bytes: int
     banks: dict[int, bytes] = field(default_factory=dict)
@@ -141,8 +142,9 @@ def parse(text: str, name: str) -> Program:
     registers = re.search(rf"EIATTR_REGCOUNT.*?index@\({re.escape(name)}\)\s+\S+\s+\.word\s+0x([0-9a-f]+)", text, re.S)
     reserved = re.search(rf"^\.nv\.shared\.{re.escape(name)}:\s*\n\s*\.zero\s+(\d+)", text, re.M)
     return Program(
-        name, code, tuple(t for t, _ in lines), tuple(places), int(registers.group(1), 16) if registers else 255,
-        int(reserved.group(1)) if reserved else SHARED_WINDOW,
+        name, code, tuple(t for t, _ in lines), tuple(places),
+        registers=int(registers.group(1), 16) if registers else 255,
+        shared_bytes=int(reserved.group(1)) if reserved else SHARED_WINDOW,
     )  # fmt: skip
 
 

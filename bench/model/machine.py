@@ -66,7 +66,7 @@ def latency(code: str) -> int:
     return {"LDS": 21, "ATOMS": 21, "SHFL": 16, "LDC": 25, "S2UR": 25, "STG": 10, "LDG": 6}.get(code, 20)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Multiprocessor:
     """Numbers of the simulated multiprocessor. Cycles unless it says otherwise."""
 

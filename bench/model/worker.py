@@ -28,7 +28,7 @@ BUDGET, PROBE, FEWEST = 25e6, 3e6, 2
 """Warp instructions that are simulated at most, about: fewer images, and then fewer blocks of a launch."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What to simulate.
 
@@ -54,7 +54,7 @@ class Job:
     verify: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One kernel's part in an image. Cycles are one multiprocessor's."""
 
@@ -211,11 +211,12 @@ def _stage(kernel: str, launches: list[Launch], images: int) -> Stage:
     last = launches[-1]
     atomics = sum(x.run.atomic_instructions for x in launches)
     return Stage(
-        kernel, last.program.registers, last.threads, last.program.shared_bytes + last.shared_bytes - 1024,
-        last.run.resident, cycles, busy, an_image(lambda x: x.run.issued),
-        sum((x.run.read_bytes + x.run.written_bytes) * _part(x) for x in launches) / images,
-        sum(x.run.atomic_wavefronts for x in launches) / atomics if atomics else 0.0,
-        phases(last, images), basic_blocks(last, images), source_lines(launches, images),
+        kernel=kernel, registers=last.program.registers, threads=last.threads,
+        shared_bytes=last.program.shared_bytes + last.shared_bytes - 1024, resident=last.run.resident, cycles=cycles,
+        busy=busy, instructions=an_image(lambda x: x.run.issued),
+        bytes=sum((x.run.read_bytes + x.run.written_bytes) * _part(x) for x in launches) / images,
+        atomic_passes=sum(x.run.atomic_wavefronts for x in launches) / atomics if atomics else 0.0,
+        phases=phases(last, images), blocks=basic_blocks(last, images), lines=source_lines(launches, images),
     )  # fmt: skip
 
 

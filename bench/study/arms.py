@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import product
 from typing import Any
 
@@ -17,6 +17,7 @@ class Arm:
     objective: str = "class"
     samples: int = 0
     classes: int = 100
+    _: KW_ONLY
     codes: int = 1000
     model: str = "resnet18"
     size: int = 64

@@ -106,7 +106,7 @@ def _model(method: str, weights: Any, settings: Any) -> Any:
     from torchvision.transforms.v2 import Compose, Normalize, Resize
 
     side = settings["image_size"]
-    transform = Compose([Resize((side, side)), Normalize(weights.mean, weights.std)])
+    transform = Compose([Resize((side, side)), Normalize(weights.normalisation.mean, weights.normalisation.std)])
     common: dict[str, Any] = {"pre_processor": PreProcessor(transform=transform), "post_processor": False,
                               "evaluator": False, "visualizer": False}  # fmt: skip
     layers = settings.get("layers")

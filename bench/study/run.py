@@ -70,8 +70,9 @@ def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     return target
 
 
-def measure(arm: Arm, seed: int, weights: Path, folder: Path, dataset: str, methods: Sequence[str],
-            extra: Sequence[str]) -> dict[str, Any]:  # fmt: skip
+def measure(
+    arm: Arm, seed: int, weights: Path, folder: Path, *, dataset: str, methods: Sequence[str], extra: Sequence[str]
+) -> dict[str, Any]:
     """Metrics by method and category."""
     from fracgen_eval.grid.result import CellResult
     from fracgen_eval.grid.results import read_results
@@ -107,7 +108,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     settings = [Path(word).name if Path(word).is_file() else word for word in extra]
     RESULTS.mkdir(exist_ok=True)
     for dataset in missing:
-        metrics[dataset] = measure(arm, seed, weights, folder, dataset, methods, extra)
+        metrics[dataset] = measure(arm, seed, weights, folder, dataset=dataset, methods=methods, extra=extra)
         result = {
             "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
             "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],

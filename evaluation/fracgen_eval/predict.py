@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +24,12 @@ from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
+from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightsNote:
     """What a fitted model's file says about the weights it was built with."""
 
@@ -54,6 +55,7 @@ class Fit:
     settings: dict[str, Any]
     seed: int
     weights: WeightsNote
+    _: KW_ONLY
     layers: tuple[str, ...] | None = None
     train_images: int = 0
     held_out_images: int = 0
@@ -147,7 +149,7 @@ def fit_model(
     if spec.path is not None:
         check_there(spec.path)
     weights = load_weights(spec, model)
-    fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers)
+    fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers=layers)
     method = fit.build(weights, device)
     images = load_images(paths, method.geometry)
     kept, held = hold_out(len(images), seed)
@@ -167,8 +169,10 @@ def _normal_range(prediction: Prediction) -> NormalRange:
 def _blank_weights(note: WeightsNote) -> Weights:
     """Weights of the right network, whose tensors are replaced by the file's."""
     blank = load_weights(WeightsSpec("random"), note.model)
-    mean, std = (cast("tuple[float, float, float]", triple) for triple in (note.mean, note.std))
-    return dataclasses.replace(blank, name=note.name, source=note.source, mean=mean, std=std, norm=note.norm)
+    normalisation = Normalisation(*(cast(Triple, triple) for triple in (note.mean, note.std)))
+    return dataclasses.replace(
+        blank, name=note.name, source=note.source, normalisation=normalisation, norm=note.norm
+    )
 
 
 def _check_judgement(method: Method) -> None:

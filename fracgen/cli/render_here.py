@@ -47,8 +47,9 @@ def prepared(given: SimpleNamespace) -> Prepared:
         chosen, given.bank_seed, given.count, given.order, given.format
     )  # fmt: skip
     selection = Selection(
-        codes, image, given.count, given.seed, given.epoch, order=given.order, shard=parse_shard(given.shard)
-    )
+        codes, image, given.count, seed=given.seed, epoch=given.epoch, order=given.order,
+        shard=parse_shard(given.shard),
+    )  # fmt: skip
     return Prepared(codes, selection, writer, target)
 
 

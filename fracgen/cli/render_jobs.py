@@ -120,14 +120,12 @@ def _follow(shards: Shards, jobs: dict[int, str], folder: SlurmFolder) -> int:
             missing = {shard: shards.missing(shard) for shard in left}
             for shard in [shard for shard, images in missing.items() if not images]:
                 del left[shard]
-                status.line(f"shard {shards.name(shard)} is finished")
+                say(f"shard {shards.name(shard)} is finished")
             gone = watch.ended(left.values())
             for shard in [shard for shard, job in left.items() if job in gone]:
                 job = left.pop(shard)
                 lost += 1
-                status.line(
-                    f"shard {shards.name(shard)}: job {job} {end_of(watch.states.get(job))}; log: {folder.log(job)}"
-                )
+                say(f"shard {shards.name(shard)}: job {job} {end_of(watch.states.get(job))}; log: {folder.log(job)}")
             running, waiting = watch.counts(left.values())
             status.show(f"{sum(missing.values()):,} images to go, {running} jobs running, {waiting} waiting")
             if left:  # looking at a million files takes a while

@@ -29,7 +29,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Augmentation:
 
     crop: Range = (1.0, 1.0)
     """Area of the crop, as a share of the picture's; it is resized to the whole picture."""
+    _: KW_ONLY
     aspect: Range = (1.0, 1.0)
     """Width of the crop over its height, uniform in the logarithm."""
     rotation: float = 0.0
@@ -197,7 +198,7 @@ def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int, v
     return np.stack(words, -1).reshape(len(positions), UNIFORMS) / 2.0**32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alterations:
     """What happens to each picture of a batch, as numbers: the random part, worked out on the host."""
 

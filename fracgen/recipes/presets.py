@@ -10,8 +10,8 @@ _ALL = [
         "paper",
         "The paper's default (section 4): 100,000 codes of 2 to 8 maps in 1,000 classes, one attractor of 100,000 "
         "points on a coloured noise background at 256 px, as in the default generator of Anderson and Farrell "
-        "(WACV 2022) that it builds on. Where that generator has defects this recipe has not: N reaches 8, the blur "
-        "has the probability it is given, no stamp is empty, every pixel is equally wide, and nothing is cached "
+        "(WACV 2022) that it builds on. It corrects that generator's defects: N reaches 8, the blur "
+        "has the given probability, no stamp is empty, every pixel is equally wide, and nothing is cached "
         "between images. Its hues count 1..255 rather than 0..255 over the densities, so that 0 can mean background. "
         "Its window is that of 24,576 scouting points, not of the 100,000 drawn ones, and so a little smaller: 0.7% "
         "in the median, 2.6% in the mean, 11% for one attractor in twenty, whose thin tips few points reach.",
@@ -52,9 +52,9 @@ _ALL = [
         "The paper's authors' journal follow-up (Fractal and Fractional 2024): 4 to 10 attractors of one class's own "
         "codes, jittered, drawn at 256 px, coloured, flipped, resized (bilinear) to 0.15 to 0.6 of a scene of 512 px, "
         "placed there at random (they may stick out) on black, blurred; an image is a random crop of 224 px, in which "
-        "some 3.9 of them show, of median side 0.95 of it (in one image of 85 none). 50,000 codes of 2 to 4 maps in "
-        "1,000 classes. They store the scenes and crop while training, so that an attractor is seen in several crops; "
-        "here every image has a scene of its own, and what lies outside of it is not drawn.",
+        "about 3.9 of them are visible, of median side 0.95 of it (none in one image of 85). 50,000 codes of 2 to 4 "
+        "maps in 1,000 classes. They store the scenes and crop while training, so that an attractor is seen in several "
+        "crops; here every image has a scene of its own, and what lies outside of it is not drawn.",
         BankSpec(50_000, 1000, (2, 4)),
         Recipe(
             "multi-formula", size=224, canvas=256, scene=512, background="black", objects=(4, 10), source="class",
@@ -76,7 +76,7 @@ _ALL = [
         "Anderson and Farrell's multi-instance prediction: 1 to 5 attractors on a noise background, 0.15 to 0.6 of "
         "the side, no jitter, several labels an image. They place attractors from a cache of the last 512; here the "
         "first is of the sample's own code, so that classes stay balanced, and the others are drawn from the whole "
-        "bank. Their inverted blur probability is put right.",
+        "bank. Their blur probability, which is inverted, is corrected.",
         BankSpec(1000, 1000, (2, 4)),
         Recipe(
             "multi-instance", size=224, canvas=112, jitter="none", objects=(1, 5), source="bank", window_shift=0.0,
@@ -98,19 +98,20 @@ _ALL = [
     Preset(
         "mandelbulb",
         "MandelbulbVAR-1k of Chiche et al., 'Pre-training Vision Models with Mandelbulb Variations' (CVPR 2024): "
-        "powers 2 to 18 under 61 rules, 1,037 classes, one solid a picture seen from a random side in three random "
-        "colours, on white, two by two rays a pixel. They render files of 512 px through OpenGL, with shadow rays of "
-        "up to 10,000 steps, and shrink them with Lanczos' filter; here steps are fewer and longer, the filter is a "
-        "mean and the size is that of the other recipes.",
+        "powers 2 to 18 under 61 rules, 1,037 classes, one solid per image seen from a random direction in three "
+        "random colours, on white, two by two rays per pixel. They render files of 512 px through OpenGL, with shadow "
+        "rays of up to 10,000 steps, and downsample them with a Lanczos filter; here steps are fewer and longer, the "
+        "filter is a mean and the size is that of the other recipes.",
         VariationSpec(),
         Recipe("mandelbulb", formula="mandelbulb", samples=2, background="white", blur_probability=0.0),
     ),
     Preset(
         "multi-mandelbulb",
         "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: `multi-formula-whole` with "
-        "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from a side and in colours "
-        "of its own, each laid over those before it by its coverage. Their generator pastes stored pictures of several "
-        "variations a class, with their white made black, into scenes of 512 px, and does not blur.",
+        "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from its own direction and "
+        "in its own colours, each composited over those before it by its coverage. Their generator pastes stored "
+        "pictures of several variations a class, with their white made black, into scenes of 512 px, and does not "
+        "blur.",
         VariationSpec(),
         Recipe(
             "multi-mandelbulb", canvas=128, formula="mandelbulb", samples=2, background="black", objects=(4, 10),

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from fracgen.recipes.variations import VariationSpec
@@ -67,6 +67,7 @@ least as large
     """
 
     name: str
+    _: KW_ONLY
     size: int = 256
     """Side of the image, in pixels."""
     canvas: int = 256

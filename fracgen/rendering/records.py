@@ -8,7 +8,7 @@ Python and CUDA call their fields by the same names.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,32 @@ class Samples(NamedTuple):
     stream: np.uint32
 
 
+class Space(NamedTuple):
+    """What passes between the CPU stages for n samples; each array is written by one stage and read by later ones."""
+
+    scenes: NDArray[np.int32]
+    """int32 [n, views, SCENE_FIELDS]."""
+    objects: NDArray[np.int32]
+    """int32 [n, views, max_objects, OBJECT_FIELDS]."""
+    noise: NDArray[np.uint16]
+    """uint16 [n, views, size, 2^levels]."""
+    shapes: Any
+    """What the formula's own stages hand on: `Attractors`, or `rendering.variations.Solids`."""
+
+
+class Attractors(NamedTuple):
+    """The attractors of n samples."""
+
+    tables: NDArray[np.float32]
+    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
+    starts: NDArray[np.float32]
+    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
+    windows: NDArray[np.float32]
+    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
+    density: NDArray[np.uint8]
+    """uint8 [n, views, max_objects, canvas^2]."""
+
+
 class Codes(NamedTuple):
     """A bank as the stages read it: K codes; `Bank` in CUDA."""
 
@@ -109,22 +135,3 @@ class Codes(NamedTuple):
     """float32 [K, 8]."""
     classes: int
     per_class: int
-
-
-class Space(NamedTuple):
-    """What passes between the CPU stages for n samples; each is written by one stage and read by later ones."""
-
-    scenes: NDArray[np.int32]
-    """int32 [n, views, SCENE_FIELDS]."""
-    objects: NDArray[np.int32]
-    """int32 [n, views, max_objects, OBJECT_FIELDS]."""
-    tables: NDArray[np.float32]
-    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
-    starts: NDArray[np.float32]
-    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
-    windows: NDArray[np.float32]
-    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
-    density: NDArray[np.uint8]
-    """uint8 [n, views, max_objects, canvas^2]."""
-    noise: NDArray[np.uint16]
-    """uint16 [n, views, size, 2^levels]."""

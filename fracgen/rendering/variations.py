@@ -69,30 +69,16 @@ class VariationCodes(NamedTuple):
     per_class: int
 
 
-class VariationSpace(NamedTuple):
-    """What passes between the CPU stages for n samples; each is written by one stage and read by later ones."""
+class Solids(NamedTuple):
+    """The drawn variations of n samples, and what is behind them."""
 
-    scenes: NDArray[np.int32]
-    """int32 [n, views, SCENE_FIELDS]."""
-    objects: NDArray[np.int32]
-    """int32 [n, views, max_objects, OBJECT_FIELDS]."""
     views: NDArray[np.float32]
     """float32 [n, views, max_objects, VIEW_FIELDS]."""
     textures: NDArray[np.uint8]
     """uint8 [n, views, max_objects, canvas^2, 4]: red, green and blue, times coverage, and coverage."""
     backdrops: NDArray[np.int32]
     """int32 [n, views, SCENE_FIELDS]: the scenes without objects or blur."""
-    noise: NDArray[np.uint16]
-    """uint16 [n, views, size, 2^levels], where the background is noise."""
 
-
-class Backdrop(NamedTuple):
-    """As much of `records.Space` as a picture without objects needs."""
-
-    scenes: NDArray[np.int32]
-    objects: NDArray[np.int32]
-    density: NDArray[np.uint8]
-    noise: NDArray[np.uint16]
 
 CONSTANTS = {
     "CAMERA": CAMERA, "LAMP_X": LAMP[0], "LAMP_Y": LAMP[1], "LAMP_Z": LAMP[2], "AMBIENT": AMBIENT, "DIFFUSE": DIFFUSE,

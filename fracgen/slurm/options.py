@@ -18,7 +18,7 @@ RESERVED = {
 """Options of sbatch that are decided elsewhere, and where."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlurmOptions:
     """Resources of every job.
 

@@ -65,9 +65,12 @@ def one_line(error: Exception | str) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+ERASE = "\r\x1b[K"
+
+
 def say(line: str) -> None:
-    """A message to stderr."""
-    print(f"fracgen: {line}", file=sys.stderr)
+    """A message to stderr, in the place of a line that is rewritten there."""
+    print(f"{ERASE if redraws() else ''}fracgen: {line}", file=sys.stderr)
 
 
 def colourful() -> bool:
@@ -93,7 +96,7 @@ def redraws() -> bool:
 
 
 class Status:
-    """A line on stderr that is rewritten in place, below lines that stay; without it where stderr is no terminal."""
+    """A line on stderr that is rewritten in place, below those of `say`; nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._active = redraws()
@@ -101,41 +104,40 @@ class Status:
     def show(self, text: str) -> None:
         """Rewrite the line."""
         if self._active:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-    def line(self, text: str) -> None:
-        """A message that stays."""
-        self.clear()
-        say(text)
+            print(f"{ERASE}{text}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Erase the line."""
         if self._active:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print(ERASE, end="", file=sys.stderr, flush=True)
 
 
 class Progress:
-    """A line on stderr that is rewritten in place; nothing where stderr is no terminal.
+    """How far work has come, on a line that is rewritten in place; nothing where stderr is no terminal.
 
     Args:
         total: number of items.
         what: their name, in the plural.
+        done: of them, before this began.
     """
 
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what, self.done = total, what, 0
+    def __init__(self, total: int, what: str, done: int = 0) -> None:
+        self.total, self.what, self.before, self.done = total, what, done, done
         self._start = self._shown = time.perf_counter()
         self._status = Status()
 
-    def add(self, count: int) -> None:
-        """Count `count` more as done."""
+    def add(self, count: int, note: str = "") -> None:
+        """Count `count` more as done; the note stands behind the numbers."""
         self.done += count
         now = time.perf_counter()
         if now - self._shown > 0.1:
             self._shown = now
-            rate = self.done / (now - self._start)
-            left = duration((self.total - self.done) / rate)
-            self._status.show(f"{self.done:,}/{self.total:,} {self.what}  {rate:,.0f}/s  {left} left")
+            rate = (self.done - self.before) / (now - self._start)
+            parts = [
+                f"{self.done:,}/{self.total:,} {self.what}", f"{rate:,.{0 if rate >= 10 else 1}f}/s", note,
+                f"{duration((self.total - self.done) / rate)} left",
+            ]  # fmt: skip
+            self._status.show("  ".join(filter(None, parts)))
 
     def clear(self) -> None:
         """Erase the line."""

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
 from fracgen.support.files import whole_file
+from fracgen.support.provenance import versions
+from fracgen.support.terminal import say
 from fracgen.training import checkpoint
 from fracgen.training.config import Config
 
@@ -145,7 +147,7 @@ class RunFolder:
 
     def say(self, line: str) -> None:
         """A line on stderr and, with the time, in log.txt."""
-        print(f"fracgen: {line}", file=sys.stderr)
+        say(line)
         if self.path.is_dir():
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
@@ -181,16 +183,11 @@ def write_json(path: Path, data: Any) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and hardware of this process."""
-    import numpy
     import torch
-    import torchvision
-
-    import fracgen
 
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "fracgen": fracgen.__version__, "python": platform.python_version(), "torch": torch.__version__,
-        "torchvision": torchvision.__version__, "numpy": numpy.__version__, "cuda": torch.version.cuda,
+        **versions("fracgen", "torch", "torchvision", "numpy"), "cuda": torch.version.cuda,
         "machine": platform.machine(), "system": platform.system(), "cpus": len(os.sched_getaffinity(0)),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": sys.argv[1:],

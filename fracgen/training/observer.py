@@ -1,6 +1,6 @@
 """The interface between a run and its observers.
 
-The module notifies; checkpoints, metrics and the progress bar (`training.observers`) observe. Neither imports
+The module notifies; checkpoints, metrics and the line of progress (`training.observers`) observe. Neither imports
 the other.
 """
 

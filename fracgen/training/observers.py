@@ -10,6 +10,7 @@ import math
 import time
 from typing import Any
 
+from fracgen.support.terminal import Progress
 from fracgen.training import checkpoint
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
@@ -108,39 +109,31 @@ class MetricsWriter(Observer):
             logger.log_metrics({name: float(v) for name, v in row.items() if name != "step"}, step)
 
 
-class ProgressBar(Observer):
-    """A bar on stderr, where that is a terminal: images/s, time left, share of time spent rendering."""
+class ProgressLine(Observer):
+    """A line on stderr, where that is a terminal: steps, time left, loss, images/s, share of time spent rendering."""
 
     def __init__(self, metrics: MetricsWriter, steps: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.metrics, self.steps = metrics, steps
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"), BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps  loss {task.fields[loss]}  {task.fields[rates]}"),
-            TimeRemainingColumn(), TextColumn("left"), console=Console(stderr=True), transient=True,
-        )  # fmt: skip
-        self.task: Any = None
+        self.metrics, self.steps, self.note = metrics, steps, ""
+        self.progress: Progress | None = None
 
     def start(self, run: Run) -> None:
-        self.task = self.bar.add_task("", total=self.steps, completed=run.steps_done, epoch="", loss="", rates="")
-        self.bar.start()
+        self.progress = Progress(self.steps, "steps", run.steps_done)
 
     def after_step(self, run: Run, images: int) -> None:
-        if run.steps_done % self.metrics.every and run.steps_done != 1:
-            self.bar.update(self.task, completed=run.steps_done)  # the loss stays on the device until it is recorded
-            return
-        rates = self.metrics.rates
-        self.bar.update(
-            self.task, completed=run.steps_done, loss=f"{float(run.last_loss):.3f}",
-            epoch=f"{run.steps_done / run.config.steps_per_epoch:.2f}/{run.config.epochs}",
-            rates=f"{rates['images_per_second']:,.0f} images/s, {rates['rendering_share']:.0%} rendering",
-        )  # fmt: skip
+        assert self.progress is not None
+        if run.steps_done % self.metrics.every == 0 or run.steps_done == 1:  # else the loss stays on the device
+            rates = self.metrics.rates
+            self.note = (
+                f"epoch {run.steps_done / run.config.steps_per_epoch:.2f}/{run.config.epochs}  "
+                f"loss {float(run.last_loss):.3f}  {rates['images_per_second']:,.0f} images/s, "
+                f"{rates['rendering_share']:.0%} rendering"
+            )
+        self.progress.add(1, self.note)
 
     def finish(self, run: Run) -> None:
         self.close()
 
     def close(self) -> None:
-        """Remove the bar, also after an error."""
-        self.bar.stop()
+        """Erase the line, also after an error."""
+        if self.progress is not None:
+            self.progress.clear()

@@ -16,7 +16,6 @@ import torch
 from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading.share import Share
 from fracgen.rendering.device import use_gpu
-from fracgen.support.terminal import redraws
 from fracgen.training import arithmetic, checkpoint
 from fracgen.training.cells import CellClassifier
 from fracgen.training.config import Config, Machine, named_config
@@ -27,7 +26,7 @@ from fracgen.training.model import build_model
 from fracgen.training.module import Pretraining, Start
 from fracgen.training.objective import objective_of
 from fracgen.training.observer import Observer
-from fracgen.training.observers import CheckpointWriter, MetricsWriter, ProgressBar
+from fracgen.training.observers import CheckpointWriter, MetricsWriter, ProgressLine
 from fracgen.training.stopping import StopSignals, requeue
 
 COMPILE_STEPS = 10_000
@@ -198,10 +197,8 @@ def _refuse_compile(config: Config, machine: Machine) -> None:
 
 def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Observer]:
     """The observers of the run, on its first process."""
-    observers: list[Observer] = [metrics := MetricsWriter(folder, machine), CheckpointWriter(folder, machine)]
-    if redraws():
-        observers.append(ProgressBar(metrics, min(machine.max_steps or config.steps, config.steps)))
-    return observers
+    metrics, steps = MetricsWriter(folder, machine), min(machine.max_steps or config.steps, config.steps)
+    return [metrics, CheckpointWriter(folder, machine), ProgressLine(metrics, steps)]
 
 
 def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> Start:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +40,7 @@ class Selection:
     recipe: Recipe
     count: int = 64
     """Samples of the whole selection, all shards together."""
+    _: KW_ONLY
     seed: int = 0
     epoch: int = 0
     stream: int = Stream.TRAIN

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.backbones import IMAGENET_MEAN, WeightsSpec, build_backbone, digest_of, load_weights
+from fracgen_eval.weights.backbones import IMAGENET, WeightsSpec, build_backbone, digest_of, load_weights
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -97,12 +97,12 @@ def test_its_own_normalisation_by_default(state, tmp_path):
     half = "[0.5, 0.5, 0.5]"
     save_file(state, tmp_path / "own.safetensors", {"mean": half, "std": half, "recipe": "paper"})
     own = load(tmp_path / "own.safetensors")
-    assert (own.mean, own.norm, own.metadata["recipe"]) == ((0.5, 0.5, 0.5), "file", "paper")
-    assert load(tmp_path / "own.safetensors", input_norm="imagenet").mean == IMAGENET_MEAN
+    assert (own.normalisation.mean, own.norm, own.metadata["recipe"]) == ((0.5, 0.5, 0.5), "file", "paper")
+    assert load(tmp_path / "own.safetensors", input_norm="imagenet").normalisation == IMAGENET
     assert load(tmp_path / "plain.safetensors").norm == "imagenet"
     config = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.2, 0.2, 0.2], "std": [0.5, 0.5, 0.5]}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert load(tmp_path / "plain.safetensors").mean == (0.2, 0.2, 0.2)
+    assert load(tmp_path / "plain.safetensors").normalisation.mean == (0.2, 0.2, 0.2)
 
 
 def test_random_weights_are_always_the_same_and_leave_the_generator_alone():

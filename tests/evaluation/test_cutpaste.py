@@ -97,7 +97,8 @@ def test_a_pasted_scar_comes_from_its_rectangle_and_nothing_else_changes():
 
 def test_an_unturned_scar_is_a_plain_rectangle():
     images = pictures(1)
-    where = views.Scars(*(np.array([v]) for v in (12, 5, 0.0, 30, 40, 100.0, 60.5)))
+    places = {"cut_top": 30, "cut_left": 40, "y": 100.0, "x": 60.5}
+    where = views.Scars(*map(np.atleast_1d, (12, 5, 0.0)), **{n: np.array([v]) for n, v in places.items()})
     pasted, mask = views.paste_scars(images, where)
     assert mask[0, 94:106, 58:63].all()
     assert mask.sum() == 60

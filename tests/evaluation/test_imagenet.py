@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import astuple
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def picture(name, side, weights):
     image = image.resize([round(n * scale) for n in image.size], Image.Resampling.BICUBIC)
     left, top = ((n - side) // 2 for n in image.size)
     pixels = torch.from_numpy(np.array(image.crop((left, top, left + side, top + side)))).permute(2, 0, 1)[None] / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (weights.mean, weights.std))
+    mean, std = (torch.tensor(values)[:, None, None] for values in astuple(weights.normalisation))
     return (pixels - mean) / std
 
 
@@ -118,7 +119,7 @@ def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path,
     weights = load("test_convnext")
     assert weights.source == "timm test_convnext.r160_in1k"
     assert weights.licence == "apache-2.0"
-    assert (weights.mean, weights.norm) == (network("test_convnext").mean, "network")
+    assert (weights.normalisation, weights.norm) == (network("test_convnext").normalisation, "network")
     assert all(torch.equal(weights.tensors[k], state[k]) for k in weights.tensors)
 
 

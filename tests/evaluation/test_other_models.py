@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -185,9 +186,8 @@ def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights(weights):
     plain = anomalib.models.Dfm("resnet18", pre_trained=False, pooling_kernel_size=2)
     inner = plain.model.feature_extractor.feature_extractor
     inner.load_state_dict({k: v for k, v in weights.tensors.items() if k in inner.state_dict()})
-    images = (pictures(8).float() / 255 - torch.tensor(weights.mean)[:, None, None]) / torch.tensor(weights.std)[
-        :, None, None
-    ]
+    mean, std = (torch.tensor(values)[:, None, None] for values in astuple(weights.normalisation))
+    images = (pictures(8).float() / 255 - mean) / std
     plain.model.train()
     with torch.no_grad():
         plain.model(images)

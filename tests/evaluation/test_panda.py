@@ -1,6 +1,7 @@
 """PANDA against a direct computation, and what its variants may and may not change."""
 
 import json
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -37,9 +38,8 @@ def test_scores_equal_a_direct_computation(weights, k):
     network.eval()
 
     def features(images):
-        x = (images.numpy().astype(np.float32) / 255 - np.float32(weights.mean).reshape(3, 1, 1)) / np.float32(
-            weights.std
-        ).reshape(3, 1, 1)
+        mean, std = (np.float32(values).reshape(3, 1, 1) for values in astuple(weights.normalisation))
+        x = (images.numpy().astype(np.float32) / 255 - mean) / std
         with torch.no_grad():
             return network(torch.from_numpy(x)).numpy().astype(np.float64)
 

@@ -40,7 +40,7 @@ class Ours:
 
     def windows(self) -> Any:
         """Windows float64 [n, 4]: smallest x and y, extent in x and y. Call after `scout`, without flips."""
-        per_unit, offset = (self.space.windows[:, 0, 0, k::2].astype(np.float64) for k in (0, 1))
+        per_unit, offset = (self.space.shapes.windows[:, 0, 0, k::2].astype(np.float64) for k in (0, 1))
         span = (self.recipe.canvas - 1) / per_unit
         return np.concatenate([(0.5 - offset) / per_unit, span], axis=1)
 
@@ -67,7 +67,7 @@ class Ours:
         """Pictures uint8 [n, 3, size, size] without any attractor."""
         self.noise()
         size = self.recipe.size
-        self.space.density[:] = 0
+        self.space.shapes.density[:] = 0
         images = np.empty((self.n, 1, 3, size, size), np.uint8)
         no_masks = np.empty((0, 1, size, size), np.uint8)
         compose_stage(self.renderer.parameters, self.space, 0, self.n, images, no_masks)

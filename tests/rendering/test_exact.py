@@ -128,7 +128,7 @@ def test_a_pair_has_one_stamp() -> None:
     samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
     scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, n)
     attractor_stage(renderer.parameters, samples, space, 0, n)
-    drawn = space.density[:, :, 0].reshape(n, 2, 9, 9) > 0
+    drawn = space.shapes.density[:, :, 0].reshape(n, 2, 9, 9) > 0
     flips = space.objects[:, :, 0, ObjectField.FLIPS]
     for pair, (first, second) in zip(drawn, flips, strict=True):
         plain = [_unflipped(image, how) for image, how in zip(pair, (first, second), strict=True)]
@@ -202,7 +202,7 @@ def test_tables_of_many_codes(mode: str) -> None:
         draws = Draws(21, 2, i)
         k = code.choose(recipe, bank, draws, 0)
         jittered = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, 0)
-        table = space.tables[i, 0, 0]
+        table = space.shapes.tables[i, 0, 0]
         assert np.array_equal(table[:6, : len(jittered)].T, np.array(jittered, np.float32)[:, [0, 1, 3, 4, 2, 5]]), i
         entry = table[6, :8].view(np.int32)[:, None]
         chosen = np.where(u << 8 <= entry, u >> 13, entry & 7)

@@ -219,11 +219,11 @@ def test_a_dropped_map_is_caught(maps: int, tmp_path: Path) -> None:
 
 
 def _start_in_one_place(space: Any) -> None:
-    space.starts[:] = space.starts[..., :1]
+    space.shapes.starts[:] = space.shapes.starts[..., :1]
 
 
 def _start_off_the_attractor(space: Any) -> None:
-    space.starts[:] = 3.0
+    space.shapes.starts[:] = 3.0
 
 
 @pytest.mark.parametrize("fault", [_start_in_one_place, _start_off_the_attractor])

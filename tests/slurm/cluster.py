@@ -3,8 +3,8 @@
 From Debian's packages slurmctld, slurmd, slurm-client and munge. All files lie in a folder of its own, and everything
 runs as the present user. `low` is where jobs go; one in `high` preempts them: they get SIGTERM, a grace time, and are
 queued again. Such a job waits until its credential has expired: two minutes elsewhere, five seconds here. On a busy
-machine the node's daemon may take more than the usual ten seconds to answer; SLURM would then give the node no job until
-it has asked again, every 100 seconds. So it waits a minute, and asks again after 20 seconds.
+machine the node's daemon may take more than the usual ten seconds to answer; SLURM would then give the node no job
+until it has asked again, which it does every 100 seconds. So it waits a minute, and asks every 20 seconds.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_timm_and_the_evaluation_take_it_strictly(box: Path) -> None:
     network = fracgen.pretrained("resnet18")
     torch.testing.assert_close(opened(IMAGES), network(IMAGES))
     weights = load_weights(WeightsSpec.parse("fractal"), "resnet18")
-    assert (weights.mean, weights.norm) == ((0.1, 0.2, 0.3), "file")
+    assert (weights.normalisation.mean, weights.norm) == ((0.1, 0.2, 0.3), "file")
     torch.testing.assert_close(build_backbone(weights)(IMAGES), network(IMAGES))
 
 

@@ -26,5 +26,5 @@ def test_quick_learns_in_three_minutes_of_two_cores(seed: int, tmp_path: Path) -
     run = train(dataclasses.replace(named_config("quick"), seed=seed), tmp_path / "run")
     seconds, accuracy = used() - before, checkpoint.newest(run.checkpoints)[0]["validation"]["accuracy"]
     print(f"seed {seed}: {accuracy:.1%}, {seconds:.0f} s of CPU time")
-    assert accuracy >= 0.9  # 92 to 94 % are documented; 50 % would mean that something is broken
+    assert accuracy >= 0.9  # 92 to 94 % are documented; with a rate that is wrong it learns nothing in these steps
     assert seconds < 360  # what two cores have to give in three minutes

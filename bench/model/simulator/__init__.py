@@ -57,7 +57,7 @@ class _Report(ctypes.Structure):
 _SPAN = np.dtype([("from", "<u4"), ("to", "<u4"), ("count", "<u4"), ("unused", "<u4"), ("cycles", "<u8")])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What simulating a launch showed. Counts are of the whole run; cycles of one multiprocessor.
 
@@ -129,8 +129,8 @@ def _library() -> Any:
 
 
 def simulate(
-    program: Program, parameters: bytes, arena: NDArray[np.uint8], grid: tuple[int, int], threads: int,
-    dynamic_shared: int, multiprocessor: machine.Multiprocessor, blocks: int, spread: bool = False,
+    program: Program, parameters: bytes, arena: NDArray[np.uint8], multiprocessor: machine.Multiprocessor, *,
+    grid: tuple[int, int], threads: int, dynamic_shared: int, blocks: int, spread: bool = False,
 ) -> Run:  # fmt: skip
     """Run a kernel's blocks on one multiprocessor.
 
@@ -138,10 +138,10 @@ def simulate(
         program: the kernel.
         parameters: its arguments as they lie in constant memory.
         arena: all of global memory; pointers among the arguments are host addresses in it.
+        multiprocessor: rates and latencies.
         grid: blocks in x and y.
         threads: a block's, in x.
         dynamic_shared: bytes, beside the program's own.
-        multiprocessor: rates and latencies.
         blocks: to run in all; a number above the grid's goes through it again, one below takes the first.
         spread: take blocks from all over the grid instead, as a sample of it.
 
@@ -181,10 +181,12 @@ def simulate(
     if _library().simulate(ctypes.byref(launch), ctypes.byref(rates), ctypes.byref(report)):
         raise SimulationError(f"{program.name}: {explain(report.fault.decode(), program)}")
     return Run(
-        report.cycles, blocks, min(resident, blocks), started, ended, report.issued,
-        dict(zip(machine.PIPES, report.pipe_busy, strict=True)), report.atomic_instructions, report.atomic_wavefronts,
-        32 * report.read_sectors, 32 * report.written_sectors, executed, waited, lanes, spread,
-        {(int(s["from"]), int(s["to"])): (int(s["count"]), int(s["cycles"])) for s in spans[: report.span_count]},
+        cycles=report.cycles, blocks=blocks, resident=min(resident, blocks), started=started, ended=ended,
+        issued=report.issued, busy=dict(zip(machine.PIPES, report.pipe_busy, strict=True)),
+        atomic_instructions=report.atomic_instructions, atomic_wavefronts=report.atomic_wavefronts,
+        read_bytes=32 * report.read_sectors, written_bytes=32 * report.written_sectors, executed=executed,
+        waited=waited, lanes=lanes, sampled=spread,
+        spans={(int(s["from"]), int(s["to"])): (int(s["count"]), int(s["cycles"])) for s in spans[: report.span_count]},
     )  # fmt: skip
 
 

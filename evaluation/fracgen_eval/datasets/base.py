@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -72,6 +72,7 @@ class Category:
     root: Path
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    _: KW_ONLY
     validation: tuple[Sample, ...] = ()
     """Normal images that the dataset keeps apart, to find a threshold on."""
     empty_masks: int = 0

@@ -57,7 +57,7 @@ def load_tree(folder: Path, tree: Tree, dataset: str, name: str, licence: str) -
         tuple(Sample(path) for path in images_in(folder / part)) if part else ()
         for part in (tree.train, tree.validation)
     )
-    return Category(dataset, name, folder, train, tuple(test), kept)
+    return Category(dataset, name, folder, train, tuple(test), validation=kept)
 
 
 def check_strays(masks: Path, samples: list[Sample]) -> None:

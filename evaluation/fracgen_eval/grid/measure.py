@@ -17,7 +17,7 @@ import numpy as np
 
 from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
-from fracgen.support.provenance import version_of
+from fracgen.support.provenance import versions
 from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.decode import from_json
@@ -87,7 +87,8 @@ def run_cell(cell: Cell, category: Category, weights: Callable[[], Weights], opt
 
 def origin(device: str) -> Origin:
     """This machine, now."""
-    return Origin(device, versions(), platform.platform(), datetime.now(UTC).isoformat(timespec="seconds"), job_here())
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return Origin(device, versions(*PACKAGES), platform.platform(), date, job_here())
 
 
 def _measured(
@@ -176,12 +177,6 @@ def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str
     with whole_file(path) as file:
         np.savez_compressed(file, maps=prediction.maps.astype(kind), **({} if masks is None else {"masks": masks}))
     return path.relative_to(out).as_posix()
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    installed = {package: version for package in PACKAGES if (version := version_of(package)) is not None}
-    return {"python": platform.python_version()} | installed
 
 
 def _reset_peak(device: str) -> None:

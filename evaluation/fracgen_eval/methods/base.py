@@ -69,8 +69,8 @@ def normalised(images: Any, weights: Weights, device: str) -> Any:
     """float32 [B, 3, H, W] on the device, as the backbone saw its training images."""
     import torch
 
-    mean = torch.tensor(weights.mean, device=device)[:, None, None]
-    std = torch.tensor(weights.std, device=device)[:, None, None]
+    mean = torch.tensor(weights.normalisation.mean, device=device)[:, None, None]
+    std = torch.tensor(weights.normalisation.std, device=device)[:, None, None]
     return (images.to(device).float() / 255 - mean) / std
 
 

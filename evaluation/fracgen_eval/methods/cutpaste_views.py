@@ -7,7 +7,7 @@ pictures float32 [B, 3, S, S] in [0, 1].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Scars:
     width: Ints
     angle: Floats
     """Degrees."""
+    _: KW_ONLY
     cut_top: Ints
     cut_left: Ints
     y: Floats
@@ -67,7 +68,8 @@ def draw_scars(rng: np.random.Generator, batch: int, side: int) -> Scars:
     cosine, sine = np.cos(np.radians(angle)), np.abs(np.sin(np.radians(angle)))
     half_y, half_x = (length * cosine + width * sine) / 2, (width * cosine + length * sine) / 2
     y, x = rng.uniform(half_y, side - half_y), rng.uniform(half_x, side - half_x)
-    return Scars(length, width, angle, rng.integers(0, side - length + 1), rng.integers(0, side - width + 1), y, x)
+    cut_top, cut_left = rng.integers(0, side - length + 1), rng.integers(0, side - width + 1)
+    return Scars(length, width, angle, cut_top=cut_top, cut_left=cut_left, y=y, x=x)
 
 
 def paste_patches(images: Any, patches: Patches, jitter: Any = None) -> tuple[Any, Any]:

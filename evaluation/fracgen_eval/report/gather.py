@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Entry:
     """Their name in tables: with a part of their digest where others have the same name."""
     layers: tuple[str, ...] | None
     """Other layers than the method's own, to be drawn against."""
+    _: KW_ONLY
     path: str
     """Of its file, below the result folder."""
     result: CellResult = field(repr=False, hash=False, compare=False)
@@ -201,7 +202,7 @@ def _entry(path: str, result: CellResult) -> Entry:
     condition = Condition(
         cell.data.dataset, cell.weights.model, cell.method.protocol, cell.data.limit or "", cell.weights.input_norm
     )
-    return Entry(condition, _column(cell), cell.weights.name, layers, path, result)
+    return Entry(condition, _column(cell), cell.weights.name, layers, path=path, result=result)
 
 
 def _column(cell: Cell) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
@@ -63,6 +63,7 @@ class Compared:
     metric: str
     row: str
     """Class, or `average` over the classes that are here."""
+    _: KW_ONLY
     ours: float
     theirs: float
     tolerance: float
@@ -116,10 +117,17 @@ def calibrate(tables: list[Table]) -> list[Compared]:
             ours = {row: mean for row, mean in means.items() if mean is not None}
             for source, tolerance in _sources(column, table.metric):
                 pairs = {row: (n, t) for row, n in ours.items() if (t := _theirs(source, row, column, table.metric))}
-                out += [Compared(source, column, table.metric, r, n, t, tolerance) for r, (n, t) in pairs.items()]
+                out += [
+                    Compared(source, column, table.metric, row, ours=number, theirs=theirs, tolerance=tolerance)
+                    for row, (number, theirs) in pairs.items()
+                ]
                 if len(pairs) > 1:
                     mine, other = (fmean(pair[side] for pair in pairs.values()) for side in (0, 1))
-                    out.append(Compared(source, column, table.metric, "average", mine, other, tolerance / 2))
+                    out.append(
+                        Compared(
+                            source, column, table.metric, "average", ours=mine, theirs=other, tolerance=tolerance / 2
+                        )
+                    )
     return out
 
 

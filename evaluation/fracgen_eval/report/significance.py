@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from statistics import fmean
 
 from fracgen_eval.metrics.bootstrap import difference_interval
@@ -19,6 +19,7 @@ class Comparison:
     column: str
     first: str
     second: str
+    _: KW_ONLY
     categories: int
     difference: float | None
     """Mean over categories of second minus first, percentage points."""
@@ -49,7 +50,12 @@ def compare(table: Table) -> list[Comparison]:
             elif not any(differences):
                 why = "no difference at all"
             p = None if why else float(wilcoxon(differences).pvalue)
-            raw.append(Comparison(column, first, second, len(paired), mean, p, why, _interval(mean, paired)))
+            raw.append(
+                Comparison(
+                    column, first, second, categories=len(paired), difference=mean, p=p, why_not=why,
+                    interval=_interval(mean, paired),
+                )
+            )  # fmt: skip
     return _holm(raw)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -57,6 +57,7 @@ class Value:
     spread: float | None = None
     """Sample standard deviation over seeds, and over networks where they are several random ones, percent; None for
     a single number."""
+    _: KW_ONLY
     seeds: tuple[int, ...] = ()
     """Those that have a number."""
     tried: tuple[int, ...] = ()
@@ -104,6 +105,7 @@ class Table:
     classes: list[str]
     columns: list[str]
     weights: list[str]
+    _: KW_ONLY
     values: dict[tuple[str, str, str], Value]
     """By class, column and weights."""
     definitions: list[str]
@@ -279,8 +281,9 @@ def _table(condition: Condition, metric: str, entries: list[Entry], weights: lis
     definitions = sorted({text for e in entries if e.scores and (text := e.scores.aupro_definition)})
     return Table(
         condition, metric, classes, columns, weights,
-        {key: value_of(group, metric) for key, group in groups.items()},
-        definitions if metric.startswith("aupro") else [], _beside(entries) if metric == METRICS[0] else {}, named,
+        values={key: value_of(group, metric) for key, group in groups.items()},
+        definitions=definitions if metric.startswith("aupro") else [],
+        beside=_beside(entries) if metric == METRICS[0] else {}, named=named,
     )  # fmt: skip
 
 
@@ -308,8 +311,9 @@ def value_of(entries: list[Entry], metric: str) -> Value:
     seeds, networks = (tuple(sorted({draw[part] for draw in by_draw})) for part in (0, 1))
     drawn = [e.scores.replicates.get(metric) for e in entries if e.scores and e.metrics[metric] is not None]
     return Value(
-        statistics.fmean(by_draw.values()), spread, seeds, tried, networks, mean_replicates(drawn), "done"
-    )
+        statistics.fmean(by_draw.values()), spread, seeds=seeds, tried=tried, networks=networks,
+        replicates=mean_replicates(drawn), state="done",
+    )  # fmt: skip
 
 
 def missing(tables: list[Table]) -> list[str]:

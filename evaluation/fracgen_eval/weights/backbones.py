@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +19,9 @@ from typing import Any, Literal
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
-from fracgen_eval.weights.network import TORCHVISION, Network, Triple, create, network
+from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMED = ("fractal", "imagenet", "imagenet-v2", "random")
 InputNorm = Literal["checkpoint", "imagenet"]
 
@@ -72,17 +72,17 @@ class Weights:
 
     name: str
     model: str
-    source: str
-    """What exactly they are: a torchvision tag, a seed, a file's name."""
     tensors: dict[str, Any]
     """The backbone, without its classifier."""
     head: dict[str, Any] | None
     """The classifier's tensors by timm's names, where the file has them: any number of classes."""
-    mean: Triple
-    std: Triple
-    """Input normalisation in use: (x / 255 - mean) / std per channel."""
+    _: KW_ONLY
+    normalisation: Normalisation
+    """Of the input, as it is in use."""
     norm: str
     """Where the normalisation comes from: `file`; `network`, timm's for this architecture; or `imagenet`."""
+    source: str
+    """What exactly they are: a torchvision tag, a seed, a file's name."""
     licence: str | None = None
     """As the source states it."""
     path: Path | None = None
@@ -110,8 +110,8 @@ class Weights:
         """What a result records about the weights."""
         return {
             "name": self.name, "source": self.source, "model": self.model, "digest": self.digest,
-            "mean": list(self.mean), "std": list(self.std), "norm": self.norm, "licence": self.licence,
-            "metadata": self.metadata,
+            "mean": list(self.normalisation.mean), "std": list(self.normalisation.std), "norm": self.norm,
+            "licence": self.licence, "metadata": self.metadata,
         }  # fmt: skip
 
     def sentence(self) -> str:
@@ -119,7 +119,7 @@ class Weights:
         parts = [f"{self.name} is {self.source}"]
         parts += [str(self.path)] if self.path else []
         parts += [f"licence {self.licence}"] if self.licence else []
-        numbers = " and ".join(_short(values) for values in (self.mean, self.std))
+        numbers = " and ".join(_short(values) for values in (self.normalisation.mean, self.normalisation.std))
         return f"{', '.join(parts)}; mean and deviation of its input: {numbers} ({self.norm})"
 
 
@@ -158,12 +158,13 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
         found = imagenet_weights(net, spec.name)
         path, source, licence = found.path, found.source, found.licence
         tensors = _matched(found.tensors, net, str(path))
-    mean, std, norm = _normalisation(metadata, path if metadata else spec.path, net, input_norm)
+    normalisation, norm = _normalisation(metadata, path if metadata else spec.path, net, input_norm)
     head = {k: tensors[k] for k in net.head if k in tensors}
     backbone = {k: v for k, v in tensors.items() if k not in head}
     return Weights(
-        spec.name, net.name, source, backbone, head or None, mean, std, norm, licence, path,
-        {k: v for k, v in metadata.items() if isinstance(v, (str, int, float))},
+        spec.name, net.name, backbone, head or None, normalisation=normalisation, norm=norm, source=source,
+        licence=licence, path=path,
+        metadata={k: v for k, v in metadata.items() if isinstance(v, (str, int, float))},
     )  # fmt: skip
 
 
@@ -248,18 +249,17 @@ def _short(values: Triple) -> str:
 
 def _normalisation(
     metadata: dict[str, Any], path: Path | None, net: Network, input_norm: InputNorm
-) -> tuple[Triple, Triple, str]:
-    """Mean, standard deviation, and where they come from."""
+) -> tuple[Normalisation, str]:
+    """The normalisation, and where it comes from."""
     if input_norm == "imagenet":
-        return IMAGENET_MEAN, IMAGENET_STD, "imagenet"
+        return IMAGENET, "imagenet"
     if "mean" in metadata and "std" in metadata:
-        return *_stated(metadata, path), "file"
-    usual = (net.mean, net.std) == (IMAGENET_MEAN, IMAGENET_STD)
-    return net.mean, net.std, "imagenet" if usual else "network"
+        return _stated(metadata, path), "file"
+    return net.normalisation, "imagenet" if net.normalisation == IMAGENET else "network"
 
 
-def _stated(metadata: dict[str, Any], path: Path | None) -> tuple[Triple, Triple]:
-    found = []
+def _stated(metadata: dict[str, Any], path: Path | None) -> Normalisation:
+    found: list[Triple] = []
     for key in ("mean", "std"):
         value = metadata[key]
         try:
@@ -270,4 +270,4 @@ def _stated(metadata: dict[str, Any], path: Path | None) -> tuple[Triple, Triple
         found.append((first, second, third))
     if min(found[1]) <= 0:
         raise EvaluationError(f"{path}: its std {found[1]} is not positive: use --input-norm imagenet")
-    return found[0], found[1]
+    return Normalisation(*found)

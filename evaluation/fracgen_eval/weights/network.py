@@ -12,7 +12,7 @@ import difflib
 import functools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fracgen_eval.errors import EvaluationError
@@ -29,6 +29,14 @@ TORCHVISION = (
 """Networks that are torchvision's under the same names, with the same tensors and the same features to the last bit."""
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What weights expect of their input: (x / 255 - mean) / std per channel."""
+
+    mean: Triple
+    std: Triple
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,13 @@ class Network:
     """The tensors that only the classifier has; the others are the backbone."""
     pooled: int
     """Width of the feature before the classifier."""
+    _: KW_ONLY
     size: int
     """Side of the images it is made for, in pixels; convolutional networks take others too."""
     first: str
     """Name of the first convolution's weights."""
-    mean: Triple
-    std: Triple
-    """The input normalisation timm's own weights have: (x / 255 - mean) / std per channel."""
+    normalisation: Normalisation
+    """The one that timm's own weights have."""
 
     @property
     def linear_head(self) -> tuple[str, str] | None:
@@ -184,7 +192,8 @@ def network(model: str) -> Network:
     convolutions = (k for k, p in whole.named_modules() if isinstance(p, torch.nn.Conv2d) and p.in_channels == 3)
     return Network(
         name, _stages(info), shapes, tuple(k for k in shapes if k not in inner), _pooled(plain, name, config),
-        config["input_size"][-1], f"{next(convolutions, '')}.weight", tuple(config["mean"]), tuple(config["std"]),
+        size=config["input_size"][-1], first=f"{next(convolutions, '')}.weight",
+        normalisation=Normalisation(tuple(config["mean"]), tuple(config["std"])),
     )  # fmt: skip
 
 

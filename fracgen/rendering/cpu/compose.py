@@ -204,6 +204,12 @@ def blur(image: Any, outer: Any, work: Any) -> None:
             row[size - 1] = _B(_weigh(source[size - 2], source[size - 1], source[size - 2], outer32, inner32))
 
 
+@inner
+def mask_of(masks: Any, b: Any, view: Any, spare: Any) -> Any:
+    """The mask of an image, uint8 [size, size]: `spare` where nobody asked for any (masks: [0, ...])."""
+    return masks[b, view] if masks.shape[0] > 0 else spare
+
+
 @stage
 def compose_stage(parameters: Any, space: Any, first: Any, last: Any, images: Any, masks: Any) -> None:
     """Compose samples first .. last - 1 from what the stages before left in `space`.
@@ -212,16 +218,16 @@ def compose_stage(parameters: Any, space: Any, first: Any, last: Any, images: An
         images: uint8 [B, views, 3, size, size], rows first .. last - 1 written.
         masks: uint8 [B, views, size, size], 1 where an attractor shows; or [0, ...] for none.
     """
-    size, scenes, objects, density, noise = parameters.size, space.scenes, space.objects, space.density, space.noise
+    size, scenes, objects, noise = parameters.size, space.scenes, space.objects, space.noise
+    density = space.shapes.density
     entries, row, taps = np.empty(size, np.uint16), np.empty(size, np.uint32), np.empty((3, size), np.int32)
     palette = np.zeros(PALETTE + 256, np.uint32)  # a background's, then an attractor's
-    work, shown = np.empty((size, size), np.uint16), np.empty((size, size), np.uint8)
+    work, spare = np.empty((size, size), np.uint16), np.empty((size, size), np.uint8)
     for b in range(first, last):
         for view in range(parameters.views):
             n = b - first
             scene, image = scenes[n, view], images[b, view]
-            if masks.shape[0] > 0:
-                shown = masks[b, view]
+            shown = mask_of(masks, b, view, spare)
             paint(
                 parameters, scene, objects[n, view, 0], noise[n, view], density[n, view, 0], palette, entries, row,
                 shown, image,

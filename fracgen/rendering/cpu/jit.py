@@ -1,4 +1,4 @@
-"""How the CPU renderer is compiled: `inner` functions are inlined into four cached `stage`s."""
+"""How the CPU renderer is compiled: `inner` functions are inlined into a few cached `stage`s."""
 
 from __future__ import annotations
 

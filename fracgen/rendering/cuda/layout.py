@@ -40,7 +40,7 @@ BLEND_BYTES = 36 * 1024
 """What `blend` keeps of a strip of rows, at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """Numbers the kernels are compiled with, and the shared memory they are launched with (bytes)."""
 

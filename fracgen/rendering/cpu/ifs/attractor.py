@@ -108,8 +108,9 @@ def densities(parameters: Any, histogram: Any, stamp: Any, narrow: Any, wide: An
 
 @stage
 def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
-    """Draw every attractor of samples first .. last - 1: writes `space.density`, uses up `space.starts`."""
-    objects, tables, starts, windows = space.objects, space.tables, space.starts, space.windows
+    """Draw every attractor of samples first .. last - 1: writes their density, uses up their starts."""
+    objects, attractors = space.objects, space.shapes
+    tables, starts, windows, density = attractors.tables, attractors.starts, attractors.windows, attractors.density
     side = parameters.canvas + 2
     histogram = np.empty(side * side + 1, np.uint16)
     pixels = parameters.canvas * parameters.canvas
@@ -129,4 +130,4 @@ def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last:
                     parameters, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
                     windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram,
                 )  # fmt: skip
-                densities(parameters, histogram, obj[ObjectField.STAMP], narrow, wide, space.density[b, view, slot])
+                densities(parameters, histogram, obj[ObjectField.STAMP], narrow, wide, density[b, view, slot])

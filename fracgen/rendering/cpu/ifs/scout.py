@@ -159,7 +159,8 @@ def scout_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: An
         samples: `Samples`.
         space: `Space` for at least last - first samples.
     """
-    scenes, objects, tables, starts, windows = space.scenes, space.objects, space.tables, space.starts, space.windows
+    scenes, objects, attractors = space.scenes, space.objects, space.shapes
+    tables, starts, windows = attractors.tables, attractors.starts, attractors.windows
     maps = np.zeros((MAX_MAPS, 6), np.float32)
     choices = np.zeros(MAX_MAPS, np.int32)
     words = np.empty((4, SCOUTS), np.uint32)

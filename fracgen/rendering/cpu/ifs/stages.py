@@ -14,7 +14,7 @@ from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.simd import LANES
 from fracgen.rendering.cpu.stages import Stages, Work
 from fracgen.rendering.parameters import ORBITS, Parameters
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, Codes, Samples, Space
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, Attractors, Codes, Samples, Space
 
 
 class IfsStages(Stages):
@@ -58,9 +58,11 @@ def make_space(parameters: Parameters, n: int) -> Space:
     return Space(
         scenes=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
         objects=np.zeros((*objects, OBJECT_FIELDS), np.int32),
-        tables=np.zeros((*objects, TABLE_ROWS, LANES), np.float32),
-        starts=np.empty((*objects, 2, ORBITS), np.float32),
-        windows=np.empty((*objects, 4), np.float32),
-        density=np.empty((*objects, parameters.canvas**2), np.uint8),
         noise=np.zeros((n, parameters.views, parameters.size, 1 << parameters.levels), np.uint16),
+        shapes=Attractors(
+            tables=np.zeros((*objects, TABLE_ROWS, LANES), np.float32),
+            starts=np.empty((*objects, 2, ORBITS), np.float32),
+            windows=np.empty((*objects, 4), np.float32),
+            density=np.empty((*objects, parameters.canvas**2), np.uint8),
+        ),
     )

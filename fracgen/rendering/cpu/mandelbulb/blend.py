@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.rendering.cpu.compose import _tap, blur
+from fracgen.rendering.cpu.compose import _tap, blur, mask_of
 from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.records import ObjectField, SceneField
 
@@ -63,15 +63,14 @@ def blend_stage(parameters: Any, space: Any, first: Any, last: Any, images: Any,
             is noise, pictures out.
         masks: uint8 [B, views, size, size], 1 where an object shows; or [0, ...] for none.
     """
-    scenes, objects, textures = space.scenes, space.objects, space.textures
+    scenes, objects, textures = space.scenes, space.objects, space.shapes.textures
     size = parameters.size
-    work, shown = np.empty((size, size), np.uint16), np.empty((size, size), np.uint8)
+    work, spare = np.empty((size, size), np.uint16), np.empty((size, size), np.uint8)
     for b in range(first, last):
         for view in range(parameters.views):
             n = b - first
             scene, image = scenes[n, view], images[b, view]
-            if masks.shape[0] > 0:
-                shown = masks[b, view]
+            shown = mask_of(masks, b, view, spare)
             if not parameters.noise:
                 image[:] = np.uint8(255 if parameters.white else 0)
             if parameters.placed:

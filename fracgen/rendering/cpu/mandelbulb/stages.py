@@ -13,8 +13,8 @@ from fracgen.rendering.cpu.mandelbulb.view import view_stage
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.stages import Stages, Work
 from fracgen.rendering.parameters import Parameters
-from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, Samples
-from fracgen.rendering.variations import VIEW_FIELDS, Backdrop, VariationCodes, VariationSpace
+from fracgen.rendering.records import OBJECT_FIELDS, SCENE_FIELDS, TABLE_ROWS, Attractors, Samples, Space
+from fracgen.rendering.variations import VIEW_FIELDS, Solids, VariationCodes
 
 
 class MandelbulbStages(Stages):
@@ -27,11 +27,11 @@ class MandelbulbStages(Stages):
         # A backdrop is a composed picture of placed objects of which there are none.
         self.bare = parameters._replace(placed=1, max_objects=1)
 
-    def space(self, n: int) -> VariationSpace:
+    def space(self, n: int) -> Space:
         return make_space(self.parameters, n)
 
     def work(
-        self, samples: Samples, space: VariationSpace, first: int, last: int, images: NDArray[np.uint8],
+        self, samples: Samples, space: Space, first: int, last: int, images: NDArray[np.uint8],
         masks: NDArray[np.uint8],
     ) -> Work:  # fmt: skip
         parameters, codes = self.parameters, self.codes
@@ -55,26 +55,32 @@ def codes_of(bank: VariationBank) -> VariationCodes:
     return VariationCodes(powers, rules, bank.radii, bank.classes, bank.per_class)
 
 
-def make_space(parameters: Parameters, n: int) -> VariationSpace:
+def make_space(parameters: Parameters, n: int) -> Space:
     """What one thread needs to take `n` samples through the stages."""
     objects = (n, parameters.views, parameters.max_objects)
     noise = (parameters.size, 1 << parameters.levels) if parameters.noise else (0, 0)
-    return VariationSpace(
+    return Space(
         scenes=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
         objects=np.zeros((*objects, OBJECT_FIELDS), np.int32),
-        views=np.zeros((*objects, VIEW_FIELDS), np.float32),
-        textures=np.empty((*objects, parameters.canvas**2, 4), np.uint8),
-        backdrops=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
         noise=np.zeros((n, parameters.views, *noise), np.uint16),
+        shapes=Solids(
+            views=np.zeros((*objects, VIEW_FIELDS), np.float32),
+            textures=np.empty((*objects, parameters.canvas**2, 4), np.uint8),
+            backdrops=np.zeros((n, parameters.views, SCENE_FIELDS), np.int32),
+        ),
     )
 
 
-def make_backdrop(parameters: Parameters, space: VariationSpace) -> Backdrop:
-    """The background's part of a space."""
+def make_backdrop(parameters: Parameters, space: Space) -> Space:
+    """The background of a space: its pictures without objects."""
     n = len(space.scenes)
-    return Backdrop(
-        scenes=space.backdrops,
-        objects=np.full((n, parameters.views, 1, OBJECT_FIELDS), -1, np.int32),
-        density=np.zeros((n, parameters.views, 1, 0), np.uint8),
+    objects = (n, parameters.views, 1)
+    return Space(
+        scenes=space.shapes.backdrops,
+        objects=np.full((*objects, OBJECT_FIELDS), -1, np.int32),
         noise=space.noise,
-    )
+        shapes=Attractors(
+            tables=np.zeros((*objects, TABLE_ROWS, 0), np.float32), starts=np.zeros((*objects, 2, 0), np.float32),
+            windows=np.zeros((*objects, 4), np.float32), density=np.zeros((*objects, 0), np.uint8),
+        ),
+    )  # fmt: skip

@@ -281,7 +281,7 @@ def surface_stage(parameters: Any, codes: Any, space: Any, first: Any, last: Any
     Args:
         parameters: `Parameters`.
         codes: `VariationCodes`.
-        space: `VariationSpace`, as `view_stage` left it.
+        space: `Space`, as `view_stage` left it.
     """
     work, sums = _space(), np.empty((parameters.canvas * parameters.canvas, 4), np.uint32)
     for b in range(last - first):
@@ -290,6 +290,6 @@ def surface_stage(parameters: Any, codes: Any, space: Any, first: Any, last: Any
                 code = space.objects[b, view, slot, ObjectField.CODE]
                 if code >= 0:
                     draw(
-                        parameters, space.views[b, view, slot], codes.radii[code], codes.powers[code],
-                        codes.rules[code], work, sums, space.textures[b, view, slot],
+                        parameters, space.shapes.views[b, view, slot], codes.radii[code], codes.powers[code],
+                        codes.rules[code], work, sums, space.shapes.textures[b, view, slot],
                     )  # fmt: skip

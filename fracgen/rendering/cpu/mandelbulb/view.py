@@ -53,12 +53,13 @@ def view_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: Any
         parameters: `Parameters`.
         codes: `VariationCodes`.
         samples: `Samples`.
-        space: `VariationSpace` for at least last - first samples.
+        space: `Space` for at least last - first samples.
     """
     for b in range(last - first):
         sample = sample_of(samples, first + b)
         for view_number in range(parameters.views):
-            view, scene, backdrop = _U(view_number), space.scenes[b, view_number], space.backdrops[b, view_number]
+            view, scene = _U(view_number), space.scenes[b, view_number]
+            backdrop = space.shapes.backdrops[b, view_number]
             draw_scene(parameters, view, sample, scene)
             backdrop[:] = scene
             backdrop[SceneField.OBJECTS] = backdrop[SceneField.BLUR] = 0
@@ -72,4 +73,4 @@ def view_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: Any
                     continue
                 word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
                 obj[ObjectField.CODE] = choose_code(parameters, codes, sample.index, slot_number, word)
-                draw_view(slot, view, sample, space.views[b, view_number, slot_number])
+                draw_view(slot, view, sample, space.shapes.views[b, view_number, slot_number])
