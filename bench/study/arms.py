@@ -12,7 +12,7 @@ class Arm:
     """One way to make weights."""
 
     recipe: str
-    """A preset of `fracgen pretrain`; `random` for weights that were never trained, `built-in` for the package's own."""
+    """A preset of `fracgen pretrain`; `random` for weights never trained, `built-in` for the package's own."""
     augmentation: str = "none"
     objective: str = "class"
     samples: int = 0

@@ -47,7 +47,8 @@ def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
         return draw_weights(arm, seed, target)
     run, bank = folder / "run", folder / "bank.safetensors"
     if not bank.is_file():
-        fracgen("sample", "--recipe", CODES.get(arm.recipe, arm.recipe), "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
+        recipe = CODES.get(arm.recipe, arm.recipe)
+        fracgen("sample", "--recipe", recipe, "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
     fracgen("pretrain", *arm.training(), "--bank", str(bank), "--seed", str(seed), "-o", str(run), "--resume", "auto")
     fracgen("export", str(run), "--no-classifier", "-o", str(target.parent))
     return target
