@@ -216,7 +216,8 @@ def _operands(row: np.void, code: str, modifiers: set[str], operands: list[str],
         row["predicate_target"][: len(predicates) - 1] = predicates[:-1]
         return None
     has_target = code not in ("ISETP", "FSETP", "FCHK", "STS", "STG", "RED", "REDG", "BAR", "R2P", "EXIT", "WARPSYNC")
-    has_target = has_target and code not in ("NOP", "ERRBAR", "CCTL", "MEMBAR", "FENCE", "DEPBAR", "YIELD")
+    without = ("NOP", "ERRBAR", "CCTL", "MEMBAR", "FENCE", "DEPBAR", "YIELD", "ENDCOLLECTIVE")
+    has_target = has_target and code not in without
     if (machine.UNIT_OF[code] == 0 and not has_target) or code in ("EXIT", "WARPSYNC"):
         if code == "EXIT" and operands:
             raise ValueError("an exit with operands")

@@ -80,7 +80,28 @@ def test_every_class_shows_something() -> None:
 
 def test_the_logarithm() -> None:
     values = np.float32(2.0) ** np.linspace(-60, 120, 1000, dtype=np.float32)
-    assert np.allclose(mandelbulb.logarithm(values), np.log(values.astype(np.float64)), rtol=3e-7, atol=1e-7)
+    error = mandelbulb.logarithm(values) - np.log(values.astype(np.float64))
+    assert np.abs(error).max() < 8e-7 + 2**-24 * 83  # the series' own, and rounding of values up to 83
+
+
+def test_the_inverse_root() -> None:
+    values = np.float32(2.0) ** np.linspace(-100, 120, 100_000, dtype=np.float32)
+    error = mandelbulb.inverse_root(values) * np.sqrt(values.astype(np.float64)) - 1
+    assert np.abs(error).max() < 2**-22
+    with np.errstate(over="ignore"):
+        assert np.isfinite(mandelbulb.inverse_root(np.float32([0.0])))
+
+
+@pytest.mark.parametrize("power", range(2, 25))
+def test_powers_of_complex_numbers(power: int) -> None:
+    angle = np.linspace(0.0, 2 * np.pi, 1000)
+    r = np.linspace(0.5, 1.2, 1000)
+    exact = (r * np.exp(1j * angle)) ** power
+    number = np.float32(2 * r * np.cos(angle)), np.float32(r * np.sin(angle))
+    (double, imaginary), _, modulus = mandelbulb.powers(power, number, number, np.float32(r))
+    assert np.abs(double / 2 - exact.real).max() < 2**-22 * power**2 * 1.2**power
+    assert np.abs(imaginary - exact.imag).max() < 2**-22 * power**2 * 1.2**power
+    assert np.abs(modulus / np.abs(exact) - 1).max() < 2**-23 * power
 
 
 @pytest.mark.parametrize("name", ["power10-rule42", "power12-rule243", "power5-rule488", "power9-rule297"])

@@ -1,4 +1,4 @@
-"""SIGTERM ends a run after a checkpoint, wherever it runs."""
+"""How a run's process ends: after a checkpoint where SIGTERM comes, and without a word of anyone else's."""
 
 from __future__ import annotations
 
@@ -31,3 +31,17 @@ def test_sigterm_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
     step = int(newest.stem.removeprefix("step-"))
     assert 0 < step < 100_000
     assert f"stopped by SIGTERM after step {step:,} of 100,000: continue with --resume auto" in told
+
+
+def test_nothing_but_our_own_lines_is_printed_up_to_the_end_of_the_process(tmp_path: Path) -> None:
+    """Libraries that report what they leaked do so when the interpreter ends."""
+    CodeBank.sample(15, classes=5).save(tmp_path / "bank.safetensors")
+    command = [
+        sys.executable, "-m", "fracgen", "pretrain", "--preset", "quick", "--size", "32", "--bank", "bank.safetensors",
+        "--model", "mobilenet_v3_small", "--epochs", "1", "--epoch-size", "16", "--batch-size", "8",
+        "--validation-size", "8", "--device", "cpu", "-o", "run",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "run\n"
+    assert "exported to run/export" in done.stderr
+    assert [line for line in done.stderr.splitlines() if not line.startswith("fracgen: ")] == []

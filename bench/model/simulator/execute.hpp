@@ -35,7 +35,7 @@ inline Cost execute(const Context& x, Memory& memory, Block& block, const Specia
     u32 room[LANES], out[LANES];
     const Instruction& in = x.in;
     switch (in.code) {
-        case I_NOP: case I_ERRBAR: case I_CCTL: case I_MEMBAR: case I_FENCE: case I_DEPBAR: case I_YIELD: break;
+        case I_NOP: case I_ERRBAR: case I_CCTL: case I_MEMBAR: case I_FENCE: case I_DEPBAR: case I_YIELD: case I_ENDCOLLECTIVE: break;
         case I_MOV: x.put(x.get(in.source[0], room)); break;
         case I_R2UR: x.put(x.get(in.source[0], room)); break;
         case I_IADD3: case I_VIADD: case I_IADD: add_three(x); break;

@@ -181,7 +181,9 @@ private:
         Warp& w = x.warp;
         const Instruction& in = x.in;
         switch (in.code) {
-            case I_BRA: branch(w, x.mask & x.predicate(in.predicate_source[0]), in.jump); break;
+            case I_BRA:  // .DIV: where not all threads of the warp are here, to code that waits for the others
+                branch(w, x.has(M_DIV) && w.active == w.live() ? 0 : x.mask & x.predicate(in.predicate_source[0]), in.jump);
+                break;
             case I_CALL: branch(w, x.mask, in.jump); break;
             case I_RET: case I_BRX: {
                 if (!x.mask) { ++w.pc; break; }

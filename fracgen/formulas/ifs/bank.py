@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -94,12 +93,8 @@ class CodeBank:
     def from_spec(cls, spec: BankSpec, seed: int = 0) -> CodeBank:
         """Sample the bank of a specification."""
         maps, sizes = np.empty((spec.codes, MAX_MAPS, 2, 3), np.float32), np.empty(spec.codes, np.uint8)
-
-        def sample(part: slice) -> None:
+        for part in _parts(spec.codes):
             maps[part], sizes[part] = sample_codes(seed, part.start, part.stop - part.start, spec.maps)
-
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(sample, _parts(spec.codes)))
         metadata = {
             "sampler": "anderson2022", "sampler_version": str(SAMPLER_VERSION), "seed": str(seed),
             "maps": json.dumps(list(spec.maps)),

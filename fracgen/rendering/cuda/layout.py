@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fracgen.rendering.parameters import ORBITS, SCOUTS, Parameters
+from fracgen.rendering.variations import TILE
 
 SHARED_MEMORY = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99, 121: 99}
 """Most shared memory a block may ask for, in KB, by compute capability (10 * major + minor)."""
@@ -32,8 +33,12 @@ def noise_cells(levels: int) -> int:
     between = sum((2 * m + 1) * 2 * m for m in (1 << k for k in range(levels - 1)) if m > SHARED_LATTICE)
     return (2 * half + 1) * pitch + between
 
-TILE_WIDTH, TILE_HEIGHT = 16, 8
-"""Pixels of a block of `surface`, a multiple of a warp's 8 x 4: few, so that a slow ray keeps few others waiting."""
+
+SURFACE_THREADS, SURFACE_BLOCKS = 128, 5
+"""Of a block of `surface`, and its blocks a multiprocessor."""
+REGION_WIDTH, REGION_PIXELS, REGION_RAYS = 64, 2048, 8192
+"""Of the pixels that a block of `surface` draws: many, so that few lanes are left without work at the end; their rays'
+places lie in shared memory."""
 VIEW_THREADS = 64
 BLEND_THREADS = 192
 BLEND_BYTES = 36 * 1024
@@ -53,6 +58,8 @@ class Layout:
     noise_cells: int
     blend_rows: int
     """Of a strip of the picture."""
+    region_height: int
+    """Pixels, a multiple of a tile's side."""
 
     @classmethod
     def choose(cls, parameters: Parameters, shared_memory: int, **threads: int) -> Layout:
@@ -78,18 +85,19 @@ class Layout:
             compose_rows=1 << rows.bit_length() - 1,
             blend_rows=max(1, min(16, BLEND_BYTES // (3 * parameters.size) - 2)),
             noise_cells=noise_cells(parameters.levels),
+            region_height=min(REGION_PIXELS, REGION_RAYS // parameters.samples**2) // REGION_WIDTH // TILE * TILE,
         )
 
     def definitions(self) -> dict[str, int]:
         """What the kernels need to know, as preprocessor definitions."""
         names = (
             "attractor_threads histogram_global histogram_words noise_threads compose_threads compose_rows noise_cells "
-            "blend_rows"
+            "blend_rows region_height"
         )
         own = {name: int(getattr(self, name)) for name in names.split()}
         return own | {
-            "view_threads": VIEW_THREADS, "tile_width": TILE_WIDTH, "tile_height": TILE_HEIGHT,
-            "blend_threads": BLEND_THREADS,
+            "view_threads": VIEW_THREADS, "surface_threads": SURFACE_THREADS, "surface_blocks": SURFACE_BLOCKS,
+            "region_width": REGION_WIDTH, "blend_threads": BLEND_THREADS,
         }  # fmt: skip
 
     @property
@@ -105,6 +113,6 @@ class Layout:
         """Threads a block of a kernel."""
         return {
             "scout": SCOUTS, "attractor": self.attractor_threads, "noise": self.noise_threads,
-            "compose": self.compose_threads, "order": 256, "view": VIEW_THREADS, "surface": TILE_WIDTH * TILE_HEIGHT,
+            "compose": self.compose_threads, "order": 256, "view": VIEW_THREADS, "surface": SURFACE_THREADS,
             "blend": BLEND_THREADS,
         }[kernel]  # fmt: skip

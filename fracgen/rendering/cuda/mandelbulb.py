@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.rendering.cuda.layout import TILE_HEIGHT, TILE_WIDTH, VIEW_THREADS
+from fracgen.rendering.cuda.layout import REGION_WIDTH, VIEW_THREADS
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
 from fracgen.rendering.parameters import header
 from fracgen.rendering.records import OBJECT_FIELDS, PALETTE, SCENE_FIELDS
@@ -72,9 +72,9 @@ class MandelbulbPipeline(KernelPipeline):
             "view", form, (-(-objects // VIEW_THREADS), 1), classes, per_class, *samples, np.uint32(objects),
             space["scenes"], space["backdrop scenes"], space["objects"], space["views"],
         )  # fmt: skip
-        tiles = -(-parameters.canvas // TILE_WIDTH) * -(-parameters.canvas // TILE_HEIGHT)
+        regions = -(-parameters.canvas // REGION_WIDTH) * -(-parameters.canvas // layout.region_height)
         self._launch(
-            "surface", form, (objects, tiles), powers, rules, radii, space["objects"], space["views"],
+            "surface", form, (objects, regions), powers, rules, radii, space["objects"], space["views"],
             space["textures"],
         )  # fmt: skip
         if parameters.noise:

@@ -79,3 +79,6 @@ inline unsigned host_bits(float v) { return (unsigned)__float_as_int(v); }
 inline unsigned host_value(unsigned bits, unsigned) { return bits; }
 inline float host_value(unsigned bits, float) { return __int_as_float((int)bits); }
 #define __shfl_xor_sync(mask, v, lane) host_value(host_shuffle_xor(__LINE__, (mask), host_bits(v), (lane)), (v))
+uint32_t host_ballot(int line, uint32_t mask, bool yes);
+#define __ballot_sync(mask, yes) host_ballot(__LINE__, (mask), (yes))
+inline int __popc(unsigned v) { return __builtin_popcount(v); }

@@ -2,6 +2,7 @@
 #include "cuda_on_host.h"
 
 #include <link.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -19,7 +20,9 @@ constexpr size_t STACK = 64 * 1024, GUARD = 4096;
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context;  // to begin
+    jmp_buf place;  // to go on: swapcontext would ask the system about signals each time
+    bool begun;
     State state;
     int line, result;
 };
@@ -31,19 +34,30 @@ struct Warp {
 
 std::vector<Fiber> fibers;
 std::vector<Warp> warps;
-ucontext_t scheduler;
+ucontext_t scheduler_begin;
+jmp_buf scheduler;
 unsigned current;
 int any;
 char fault[256];
 void** call_arguments;
 char* stacks;
 
-void yield() { swapcontext(&fibers[current].context, &scheduler); }
+void yield() {
+    if (!_setjmp(fibers[current].place)) _longjmp(scheduler, 1);
+}
+
+void resume() {
+    Fiber& f = fibers[current];
+    if (_setjmp(scheduler)) return;
+    if (f.begun) _longjmp(f.place, 1);
+    f.begun = true;
+    swapcontext(&scheduler_begin, &f.context);
+}
 
 void entry() {
     host_call(call_arguments);
     fibers[current].state = DONE;
-    swapcontext(&fibers[current].context, &scheduler);
+    _longjmp(scheduler, 1);
 }
 
 // Shared memory starts a block with rubbish on a GPU; here with 0xCD, so that reading before
@@ -79,7 +93,7 @@ bool run_block(unsigned threads, int order) {
         f.context.uc_stack.ss_size = STACK;
         f.context.uc_link = nullptr;
         makecontext(&f.context, entry, 0);
-        f.state = READY;
+        f.state = READY, f.begun = false;
     }
     memset(warps.data(), 0, warps.size() * sizeof(Warp));
     any = 0;
@@ -89,7 +103,7 @@ bool run_block(unsigned threads, int order) {
             current = nth(i, threads, order);
             if (fibers[current].state != READY) continue;
             threadIdx = {current, 0, 0};
-            swapcontext(&scheduler, &fibers[current].context);
+            resume();
             if (fault[0]) return false;
             moved = true;
         }
@@ -126,15 +140,17 @@ int host_barrier(int line, int predicate) {
     return f.result;
 }
 
-uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane_mask) {
+// What every lane of a warp hands in, once all of `mask` have.
+static const uint32_t* exchange(int line, uint32_t mask, uint32_t value) {
     const unsigned lane = current % 32;
     Warp& w = warps[current / 32];
     if (w.arrived && w.line != line) {
-        snprintf(fault, sizeof fault, "divergent shuffle: lines %d and %d", w.line, line);
+        snprintf(fault, sizeof fault, "divergent collective: lines %d and %d", w.line, line);
         yield();
     }
     w.line = line;
     const uint32_t generation = w.generation;
+    if (!w.arrived) memset(w.values[generation & 1], 0, sizeof w.values[0]);
     w.values[generation & 1][lane] = value;
     w.arrived |= 1u << lane;
     if (w.arrived == mask) {
@@ -145,7 +161,18 @@ uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane_mask
         fibers[current].state = IN_WARP;
         yield();
     }
-    return w.values[generation & 1][lane ^ lane_mask];
+    return w.values[generation & 1];
+}
+
+uint32_t host_shuffle_xor(int line, uint32_t mask, uint32_t value, int lane_mask) {
+    return exchange(line, mask, value)[current % 32 ^ lane_mask];
+}
+
+uint32_t host_ballot(int line, uint32_t mask, bool yes) {
+    const uint32_t* said = exchange(line, mask, yes);
+    uint32_t result = 0;
+    for (int lane = 0; lane < 32; ++lane) result |= said[lane] << lane;
+    return result;
 }
 
 // Returns null, or what went wrong.

@@ -16,6 +16,7 @@ import llvmlite.ir as ir
 from numba.core import cgutils
 
 from fracgen.rendering.cpu.simd import LANES
+from fracgen.rendering.variations import LOGARITHM
 
 RAYS = 2 * LANES
 """Rays advanced together: two vector registers of them, so that one's latency hides the other's."""
@@ -35,6 +36,10 @@ class Lanes:
 
     def _new(self, value: Any) -> Lanes:
         return Lanes(self.builder, value)
+
+    def constant(self, value: float) -> Lanes:
+        """A number in every lane."""
+        return self._new(self._of(value))
 
     def __add__(self, other: Any) -> Lanes:
         return self._new(self.builder.fadd(self.value, self._of(other)))
@@ -85,20 +90,16 @@ class Lanes:
         """This condition as an integer of one bit a lane."""
         return self.builder.bitcast(self.value, ir.IntType(RAYS))
 
-    def any(self) -> Any:
-        """Whether the condition holds in some lane."""
-        return self.builder.icmp_unsigned("!=", self.bits(), ir.Constant(ir.IntType(RAYS), 0))
+    def count(self) -> Any:
+        """In how many lanes the condition holds, a scalar int32."""
+        bits = self.builder.ctpop(self.bits())
+        return self.builder.zext(bits, I32) if RAYS < 32 else bits
 
 
 def fma(a: Any, b: Any, c: Any) -> Lanes:
     """a * b + c, rounded once; one of the three at least is a `Lanes`, which gives the builder."""
     lanes: Lanes = next(v for v in (a, b, c) if isinstance(v, Lanes))
     return lanes._new(_intrinsic(lanes.builder, "fma", *(lanes._of(v) for v in (a, b, c))))
-
-
-def sqrt(a: Lanes) -> Lanes:
-    """Square root as IEEE has it."""
-    return a._new(_intrinsic(a.builder, "sqrt", a.value))
 
 
 def absolute(a: Lanes) -> Lanes:
@@ -111,21 +112,38 @@ def smaller(a: Lanes, b: Any) -> Lanes:
     return (a < b).where(a, b)
 
 
+def larger(a: Lanes, b: Any) -> Lanes:
+    """a where a > b, else b."""
+    return (a > b).where(a, b)
+
+
+def inverse_root(v: Lanes) -> Lanes:
+    """1 / sqrt(v) to the last bit but one: a guess from halved bits, then two steps that each take the error to a power
+    of it. At 0 it is large and finite."""
+    builder = v.builder
+    guess = builder.sub(_whole(0x5F3759DF), builder.ashr(builder.bitcast(v.value, _INTS), _whole(1)))
+    y = v._new(builder.bitcast(guess, _FLOATS))
+    e = fma(-(v * y), y, 1.0)
+    y = fma(y * e, fma(e, 0.375, 0.5), y)
+    e = fma(-(v * y), y, 1.0)
+    return fma(y * e, 0.5, y)
+
+
 def logarithm(a: Lanes) -> Lanes:
-    """See `fracgen.rendering.cpu.mandelbulb.orbit.logarithm`."""
+    """Natural logarithm of a positive float, by a polynomial on [sqrt(1/2), sqrt(2))."""
     builder = a.builder
-
-    def number(value: int) -> Any:
-        return ir.Constant(_INTS, [value] * RAYS)
-
     word = builder.bitcast(a.value, _INTS)
-    exponent = builder.ashr(builder.sub(word, number(0x3F3504F3)), number(23))
-    mantissa = a._new(builder.bitcast(builder.sub(word, builder.shl(exponent, number(23))), _FLOATS))
-    f = mantissa - 1.0
-    s = f / (f + 2.0)
-    square = s * s
-    series = fma(fma(fma(fma(square, 1 / 9, 1 / 7), square, 1 / 5), square, 1 / 3), square, 1.0)
-    return fma(a._new(builder.sitofp(exponent, _FLOATS)), 0.6931471805599453, (s + s) * series)
+    exponent = builder.ashr(builder.sub(word, _whole(0x3F3504F3)), _whole(23))
+    f = a._new(builder.bitcast(builder.sub(word, builder.shl(exponent, _whole(23))), _FLOATS)) - 1.0
+    series = fma(f, LOGARITHM[-1], LOGARITHM[-2])
+    for factor in LOGARITHM[-3::-1]:
+        series = fma(series, f, factor)
+    return fma(a._new(builder.sitofp(exponent, _FLOATS)), 0.6931471805599453, f * series)
+
+
+def _whole(value: int) -> Any:
+    """An integer in every lane."""
+    return ir.Constant(_INTS, [value] * RAYS)
 
 
 def _intrinsic(builder: Any, name: str, *values: Any) -> Any:
