@@ -83,8 +83,8 @@ class TwinMaker:
         for part in parts_of(own):
             ground, other = (pictures[rows[part]].float().div_(255) for rows in (own, partner))
             shots, damaged[part] = shoot(
-                ground, other, (masks[third[part]] > 0).float(), (masks[partner[part]] > 0).float(), draws, part,
-                self._tile,
+                ground, other, (masks[third[part]] > 0).float(), (masks[partner[part]] > 0).float(), draws,
+                part=part, tile=self._tile,
             )  # fmt: skip
             images[part] = shots.sub_(self._mean).div_(self._std).to(self.dtype)
         return images, labels[own], damaged

@@ -21,7 +21,7 @@ EDGE = 0.5
 
 
 def shoot(
-    own: Tensor, partner: Tensor, mask: Tensor, dust: Tensor, p: TwinDraws, part: slice, tile: Tensor
+    own: Tensor, partner: Tensor, mask: Tensor, dust: Tensor, p: TwinDraws, *, part: slice, tile: Tensor
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """A part of a batch of pairs.
 
@@ -44,7 +44,7 @@ def shoot(
         painted = torch.lerp(two[:, :, None, None], one[:, :, None, None], shown)
         ground[rows] = torch.lerp(painted, ground[rows], 0.1)
     first, second = (resample(ground, on_device([shot.affine], device)[0][part]) for shot in p.shots)
-    second, opacity = damage(second, ground, partner, dust, p.damage, part, tile)
+    second, opacity = damage(second, ground, partner, dust, p.damage, part=part, tile=tile)
     shots = [
         camera(recolour(surface.clamp_(0, 1), colour), shot, part, tile)
         for surface, shot in zip((first, second), p.shots, strict=True)
@@ -53,7 +53,7 @@ def shoot(
 
 
 def damage(
-    view: Tensor, ground: Tensor, other: Tensor, dust: Tensor, p: Damage, part: slice, tile: Tensor
+    view: Tensor, ground: Tensor, other: Tensor, dust: Tensor, p: Damage, *, part: slice, tile: Tensor
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Views [b, 3, S, S] with their damage, and its opacity [b, S, S]."""
     device, size = view.device, view.shape[-1]

@@ -44,7 +44,7 @@ UNIFORMS = 128
 TURN = 2 * math.pi
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shot:
     """What one camera does, for each pair of a batch [B]."""
 
@@ -63,7 +63,7 @@ class Shot:
     """[B, 2]: corner of the noise in the tile."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """Where spots or lines lie, for each pair [B]; lengths are halves of the picture's side."""
 
@@ -82,7 +82,7 @@ class Shape:
     """[B, 2]: corner in the tile of the numbers that make it uneven."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Damage:
     """What happens to the second ground of each pair [B]."""
 
@@ -202,7 +202,10 @@ def _damage(c: _Uniforms, angle: Floats, zoom: Floats, centre: Floats) -> Damage
         size = np.where(line, c.between(0.15, 0.6), c.spread(0.08, 0.4))
         form = np.where(line, c.between(-0.6, 0.6), c.spread(0.5, 2.0))
         rough = np.where(line, c.between(0, 0.06), 0.25)
-        shapes.append(Shape(middle, c.between(0, math.pi), size, form, c.between(0.012, 0.06), rough, c.corner()))
+        shapes.append(Shape(
+            centre=middle, angle=c.between(0, math.pi), size=size, form=form, width=c.between(0.012, 0.06), rough=rough,
+            field=c.corner(),
+        ))  # fmt: skip
     count = 1 + c.one_in(0.5).astype(np.int64)
     dust_zoom = c.between(0.15, 0.5)
     dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 import torch
@@ -29,6 +29,7 @@ class Objective:
     """bool [B]: whether each image was classified correctly; or float32 [B], to what share."""
     measure: str
     """What the share of correct ones is called, in words."""
+    _: KW_ONLY
     target: int = 1
     """Which of a batch's tensors the outputs are judged by: its labels, or (2) where its pictures are damaged."""
     listen_to: Callable[[torch.nn.Module, int], None] | None = None

@@ -101,7 +101,7 @@ def test_damage_changes_a_view_where_its_opacity_says_and_nowhere_else(kind: int
     view, ground, other = (torch.rand(16, 3, 48, 48, generator=generator) for _ in range(3))
     dust = (torch.rand(16, 48, 48, generator=generator) < 0.5).float()
     p = draws(16, kind=np.full(16, kind)).damage
-    damaged, opacity = damage(view.clone(), ground, other, dust, p, slice(0, 16), TILE)
+    damaged, opacity = damage(view.clone(), ground, other, dust, p, part=slice(0, 16), tile=TILE)
     differs = (damaged != view).any(1)
     assert not differs[opacity == 0].any()
     assert differs[opacity > 0].float().mean() > 0.95
@@ -117,7 +117,7 @@ def test_the_strength_of_a_light_spot_follows_the_contrast_of_its_ground() -> No
     p = draws(4, kind=np.full(4, KINDS.index("spot")), strength=np.full(4, 1.0)).damage
     changes = []
     for view in (flat, rough):
-        damaged, opacity = damage(view.clone(), view, view, rough[:, 0], p, slice(0, 4), TILE)
+        damaged, opacity = damage(view.clone(), view, view, rough[:, 0], p, part=slice(0, 4), tile=TILE)
         changes.append((damaged - view).amax((1, 2, 3))[opacity.amax((1, 2)) > 0.9])
     # Half of 0.05 where the ground is flat; 0.8 of a uniform number's deviation of 0.29 more where it is not.
     assert torch.allclose(changes[0], torch.full_like(changes[0], 0.025), atol=0.003)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import until
+from tests.slurm.cluster import LONG, until
 
 
 class Hold:
@@ -28,12 +28,12 @@ class Hold:
     def process(self, name: str) -> int:
         """Wait for the process that is stopped there; its number."""
         file = self.folder / f"{name}.at"
-        until(lambda: file.exists() and file.read_text(), f"a job is stopped at {name}", 120)
+        until(lambda: file.exists() and file.read_text(), f"a job is stopped at {name}", LONG)
         return int(file.read_text())
 
     def until_told(self, name: str) -> None:
         """Wait until the process that is stopped there has heard a signal to stop."""
-        until((self.folder / f"{name}.told").exists, f"the job that is stopped at {name} is told to stop", 120)
+        until((self.folder / f"{name}.told").exists, f"the job that is stopped at {name} is told to stop", LONG)
 
     def written(self) -> collections.Counter[str]:
         """How often every file has been written."""

@@ -12,11 +12,8 @@ from safetensors.numpy import load_file
 
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
-from tests.slurm.cluster import until
+from tests.slurm.cluster import LONG, until
 from tests.slurm.hold import Hold
-
-SECONDS = 120
-"""A Python that imports everything may take long on a busy machine."""
 
 
 @pytest.fixture
@@ -56,9 +53,9 @@ def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monke
             slurm.tell("sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
         hold.until_told(name)
         hold.release(name)
-        until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", SECONDS)
+        until(lambda: slurm.jobs()[job] == "PENDING", "the job is queued again", LONG)
         slurm.tell("scontrol", "update", f"JobId={job}", "TimeLimit=30")
-    until(lambda: slurm.jobs()[job] == "RUNNING", "the job goes on", SECONDS)  # the next line would wait for ever
+    until(lambda: slurm.jobs()[job] == "RUNNING", "the job goes on", LONG)  # the next line would wait for ever
     second = fracgen(*command)
     assert (second.code, second.out) == (0, "run\n"), second.err
     assert f"attached to job {job}" in second.err
@@ -85,7 +82,7 @@ def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(fracgen, train
     slurm.tell("scancel", job)
     hold.until_told("step-000000002")
     hold.release("step-000000002")
-    until(lambda: slurm.jobs()[job] == "CANCELLED", "the job has ended", SECONDS)
+    until(lambda: slurm.jobs()[job] == "CANCELLED", "the job has ended", LONG)
     assert f"after step 2 of 9: job {job} is ending: continue with --resume auto" in Path("run/log.txt").read_text()
     assert Path("run/checkpoints/step-000000002.ckpt").is_file()
     refused = fracgen(*command, "--resume", "run/checkpoints/step-000000002.ckpt")

@@ -11,9 +11,7 @@ import pytest
 
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
-from tests.slurm.cluster import until
-
-SECONDS = 120
+from tests.slurm.cluster import LONG, until
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def test_shards_are_the_files_of_one_machine(fracgen, images, slurm):
     slurm.tell("scancel", second)
     for job in (first, third):
         slurm.tell("scontrol", "release", job)
-    until(lambda: {slurm.jobs()[job] for job in (first, third)} == {"COMPLETED"}, "two shards are made", SECONDS)
+    until(lambda: {slurm.jobs()[job] for job in (first, third)} == {"COMPLETED"}, "two shards are made", LONG)
     made = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.tar")}
     assert 0 < len(made) < 10
     command.remove("--sbatch")
