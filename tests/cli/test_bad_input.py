@@ -76,7 +76,7 @@ def test_a_missing_bank(fracgen: Any, tmp_path: Path) -> None:
         (["-n", "5000000000"], "5000000000 images are out of range"),
         (["--seed", "-1"], "seed -1 is out of range"),
         (["--epoch", "-1"], "epoch -1 is out of range"),
-        (["--recipe", "papr"], "use one of paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole,"),
+        (["--recipe", "papr"], "use one of paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi"),
         (["--recipe", "none.json"], "none.json: No such file"),
         (["--format", "jpeg"], "unknown format 'jpeg': use one of sheet, folder, wds, npy, raw"),
         (["--format", "sheet", "-o", "-"], "format sheet cannot go to a pipe: use one of wds, npy, raw"),
