@@ -184,10 +184,13 @@ def write_json(path: Path, data: Any) -> None:
 def environment() -> dict[str, Any]:
     """Versions and hardware of this process."""
     import torch
+    import torchvision
 
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        **versions("fracgen", "torch", "torchvision", "numpy"), "cuda": torch.version.cuda,
+        **versions("fracgen", "torch", "torchvision", "numpy"),
+        "torch": torch.__version__, "torchvision": torchvision.__version__,  # with their builds, such as +cu132
+        "cuda": torch.version.cuda,
         "machine": platform.machine(), "system": platform.system(), "cpus": len(os.sched_getaffinity(0)),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": sys.argv[1:],

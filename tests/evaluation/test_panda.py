@@ -121,7 +121,7 @@ def test_the_task_is_also_read_from_an_exports_config(with_task, tmp_path):
     exported = load_weights(WeightsSpec("exported", tmp_path / "model.safetensors"), "resnet18")
     check_task(exported)
     assert {k: json.loads(str(exported.metadata[k])) for k in task} == {k: json.loads(task[k]) for k in task}
-    assert (exported.mean, exported.norm) == ((0.5, 0.5, 0.5), "file")
+    assert (exported.normalisation.mean, exported.norm) == ((0.5, 0.5, 0.5), "file")
 
 
 def test_the_fisher_is_the_mean_squared_gradient_of_a_batch(with_task):

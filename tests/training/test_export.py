@@ -173,7 +173,8 @@ def test_another_networks_export_loads_in_all_eight_methods(tmp_path: Path) -> N
     folder = train(dataclasses.replace(TINY, model="tf_efficientnet_lite0", epoch_size=16), tmp_path / "run")
     exported = load_weights(WeightsSpec("mine", export(folder) / "model.safetensors"), "tf_efficientnet_lite0")
     stored = weights(folder.export)
-    assert (exported.mean, exported.std, exported.norm) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "file")
+    normalisation = exported.normalisation
+    assert (normalisation.mean, normalisation.std, exported.norm) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "file")
     for name in METHODS:
         held = build_method(name, exported, settings_for(name, trial=True)).frozen()
         assert all(torch.equal(tensor, stored[key]) for key, tensor in held.items()), name

@@ -19,7 +19,7 @@ from fracgen.recipes.presets import preset as recipe_preset
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import choose, fast_bfloat16
 from fracgen.training.average import MovingAverage
-from fracgen.training.cells import CellClassifier, at_centres, feature_maps
+from fracgen.training.cells import STRIDES, CellClassifier, at_centres, feature_maps
 from fracgen.training.config import Config, Machine
 from fracgen.training.folder import RunFolder
 from fracgen.training.model import build_model
@@ -151,7 +151,7 @@ def test_cells_are_asked_in_feature_maps_of_8_and_16_pixels(name: str) -> None:
     model = build_model(name, 5, 64, 0)
     cells = CellClassifier(model, 5, 64, 0)
     shapes = []
-    for part, channels in feature_maps(model, 64):
+    for part, channels in feature_maps(model, 64, STRIDES):
         model.get_submodule(part).register_forward_hook(
             lambda _module, _inputs, output, channels=channels: shapes.append((channels, *output.shape))
         )
@@ -172,7 +172,7 @@ def test_cells_are_asked_about_their_centres() -> None:
 
 
 def test_networks_without_such_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match="objective dense asks feature maps of 8 and 16 pixels a cell"):
+    with pytest.raises(ValueError, match="dense and damage ask feature maps of 8, 16 pixels a cell"):
         CellClassifier(build_model("timm/vit_tiny_patch16_224", 5, 64, 0), 5, 64, 0)
 
 
