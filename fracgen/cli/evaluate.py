@@ -190,7 +190,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
     method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
     train: Annotated[Path | None, typer.Option(help="Folder of normal pictures to fit on.")] = None,
-    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP.split(";")[0] + ".")] = "imagenet",
+    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP.split(";")[0] + ".")] = "fractal",
     model: Model = "resnet18",
     layers: Annotated[str | None, typer.Option(help="For patchcore and padim, such as layer1,layer2.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the method.", min=0)] = 0,

@@ -140,6 +140,17 @@ def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, 
     assert len(list((tmp_path / "h").iterdir())) == len(names)
 
 
+def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, pictures, quick, capsys):
+    good = surfaces / "gravel" / "train" / "good"
+    options = ["--settings", quick, "--device", "cpu", "--json", str(pictures[0])]
+    assert run(["eval", "predict", "--train", str(good), *options]) == 0
+    said = capsys.readouterr()
+    assert run(["eval", "predict", "--train", str(good), "--weights", "fractal", *options]) == 0
+    assert capsys.readouterr().out == said.out
+    assert run(["eval", "predict", "--train", str(good), "--model", "resnet50", *options]) == 2
+    assert "brings no fractal weights of 'resnet50' (there are those of resnet18)" in capsys.readouterr().err
+
+
 def test_run_and_list_commands(surfaces, quick, tmp_path, capsys):
     options = [
         "eval", "run", "--method", "panda", "--dataset", "surfaces", "--root", str(surfaces),
