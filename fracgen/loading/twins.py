@@ -145,7 +145,7 @@ class _Uniforms:
     """Hands out columns of random numbers, each once."""
 
     def __init__(self, u: Floats) -> None:
-        self.columns, self.count = iter(u.T), len(u)
+        self.columns = iter(u.T)
 
     def between(self, low: float, high: float) -> Floats:
         return np.asarray(low + (high - low) * next(self.columns))
