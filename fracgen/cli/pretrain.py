@@ -37,6 +37,11 @@ def pretrain(
     ] = None,
     bank: Annotated[Path | None, typer.Option(help="Codes; default: those of the preset.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Of images, order and first weights.", show_default="0")] = None,
+    initial_weights: Annotated[
+        str | None,
+        typer.Option(help="Begin with these: an export of the same model, or fractal for the package's. The last layer "
+                     "stays random.", show_default="random ones"),
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Side of the images in pixels.", show_default="the preset's")] = None,
     epochs: Annotated[int | None, typer.Option(help="How many.", show_default="100; quick: few")] = None,
     epoch_size: Annotated[int | None, typer.Option(help="Images an epoch.", show_default="1000000")] = None,

@@ -35,7 +35,10 @@ def train_here(given: SimpleNamespace) -> int:
 
     with StopSignals() as stop:  # from here on: starting takes a while, too
         asked = what_is_asked(given)
-        run = prepare(asked.config, asked.folder, asked.machine, bank=asked.codes, resume=given.resume, stop=stop)
+        run = prepare(
+            asked.config, asked.folder, asked.machine, bank=asked.codes, initial=asked.initial, resume=given.resume,
+            stop=stop,
+        )  # fmt: skip
         with working():
             run.train()
     if stop.received is not None and not run.finished:
@@ -53,6 +56,7 @@ class Asked:
     machine: Machine
     folder: RunFolder
     codes: Bank | None
+    initial: Path | None
 
 
 def what_is_asked(given: SimpleNamespace) -> Asked:
@@ -66,6 +70,7 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
     from fracgen.loading.augment import augmentation
     from fracgen.training.config import Machine, named_config
     from fracgen.training.folder import RunFolder
+    from fracgen.training.initial import digest, initial_file
     from fracgen.training.run import resolve
 
     changes: dict[str, Any] = {n: getattr(given, n) for n in OF_CONFIG if getattr(given, n) is not None}
@@ -78,6 +83,10 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
         given.device, loggers=tuple(given.logger or ()), **{name: getattr(given, name) for name in OF_MACHINE}
     )
     base = named_config(given.preset or "paper")
+    initial = None
+    if given.initial_weights is not None:
+        initial = initial_file(given.initial_weights, given.model or base.model)
+        changes["initial"] = digest(initial)
     default = Path("runs") / f"{base.preset}-{given.model or base.model}-{given.seed or 0}".replace("/", "-")
     folder = RunFolder(given.output or default)
     if given.size is not None or given.views is not None:
@@ -85,7 +94,7 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
         recipe = (folder.read_config()[0] if resumed else base).recipe
         recipe = recipe if given.size is None else recipe.at_size(given.size)
         changes["recipe"] = recipe if given.views is None else dataclasses.replace(recipe, views=given.views)
-    return Asked(resolve(given.preset, changes, folder, given.resume), machine, folder, codes)
+    return Asked(resolve(given.preset, changes, folder, given.resume), machine, folder, codes, initial)
 
 
 def require_training() -> None:

@@ -6,18 +6,23 @@ pair's bits do not depend on the others in its batch.
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fracgen.loading.augment import on_device
 from fracgen.loading.augment_pictures import blur, chosen_rows, recolour, resample
-from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Shot, TwinDraws
+from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Scatter, Shot, TwinDraws
 
 EDGE = 0.5
 """Opacity rises from 0 to 1 within one pixel across the edge of a shape."""
+VISIBLE = 0.02
+"""A change of a channel that counts as wholly visible; noise is as strong as 0.016."""
 
 
 def shoot(
@@ -33,7 +38,7 @@ def shoot(
         tile: `normal_tile` on the device.
 
     Returns:
-        Shots float32 [b, 2, 3, S, S] in [0, 1], and the damage's opacity float32 [b, S, S].
+        Shots float32 [b, 2, 3, S, S] in [0, 1], and float32 [b, S, S] in [0, 1]: how visible the damage is.
     """
     device = own.device
     blended, paints, colour = (value[part] for value in on_device([p.blended, p.paints, p.colour], device))
@@ -43,13 +48,42 @@ def shoot(
         one, two = paints[rows].unbind(1)
         painted = torch.lerp(two[:, :, None, None], one[:, :, None, None], shown)
         ground[rows] = torch.lerp(painted, ground[rows], 0.1)
-    first, second = (resample(ground, on_device([shot.affine], device)[0][part]) for shot in p.shots)
-    second, opacity = damage(second, ground, partner, dust, p.damage, part=part, tile=tile)
+    grounds = scattered(ground, p.scatter, part, tile)
+    first, second = (
+        resample(own, on_device([shot.affine], device)[0][part]) for own, shot in zip(grounds, p.shots, strict=True)
+    )
+    damaged, opacity = damage(second, grounds[1], partner, dust, p.damage, part=part, tile=tile)
+    first, second, damaged = (recolour(surface.clamp_(0, 1), colour) for surface in (first, second, damaged))
+    change = F.avg_pool2d((damaged - second).abs().amax(1, keepdim=True), 5, 1, 2)[:, 0]
     shots = [
-        camera(recolour(surface.clamp_(0, 1), colour), shot, part, tile)
-        for surface, shot in zip((first, second), p.shots, strict=True)
-    ]
-    return torch.stack(shots, 1), opacity
+        camera(surface, shot, part, tile) for surface, shot in zip((first, damaged), p.shots, strict=True)
+    ]  # fmt: skip
+    return torch.stack(shots, 1), opacity * (change / VISIBLE).clamp_(max=1)
+
+
+def scattered(ground: Tensor, p: Scatter, part: slice, tile: Tensor) -> tuple[Tensor, Tensor]:
+    """Grounds [b, 3, S, S] of the two shots: the same one, or two pieces of a texture of its spots."""
+    size = ground.shape[-1]
+    radius, centre = (value[part] for value in on_device([p.radius, p.centre], ground.device))
+    density = np.minimum(p.cover[part] / (math.pi * (p.radius[part] * size / 2) ** 2), 0.5)  # spots a pixel
+    above = [NormalDist().inv_cdf(1 - share) for share in density]  # a normal number is, with that probability
+    pair = [ground, ground.clone() if bool(p.chosen[part].any()) else ground]
+    for row in np.flatnonzero(p.chosen[part]).tolist():
+        along, across = _axes(centre[row : row + 1], radius.new_zeros(1, 1, 1), size)
+        window = torch.exp(-2 * (along.square() + across.square()) / radius[row] ** 2)
+        mean, deviation = _moments(ground[row : row + 1], window[None])
+        spot = (ground[row : row + 1] - mean) * window
+        spot = (spot - _mean(spot))[0]
+        waves = torch.fft.rfft2(spot)
+        # The sum of independent spots has this variance, whatever it happens to be in one picture.
+        power = float(density[row]) * spot.square().sum((1, 2)).mean()
+        gain = deviation / power.sqrt().clamp_min(1e-4)
+        for shot, corner in enumerate(p.fields):
+            field = _cut(torch.from_numpy(corner[part][row : row + 1]).to(ground.device), size, tile[:1])
+            places = (field[0, 0] > above[row]).float()
+            texture = torch.fft.irfft2(waves * torch.fft.rfft2(places), s=(size, size))
+            pair[shot][row] = (mean[0] + gain * texture).clamp_(0, 1)
+    return pair[0], pair[1]
 
 
 def damage(

@@ -6,7 +6,9 @@ tint, sharpness and noise, and between them the second ground is damaged somewhe
 good where the twins are alike except there (`fracgen.training.damage`). No photograph is needed:
 
 1. the ground is a rendered picture, in half of the cases blended with its partner by the mask of a
-   third picture, or, sometimes, two colours where an attractor does or does not show;
+   third picture, or, sometimes, two colours where an attractor does or does not show. In a third of
+   the cases it is a texture: a spot of that picture, scattered over the plane at random, and
+   scattered anew for the second shot, so that the two share a look and no place;
 2. a window of it is looked up, turned and zoomed as the pair has it;
 3. the second shot is damaged: a piece of another picture of the same mean and contrast, lines, a
    spot lighter or darker, a tint, a piece of the ground itself turned and shifted, or the dust of an
@@ -18,6 +20,7 @@ Partner and third are those of `fracgen.loading.augment`, so any number of proce
 
 After: pairs with a known change are how change detection is trained; damage by foreign pieces is CutPaste's
 (Li et al., CVPR 2021) and DRAEM's (Zavrtanik et al., ICCV 2021). Blending by masks: Baradad et al. 2022.
+Textures are spot noise (van Wijk, SIGGRAPH 1991).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ SHAPES = 2
 TILE = 256
 """Side of the tile of normal numbers that noise is cut from, periodic."""
 UNIFORMS = 128
-"""Random numbers of one pair: 96 are used, four come of a counter."""
+"""Random numbers of one pair: 105 are used, four come of a counter."""
 TURN = 2 * math.pi
 
 
@@ -106,6 +109,22 @@ class Damage:
     """Whether dust is of a foreign piece."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """How grounds become textures, for each pair [B]."""
+
+    chosen: NDArray[np.bool_]
+    """Whether they do."""
+    cover: Floats
+    """How many spots lie on every place, on average."""
+    radius: Floats
+    """Of a spot, in halves of the picture's side."""
+    centre: Floats
+    """[B, 2]: where on the picture it is cut out, across and down."""
+    fields: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """[B, 2] for each shot: corner in the tile of the numbers that say where its spots lie."""
+
+
 @dataclass(frozen=True)
 class TwinDraws:
     """Everything random about the pairs of a batch."""
@@ -116,6 +135,7 @@ class TwinDraws:
     """Whether the ground is of two colours."""
     paints: Floats
     """[B, 2, 3]: the two."""
+    scatter: Scatter
     colour: Floats
     """[B, 3, 4]: the pair's colour matrix and its offset."""
     shots: tuple[Shot, Shot]
@@ -169,7 +189,11 @@ def twin_draws(u: Floats) -> TwinDraws:
     c = _Uniforms(u)
     blended, flat = c.one_in(0.5), c.one_in(0.15)
     paints = np.stack([np.stack([c.between(0, 1) for _ in range(3)], 1) for _ in range(2)], 1)
-    colour = _pair_colour(c)
+    scatter = _scatter(c)
+    kind = c.whole(len(KINDS))
+    # A texture turned and shifted is the same texture.
+    kind = np.where(scatter.chosen & (kind == WARP), FOREIGN, kind)
+    colour = _pair_colour(c, kind == TINT)
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
     centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
     # Most twins are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
@@ -189,12 +213,20 @@ def twin_draws(u: Floats) -> TwinDraws:
             blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
         ))  # fmt: skip
     first, second = shots
-    harm = _damage(c, angle, zoom, centre)
-    return TwinDraws(blended.astype(np.float64), flat, paints, colour, (first, second), harm)
+    harm = _damage(c, kind, angle=angle, zoom=zoom, centre=centre)
+    return TwinDraws(blended.astype(np.float64), flat, paints, scatter, colour, (first, second), harm)
 
 
-def _damage(c: _Uniforms, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
-    kind = c.whole(len(KINDS))
+def _scatter(c: _Uniforms) -> Scatter:
+    chosen, radius = c.one_in(1 / 3), c.spread(0.06, 0.5)
+    middle = 1 - radius
+    centre = np.stack([middle * c.between(-1, 1), middle * c.between(-1, 1)], 1)
+    return Scatter(
+        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(c.corner(), c.corner())
+    )  # fmt: skip
+
+
+def _damage(c: _Uniforms, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
     line = kind == LINES
     shapes = []
     for _ in range(SHAPES):
@@ -221,11 +253,15 @@ def _damage(c: _Uniforms, angle: Floats, zoom: Floats, centre: Floats) -> Damage
     )  # fmt: skip
 
 
-def _pair_colour(c: _Uniforms) -> Floats:
-    """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted."""
+def _pair_colour(c: _Uniforms, tinted: NDArray[np.bool_]) -> Floats:
+    """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted.
+
+    Where the damage is a tint, colours are kept: in grey it could not be told from light.
+    """
     order = np.argsort(np.stack([c.between(0, 1) for _ in range(3)], 1), 1)
     exchanged = np.eye(3)[order]
-    saturation = np.where(c.one_in(0.25), 0.0, c.between(0.2, 1))[:, None, None]
+    saturation = np.where(c.one_in(0.25), 0.0, c.between(0.2, 1))
+    saturation = np.where(tinted, 0.5 + 0.5 * saturation, saturation)[:, None, None]
     matrix = (saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))) @ exchanged
     contrast, black = c.spread(0.25, 1), c.between(0, 1)
     inverted = c.one_in(0.5)

@@ -33,6 +33,7 @@ no data set was involved.
 | Optimisation | {_optimisation(config)} |
 | Objective | {own["objective"]} |
 | Seed | {config.seed} (bank: {config.bank_seed}) |
+| First weights | {f"those of SHA-256 `{config.initial}`, but for the last layer" if config.initial else "random"} |
 | Validation | {_validation(own)} |
 | Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
 | Augmentation | {_augmentation(config)} |

@@ -71,11 +71,16 @@ def at_centres(maps: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def feature_maps(model: nn.Module, size: int, strides: tuple[int, ...]) -> list[tuple[str, int]]:
-    """Name and channels of the last modules whose outputs have so many pixels a cell.
+    """Name and channels of the last stages whose outputs have so many pixels a cell.
+
+    timm's networks say what their stages are; of others it is the last module with such an output.
 
     Raises:
         ValueError: there is none.
     """
+    stages = {entry["reduction"]: (entry["module"], entry["num_chs"]) for entry in getattr(model, "feature_info", [])}
+    if set(strides) <= set(stages):
+        return [stages[stride] for stride in strides]
     parts: dict[int, tuple[str, int]] = {}
     twin: Any = copy.deepcopy(model).to("meta").eval()
     for name, part in twin.named_modules():

@@ -49,6 +49,8 @@ class Config:
     """A classifier of torchvision or timm, by name."""
     seed: int = 0
     """Of the images, their order and the model's first weights."""
+    initial: str | None = None
+    """SHA-256 of the file of weights that the model begins with; None for random ones."""
     epochs: int = 100
     epoch_size: int = 1_000_000
     """Images in an epoch."""

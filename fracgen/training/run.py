@@ -8,6 +8,7 @@ import os
 import signal
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -22,6 +23,7 @@ from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.data import Data
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
+from fracgen.training.initial import digest, load_initial
 from fracgen.training.model import build_model
 from fracgen.training.module import Pretraining, Start
 from fracgen.training.objective import objective_of
@@ -109,8 +111,8 @@ class Run:
 
 
 def prepare(
-    config: Config, folder: RunFolder, machine: Machine, *, bank: Bank | None = None, resume: str | None = None,
-    stop: StopSignals | None = None,
+    config: Config, folder: RunFolder, machine: Machine, *, bank: Bank | None = None, initial: Path | None = None,
+    resume: str | None = None, stop: StopSignals | None = None,
 ) -> Run:  # fmt: skip
     """Check everything, create or open the run's folder, and load the checkpoint to continue from.
 
@@ -119,6 +121,7 @@ def prepare(
         folder: where the run is kept.
         machine: where to compute it.
         bank: the codes, if not those that `config.bank` and `config.bank_seed` say.
+        initial: the file of `config.initial`; a run that is resumed does without.
         resume: None starts a run; "auto" continues from the newest whole checkpoint, or starts where there is no
             run; a path continues from that checkpoint.
         stop: where signals are heard already; by default they are heard while the run trains.
@@ -136,6 +139,8 @@ def prepare(
     bank = _bank(config, folder, bank, resuming)
     objective = objective_of(config, bank.classes)
     model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
+    if not resuming:
+        _load_initial(config, model, initial, objective.outputs)
     if objective.listen_to is not None:
         _refuse_compile(config, machine)
         objective.listen_to(model, config.recipe.size)
@@ -178,6 +183,15 @@ def _bank(config: Config, folder: RunFolder, given: Bank | None, resuming: bool)
         raise ValueError(f"the run in {folder.path} has another bank ({sha256[:16]}...) than was given "
                          f"({given.sha256[:16]}...): drop --bank, or name another --output")  # fmt: skip
     return folder.read_bank(sha256)
+
+
+def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, outputs: int) -> None:
+    """Load the weights that the run begins with. Raises ValueError where they are not the configuration's."""
+    found = None if path is None else digest(path)
+    if found != config.initial:
+        raise ValueError(f"the run begins with weights of SHA-256 {config.initial}, and {found} was given")
+    if path is not None:
+        load_initial(model, path, outputs)
 
 
 def _cells(config: Config, machine: Machine, model: torch.nn.Module, classes: int) -> CellClassifier | None:

@@ -11,8 +11,8 @@ import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
 from fracgen.draws import Stream
-from fracgen.loading.twin_pictures import damage, line, spot
-from fracgen.loading.twins import KINDS, UNIFORMS, TwinDraws, normal_tile, twin_draws, uniforms
+from fracgen.loading.twin_pictures import damage, line, scattered, shoot, spot
+from fracgen.loading.twins import KINDS, TINT, UNIFORMS, WARP, TwinDraws, normal_tile, twin_draws, uniforms
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
 RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
@@ -61,7 +61,7 @@ def test_epochs_seeds_and_streams_differ() -> None:
 
 
 def test_the_random_numbers_of_a_pair_are_as_many_as_the_page_says() -> None:
-    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 96
+    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 105
 
 
 def _runs_out(columns: int) -> bool:
@@ -141,8 +141,55 @@ def test_both_shots_see_the_same_ground() -> None:
     sound = (opacity < 0.02).flatten(1)
     alike = _correlation(first * sound, second * sound)
     unlike = _correlation(first * sound, second.roll(1, 0) * sound)
-    assert alike.median() > 0.5  # on a faint ground light and noise are all there is
+    same = torch.from_numpy(~draws(20).scatter.chosen)
+    assert 10 <= same.sum() <= 16
+    assert alike[same].median() > 0.5  # on a faint ground light and noise are all there is
+    assert alike[~same].abs().median() < 0.3  # two pieces of one texture
     assert unlike.abs().median() < 0.3
+
+
+def test_two_pieces_of_a_texture_share_their_spectrum_and_not_their_place() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ground = torch.rand(32, 3, 64, 64, generator=generator)
+    ground = torch.nn.functional.avg_pool2d(ground, (1, 5), 1, (0, 2))  # streaks
+    p = draws(32).scatter
+    p = dataclasses.replace(p, cover=np.full(32, 10.0), radius=np.full(32, 0.2))
+    one, two = scattered(ground, p, slice(0, 32), TILE)
+    chosen = torch.from_numpy(p.chosen)
+    assert 6 <= chosen.sum() <= 15
+    assert torch.equal(one[~chosen], ground[~chosen])
+    assert torch.equal(two[~chosen], ground[~chosen])
+    for shot in (one, two):
+        across, down = (shot[chosen].diff(dim=axis).abs().mean((1, 2, 3)) for axis in (3, 2))
+        assert (down / across).min() > 1.5
+    a, b = ((x[chosen] - x[chosen].mean((2, 3), True)) for x in (one, two))
+    assert _correlation(a.flatten(1), b.flatten(1)).abs().max() < 0.3
+    assert (a.std((1, 2, 3)) / b.std((1, 2, 3))).log().abs().max() < 0.7
+
+
+def test_a_texture_is_not_damaged_by_a_piece_of_itself_and_a_tint_is_not_shown_in_grey() -> None:
+    drawn = draws(2000)
+    assert not (drawn.scatter.chosen & (drawn.damage.kind == WARP)).any()
+    assert (drawn.damage.kind == WARP).any()
+    grey = np.ptp(drawn.colour[:, :, :3], axis=1).max(1) < 1e-9  # all channels take the same of a colour
+    assert 0.15 < grey[drawn.damage.kind != TINT].mean() < 0.35
+    assert not grey[drawn.damage.kind == TINT].any()
+
+
+def test_damage_counts_as_far_as_it_is_seen() -> None:
+    generator = torch.Generator().manual_seed(0)
+    own, partner = (torch.rand(8, 3, 48, 48, generator=generator) for _ in range(2))
+    mask = torch.zeros(8, 48, 48)
+    shown = []
+    for strength in (0.0, 0.02, 2.0):
+        p = draws(8, kind=np.full(8, KINDS.index("spot")), strength=np.full(8, strength))
+        p = dataclasses.replace(p, scatter=dataclasses.replace(p.scatter, chosen=np.zeros(8, bool)))
+        shown.append(shoot(own, partner, mask, mask, p, part=slice(0, 8), tile=TILE)[1])
+    nothing, faint, plain = shown
+    assert nothing.max() == 0
+    assert 0 < faint.max() < 0.5
+    assert (faint <= plain).all()
+    assert (plain.amax((1, 2)) > 0.9).sum() >= 5
 
 
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
