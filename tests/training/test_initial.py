@@ -1,0 +1,83 @@
+"""Runs that begin with given weights: which tensors they take, that a resumed run needs none, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fracgen.training import checkpoint
+from fracgen.training.config import Machine
+from fracgen.training.folder import RunFolder
+from fracgen.training.initial import digest, initial_file
+from fracgen.training.model import build_model, last_layer
+from fracgen.training.run import prepare
+
+from .conftest import TINY
+
+SIZE = TINY.recipe.size
+
+
+@pytest.fixture
+def weights(finished: RunFolder) -> Path:
+    return finished.export / "model.safetensors"
+
+
+def begun(sha256: str, folder: Path, *, path: Path | None, **machine: int) -> RunFolder:
+    """A run that begins with weights, or, without their file, goes on."""
+    config = dataclasses.replace(TINY, seed=7, ema=0.5, initial=sha256)
+    resume = "auto" if path is None else None
+    run = prepare(config, RunFolder(folder), Machine("cpu", **machine), initial=path, resume=resume)
+    run.train()
+    return run.folder
+
+
+def test_all_but_the_last_layer_is_as_given(weights: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, seed=7, ema=0.5, initial=digest(weights))
+    run = prepare(config, RunFolder(tmp_path / "run"), Machine("cpu"), initial=weights)
+    given, model, outputs = load_file(weights), run.module.model, 2
+    fresh = build_model(TINY.model, outputs, SIZE, 7).state_dict()
+    assert run.module.average is not None
+    for name, tensor in model.state_dict().items():
+        last = name.startswith(last_layer(model, outputs) + ".")
+        assert torch.equal(tensor, fresh[name] if last else given[name]), name
+        assert torch.equal(run.module.average.state_dict()[name], tensor)
+
+
+def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights: Path, tmp_path: Path) -> None:
+    sha256 = digest(weights)
+    whole = begun(sha256, tmp_path / "whole", path=weights)
+    begun(sha256, tmp_path / "parts", path=weights, max_steps=1)
+    parts = begun(sha256, tmp_path / "parts", path=None)
+    one, two = (checkpoint.newest(run.checkpoints)[0]["model"] for run in (whole, parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert f"those of SHA-256 `{sha256}`, but for the last layer" in (whole.export / "README.md").read_text()
+
+
+def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path) -> None:
+    assert initial_file(str(weights), TINY.model) == initial_file(str(weights.parent), TINY.model) == weights
+    assert initial_file("fractal", "resnet18").parent.name == "resnet18"
+    with pytest.raises(FileNotFoundError, match="no initial weights at nowhere"):
+        initial_file("nowhere", "resnet18")
+    with pytest.raises(ValueError, match="brings no fractal weights of 'vgg11'"):
+        initial_file("fractal", "vgg11")
+
+
+def test_weights_of_another_network_a_damaged_file_and_another_one_are_refused(weights: Path, tmp_path: Path) -> None:
+    def refused(path: Path, initial: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            prepare(
+                dataclasses.replace(TINY, initial=initial), RunFolder(tmp_path / "run"), Machine("cpu"), initial=path
+            )
+        assert not (tmp_path / "run").exists()
+
+    tensors = load_file(weights)
+    first = next(iter(tensors))
+    save_file({name: tensor for name, tensor in tensors.items() if name != first}, tmp_path / "less.safetensors")
+    refused(tmp_path / "less.safetensors", digest(tmp_path / "less.safetensors"), f"1 tensors differ, {first} first")
+    (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:1000])
+    refused(tmp_path / "torn.safetensors", digest(tmp_path / "torn.safetensors"), "cannot be read as safetensors")
+    refused(weights, "0" * 64, "begins with weights of SHA-256 0000")
