@@ -125,7 +125,7 @@ class Scatter:
     """[B, 2] for each shot: corner in the tile of the numbers that say where its spots lie."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TwinDraws:
     """Everything random about the pairs of a batch."""
 
@@ -213,8 +213,10 @@ def twin_draws(u: Floats) -> TwinDraws:
             blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
         ))  # fmt: skip
     first, second = shots
-    harm = _damage(c, kind, angle=angle, zoom=zoom, centre=centre)
-    return TwinDraws(blended.astype(np.float64), flat, paints, scatter, colour, (first, second), harm)
+    return TwinDraws(
+        blended=blended.astype(np.float64), flat=flat, paints=paints, scatter=scatter, colour=colour,
+        shots=(first, second), damage=_damage(c, kind, angle=angle, zoom=zoom, centre=centre),
+    )  # fmt: skip
 
 
 def _scatter(c: _Uniforms) -> Scatter:
