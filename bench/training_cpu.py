@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 
 from fracgen import CodeBank, FractalLoader
-from fracgen.benchmarking.timing import interleaved, record, result
+from fracgen.benchmarking.timing import interleaved, make_record, result
 from fracgen.loading.augment import Augmentation, augmentation
 from fracgen.recipes.presets import preset
 from fracgen.training.arithmetic import Arithmetic, choose, fast_bfloat16
@@ -81,7 +81,7 @@ def main() -> int:
     }
     results = {"augmented / not, time": result("ratio", cost), "chosen / float32 planes, speed": result("ratio", gain)}
     settings = {"model": options.model, "size": options.size, "batch": BATCH, "steps": STEPS, "chosen": str(chosen)}
-    data = record("training on a CPU", settings, results | rates)
+    data = make_record("training on a CPU", settings, results | rates)
     print(json.dumps(data, indent=2))
     if options.output:
         options.output.write_text(json.dumps(data, indent=2) + "\n")

@@ -149,6 +149,42 @@ def test_no_function_takes_a_long_row_of_arguments() -> None:
     assert not long, f"more than {MOST_POSITIONAL} positional arguments: {long}"
 
 
+def bound(path: Path) -> set[str]:
+    """Names that a module binds outside of its functions and classes."""
+    names: set[str] = set()
+    todo = list(ast.parse(path.read_text()).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        else:
+            todo += ast.iter_child_nodes(node)
+    return names
+
+
+def test_what_is_imported_exists() -> None:
+    """Also by those that no test runs: studies, examples and slow tests go stale in silence."""
+    root = Path(__file__).parents[1]
+    ours = dict(modules())
+    for folder in ("bench", "tests", "examples", "docs"):
+        for path in (root / folder).rglob("*.py"):
+            ours[".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")] = path
+    names = {module: bound(path) for module, path in ours.items()}
+    stale, seen = [], 0
+    for path in ours.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module in ours:
+                wanted = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in ours}
+                stale += [f"{path}: {node.module}.{name}" for name in wanted - names[node.module]]
+                seen += len(wanted)
+    assert seen > 1000
+    assert not stale
+
+
 def test_only_the_cuda_backend_imports_cupy() -> None:
     users = {name for name, path in modules().items() if any(i.split(".")[0] == "cupy" for i in imports(path))}
     assert users <= CUPY

@@ -78,7 +78,6 @@ def run(
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """  # fmt: skip
     from fracgen_eval.grid.plan import Request, check_names, make_plan
-    from fracgen_eval.grid.slurm import Jobs
     from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
 
@@ -102,6 +101,8 @@ def run(
         chosen = _device(device)
         plan = make_plan(request)
         raise typer.Exit(grid.run_here(plan, jobs or 1, chosen, maps=maps, dry_run=dry_run))
+    from fracgen_eval.grid.slurm import Jobs
+
     chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
     plan = make_plan(request)
     how = Jobs(options, chosen, maps, job_minutes)

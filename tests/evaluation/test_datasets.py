@@ -6,7 +6,8 @@ import shutil
 import pytest
 from fracgen_eval.datasets import check_files, dataset, draw_shots, limited
 from fracgen_eval.datasets.counts import published_counts
-from fracgen_eval.datasets.surfaces import DEFECTS, SIDE
+from fracgen_eval.datasets.surfaces.defects import DEFECTS
+from fracgen_eval.datasets.surfaces.views import SIDE
 from fracgen_eval.errors import EvaluationError
 from PIL import Image
 

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 from fracgen_eval.datasets import check_files, dataset, surfaces, write_surfaces
-from fracgen_eval.datasets.surfaces import DEFECTS, PHOTOGRAPHS, SIDE, photographs, views
+from fracgen_eval.datasets.surfaces import PHOTOGRAPHS, photographs, views
+from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
+from fracgen_eval.datasets.surfaces.views import SIDE
 from fracgen_eval.errors import EvaluationError
 
 

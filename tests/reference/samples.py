@@ -48,14 +48,14 @@ class Ours:
         """Densities uint8 [n, canvas, canvas], in the window `box` (smallest x and y, largest x and y) where
         one is given; `fault` changes what the scouts found."""
         self.scout()
-        s = self.space
+        shapes = self.space.shapes
         if box is not None:
             per_unit = (self.recipe.canvas - 1) / (box[2:] - box[:2])
-            s.windows[..., 0::2], s.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
+            shapes.windows[..., 0::2], shapes.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
         if fault:
-            fault(s)
-        attractor_stage(self.renderer.parameters, self.samples, s, 0, self.n)
-        return s.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
+            fault(self.space)
+        attractor_stage(self.renderer.parameters, self.samples, self.space, 0, self.n)
+        return shapes.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
 
     def noise(self) -> Any:
         """Noise float64 [n, size, size]."""

@@ -127,7 +127,7 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
         "from fracgen.rendering.parameters import Parameters\n"
         "assert 'PLACE' in fracgen.__file__\n"
         "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu.make_space(p, 1)\n"
-        "s.density[:] = 5; out = np.empty((1, 1, 3, 8, 8), np.uint8)\n"
+        "s.shapes.density[:] = 5; out = np.empty((1, 1, 3, 8, 8), np.uint8)\n"
         "s.scenes[:] = 0\n"
         "c.compose_stage(p, s, 0, 1, out, np.empty((0, 1, 8, 8), np.uint8))\n"
         "print(out[0, 0, 0, 0, 0], sum(c.compose_stage.stats.cache_hits.values()))\n"

@@ -21,10 +21,7 @@ from numpy.typing import NDArray
 
 from fracgen_eval.datasets.base import GOOD, Category
 from fracgen_eval.datasets.folder import load_folder
-from fracgen_eval.datasets.surfaces.defects import DEFECTS as DEFECTS
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS as PHOTOGRAPHS
-from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
-from fracgen_eval.datasets.surfaces.views import SIDE as SIDE
 from fracgen_eval.errors import EvaluationError, one_of
 
 TRAIN_PICTURES, GOOD_PICTURES, PICTURES_PER_DEFECT = 40, 28, 4
@@ -96,6 +93,8 @@ def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:
 
 def _note(seed: int, strength: float) -> dict[str, Any]:
     """What the dataset is, and to whom its photographs are owed."""
+    from fracgen_eval.datasets.surfaces.views import SIDE
+
     sources = {name: f"{p.package}, {p.file}: {p.licence}" for name, p in PHOTOGRAPHS.items()}
     return {
         "dataset": "surfaces", "seed": seed, "strength": float(strength), "side": SIDE, "version": 1,
@@ -104,6 +103,9 @@ def _note(seed: int, strength: float) -> dict[str, Any]:
 
 
 def _write_category(folder: Path, category: str, seed: int, strength: float) -> None:
+    from fracgen_eval.datasets.surfaces.defects import DEFECTS  # what draws is imported by those who draw
+    from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
+
     photograph, number = PHOTOGRAPHS[category], list(PHOTOGRAPHS).index(category)
     for purpose, boxes, pictures, where in (
         (0, photograph.train, TRAIN_PICTURES, "train"), (1, photograph.test, GOOD_PICTURES, "test"),

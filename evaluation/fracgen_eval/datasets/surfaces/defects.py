@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-import scipy  # which imports its parts where they are used: nothing here delays a command that only refuses
+import scipy
 from numpy.typing import NDArray
 
 Surface: TypeAlias = NDArray[np.float64]

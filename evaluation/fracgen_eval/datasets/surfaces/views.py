@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import scipy  # which imports its parts where they are used: nothing here delays a command that only refuses
+import scipy
 from numpy.typing import NDArray
 
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS, Box, read_photograph
