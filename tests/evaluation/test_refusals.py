@@ -25,7 +25,7 @@ def command(name: str, out: typing.Annotated[pathlib.Path, typer.Option()] = pat
     raise typer.Exit(2)
 app()
 """
-"""What no refusal can do without: a command line of Typer with an option, Rich and NumPy, whose command exits with 2."""
+"""What no refusal can do without: a command line of Typer with an option, Rich and NumPy; the command exits with 2."""
 RATIO = 1.5
 """Of a refusal's processor time to that of `LEAST`: about 1 as it is (0.9 to 1.3 on a busy machine)."""
 RUN = ["eval", "run", "--weights", "random", "--method", "panda"]
