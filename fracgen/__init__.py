@@ -1,4 +1,4 @@
-"""Fractal images for pre-training, rendered as fast as a network can eat them.
+"""Fractal images for pre-training, byte for byte the same on CPU and GPU.
 
     import fracgen
     bank = fracgen.CodeBank.sample(100_000, seed=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,11 @@ def test_what_the_package_brings_is_whole_and_small() -> None:
         beside = {path.name for path in weights_file(model).parent.iterdir()}
         assert beside == {"model.safetensors", "README.md", "config.json", "environment.json"}
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) <= 25_000_000
+
+
+@pytest.mark.parametrize("model", models())
+def test_the_files_in_the_box_are_those_their_cards_speak_of(model: str) -> None:
+    about = json.loads((WEIGHTS / model / "config.json").read_text())
+    digest = hashlib.sha256(weights_file(model).read_bytes()).hexdigest()
+    assert digest == about["fracgen"]["weights_sha256"]
+    assert f"`{digest}`" in (WEIGHTS / model / "README.md").read_text()

@@ -18,6 +18,7 @@ from fracgen_eval.images import Geometry, OriginalSize, SaturatedRegions
 from fracgen_eval.methods import Prediction
 from fracgen_eval.methods.needs import geometry_of
 from fracgen_eval.metrics import (
+    FPR_LIMIT,
     aupro_of,
     auroc,
     average_precision,
@@ -29,7 +30,7 @@ from fracgen_eval.metrics import (
 )
 from fracgen_eval.metrics.bootstrap import image_replicates, pixel_replicates, resamples
 
-AUPRO_LIMITS = {"aupro": 0.3, "aupro_05": 0.05}
+AUPRO_LIMITS = {"aupro": FPR_LIMIT, "aupro_05": 0.05}
 """False-positive rates: MVTec AD's usual one, and MVTec AD 2's stricter one."""
 AUPRO_DEFINITION = "official MVTec AD: 8-connected regions, trapezoid to FPR 0.3, divided by 0.3, in [0, 1]"
 SPRO_LIMIT = 0.05

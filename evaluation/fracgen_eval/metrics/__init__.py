@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fracgen_eval.metrics.aupro import FPR_LIMIT as FPR_LIMIT
 from fracgen_eval.metrics.aupro import aupro as aupro
 from fracgen_eval.metrics.aupro import aupro_of as aupro_of
 from fracgen_eval.metrics.auroc import auroc as auroc
