@@ -1,19 +1,21 @@
 """The same weights and pictures through plain Anomalib and through `fracgen eval`, to judge a release of Anomalib by.
 
     uv run python -m bench.study.plain_anomalib --root SURFACES [--category gravel] [--model resnet18] [--epochs 3]
-                                                [--seeds 0,1,2,3,4] [--methods patchcore,stfpm]
+                                                [--seeds 0,1,2,3,4] [--methods patchcore,stfpm] [--size 128]
+                                                [--same-draws]
 
-Anomalib's side is its own class, data module and Engine, with its defaults but for the backbone's tensors (both sides
-get the same fresh ones), FastFlow's convolutions as in the paper, no post-processing, and pictures at the size of the
-files, so that no resizing differs. PaDiM then agrees to rounding. PatchCore's coreset begins at another random
-patch, STFPM's student begins with other numbers, and STFPM and FastFlow see their batches in another order: a seed
-does not mean the same on the two sides. With several seeds the last line of a method has the mean of each side and
-its standard deviation over seeds, which says whether a difference is more than that. bench/README.md has the numbers.
+Anomalib's side is its own class, data module, reader of pictures and Engine, with its defaults but for the backbone's
+tensors (both sides get the same fresh ones), FastFlow's convolutions as in the paper, no post-processing, and the side
+of the pictures. A seed does not mean the same on the two sides: Anomalib draws everything from the global generators,
+fracgen seeds them anew before a fit and gives the order of batches a generator of its own. With `--same-draws`
+Anomalib gets fracgen's draws, and what then differs is more than chance. With several seeds the last line of a method
+has the mean of each side and its standard deviation over seeds. bench/README.md has the numbers and what they say.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -34,12 +36,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="of STFPM and FastFlow")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--size", type=int, help="side that pictures are resized to; the files' own by default")
+    parser.add_argument("--same-draws", action="store_true", help="give Anomalib the random draws of fracgen")
     options = parser.parse_args()
     for method in options.methods.split(","):
         found = []
         for seed in map(int, options.seeds.split(",")):
-            how = {"category": options.category, "model": options.model, "epochs": options.epochs, "seed": seed}
-            found.append(compare(method, options.root, **how))
+            names = ("category", "model", "epochs", "size", "same_draws")
+            how = {name: value for name, value in vars(options).items() if name in names}
+            found.append(compare(method, options.root, seed=seed, **how))
             print(json.dumps(found[-1]), flush=True)
         if len(found) > 1:
             print(json.dumps({"method": method, "seeds": len(found), **over_seeds(found)}), flush=True)
@@ -57,8 +62,10 @@ def over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def compare(method: str, root: Path, *, category: str, model: str, epochs: int, seed: int) -> dict[str, Any]:
-    """Image and pixel AUROC of both sides on a category, and how their scores of the images correlate."""
+def compare(
+    method: str, root: Path, *, category: str, model: str, epochs: int, seed: int, size: int | None, same_draws: bool
+) -> dict[str, Any]:
+    """Image and pixel AUROC of both sides on a category, how their scores correlate, and by how much they differ."""
     from fracgen_eval.datasets import dataset
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
@@ -68,7 +75,7 @@ def compare(method: str, root: Path, *, category: str, model: str, epochs: int, 
 
     data = dataset("folder").load(root, category)
     with Image.open(data.train[0].path) as picture:
-        side = picture.size[0]
+        side = size or picture.size[0]
     changes: dict[str, Any] = {"image_size": side, **({"epochs": epochs} if method in ("stfpm", "fastflow") else {})}
     settings = settings_for(method, overrides=changes)
     weights = load_weights(WeightsSpec.parse("random"), model)
@@ -77,7 +84,7 @@ def compare(method: str, root: Path, *, category: str, model: str, epochs: int, 
     judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
     masks = np.stack([ours.geometry.mask(s) for s in data.test])
     test = [s.path for s in data.test]
-    plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed)
+    plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed, same_draws=same_draws)
     labels = [s.anomalous for s in data.test]
     assert judged.maps is not None
     sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
@@ -85,38 +92,56 @@ def compare(method: str, root: Path, *, category: str, model: str, epochs: int, 
         name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
         for name, (scores, maps) in sides.items()
     }
-    return {"method": method, "model": model, "category": category, "seed": seed, **numbers,
-            "correlation_of_scores": float(np.corrcoef(judged.scores, plain_scores)[0, 1])}  # fmt: skip
+    return {"method": method, "model": model, "category": category, "seed": seed, "side": side,
+            "same_draws": same_draws, **numbers,
+            "correlation_of_scores": float(np.corrcoef(judged.scores, plain_scores)[0, 1]),
+            "largest_difference": {"score": apart(judged.scores, plain_scores), "map": apart(judged.maps, plain_maps)},
+            }  # fmt: skip
 
 
-def plain(method: str, weights: Any, settings: Any, folder: Path, test: list[Path], seed: int) -> tuple[Any, Any]:
+def apart(ours: Any, theirs: Any) -> float:
+    """The largest difference, as a share of the range of ours."""
+    return float(np.abs(ours - theirs).max() / np.ptp(ours))
+
+
+def plain(
+    method: str, weights: Any, settings: Any, folder: Path, test: list[Path], seed: int, *, same_draws: bool
+) -> tuple[Any, Any]:
     """Scores [N] and maps [N, S, S] of the test pictures from Anomalib's own model, data module and Engine."""
     import torch
     from anomalib.data import Folder
+    from anomalib.data.utils import read_image
     from anomalib.engine import Engine
+    from fracgen_eval.methods.anomalib.quiet import seeded
     from lightning.pytorch import seed_everything
+
+    class InOurOrder(Folder):
+        def train_dataloader(self) -> Any:
+            loader: Any = super().train_dataloader()
+            loader.generator = loader.sampler.generator = torch.Generator().manual_seed(seed)
+            return loader
 
     seed_everything(seed)
     module = _model(method, weights, settings)
     defects = sorted(p.name for p in (folder / "test").iterdir() if p.name != "good")
-    data = Folder(
+    data = (InOurOrder if same_draws else Folder)(
         name=folder.name, root=folder, normal_dir="train/good", normal_test_dir="test/good",
         abnormal_dir=[f"test/{d}" for d in defects], mask_dir=[f"ground_truth/{d}" for d in defects],
         train_batch_size=settings["batch"], num_workers=0, val_split_mode="from_test", val_split_ratio=0.01,
+        seed=seed if same_draws else None,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as place:
+    draws = seeded(seed) if same_draws else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory() as place, draws:
         options = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
         Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
-    scores, maps = {}, {}
-    from fracgen_eval.images import Geometry, load_images
-
-    pictures = load_images(test, Geometry(settings["image_size"])).float() / 255
     module.eval()
+    scores, maps = [], []
     with torch.no_grad():
-        for n, picture in enumerate(pictures):
-            result = module.model(module.pre_processor.transform(picture[None]))
-            scores[n], maps[n] = result.pred_score.item(), result.anomaly_map[0, 0].numpy()
-    return np.array(list(scores.values()), np.float32), np.stack(list(maps.values()))
+        for path in test:
+            result = module.model(module.pre_processor.transform(read_image(path, as_tensor=True)[None]))
+            scores.append(result.pred_score.item())
+            maps.append(result.anomaly_map[0, 0].numpy())
+    return np.array(scores, np.float32), np.stack(maps)
 
 
 def _model(method: str, weights: Any, settings: Any) -> Any:
