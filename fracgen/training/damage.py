@@ -57,7 +57,10 @@ class DamageJudge:
         return together + ALONE * torch.stack(alone).sum()
 
     def ordered(self, damage: Tensor) -> Tensor:
-        """Share of a pair's (sound, damaged) cells in the right order, by the middle maps together: float32 [B]."""
+        """Share of a pair's (sound, damaged) cells in the right order, by the middle maps together: float32 [B].
+
+        It is 0 for a pair whose damage cannot be seen.
+        """
         distance = scores(next(iter(self._views())))
         sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
         distance = distance.flatten(1)
