@@ -28,7 +28,7 @@ image_size = 128
 
 [stfpm]
 image_size = 128
-epochs = 10
+epochs = 6
 
 [panda]
 resize = 128
@@ -37,7 +37,7 @@ crop = 112
 [cutpaste]
 image_size = 64
 batch = 16
-steps = 32
+steps = 24
 """
 
 OWN = "fractal-demo"
