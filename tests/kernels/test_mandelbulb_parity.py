@@ -119,10 +119,10 @@ def test_every_architecture(name, arch):
         assert used["shared_bytes"] <= 48 * 1024
 
 
-@pytest.mark.parametrize("size", [8, 512, 1024])
-def test_sizes_compile(size):
+@pytest.mark.parametrize(("size", "samples"), [(8, 1), (512, 2), (1024, 4)])
+def test_sizes_compile(size, samples):
     for out_bytes in (1, 4):
-        recipe = ONE.at_size(size)
+        recipe = dataclasses.replace(ONE, samples=samples).at_size(size)
         parameters = Parameters.of(recipe)
         pipeline = MandelbulbPipeline(BANK, parameters, Layout.choose(parameters, 227 * 1024), _Headers(), 1 << 30)
         form = OutputFormat(out_bytes, out_bytes > 1)

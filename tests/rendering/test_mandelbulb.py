@@ -87,7 +87,7 @@ def test_the_logarithm() -> None:
 def test_the_inverse_root() -> None:
     values = np.float32(2.0) ** np.linspace(-100, 120, 100_000, dtype=np.float32)
     error = mandelbulb.inverse_root(values) * np.sqrt(values.astype(np.float64)) - 1
-    assert np.abs(error).max() < 2**-22
+    assert np.abs(error).max() < 9e-7 + 3 * 2**-24  # the polynomial's own, and rounding
     with np.errstate(over="ignore"):
         assert np.isfinite(mandelbulb.inverse_root(np.float32([0.0])))
 
@@ -108,7 +108,7 @@ def test_powers_of_complex_numbers(power: int) -> None:
 def test_pictures_are_those_of_the_published_march(name: str) -> None:
     """Silhouette, light and colour of one scene, marched as the published shader does: by sines and cosines, one
     distance a step and no further, 100 iterations, gradients by differences. Pixels differ where a ray
-    grazes; means must not."""
+    grazes, and where the surface is not even over their width; means must not, nor the shading of squares of 2 x 2."""
     code = next(k for k in range(len(BANK)) if BANK.name(k) == name)
     recipe = dataclasses.replace(ONE, samples=1).at_size(48)
     made = CpuRenderer(BANK, recipe).render([code], seed=11, masks=True)
@@ -119,7 +119,8 @@ def test_pictures_are_those_of_the_published_march(name: str) -> None:
     ours, theirs = (x[:, both].astype(np.float64) for x in (made.images[0], image))
     assert np.abs(ours.mean(axis=1) - theirs.mean(axis=1)).max() < 12
     assert np.abs(ours.std(axis=1) - theirs.std(axis=1)).max() < 12
-    smooth = [x.mean(axis=0) for x in (ours, theirs)]
+    within = (made.masks[0] & mask).reshape(24, 2, 24, 2).all(axis=(1, 3))
+    smooth = [x.reshape(3, 24, 2, 24, 2).mean(axis=(0, 2, 4))[within] for x in (made.images[0], image)]
     assert np.corrcoef(*smooth)[0, 1] > 0.6
 
 

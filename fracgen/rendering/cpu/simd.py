@@ -55,6 +55,16 @@ def float_bits(typingctx: Any, a: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
+@intrinsic
+def bits_float(typingctx: Any, a: Any) -> Any:
+    """The float32 that has the bits of an int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _F32)
+
+    return types.float32(types.int32), codegen
+
+
 def _vector_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Lane-wise fused multiply-add; llvmlite's own `fma` takes scalars only."""
     kind = ir.FunctionType(a.type, [a.type] * 3)

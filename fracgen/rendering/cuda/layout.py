@@ -34,11 +34,11 @@ def noise_cells(levels: int) -> int:
     return (2 * half + 1) * pitch + between
 
 
-SURFACE_THREADS, SURFACE_BLOCKS = 128, 5
+SURFACE_THREADS, SURFACE_BLOCKS = 128, 6
 """Of a block of `surface`, and its blocks a multiprocessor."""
-REGION_WIDTH, REGION_PIXELS, REGION_RAYS = 64, 2048, 8192
-"""Of the pixels that a block of `surface` draws: many, so that few lanes are left without work at the end; their rays'
-places lie in shared memory."""
+REGION_WIDTH, REGION_HEIGHT, REGION_LINES = 64, 16, 3072
+"""Of the pixels that a block of `surface` draws, the height at most: many, so that few lanes are left without work at
+the end; what is known of the rows of their rays lies in shared memory."""
 VIEW_THREADS = 64
 BLEND_THREADS = 192
 BLEND_BYTES = 36 * 1024
@@ -85,7 +85,7 @@ class Layout:
             compose_rows=1 << rows.bit_length() - 1,
             blend_rows=max(1, min(16, BLEND_BYTES // (3 * parameters.size) - 2)),
             noise_cells=noise_cells(parameters.levels),
-            region_height=min(REGION_PIXELS, REGION_RAYS // parameters.samples**2) // REGION_WIDTH // TILE * TILE,
+            region_height=min(REGION_HEIGHT, REGION_LINES // (REGION_WIDTH * parameters.samples) // TILE * TILE),
         )
 
     def definitions(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ import llvmlite.ir as ir
 from numba.core import cgutils
 
 from fracgen.rendering.cpu.simd import LANES
-from fracgen.rendering.variations import LOGARITHM
+from fracgen.rendering.variations import ABOUT, INVERSE_ROOT, LOGARITHM
 
 RAYS = 2 * LANES
 """Rays advanced together: two vector registers of them, so that one's latency hides the other's."""
@@ -118,27 +118,52 @@ def larger(a: Lanes, b: Any) -> Lanes:
 
 
 def inverse_root(v: Lanes) -> Lanes:
-    """1 / sqrt(v) to the last bit but one: a guess from halved bits, then two steps that each take the error to a power
-    of it. At 0 it is large and finite."""
+    """1 / sqrt(v), off by 9e-7 of it: a guess from halved bits, times a polynomial in what is left. At 0 it is large
+    and finite."""
+    y = root_guess(v)
+    t = v * y * y
+    series = fma(t, INVERSE_ROOT[-1], INVERSE_ROOT[-2])
+    for factor in INVERSE_ROOT[-3::-1]:
+        series = fma(series, t, factor)
+    return y * series
+
+
+def root_guess(v: Lanes) -> Lanes:
+    """1 / sqrt(v) to a thirtieth, from halved bits."""
     builder = v.builder
-    guess = builder.sub(_whole(0x5F3759DF), builder.ashr(builder.bitcast(v.value, _INTS), _whole(1)))
-    y = v._new(builder.bitcast(guess, _FLOATS))
-    e = fma(-(v * y), y, 1.0)
-    y = fma(y * e, fma(e, 0.375, 0.5), y)
-    e = fma(-(v * y), y, 1.0)
-    return fma(y * e, 0.5, y)
+    return v._new(builder.bitcast(builder.sub(_whole(0x5F3759DF), builder.ashr(_bits(v), _whole(1))), _FLOATS))
+
+
+def over(v: Lanes) -> Lanes:
+    """1 / v of a positive float to a fiftieth, from its bits."""
+    y = v._new(v.builder.bitcast(v.builder.sub(_whole(0x7EF311C7), _bits(v)), _FLOATS))
+    return y * fma(-v, y, 2.0)
+
+
+def about(r2: Lanes, dr: Lanes) -> Lanes:
+    """r ln(r) / (2 dr) to a sixth: a float's bits are nearly its logarithm, and those of a root or a quotient a half
+    or a difference of them."""
+    builder, bits = r2.builder, _bits(r2)
+    over = builder.add(builder.ashr(bits, _whole(1)), builder.sub(_whole(0x5F400000), _bits(dr)))
+    level = r2._new(builder.sitofp(builder.sub(bits, _whole(0x3F800000)), _FLOATS))
+    return level * ABOUT * r2._new(builder.bitcast(over, _FLOATS))
 
 
 def logarithm(a: Lanes) -> Lanes:
     """Natural logarithm of a positive float, by a polynomial on [sqrt(1/2), sqrt(2))."""
     builder = a.builder
-    word = builder.bitcast(a.value, _INTS)
+    word = _bits(a)
     exponent = builder.ashr(builder.sub(word, _whole(0x3F3504F3)), _whole(23))
     f = a._new(builder.bitcast(builder.sub(word, builder.shl(exponent, _whole(23))), _FLOATS)) - 1.0
     series = fma(f, LOGARITHM[-1], LOGARITHM[-2])
     for factor in LOGARITHM[-3::-1]:
         series = fma(series, f, factor)
     return fma(a._new(builder.sitofp(exponent, _FLOATS)), 0.6931471805599453, f * series)
+
+
+def _bits(a: Lanes) -> Any:
+    """The bits of floats as integers."""
+    return a.builder.bitcast(a.value, _INTS)
 
 
 def _whole(value: int) -> Any:
@@ -174,6 +199,13 @@ class Code:
         vector = self.builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), scalar, I32(0))
         mask = ir.Constant(_INTS, [0] * RAYS)
         return Lanes(self.builder, self.builder.shuffle_vector(vector, ir.Constant(_FLOATS, ir.Undefined), mask))
+
+    def splat_bit(self, bit: Any) -> Lanes:
+        """A scalar condition in every lane."""
+        kind = ir.VectorType(ir.IntType(1), RAYS)
+        vector = self.builder.insert_element(ir.Constant(kind, ir.Undefined), bit, I32(0))
+        mask = ir.Constant(_INTS, [0] * RAYS)
+        return Lanes(self.builder, self.builder.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), mask))
 
     def constant(self, value: float) -> Lanes:
         return Lanes(self.builder, ir.Constant(_FLOATS, [value] * RAYS))

@@ -9,7 +9,8 @@ numbers of modulus r,
 
 so a step needs products and two inverse roots, and no trigonometry. A complex number is kept as
 twice its real part and its imaginary part, v and s: its square is (v^2 - 2 r^2, v s), its cube
-(v (v^2 - 3 r^2), s (v^2 - r^2)). Twin: `kernels/mandelbulb/orbit.cuh`.
+(v (v^2 - 3 r^2), s (v^2 - r^2)). The squares of a and b need no r, so an even power begins with
+them. Twin: `kernels/mandelbulb/orbit.cuh`.
 
 Orbits end after different numbers of steps, so a lane whose orbit has ended waits until half of the
 lanes have: then all of these go on to their next point together.
@@ -26,19 +27,34 @@ from numba.extending import intrinsic
 
 from fracgen.rendering.cpu.mandelbulb import lanes as v
 from fracgen.rendering.cpu.mandelbulb.lanes import F32, I32, Code, Lanes, fma, inverse_root
-from fracgen.rendering.variations import BAIL_OUT, CHAINS, ITERATIONS, OVERSTEP, STEEP
+from fracgen.rendering.variations import (
+    BAIL_OUT,
+    CHAINS,
+    DEEP,
+    FRAIL,
+    FRAIL_THRESHOLD,
+    ITERATIONS,
+    LANDING,
+    STEEP,
+    SURFACE,
+    SURFACE_BACK,
+    SURFACE_SLOPE,
+    UNKNOWN_THRESHOLD,
+)  # fmt: skip
 
-(X, Y, Z, DX, DY, DZ, AT, END, BEFORE, STEP, STEPS, POINT) = range(12)
-STATE = 9
-MARCH_ROWS = POINT + STATE
+(X, Y, Z, DX, DY, DZ, AT, END, BEFORE, STEP, STRETCHED, STEPS, COLOURED, POINT) = range(14)
+STATE = 11
+TRAPS = POINT + STATE
+MARCH_ROWS = TRAPS + 3
 """Rows of a march: a ray's origin and direction, the place along it, the place where it leaves the bounding sphere, the
-distance found at the place before, the step taken from there, steps so far, and an orbit: the point it began at, where
-it is, its squared radius, how far orbits around it have spread (dr), and its steps."""
+distance found at the place before, the step taken from there (0: not to be learnt from), whether that was longer than
+the distance (1 or 0), steps so far, whether the orbit is that of a place that was hit (1 or 0); an orbit, see `Orbit`;
+and its traps: smallest |z|, taxicab norm and squared norm, the start left out."""
+R2, DR, SPREAD = POINT + 7, POINT + 8, POINT + 9
 
-(P_X, P_Y, P_Z, DISTANCE, TRAP_Z, TRAP_TAXI, TRAP_R) = range(7)
-POINT_ROWS = 7
-"""Rows of points: their coordinates in; the estimated distance and orbit traps (smallest |z|, taxicab norm and squared
-norm) out."""
+(P_X, P_Y, P_Z, P_R2, P_DR, DISTANCE) = range(6)
+POINT_ROWS = 6
+"""Rows of points: their coordinates, or the ends of their orbits, in; the estimated distance out."""
 
 SQUARE, CUBE, TIMES = 2, 3, 1
 
@@ -62,6 +78,8 @@ class Shape:
         chains = ir.Constant(ir.ArrayType(I32, len(CHAINS)), list(CHAINS))
         table = cgutils.alloca_once_value(builder, chains)
         self.chain = builder.load(builder.gep(table, [I32(0), power]))
+        self.even = builder.not_(builder.trunc(power, ir.IntType(1)))
+        self.frail = code.splat_bit(builder.icmp_signed("<=", power, I32(FRAIL)))
         self.part, self.sign = [], []
         for axis in range(3):
             bits = builder.lshr(rule, I32(6 - 3 * axis))
@@ -72,6 +90,28 @@ class Shape:
             self.sign.append(code.splat(builder.select(negative, builder.fneg(whole), whole)))
         self.parts = cgutils.alloca_once(builder, ir.ArrayType(ir.VectorType(F32, v.RAYS), 4))
         self.left = cgutils.alloca_once(builder, I32)
+
+    def base(self, o: Orbit) -> tuple[Powers, Lanes]:
+        """The numbers a and b of points, or their squares where the power is even; and about 1 / r."""
+        builder = self.code.builder
+        over_rho = inverse_root(o.rho2)
+        rho, twice = o.rho2 * over_rho, o.z + o.z
+        kept = [self.code.variable(o.r2) for _ in range(6)]
+        with builder.if_else(self.even) as (even, odd):
+            with even:
+                half, cosine, sine = fma(o.z, o.z, -o.rho2), o.x * over_rho, o.y * over_rho
+                double = cosine + cosine
+                squares = half + half, twice * rho, fma(double, double, -2.0) * o.r2, double * sine * o.r2, o.r2
+                for value, new in zip(kept, (*squares, v.root_guess(o.r2)), strict=True):
+                    value.set(new)
+            with odd:
+                over_r = inverse_root(o.r2)
+                r = o.r2 * over_r
+                scale = r * over_rho
+                bx = o.x * scale
+                for value, new in zip(kept, (twice, rho, bx + bx, o.y * scale, r, over_r), strict=True):
+                    value.set(new)
+        return Powers(*(value.get() for value in kept[:5])), kept[5].get()
 
     def raise_(self, base: Powers) -> Powers:
         """The power, by the chain of `CHAINS`."""
@@ -122,7 +162,8 @@ def _product(v1: Lanes, s1: Lanes, v2: Lanes, s2: Lanes) -> tuple[Lanes, Lanes]:
 
 
 class Orbit(NamedTuple):
-    """The point an orbit began at, the point it has come to, that point's r^2, dr, and steps so far."""
+    """The point an orbit began at, the point it has come to, that point's x^2 + y^2 and r^2, how far orbits around it
+    have spread, as the published formula has it (dr) and by the derivative of r^p (spread), and steps so far."""
 
     cx: Lanes
     cy: Lanes
@@ -130,40 +171,50 @@ class Orbit(NamedTuple):
     x: Lanes
     y: Lanes
     z: Lanes
+    rho2: Lanes
     r2: Lanes
     dr: Lanes
+    spread: Lanes
     steps: Lanes
 
     @classmethod
     def begin(cls, x: Lanes, y: Lanes, z: Lanes) -> Orbit:
-        return cls(x, y, z, x, y, z, _squared(x, y, z), x.constant(1.0), x.constant(0.0))
+        return cls(x, y, z, x, y, z, *_norms(x, y, z), x.constant(1.0), x.constant(1.0), x.constant(0.0))
 
-    @property
-    def going(self) -> Lanes:
+    def going(self, ends: Ends) -> Lanes:
         """Where it has not ended."""
-        return (self.r2 <= BAIL_OUT) & (self.dr < STEEP) & (self.steps < float(ITERATIONS))
+        far = self.spread if ends.by_spread else self.dr
+        return (self.r2 <= ends.r2) & (far < ends.far) & (self.steps < float(ITERATIONS))
 
     def advance(self, shape: Shape) -> Orbit:
         """One step."""
-        rho2 = fma(self.x, self.x, self.y * self.y)
-        over_rho = inverse_root(rho2)
-        rho, r = rho2 * over_rho, self.r2 * inverse_root(self.r2)
-        scale = r * over_rho
-        bx = self.x * scale
-        q = shape.raise_(Powers(self.z + self.z, rho, bx + bx, self.y * scale, r))
+        base, over_r = shape.base(self)
+        q = shape.raise_(base)
+        growth = shape.p * q.r
         parts = zip(shape.pick(q), shape.sign, (self.cx, self.cy, self.cz), strict=True)
         x, y, z = (fma(part, sign, start) for part, sign, start in parts)
-        dr = fma(shape.p * q.r, self.dr, 1.0)
-        return self._replace(x=x, y=y, z=z, r2=_squared(x, y, z), dr=dr, steps=self.steps + 1.0)
-
-    def distance(self) -> Lanes:
-        """Estimated distance from where it began to the set: r log(r) / (2 dr), negative inside."""
-        root = inverse_root(self.dr)
-        return ((0.25 * v.logarithm(self.r2)) * (self.r2 * inverse_root(self.r2))) * (root * root)
+        rho2, r2 = _norms(x, y, z)
+        dr, spread = fma(growth, self.dr, 1.0), fma(growth * over_r, self.spread, 1.0)
+        return self._replace(x=x, y=y, z=z, rho2=rho2, r2=r2, dr=dr, spread=spread, steps=self.steps + 1.0)
 
 
-def _squared(x: Lanes, y: Lanes, z: Lanes) -> Lanes:
-    return fma(z, z, fma(x, x, y * y))
+class Ends(NamedTuple):
+    """Where orbits end: beyond this r^2, or spread so far."""
+
+    r2: Lanes
+    far: Lanes
+    by_spread: bool
+
+
+def _distance(r2: Lanes, dr: Lanes) -> Lanes:
+    """Estimated distance from where an orbit began to the set: r log(r) / (2 dr), negative inside."""
+    root = inverse_root(dr)
+    return ((0.25 * v.logarithm(r2)) * (r2 * inverse_root(r2))) * (root * root)
+
+
+def _norms(x: Lanes, y: Lanes, z: Lanes) -> tuple[Lanes, Lanes]:
+    rho2 = fma(x, x, y * y)
+    return rho2, fma(z, z, rho2)
 
 
 def _keep(where: Lanes, variables: Any, values: Any) -> None:
@@ -172,12 +223,12 @@ def _keep(where: Lanes, variables: Any, values: Any) -> None:
         variable.set(where.where(value, variable.get()))
 
 
-def _iterate(code: Code, shape: Shape, start: Orbit, most: Any, traps: Any = ()) -> Orbit:
+def _iterate(code: Code, shape: Shape, start: Orbit, ends: Ends, most: Any, traps: Any = ()) -> Orbit:
     """Advance orbits until at most so many (a scalar) still go; `traps` are variables of sizes to take the least of."""
     kept = [code.variable(value) for value in start]
     with code.forever() as done:
         now = Orbit(*(value.get() for value in kept))
-        going = now.going
+        going = now.going(ends)
         code.leave_unless(code.builder.icmp_signed(">", going.count(), most), done)
         new = now.advance(shape)
         _keep(going, kept[3:], new[3:])
@@ -187,54 +238,125 @@ def _iterate(code: Code, shape: Shape, start: Orbit, most: Any, traps: Any = ())
     return Orbit(*(value.get() for value in kept))
 
 
+def _length(
+    way: Way, found: Lanes, at: Lanes, step: Lanes, falls: Lanes, along: Lanes
+) -> tuple[Lanes, Lanes]:
+    """The next step after one that brought a ray to a distance, and whether that is longer than this: on to where it
+    should be half the threshold, if the last step went `along` for each unit that the distance fell; at least the
+    distance itself and at most `reach` times that."""
+    least, most = fma(way.growth, at, way.stride), way.reach * found
+    landing = LANDING * fma(-0.5, way.threshold, found) * along
+    wanted = (falls & (landing < most)).where(landing, most)
+    length = v.larger(found, least)
+    stretched = (step > 0.0) & (wanted > length)
+    return stretched.where(wanted, length), stretched
+
+
+def _surface(at: Lanes, found: Lanes, known: Lanes, along: Lanes) -> Lanes:
+    """Where the distance should be SURFACE, on from a hit, where it is known how fast the distance falls."""
+    further = (found - SURFACE) * known.where((along < SURFACE_SLOPE).where(along, SURFACE_SLOPE), 1.0)
+    return at + v.larger(further, SURFACE_BACK)
+
+
+class Way(NamedTuple):
+    """How rays march; see `march`."""
+
+    threshold: Lanes
+    spread: Lanes
+    stride: Lanes
+    growth: Lanes
+    reach: Lanes
+    limit: Lanes
+    escape: Lanes
+    steep: Lanes
+
+
+def _march(context: Any, builder: Any, signature: Any, args: Any, sampling: bool) -> Any:
+    """What `march` and `march_sampling` have in common."""
+    code = Code(context, builder)
+    row = code.rows(signature.args[0], args[0])
+    shape, way = Shape(code, args[1], args[2]), Way(*(code.splat(value) for value in args[3:11]))
+    coloured = code.load(row(COLOURED)) > 0.0
+    ends = Ends(coloured.where(BAIL_OUT, way.escape) if sampling else way.escape, way.steep, True)
+    traps = [code.variable(code.load(row(TRAPS + k))) for k in range(3)] if sampling else []
+    start = Orbit(*(code.load(row(POINT + k)) for k in range(STATE)))
+    orbit = _iterate(code, shape, start, ends, args[11], traps)
+    ended = ~orbit.going(ends)
+    at, before, step = (code.load(row(k)) for k in (AT, BEFORE, STEP))
+    found = fma(-way.spread, at, v.about(orbit.r2, orbit.spread))
+    drop = before - found
+    falls, along = drop > 0.0, step * v.over(drop)
+    back = (code.load(row(STRETCHED)) > 0.0) & (found < DEEP * way.threshold)
+    far, onto = found > way.threshold, at
+    if sampling:
+        known = (step > 0.0) & falls
+        far = found > known.where(way.threshold, UNKNOWN_THRESHOLD)
+        far = (shape.frail & (v.about(orbit.r2, orbit.dr) > FRAIL_THRESHOLD)) | (~shape.frail & far)
+        onto = (shape.frail | coloured).where(at, _surface(at, found, known, along))
+        back = back & ~coloured
+        far = far & ~coloured
+    hit = ended & ~back & ~far
+    length, stretched = _length(way, found, at, step, falls, along)
+    forward = at + length
+    out = ended & ~back & ~hit & (forward > code.load(row(END)))
+    place = back.where((at - step) + before, hit.where(onto, forward))
+    steps = code.load(row(STEPS)) + 1.0
+    spent = ended & (steps >= way.limit)
+    rows = {
+        AT: place, BEFORE: back.where(before, found), STEP: back.where(0.0, length),
+        STRETCHED: (stretched & ~back).where(1.0, 0.0), STEPS: steps,
+    }  # fmt: skip
+    for k, value in rows.items():
+        code.store(ended.where(value, code.load(row(k))), row(k))
+    again = ended & ~hit & ~spent
+    new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
+    for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
+        code.store(again.where(value, old), row(POINT + k))
+    for k, trap in enumerate(traps):
+        code.store(again.where(1e20, trap.get()), row(TRAPS + k))
+    masks = [builder.zext(mask.bits(), ir.IntType(64)) for mask in (hit, out, spent)]
+    return context.make_tuple(builder, signature.return_type, masks)
+
+
+def _march_type(rays: Any) -> Any:
+    real, whole = types.float32, types.int32
+    return types.UniTuple(types.int64, 3)(rays, whole, whole, *[real] * 8, whole)
+
+
 @intrinsic
 def march(
-    typingctx: Any, rays: Any, power: Any, rule: Any, threshold: Any, spread: Any, stride: Any, limit: Any, most: Any
-) -> Any:
+    typingctx: Any, rays: Any, power: Any, rule: Any, threshold: Any, spread: Any, stride: Any, growth: Any,
+    reach: Any, limit: Any, escape: Any, steep: Any, most: Any,
+) -> Any:  # fmt: skip
     """Advance the orbits of RAYS rays until at most `most` still go, and take a step of the rays of the others.
 
     Args:
-        rays: float32 [MARCH_ROWS, RAYS], changed in place.
+        rays: float32 [MARCH_ROWS, RAYS], changed in place; of a ray that hit or is spent, the orbit stays.
         power, rule: int32 of the class.
         threshold: float32; a ray has hit where the distance, less the cone's radius, is at most this.
         spread: float32; radius of a cone around the ray, a unit of its length.
-        stride: float32; least step of a ray.
+        stride, growth: float32; the least step of a ray is stride + growth times the place along it.
+        reach: float32; its longest step in distances.
         limit: float32; most steps of a ray.
+        escape, steep: float32; orbits end beyond this r^2, or spread so far.
         most: int32.
 
     Returns:
         Three int64 of one bit a lane: rays that hit, rays that left the bounding sphere, and rays that have
         taken `limit` steps.
     """
+    return _march_type(rays), lambda *code: _march(*code, sampling=False)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = Code(context, builder)
-        row = code.rows(signature.args[0], args[0])
-        shape = Shape(code, args[1], args[2])
-        orbit = _iterate(code, shape, Orbit(*(code.load(row(POINT + k)) for k in range(STATE))), args[7])
-        ended = ~orbit.going
-        at, before, step = (code.load(row(k)) for k in (AT, BEFORE, STEP))
-        least = code.splat(args[5])
-        found = fma(-code.splat(args[4]), at, orbit.distance())
-        apart = (before + found < step) & (step > least)
-        hit = ended & ~apart & ~(found > code.splat(args[3]))
-        length = v.larger(OVERSTEP * found, least)
-        forward = at + length
-        out = ended & ~apart & ~hit & (forward > code.load(row(END)))
-        place = apart.where((at - step) + before, hit.where(at, forward))
-        steps = code.load(row(STEPS)) + 1.0
-        spent = ended & (steps >= code.splat(args[6]))
-        new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
-        rows = {AT: place, BEFORE: apart.where(0.0, found), STEP: apart.where(0.0, length), STEPS: steps}
-        for k, value in rows.items():
-            code.store(ended.where(value, code.load(row(k))), row(k))
-        for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
-            code.store(ended.where(value, old), row(POINT + k))
-        masks = [builder.zext(mask.bits(), ir.IntType(64)) for mask in (hit, out, spent)]
-        return context.make_tuple(builder, signature.return_type, masks)
 
-    real, whole = types.float32, types.int32
-    return types.UniTuple(types.int64, 3)(rays, whole, whole, real, real, real, real, whole), codegen
+@intrinsic
+def march_sampling(
+    typingctx: Any, rays: Any, power: Any, rule: Any, threshold: Any, spread: Any, stride: Any, growth: Any,
+    reach: Any, limit: Any, escape: Any, steep: Any, most: Any,
+) -> Any:  # fmt: skip
+    """`march` to the surface, which keeps the traps of orbits: of frail powers to where the published distance says,
+    else on from a hit to where the distance should be SURFACE. A lane that is COLOURED has an orbit there, until
+    BAIL_OUT, and has hit when that has ended."""
+    return _march_type(rays), lambda *code: _march(*code, sampling=True)
 
 
 @intrinsic
@@ -248,29 +370,22 @@ def estimate(typingctx: Any, points: Any, power: Any, rule: Any) -> Any:
         code = Code(context, builder)
         row = code.rows(signature.args[0], args[0])
         start = Orbit.begin(*(code.load(row(P_X + k)) for k in range(3)))
-        orbit = _iterate(code, Shape(code, args[1], args[2]), start, I32(0))
-        code.store(orbit.distance(), row(DISTANCE))
+        ends = Ends(code.constant(BAIL_OUT), code.constant(STEEP), False)
+        orbit = _iterate(code, Shape(code, args[1], args[2]), start, ends, I32(0))
+        code.store(_distance(orbit.r2, orbit.dr), row(DISTANCE))
         return context.get_dummy_value()
 
     return types.void(points, types.int32, types.int32), codegen
 
 
 @intrinsic
-def trap(typingctx: Any, points: Any, power: Any, rule: Any) -> Any:
-    """Estimated distances and orbit traps of RAYS points; a point is no part of its traps.
-
-    Args: points float32 [POINT_ROWS, RAYS], written; power, rule int32 of the class.
-    """
+def told(typingctx: Any, points: Any) -> Any:
+    """The distances that RAYS orbits told which ended at P_R2 and P_DR, to DISTANCE of points [POINT_ROWS, RAYS]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = Code(context, builder)
         row = code.rows(signature.args[0], args[0])
-        start = Orbit.begin(*(code.load(row(P_X + k)) for k in range(3)))
-        traps = [code.variable(code.constant(1e20)) for _ in range(3)]
-        orbit = _iterate(code, Shape(code, args[1], args[2]), start, I32(0), traps)
-        code.store(orbit.distance(), row(DISTANCE))
-        for k, value in enumerate(traps):
-            code.store(value.get(), row(TRAP_Z + k))
+        code.store(_distance(code.load(row(P_R2)), code.load(row(P_DR))), row(DISTANCE))
         return context.get_dummy_value()
 
-    return types.void(points, types.int32, types.int32), codegen
+    return types.void(points), codegen
