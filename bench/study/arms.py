@@ -52,12 +52,14 @@ OBJECTIVES = ("class", "dense")
 
 
 def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
-    """Every recipe with every augmentation and objective; several labels are `multi-instance`'s own."""
+    """Every recipe with every augmentation and objective; several labels are `multi-instance`'s own, and Mandelbulb
+    variations come in all their classes, one code each."""
     arms = [
         Arm(recipe, augmentation, objective, samples, classes, model=model, size=size)
         for recipe, augmentation, objective in product(RECIPES, AUGMENTATIONS, OBJECTIVES)
     ]
     arms += [Arm("multi-instance", a, "several", samples, classes, model=model, size=size) for a in AUGMENTATIONS]
+    arms.append(Arm("mandelbulb", "none", "class", samples, 1037, codes=1037, model=model, size=size))
     arms.append(Arm("twins", "none", "damage", samples, classes, model=model, size=size))
     return [Arm("random", model=model), Arm("built-in", model=model), *arms]
 

@@ -48,7 +48,8 @@ def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
     run, bank = folder / "run", folder / "bank.safetensors"
     if not bank.is_file():
         recipe = CODES.get(arm.recipe, arm.recipe)
-        fracgen("sample", "--recipe", recipe, "--codes", str(arm.codes), "--classes", str(arm.classes), "-o", str(bank))
+        sizes = [] if recipe == "mandelbulb" else ["--codes", str(arm.codes), "--classes", str(arm.classes)]
+        fracgen("sample", "--recipe", recipe, *sizes, "-o", str(bank))
     fracgen("pretrain", *arm.training(), "--bank", str(bank), "--seed", str(seed), "-o", str(run), "--resume", "auto")
     fracgen("export", str(run), "--no-classifier", "-o", str(target.parent))
     return target
