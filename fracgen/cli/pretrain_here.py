@@ -75,7 +75,7 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
 
     changes: dict[str, Any] = {n: getattr(given, n) for n in OF_CONFIG if getattr(given, n) is not None}
     if given.augment is not None:
-        changes["augmentation"] = augmentation(given.augment)
+        changes["augmentation"] = None if given.augment == "none" else augmentation(given.augment)
     codes = None if given.bank is None else load_bank(given.bank)
     if codes is not None:
         changes["bank"] = codes.spec
