@@ -44,7 +44,7 @@ struct Shape {
 };
 
 __device__ __forceinline__ Shape shape_of(int power, int rule) {
-    const float half = 0.5f * (float)power;
+    const float half = MUL(0.5f, (float)power);
     Shape s = {power, rule, (float)power, {}, half < REACH ? half : REACH};
 #pragma unroll
     for (int axis = 0; axis < 3; ++axis) {
