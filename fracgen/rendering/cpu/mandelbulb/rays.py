@@ -54,7 +54,7 @@ from fracgen.rendering.variations import (
 )
 
 _F, _I, _Q = np.float32, np.int32, np.int64
-_FORWARD, _UP, _SIDE, _COLOURS = (int(field) for field in ViewField)
+_FORWARD, _UP, _SIDE = (int(field) for field in (ViewField.FORWARD, ViewField.UP, ViewField.SIDE))
 _ONE, _GONE = _Q(1), _F(-1.0)
 _HALF = _F(0.5)
 _RHO2 = POINT + 6
@@ -75,7 +75,6 @@ class Way(NamedTuple):
     steep: np.float32
     spent_hits: bool
     """Whether a ray that took `limit` steps has hit where it is."""
-
 
 
 @inner

@@ -37,7 +37,7 @@ from fracgen.rendering.variations import (
     ViewField,
 )
 
-_F, _U = np.float32, np.uint32
+_F = np.float32
 _COLOURS = int(ViewField.COLOURS)
 _GONE = _F(-1.0)
 BATCH = 4096
