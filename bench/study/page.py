@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.study import curve
+from bench.study.estimate import Estimate, difference
 from bench.study.run import RESULTS, SCHEMA
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
 METRIC = "image_auroc"
+GOAL = 10
+"""Points above random weights that weights are asked for."""
 HEAD = """# What works
 
 Written by `uv run python -m bench.study.page` from `bench/study/results/`; `python -m bench.study.run` adds to them.
@@ -34,49 +36,6 @@ and a row of one seed decides nothing.
 """
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds."""
-
-    mean: float
-    variance: float | None
-    """Of the mean; None for one seed."""
-    seeds: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        """Of one value a seed."""
-        n, mean = len(values), sum(values) / len(values)
-        spread = None if n < 2 else sum((value - mean) ** 2 for value in values) / (n - 1) / n
-        return cls(mean, spread, n)
-
-    def __str__(self) -> str:
-        if self.variance is None:
-            return f"{self.mean:.1f} (1 seed, no interval)"
-        half = student(self.seeds - 1) * math.sqrt(self.variance)
-        return f"{self.mean:.1f} ± {half:.1f} ({self.seeds} seeds)"
-
-
-def difference(one: Estimate, other: Estimate) -> str:
-    """one - other, with Welch's interval, and whether it excludes 0."""
-    gap = one.mean - other.mean
-    if one.variance is None or other.variance is None:
-        return f"{gap:+.1f} (no interval)"
-    total = one.variance + other.variance
-    if total == 0:
-        return f"{gap:+.1f} ± 0.0"
-    freedom = total**2 / sum(e.variance**2 / (e.seeds - 1) for e in (one, other) if e.variance is not None)
-    half = student(freedom) * math.sqrt(total)
-    return f"{gap:+.1f} ± {half:.1f}" + ("" if abs(gap) > half else ", may be 0")
-
-
-def student(freedom: float) -> float:
-    """The 97.5 % point of Student's t."""
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
-
-
 def read(results: Path) -> list[dict[str, Any]]:
     """All results. Raises ValueError for a file that is none."""
     found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
@@ -86,15 +45,24 @@ def read(results: Path) -> list[dict[str, Any]]:
     return found
 
 
-def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Estimate]]:
-    """For every dataset and method, the estimate of every arm, in points."""
+def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """For every dataset and method, the scores of every arm's seeds, in points."""
     values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         for dataset, methods in result["metrics"].items():
             for method, categories in methods.items():
                 numbers = [metrics[METRIC] for metrics in categories.values()]
                 values[dataset, method][result["name"]].append(100 * sum(numbers) / len(numbers))
-    return {key: {name: Estimate.of(v) for name, v in arms.items()} for key, arms in values.items()}
+    return {key: dict(arms) for key, arms in values.items()}
+
+
+def curves(found: dict[str, list[float]], arms: dict[str, dict[str, Any]]) -> dict[str, dict[int, list[float]]]:
+    """Of the arms that were trained with two numbers of images or more: scores by number of images."""
+    grouped: dict[str, dict[int, list[float]]] = defaultdict(dict)
+    for name, values in found.items():
+        if images := arms[name]["samples"]:
+            grouped[name.removesuffix(f"-{images}")][images] = values
+    return {name: points for name, points in grouped.items() if len(points) > 1 and sum(map(len, points.values())) > 2}
 
 
 def described(arm: dict[str, Any]) -> str:
@@ -114,10 +82,17 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         parts.append(f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n")
         parts.append("| network | recipe | augmentation | objective | images | image AUROC | above random |")
         parts.append("|---|---|---|---|---|---|---|")
-        for name, estimate in sorted(found.items(), key=lambda item: -item[1].mean):
-            random = found.get(f"{arms[name]['model']}-random")
+        estimates = {name: Estimate.of(values) for name, values in found.items()}
+        for name, estimate in sorted(estimates.items(), key=lambda item: -item[1].mean):
+            random = estimates.get(f"{arms[name]['model']}-random")
             above = "" if random is None or random is estimate else difference(estimate, random)
             parts.append(f"| {arms[name]['model']} | {described(arms[name])} | {estimate} | {above} |")
+        for name, points in sorted(curves(found, arms).items()):
+            random = estimates.get(f"{arms[f'{name}-{min(points)}']['model']}-random")
+            parts.append(f"\n### {dataset}, {method}: {name}, with more images\n")
+            parts.append(f"![Scores against images](images/{picture_name(dataset, method, 'curve')})\n")
+            goal = (random.mean if random else 50.0) + GOAL
+            parts.append(curve.told(points, goal, f"{'random weights' if random else 'chance'} and {GOAL} points"))
     if not results:
         parts.append("\nNothing has been measured yet.")
     where = sorted({(r["machine"], r["date"], " ".join(r["options"]) or "whole categories") for r in results})
@@ -126,24 +101,24 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def picture_name(dataset: str, method: str) -> str:
+def picture_name(dataset: str, method: str, *kind: str) -> str:
     """File of a dataset's and method's picture, in docs/images."""
-    return f"what-works-{dataset}-{method}.png"
+    return f"what-works-{'-'.join((dataset, method, *kind))}.png"
 
 
-def draw(found: dict[str, Estimate], arms: dict[str, dict[str, Any]], path: Path) -> None:
+def draw(found: dict[str, list[float]], arms: dict[str, dict[str, Any]], path: Path) -> None:
     """Every arm's mean and interval on one axis, best on top."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    ordered = sorted(found.items(), key=lambda item: item[1].mean)
+    estimates = {name: Estimate.of(values) for name, values in found.items()}
+    ordered = sorted(estimates.items(), key=lambda item: item[1].mean)
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(ordered)))
     for row, (name, e) in enumerate(ordered):
-        half = 0.0 if e.variance is None else student(e.seeds - 1) * math.sqrt(e.variance)
         random = arms[name]["recipe"] == "random"
-        axes.errorbar(e.mean, row, xerr=half or None, fmt="s" if random else "o", color="0.5" if random else "C0")
+        axes.errorbar(e.mean, row, xerr=e.half, fmt="s" if random else "o", color="0.5" if random else "C0")
     axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=8)
     axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds, none for one seed")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
@@ -160,7 +135,11 @@ def main() -> None:
     options.output.write_text(page(results))
     arms = {result["name"]: result["arm"] for result in results}
     for (dataset, method), found in scores(results).items():
-        draw(found, arms, options.output.parent / "images" / picture_name(dataset, method))
+        images = options.output.parent / "images"
+        draw(found, arms, images / picture_name(dataset, method))
+        if named := curves(found, arms):
+            level = Estimate.of(found["resnet18-random"]).mean if "resnet18-random" in found else None
+            curve.draw(named, level, images / picture_name(dataset, method, "curve"))
     print(options.output)
 
 

@@ -13,7 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from bench.study.arms import Arm, comparison
-from bench.study.page import PAGE, Estimate, difference, page, read
+from bench.study.curve import Line, told
+from bench.study.estimate import Estimate, difference
+from bench.study.page import PAGE, page, read
 from bench.study.run import RESULTS, SCHEMA
 
 
@@ -44,6 +46,36 @@ def test_the_page_sets_arms_beside_random_weights() -> None:
     trained_row = "| resnet18 | paper, 100 classes, 64 px | full | dense | 1,000 | 65.5 ± 6.4 (2 seeds) | +13.5 ± 6.4 |"
     assert trained_row in text
     assert text.index("| paper") < text.index("| random")
+
+
+def test_a_line_is_that_of_least_squares_and_says_how_far_it_would_have_to_go() -> None:
+    points = {1000: [50.0, 52.0], 10_000: [55.0, 57.0], 100_000: [60.0, 62.0]}
+    line = Line.through(points)
+    assert (line.slope, line.middle, line.height) == pytest.approx((5.0, 4.0, 56.0))
+    assert line.half == pytest.approx(1.70022, abs=1e-4)  # 2.776445 * sqrt(6 / 4 / 4): six residuals of 1, across 4
+    assert line.images_for(71.0) == pytest.approx((1e7, 10 ** (4 + 15 / 6.70022), 10 ** (4 + 15 / 3.29978)), rel=1e-3)
+    said = told(points, 71.0, "a goal")
+    assert "(71.0) would be reached at 10,000,000 images (1,700,000 to 350,000,000), if the line went on." in said
+    assert "was reached at 10,000 images." in told(points, 56.0, "a goal")
+
+
+def test_a_line_that_may_be_flat_promises_nothing() -> None:
+    points = {1000: [50.0, 56.0], 10_000: [52.0, 55.0]}
+    assert Line.through(points).images_for(60.0) is None
+    assert "which may be 0: the line says nothing of when a goal (60.0)" in told(points, 60.0, "a goal")
+    with pytest.raises(ValueError, match="a line needs three scores"):
+        Line.through({1000: [50.0, 51.0, 52.0]})
+
+
+def test_the_page_shows_the_curve_of_an_arm_with_two_numbers_of_images() -> None:
+    results = [result(Arm("random"), seed, 0.5 + seed / 50) for seed in (0, 1)]
+    for images in (1000, 10_000):
+        arm = Arm("paper", "full", "dense", images)
+        results += [result(arm, seed, 0.5 + images / 50_000 + seed / 100) for seed in (0, 1)]
+    text = page(results)
+    assert "### surfaces, patchcore: resnet18-paper-full-dense-100-64px, with more images" in text
+    assert "| 10,000 | 70.5 ± 6.4 (2 seeds) |" in text
+    assert "random weights and 10 points (61.0) was reached at" in text
 
 
 def test_the_committed_page_is_that_of_the_committed_results() -> None:
