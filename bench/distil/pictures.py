@@ -1,0 +1,149 @@
+"""Chunks of pictures with the teacher's components of them: uint8 [2048, 3, 96, 96], float16 [2048, C, H, W] a stage.
+
+Half of a chunk are shots of `twins`, a quarter blends of two of them in other contrasts and colours, a quarter
+1/f noise, half of it with a shot in it. What the teacher says of them is computed, so any picture will do, and the
+more kinds there are, the better the student's statistics suit photographs. About 80 kB a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import fracgen
+from bench.distil import SIDE, STAGES, WIDTHS
+from fracgen.formulas.banks import make_bank
+from fracgen.training.config import named_config
+from fracgen.training.data import Data
+from fracgen.training.objective import images_of_pairs
+
+CHUNK, PAIRS = 2048, 32
+
+
+class Teacher:
+    """The package's ResNet-18, and what its stages make of pictures."""
+
+    def __init__(self) -> None:
+        self._network = fracgen.pretrained("resnet18")
+        self._maps: dict[str, Tensor] = {}
+        for name in STAGES:
+            self._network.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, name=name: self._maps.__setitem__(name, output)
+            )
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> list[Tensor]:
+        """Feature maps of its stages, of pictures [B, 3, H, W] in -1 to 1."""
+        self._network(pictures)
+        return [self._maps[name] for name in STAGES]
+
+
+class Pictures:
+    """An endless, seeded row of batches, float32 [64, 3, 96, 96] in -1 to 1."""
+
+    def __init__(self, seed: int) -> None:
+        config = dataclasses.replace(named_config("twins"), epoch_size=1_000_000, epochs=1, batch_size=PAIRS, seed=seed)
+        data = Data(config, make_bank(config.bank, config.bank_seed), channels_last=False, prefetch=0)
+        self._shots = iter(data.training(0, 1, torch.device("cpu"), 0, 0))
+        self._generator = torch.Generator().manual_seed(1000 + seed)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            yield self._batch()
+
+    def _batch(self) -> Tensor:
+        shots = images_of_pairs(next(self._shots)[0]).contiguous()
+        shots = shots[self._order(len(shots))]
+        others, n = shots[self._order(len(shots))], len(shots) // 4
+        share = self._uniform(n)
+        blends = share * shots[:n] + (1 - share) * others[:n].flip(3)
+        contrast = 0.4 + 1.4 * self._uniform(n)
+        level = blends.mean((2, 3), keepdim=True)
+        blends = ((blends - level) * contrast + level)[:, self._order(3)]
+        noise = self._noise(n)
+        strength = (self._uniform(n) < 0.5).float() * self._uniform(n)
+        noise = noise + strength * (shots[n : 2 * n] - shots[n : 2 * n].mean((2, 3), keepdim=True))
+        return torch.cat((shots[2 * n :], blends.clamp(-1, 1), noise.clamp(-1, 1)))
+
+    def _noise(self, n: int) -> Tensor:
+        """1/f^a noise, a from 0 to 2.2, stretched along an axis, from grey to colourful."""
+        spectrum = torch.fft.rfft2(torch.randn(n, 3, SIDE, SIDE, generator=self._generator))
+        down, across = torch.fft.fftfreq(SIDE)[:, None], torch.fft.rfftfreq(SIDE)[None]
+        stretch = 2 ** (3 * self._uniform(n, 1, 1) - 1.5)
+        radius = ((down * stretch) ** 2 + across**2).sqrt().clamp_min(1 / SIDE)
+        exponent = 2.2 * self._uniform(n, 1, 1)
+        x = torch.fft.irfft2(spectrum * (radius**-exponent)[:, None], s=(SIDE, SIDE))
+        grey = self._uniform(n)
+        x = grey * x.mean(1, keepdim=True) + (1 - grey) * x
+        x = x / x.std((1, 2, 3), keepdim=True)
+        return (0.1 + 0.6 * self._uniform(n)) * x + (self._uniform(n, 3, 1, 1) - 0.5)
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*(shape if len(shape) > 1 else (*shape, 1, 1, 1)), generator=self._generator)
+
+    def _order(self, n: int) -> Tensor:
+        return torch.randperm(n, generator=self._generator)
+
+
+def components(teacher: Teacher, pictures: Iterator[Tensor], batches: int = 12) -> dict[str, Tensor]:
+    """For every stage its mean [C] and the axes [C, K] of its K strongest principal components, scaled so that a
+    component's variance is 1 in the mean over components: distances are kept up to one factor a stage."""
+    rows: list[list[Tensor]] = [[] for _ in STAGES]
+    for _ in range(batches):
+        for row, maps in zip(rows, teacher(next(pictures)), strict=True):
+            row.append(maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
+    found = {}
+    for name, row, width in zip(STAGES, rows, WIDTHS, strict=True):
+        x = torch.cat(row)
+        mean = x.mean(0)
+        covariance = (x - mean).T @ (x - mean) / len(x)
+        variances, axes = torch.linalg.eigh(covariance.double())
+        variances, axes = variances.flip(0)[:width], axes.flip(1)[:, :width]
+        print(f"{name}: {width} components hold {float(variances.sum() / covariance.trace()):.1%} of the variance")
+        found[f"{name}.mean"] = mean
+        found[f"{name}.axes"] = axes.float().contiguous() * float((width / variances.sum()) ** 0.5)
+    return found
+
+
+def main() -> None:
+    """Write the components, unless they are there, and the chunks of a seed that are not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chunks", type=int, default=14)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    teacher, pictures = Teacher(), iter(Pictures(options.seed))
+    basis = options.output / "components.safetensors"
+    if not basis.is_file():
+        _write(components(teacher, pictures), basis)
+    axes = load_file(basis)
+    begin = time.perf_counter()
+    for number in range(options.chunks):
+        chunk: dict[str, list[Tensor]] = {"pictures": [], **{name: [] for name in STAGES}}
+        for _ in range(CHUNK // (2 * PAIRS)):
+            shown = (next(pictures) * 127.5 + 127.5).round().clamp(0, 255).byte()
+            chunk["pictures"].append(shown)
+            for name, maps in zip(STAGES, teacher(shown.float() / 127.5 - 1), strict=True):
+                centred = maps - axes[f"{name}.mean"][:, None, None]
+                chunk[name].append(torch.einsum("bchw,ck->bkhw", centred, axes[f"{name}.axes"]).half())
+        _write({name: torch.cat(parts) for name, parts in chunk.items()},
+               options.output / f"{options.seed}-{number:03}.safetensors")  # fmt: skip
+        print(f"chunk {number}: {CHUNK * (number + 1) / (time.perf_counter() - begin):.0f} pictures/s", flush=True)
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
+
+
+if __name__ == "__main__":
+    main()
