@@ -11,7 +11,9 @@ import argparse
 import copy
 import os
 import random
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +119,7 @@ class Leg:
             follow(self.average, self.network, self.step)
             self.step += 1
             errors.append(torch.stack(parts).detach())
-            if self.step % 500 == 0 or self.step == o.steps:
+            if self.step % o.save_steps == 0 or self.step == o.steps:
                 self.save()
                 told = " ".join(f"{error:.3f}" for error in torch.stack(errors).mean(0).tolist())
                 speed = (self.step - first) * o.batch / (time.perf_counter() - begin)
@@ -156,20 +158,26 @@ class Leg:
         print(o.output)
 
 
-def main() -> None:
-    """Both parts."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pool", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=11_000)
+    parser.add_argument("--steps", type=int, default=14_000)
     parser.add_argument("--last-steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--save-steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Both parts."""
+    options = arguments()
     pool = [load_file(path) for path in sorted(options.pool.glob("*-*.safetensors"))]
     if not pool:
-        parser.error(f"there are no chunks in {options.pool}: make some with python -m bench.distil.pictures")
+        sys.exit(f"distil: there are no chunks in {options.pool}: make some with python -m bench.distil.pictures")
     leg = Leg(options)
     leg.train(pool)
     leg.finish(pool)
