@@ -92,6 +92,16 @@ def test_damaged_and_foreign_files_are_refused(state, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind, state, tmp_path):
+    save_file({k: v.to(kind) if v.dim() == 4 else v for k, v in state.items()}, tmp_path / "small.safetensors")
+    weights = load(tmp_path / "small.safetensors")
+    backbone = build_backbone(weights).state_dict()
+    assert len(weights.digest) == 16
+    assert {v.dtype for v in backbone.values() if v.is_floating_point()} == {torch.float32}
+    assert torch.equal(backbone["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"].to(kind).float())
+
+
 def test_its_own_normalisation_by_default(state, tmp_path):
     save_file(state, tmp_path / "plain.safetensors")
     half = "[0.5, 0.5, 0.5]"

@@ -125,11 +125,13 @@ class Weights:
 
 def digest_of(tensors: dict[str, Any]) -> str:
     """First 16 hex digits of a SHA-256 over the names, shapes and bytes of tensors."""
+    import torch
+
     hashed = hashlib.sha256()
     for key in sorted(tensors):
         tensor = tensors[key].detach().cpu().contiguous()
         hashed.update(f"{key}{list(tensor.shape)}{tensor.dtype}".encode())
-        hashed.update(tensor.numpy().tobytes())
+        hashed.update(tensor.flatten().view(torch.uint8).numpy().tobytes())  # NumPy knows no bfloat16 or float8
     return hashed.hexdigest()[:16]
 
 
