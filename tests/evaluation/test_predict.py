@@ -148,7 +148,8 @@ def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, p
     assert run(["eval", "predict", "--train", str(good), "--weights", "fractal", *options]) == 0
     assert capsys.readouterr().out == said.out
     assert run(["eval", "predict", "--train", str(good), "--model", "resnet50", *options]) == 2
-    assert "brings no fractal weights of 'resnet50' (there are those of resnet18, tf_efficientnet_lite0)" in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert "brings no fractal weights of 'resnet50' (there are those of resnet18, tf_efficientnet_lite0)" in refused
 
 
 def test_run_and_list_commands(surfaces, quick, tmp_path, capsys):
