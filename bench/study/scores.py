@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for table in make_tables(gather(folder)):
             if AGAINST not in table.weights_with_numbers or len(table.weights_with_numbers) < 2:
                 continue
+            if not table.compared:
+                sys.exit(f"{folder}: {table.title}: random and other weights have no cell of the same seeds to compare")
             rows = scores(table)
             about = {"title": table.title, "seeds": table.seeds, "networks": table.networks}
             record["tables"].append({**about, "metric": table.metric, "categories": table.classes, "rows": rows})
