@@ -32,8 +32,7 @@ mean over the dataset's categories; mean over seeds, and the 95 % interval over 
 
 `random` is another network for every seed; `built-in` is the package's one file, and its seeds are the method's alone.
 Every other arm has seen some thousand images, so that the tables compare how ways to train begin; the package's file
-took two shots of 224,000 pictures, and [its own page](pretraining.md#the-way-there) tells what else was tried, one run each.
-A row of one seed decides nothing.
+took two shots of 224,000 pictures. [What else was tried](pretraining.md#the-way-there), one run each, has its own page.
 """
 
 
@@ -58,12 +57,12 @@ def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str,
 
 
 def curves(found: dict[str, list[float]], arms: dict[str, dict[str, Any]]) -> dict[str, dict[int, list[float]]]:
-    """Of the arms that were trained with two numbers of images or more: scores by number of images."""
+    """Of the arms with two seeds or more at two numbers of images or more: scores by number of images."""
     grouped: dict[str, dict[int, list[float]]] = defaultdict(dict)
     for name, values in found.items():
-        if images := arms[name]["samples"]:
+        if (images := arms[name]["samples"]) and len(values) > 1:
             grouped[name.removesuffix(f"-{images}")][images] = values
-    return {name: points for name, points in grouped.items() if len(points) > 1 and sum(map(len, points.values())) > 2}
+    return {name: points for name, points in grouped.items() if len(points) > 1}
 
 
 def described(arm: dict[str, Any]) -> str:
@@ -83,11 +82,13 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         parts.append(f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n")
         parts.append("| network | recipe | augmentation | objective | images | image AUROC | above random |")
         parts.append("|---|---|---|---|---|---|---|")
-        estimates = {name: Estimate.of(values) for name, values in found.items()}
+        estimates = {name: Estimate.of(values) for name, values in found.items() if len(values) > 1}
         for name, estimate in sorted(estimates.items(), key=lambda item: -item[1].mean):
             random = estimates.get(f"{arms[name]['model']}-random")
             above = "" if random is None or random is estimate else difference(estimate, random)
             parts.append(f"| {arms[name]['model']} | {described(arms[name])} | {estimate} | {above} |")
+        if begun := sorted(set(found) - set(estimates)):
+            parts.append(f"\nMeasured with one seed so far, which decides nothing: {', '.join(begun)}.")
         for name, points in sorted(curves(found, arms).items()):
             random = estimates.get(f"{arms[f'{name}-{min(points)}']['model']}-random")
             parts.append(f"\n### {dataset}, {method}: {name}, with more images\n")
@@ -108,20 +109,20 @@ def picture_name(dataset: str, method: str, *kind: str) -> str:
 
 
 def draw(found: dict[str, list[float]], arms: dict[str, dict[str, Any]], path: Path) -> None:
-    """Every arm's mean and interval on one axis, best on top."""
+    """Mean and interval of every arm with two seeds or more on one axis, best on top."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    estimates = {name: Estimate.of(values) for name, values in found.items()}
+    estimates = {name: Estimate.of(values) for name, values in found.items() if len(values) > 1}
     ordered = sorted(estimates.items(), key=lambda item: item[1].mean)
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(ordered)))
     for row, (name, e) in enumerate(ordered):
         random = arms[name]["recipe"] == "random"
         axes.errorbar(e.mean, row, xerr=e.half, fmt="s" if random else "o", color="0.5" if random else "C0")
     axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=8)
-    axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds, none for one seed")
+    axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
     pyplot.close(figure)
 

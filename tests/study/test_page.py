@@ -48,6 +48,13 @@ def test_the_page_sets_arms_beside_random_weights() -> None:
     assert text.index("| paper") < text.index("| random")
 
 
+def test_an_arm_of_one_seed_is_named_and_not_shown() -> None:
+    random, trained = Arm("random"), Arm("paper", "full", "dense", 1000)
+    text = page([result(random, seed, 0.5 + seed / 10) for seed in (0, 1)] + [result(trained, 0, 0.6)])
+    assert "| resnet18 | paper" not in text
+    assert f"one seed so far, which decides nothing: {trained.name}." in text
+
+
 def test_a_line_is_that_of_least_squares_and_says_how_far_it_would_have_to_go() -> None:
     points = {1000: [50.0, 52.0], 10_000: [55.0, 57.0], 100_000: [60.0, 62.0]}
     line = Line.through(points)
