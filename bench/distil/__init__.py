@@ -1,7 +1,7 @@
 """How the package's EfficientNet-Lite0 was made: it learnt to see what the package's ResNet-18 sees.
 
     python -m bench.distil.pictures --seed 0 -o POOL     # pictures, and the teacher's components of them
-    python -m bench.distil.pictures --seed 1 -o POOL     # other pictures, perhaps at the same time
+    python -m bench.distil.pictures --seed 1 -o POOL     # other pictures of the same components
     python -m bench.distil.train POOL -o lite0.safetensors
 
 Depthwise networks hardly learn from `twins` itself on a CPU; docs/pretraining.md tells what was tried. Distillation

@@ -12,8 +12,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save
+
+from fracgen.support.files import whole_file
 
 NAMES = ("layer4.1.conv1.weight", "layer4.1.conv2.weight")
 
@@ -24,12 +25,11 @@ def main() -> None:
     parser.add_argument("half", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    with safe_open(options.half, "pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors = load_file(options.half)
     for name in NAMES:
         tensors[name] = tensors[name].to(torch.float8_e4m3fn)
-    save_file(tensors, options.output, metadata)
+    with whole_file(options.output) as file:
+        file.write(save(tensors, {"format": "pt"}))
 
 
 if __name__ == "__main__":

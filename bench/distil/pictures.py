@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 import fracgen
 from bench.distil import SIDE, STAGES, WIDTHS
 from fracgen.formulas.banks import make_bank
+from fracgen.support.files import whole_file
 from fracgen.training.config import named_config
 from fracgen.training.data import Data
 from fracgen.training.objective import images_of_pairs
@@ -114,7 +114,7 @@ def components(teacher: Teacher, pictures: Iterator[Tensor], batches: int = 12) 
 
 
 def main() -> None:
-    """Write the components, unless they are there, and the chunks of a seed that are not."""
+    """Write a seed's chunks; before them the components, of its first 12 batches, unless they are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chunks", type=int, default=14)
@@ -141,8 +141,8 @@ def main() -> None:
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+    with whole_file(path) as file:
+        file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import random
 import sys
 import time
@@ -18,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench.distil import BLOCKS, SIDE, STAGES
+from fracgen.support.files import whole_file
+from fracgen.training.average import MovingAverage
 from fracgen.training.model import build_model
 
 MODEL = "tf_efficientnet_lite0"
+DECAY = 0.999
+"""Of the moving averages of the weights."""
 WEIGHTS = (0.3, 1.0, 1.0)
 """Of the errors at strides 4, 8 and 16. An error is mean((map - components)^2), so 1 is no better than the mean."""
 FREE = ("blocks.5.", "blocks.6.", "conv_head.", "bn2.", "classifier.")
@@ -60,18 +63,6 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 300, (1 - step / steps) / 0.35)
 
 
-def follow(average: nn.Module, network: nn.Module, step: int) -> None:
-    """Move the average towards the network: a decay that grows to 0.999."""
-    share = 1 - min(0.999, (1 + step) / (10 + step))
-    with torch.no_grad():
-        mine, its = average.state_dict(), network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(its[name], share)
-            else:
-                value.copy_(its[name])
-
-
 def grouped(parameters: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
     """For the optimiser: no weight decay on vectors."""
     matrices = [p for p in parameters.values() if p.dim() > 1]
@@ -86,7 +77,7 @@ class Leg:
         self.options = options
         self.path: Path = options.output.with_suffix(".state")
         self.network = build_model(MODEL, 128, SIDE, 0).to(memory_format=torch.channels_last).train()
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.average = MovingAverage(self.network, DECAY)
         body = {name: p for name, p in self.network.named_parameters() if not name.startswith(FREE)}
         self.optimizer = torch.optim.AdamW(grouped(body), options.rate, weight_decay=0.02)
         self.step = 0
@@ -99,10 +90,9 @@ class Leg:
 
     def save(self) -> None:
         """Replace the file."""
-        part = self.path.with_suffix(".part")
-        torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(), "step": self.step}, part)  # fmt: skip
-        os.replace(part, self.path)
+        with whole_file(self.path) as file:
+            torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(),
+                        "optimizer": self.optimizer.state_dict(), "step": self.step}, file)  # fmt: skip
 
     def train(self, pool: list[dict[str, Tensor]]) -> None:
         """The steps that are left of the first part."""
@@ -116,7 +106,7 @@ class Leg:
             self.optimizer.zero_grad(set_to_none=True)
             torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()
             self.optimizer.step()
-            follow(self.average, self.network, self.step)
+            self.average.update(self.network, self.step)
             self.step += 1
             errors.append(torch.stack(parts).detach())
             if self.step % o.save_steps == 0 or self.step == o.steps:
@@ -128,8 +118,9 @@ class Leg:
 
     def finish(self, pool: list[dict[str, Tensor]]) -> None:
         """The second part: the last two stages over the averaged rest, from their beginning."""
-        o, network = self.options, self.average
-        late: Any = copy.deepcopy(network).requires_grad_(True).train()
+        o, early = self.options, self.average.model
+        late: Any = copy.deepcopy(early).requires_grad_(True).train()
+        average = MovingAverage(late, DECAY)
         optimizer = torch.optim.AdamW(grouped(dict(late.blocks[5:].named_parameters())), o.rate, weight_decay=0.02)
         errors = []
         for step in range(o.last_steps):
@@ -137,7 +128,7 @@ class Leg:
                 group["lr"] = o.rate * rate(step, o.last_steps)
             shown = batch(pool, o.seed + 1, step, o.batch)
             with torch.no_grad():
-                x = middle(network, pictures(shown["pictures"]))[-1]
+                x = middle(early, pictures(shown["pictures"]))[-1]
             x = late.blocks[5:](x)
             error = (x - shown[STAGES[3]].float()).square().mean()
             optimizer.zero_grad(set_to_none=True)
@@ -145,16 +136,14 @@ class Leg:
             optimizer.step()
             with torch.no_grad():
                 late.bn2(late.conv_head(x))
-            for name in ("blocks.5", "blocks.6", "conv_head", "bn2"):
-                follow(network.get_submodule(name), late.get_submodule(name), step)
+            average.update(late, step)
             errors.append(error.detach())
             if (step + 1) % 500 == 0:
                 print(f"last stages, step {step + 1}: error {torch.stack(errors[-500:]).mean():.3f}", flush=True)
         tensors = {name: value.half() if value.is_floating_point() else value
-                   for name, value in network.state_dict().items() if not name.startswith("classifier.")}  # fmt: skip
-        part = o.output.with_suffix(".part")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, part, {"format": "pt"})
-        os.replace(part, o.output)
+                   for name, value in average.state_dict().items() if not name.startswith("classifier.")}  # fmt: skip
+        with whole_file(o.output) as file:
+            file.write(save({name: value.contiguous() for name, value in tensors.items()}, {"format": "pt"}))
         print(o.output)
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from bench.study.estimate import Estimate, student
 
@@ -30,15 +31,14 @@ class Line:
     @classmethod
     def through(cls, points: Points) -> Line:
         """The line of least squares. Raises ValueError for fewer than three scores or one number of images."""
+        from scipy.stats import linregress
+
         pairs = [(math.log10(images), score) for images, scores in points.items() for score in scores]
         if len(points) < 2 or len(pairs) < 3:
             raise ValueError("a line needs three scores or more, at two numbers of images or more")
-        n = len(pairs)
-        middle, height = (sum(values) / n for values in zip(*pairs, strict=True))
-        across = sum((x - middle) ** 2 for x, _ in pairs)
-        slope = sum((x - middle) * (y - height) for x, y in pairs) / across
-        rest = sum((y - height - slope * (x - middle)) ** 2 for x, y in pairs)
-        return cls(slope, student(n - 2) * math.sqrt(rest / (n - 2) / across), middle, height)
+        x, y = zip(*pairs, strict=True)
+        line = linregress(x, y)
+        return cls(float(line.slope), student(len(pairs) - 2) * float(line.stderr), fmean(x), fmean(y))
 
     def images_for(self, score: float) -> tuple[float, float, float] | None:
         """Images at which the line reaches a score, and its interval's two ends; None where it may never."""
