@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import fracgen
 from bench.distil import SIDE, STAGES, WIDTHS
@@ -32,18 +33,13 @@ class Teacher:
     """The package's ResNet-18, and what its stages make of pictures."""
 
     def __init__(self) -> None:
-        self._network = fracgen.pretrained("resnet18")
-        self._maps: dict[str, Tensor] = {}
-        for name in STAGES:
-            self._network.get_submodule(name).register_forward_hook(
-                lambda _module, _inputs, output, name=name: self._maps.__setitem__(name, output)
-            )
+        self._stages = create_feature_extractor(fracgen.pretrained("resnet18"), list(STAGES))
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> list[Tensor]:
         """Feature maps of its stages, of pictures [B, 3, H, W] in -1 to 1."""
-        self._network(pictures)
-        return [self._maps[name] for name in STAGES]
+        maps = self._stages(pictures)
+        return [maps[name] for name in STAGES]
 
 
 class Pictures:
