@@ -1,7 +1,7 @@
 """Make each arm's weights and measure them: one command, which goes on where it was stopped.
 
     python -m bench.study.run -o STUDY [--samples 20000] [--seeds 0,1,2] [--datasets surfaces,elpv]
-                              [--methods patchcore,stfpm] [--only NAME ...] [--curve NAME --samples 10000,20000]
+                              [--methods patchcore,cflow] [--only NAME ...] [--curve NAME --samples 10000,20000]
 
 Each arm and seed is one file in bench/study/results/ when it is finished. What lies in STUDY (runs, weights,
 cells of the evaluation) lets a stopped one go on: `fracgen pretrain --resume auto` and the grid of
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--samples", default="20000")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--datasets", default="surfaces,elpv")
-    parser.add_argument("--methods", default="patchcore,stfpm")
+    parser.add_argument("--methods", default="patchcore,cflow")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--classes", type=int, default=100)
