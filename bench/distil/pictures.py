@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from fracgen.training.data import Data
 from fracgen.training.objective import images_of_pairs
 
 CHUNK, PAIRS = 2048, 32
+FIRST = 12
+"""Batches of seed 0 that the components are made of; they are in no chunk."""
 
 
 class Teacher:
@@ -89,12 +92,12 @@ class Pictures:
         return torch.randperm(n, generator=self._generator)
 
 
-def components(teacher: Teacher, pictures: Iterator[Tensor], batches: int = 12) -> dict[str, Tensor]:
-    """For every stage its mean [C] and the axes [C, K] of its K strongest principal components, scaled so that a
+def components(teacher: Teacher, batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Of batches of pictures, for every stage its mean [C] and the axes [C, K] of its K strongest principal components, scaled so that a
     component's variance is 1 in the mean over components: distances are kept up to one factor a stage."""
     rows: list[list[Tensor]] = [[] for _ in STAGES]
-    for _ in range(batches):
-        for row, maps in zip(rows, teacher(next(pictures)), strict=True):
+    for pictures in batches:
+        for row, maps in zip(rows, teacher(pictures), strict=True):
             row.append(maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]))
     found = {}
     for name, row, width in zip(STAGES, rows, WIDTHS, strict=True):
@@ -110,17 +113,18 @@ def components(teacher: Teacher, pictures: Iterator[Tensor], batches: int = 12) 
 
 
 def main() -> None:
-    """Write a seed's chunks; before them the components, of its first 12 batches, unless they are there."""
+    """Write a seed's chunks; before them the components, unless they are there. Equal commands write equal bytes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chunks", type=int, default=14)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    teacher, pictures = Teacher(), iter(Pictures(options.seed))
+    teacher = Teacher()
     basis = options.output / "components.safetensors"
     if not basis.is_file():
-        _write(components(teacher, pictures), basis)
+        _write(components(teacher, islice(Pictures(0), FIRST)), basis)
+    pictures = islice(Pictures(options.seed), FIRST if options.seed == 0 else 0, None)
     axes = load_file(basis)
     begin = time.perf_counter()
     for number in range(options.chunks):

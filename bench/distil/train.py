@@ -81,8 +81,11 @@ class Leg:
         body = {name: p for name, p in self.network.named_parameters() if not name.startswith(FREE)}
         self.optimizer = torch.optim.AdamW(grouped(body), options.rate, weight_decay=0.02)
         self.step = 0
+        self.terms = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed")}
         if self.path.is_file():
             state = torch.load(self.path, weights_only=True)
+            if state["terms"] != self.terms:
+                raise ValueError(f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output")
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -92,7 +95,7 @@ class Leg:
         """Replace the file."""
         with whole_file(self.path) as file:
             torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(),
-                        "optimizer": self.optimizer.state_dict(), "step": self.step}, file)  # fmt: skip
+                        "optimizer": self.optimizer.state_dict(), "step": self.step, "terms": self.terms}, file)  # fmt: skip
 
     def train(self, pool: list[dict[str, Tensor]]) -> None:
         """The steps that are left of the first part."""
@@ -167,7 +170,10 @@ def main() -> None:
     pool = [load_file(path) for path in sorted(options.pool.glob("*-*.safetensors"))]
     if not pool:
         sys.exit(f"distil: there are no chunks in {options.pool}: make some with python -m bench.distil.pictures")
-    leg = Leg(options)
+    try:
+        leg = Leg(options)
+    except ValueError as error:
+        sys.exit(f"distil: {error}")
     leg.train(pool)
     leg.finish(pool)
 

@@ -49,10 +49,10 @@ def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str,
     """For every dataset and method, the scores of every arm's seeds, in points."""
     values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
-        for dataset, methods in result["metrics"].items():
-            for method, categories in methods.items():
-                numbers = [metrics[METRIC] for metrics in categories.values()]
-                values[dataset, method][result["name"]].append(100 * sum(numbers) / len(numbers))
+        for measure in result["measures"]:
+            numbers = [metrics[METRIC] for metrics in measure["metrics"].values()]
+            score = 100 * sum(numbers) / len(numbers)
+            values[measure["dataset"], measure["method"]][result["name"]].append(score)
     return {key: dict(arms) for key, arms in values.items()}
 
 
@@ -97,10 +97,16 @@ def page(results: Sequence[dict[str, Any]]) -> str:
             parts.append(curve.told(points, goal, f"{'random weights' if random else 'chance'} and {GOAL} points"))
     if not results:
         parts.append("\nNothing has been measured yet.")
-    where = sorted({(r["machine"], r["date"], " ".join(r["options"]) or "whole categories") for r in results})
-    parts.append("\n## Where\n")
-    parts += [f"- {machine}, {date}; {options}" for machine, date, options in where]
+    parts.append("\n## How and where\n")
+    parts += [f"- {told}" for told in sorted({how(measure) for result in results for measure in result["measures"]})]
     return "\n".join(parts) + "\n"
+
+
+def how(measure: dict[str, Any]) -> str:
+    """Under which terms a measure was taken, on what, and when."""
+    limit, settings = measure["limit"], ", ".join(f"{k} {v}" for k, v in sorted(measure["settings"].items()))
+    images = f"{limit} images a category" if limit else "whole categories"
+    return f"{measure['method']}, {images}, {settings or 'its own settings'}: {measure['machine']}, {measure['date']}"
 
 
 def picture_name(dataset: str, method: str, *kind: str) -> str:

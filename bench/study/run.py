@@ -11,12 +11,16 @@ cells of the evaluation) lets a stopped one go on: `fracgen pretrain --resume au
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ from fracgen.training.built_in import weights_file
 CODES = {"ofdb": "fractaldb", "twins": "paper"}
 """Recipes of whose codes presets of `fracgen pretrain` that are none are made."""
 RESULTS = Path(__file__).parent / "results"
-SCHEMA = "fracgen-study/1"
+SCHEMA = "fracgen-study/2"
 
 
 def fracgen(*arguments: str) -> None:
@@ -72,50 +76,66 @@ def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Under which a method is run."""
+
+    limit: str | None = None
+    """Of `fracgen eval run`: images a category."""
+    settings: Path | None = None
+    """A file of methods' settings."""
+
+    def options(self) -> list[str]:
+        """Of `fracgen eval run`."""
+        limit = ["--limit", self.limit] if self.limit else []
+        return limit + (["--settings", str(self.settings)] if self.settings else [])
+
+    def of(self, method: str) -> dict[str, Any]:
+        """What a result says of them."""
+        settings = tomllib.loads(self.settings.read_text()) if self.settings else {}
+        return {"limit": self.limit, "settings": settings.get(method, {})}
+
+
 def measure(
-    arm: Arm, seed: int, weights: Path, folder: Path, *, dataset: str, methods: Sequence[str], extra: Sequence[str]
-) -> dict[str, Any]:
-    """Metrics by method and category."""
+    arm: Arm, seed: int, weights: Path, folder: Path, dataset: str, method: str, terms: Terms
+) -> dict[str, dict[str, float]]:
+    """Metrics by category. Cells are kept in a folder for just these weights and terms, so that none is mixed in."""
     from fracgen_eval.grid.result import CellResult
     from fracgen_eval.grid.results import read_results
 
-    metrics: dict[str, Any] = {}
-    out = folder / "eval" / dataset
-    fracgen("eval", "run", "--method", ",".join(methods), "--weights", f"study={weights}", "--model", arm.model,
-            "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *extra)  # fmt: skip
+    told = json.dumps(terms.of(method), sort_keys=True).encode()
+    out = folder / "eval" / dataset / method / hashlib.sha256(weights.read_bytes() + told).hexdigest()[:12]
+    fracgen("eval", "run", "--method", method, "--weights", f"study={weights}", "--model", arm.model,
+            "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *terms.options())  # fmt: skip
+    metrics = {}
     for _, result in read_results(out):
         assert isinstance(result, CellResult), result
-        cell = result.cell
-        of_method = metrics.setdefault(cell.method.name, {})
-        of_method[cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
+        metrics[result.cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
     return metrics
 
 
-def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: Sequence[str],
-           extra: Sequence[str]) -> None:  # fmt: skip
-    """Everything about one arm and seed, unless its file is there and holds all that is asked for."""
+def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: Sequence[str], terms: Terms) -> None:
+    """Every measure of one arm and seed that its file does not have yet; what it has is kept."""
     path = RESULTS / f"{arm.name}-seed{seed}.json"
-    before = json.loads(path.read_text()) if path.is_file() else {"metrics": {}}
-    missing = [d for d in datasets if not set(methods) <= set(before["metrics"].get(d, {}))]
+    new = {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "measures": []}
+    result: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else new
+    there = {(m["dataset"], m["method"]) for m in result["measures"]}
+    missing = [pair for pair in product(datasets, methods) if pair not in there]
     if not missing:
         return
-    print(f"study: {arm.name}, seed {seed}: {', '.join(missing)}", file=sys.stderr, flush=True)
+    told = ", ".join(f"{method} on {dataset}" for dataset, method in missing)
+    print(f"study: {arm.name}, seed {seed}: {told}", file=sys.stderr, flush=True)
     weights = make_weights(arm, seed, folder)
-    metrics = before["metrics"]
-    about: dict[str, Any] = {}
-    config = weights.with_name("config.json")
     if arm.recipe != "random":
-        own = json.loads(config.read_text())["fracgen"]
-        about = {"images_seen": own["images_seen"], "validation": own["validation"]}
-    settings = [Path(word).name if Path(word).is_file() else word for word in extra]
+        own = json.loads(weights.with_name("config.json").read_text())["fracgen"]
+        result |= {"images_seen": own["images_seen"], "validation": own["validation"]}
     RESULTS.mkdir(exist_ok=True)
-    for dataset in missing:
-        metrics[dataset] = measure(arm, seed, weights, folder, dataset=dataset, methods=methods, extra=extra)
-        result = {
-            "schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "metrics": metrics, **about,
-            "options": settings, "date": time.strftime("%Y-%m-%d"), "machine": machine()["processor"],
-            "commit": commit(),
-        }  # fmt: skip
+    for dataset, method in missing:
+        metrics = measure(arm, seed, weights, folder, dataset, method, terms)
+        result["measures"].append({
+            "dataset": dataset, "method": method, **terms.of(method), "date": time.strftime("%Y-%m-%d"),
+            "machine": machine()["processor"], "commit": commit(), "metrics": metrics,
+        })  # fmt: skip
         with whole_file(path) as file:
             file.write(json.dumps(result, indent=1).encode() + b"\n")
 
@@ -146,14 +166,13 @@ def main() -> None:
         arms = curve(named[options.curve], numbers)
     elif options.only:
         arms = [named[name] for name in options.only]
-    extra = ["--limit", options.limit] if options.limit else []
-    extra += ["--settings", str(options.settings)] if options.settings else []
+    terms = Terms(options.limit, options.settings)
     for seed in (int(number) for number in options.seeds.split(",")):
         for arm in arms:
             folder = options.output / arm.name / f"seed{seed}"
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                finish(arm, seed, folder, options.datasets.split(","), options.methods.split(","), extra)
+                finish(arm, seed, folder, options.datasets.split(","), options.methods.split(","), terms)
             except subprocess.CalledProcessError as error:
                 sys.exit(f"study: {arm.name}, seed {seed}: a command failed, with exit code {error.returncode}")
 

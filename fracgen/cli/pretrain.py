@@ -21,7 +21,8 @@ def pretrain(
     preset: Annotated[
         str | None,
         typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, "
-                     "multi-instance, two-view, ofdb, twins; quick for a laptop.", show_default="paper"),
+                     "multi-instance, mandelbulb, multi-mandelbulb, two-view, ofdb, twins; quick for a laptop.",
+                     show_default="paper"),
     ] = None,
     model: Annotated[
         str | None,

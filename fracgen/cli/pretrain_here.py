@@ -70,7 +70,6 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
     from fracgen.loading.augment import augmentation
     from fracgen.training.config import Machine, named_config
     from fracgen.training.folder import RunFolder
-    from fracgen.training.initial import digest, initial_file
     from fracgen.training.run import resolve
 
     changes: dict[str, Any] = {n: getattr(given, n) for n in OF_CONFIG if getattr(given, n) is not None}
@@ -83,18 +82,38 @@ def what_is_asked(given: SimpleNamespace) -> Asked:
         given.device, loggers=tuple(given.logger or ()), **{name: getattr(given, name) for name in OF_MACHINE}
     )
     base = named_config(given.preset or "paper")
-    initial = None
-    if given.initial_weights is not None:
-        initial = initial_file(given.initial_weights, given.model or base.model)
-        changes["initial"] = digest(initial)
     default = Path("runs") / f"{base.preset}-{given.model or base.model}-{given.seed or 0}".replace("/", "-")
     folder = RunFolder(given.output or default)
+    initial = None
+    if given.initial_weights is not None:
+        initial, changes["initial"] = first_weights(
+            given.initial_weights, given.model or base.model, folder, given.resume
+        )
     if given.size is not None or given.views is not None:
         resumed = given.preset is None and folder.resumes(given.resume)
         recipe = (folder.read_config()[0] if resumed else base).recipe
         recipe = recipe if given.size is None else recipe.at_size(given.size)
         changes["recipe"] = recipe if given.views is None else dataclasses.replace(recipe, views=given.views)
     return Asked(resolve(given.preset, changes, folder, given.resume), machine, folder, codes, initial)
+
+
+def first_weights(name: str, model: str, folder: RunFolder, resume: str | None) -> tuple[Path | None, str]:
+    """The file of the weights to begin with and its SHA-256; no file where it is gone and a run goes on without.
+
+    Raises:
+        ValueError: the package has none of this model.
+        FileNotFoundError: there is no such file, and no run that began with it.
+    """
+    from fracgen.training.initial import digest, initial_file
+
+    try:
+        path = initial_file(name, model)
+    except FileNotFoundError:
+        known = folder.read_config()[0].initial if folder.resumes(resume) else None
+        if known is None:
+            raise
+        return None, known
+    return path, digest(path)
 
 
 def require_training() -> None:

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Floats = NDArray[np.float64]
+RANGES: dict[str, Range] = {
+    "crop": (0.01, 1.0), "aspect": (0.1, 10.0), "blur_sigma": (0.1, 2.0), "erase_area": (0.0, 1.0),
+}  # fmt: skip
+"""Fields that are intervals, and what they may lie between."""
 
 
 def _within(name: str, value: Any, low: float, high: float) -> None:
@@ -99,16 +103,15 @@ class Augmentation:
     def __post_init__(self) -> None:
         limits = {"rotation": 180.0, "hue": 0.5}
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, tuple):
-                _within(field.name, value, 0.0, limits.get(field.name, 1.0))
-        for name, low, high in (("crop", 0.01, 1.0), ("aspect", 0.1, 10.0), ("blur_sigma", 0.1, 2.0),
-                                ("erase_area", 0.0, 1.0)):  # fmt: skip
-            ends = getattr(self, name)
-            if len(ends) != 2 or ends[0] > ends[1]:
-                raise ValueError(f"augmentation: {name} {ends!r} is not an interval: give (smallest, largest)")
-            for end in ends:
-                _within(name, end, low, high)
+            name, value = field.name, getattr(self, field.name)
+            if name not in RANGES:
+                _within(name, value, 0.0, limits.get(name, 1.0))
+                continue
+            whole = isinstance(value, tuple) and len(value) == 2
+            for end in value if whole else ():
+                _within(name, end, *RANGES[name])
+            if not whole or value[0] > value[1]:
+                raise ValueError(f"augmentation: {name} {value!r} is not an interval: give (smallest, largest)")
         if self.mixes > 1:
             raise ValueError(
                 f"augmentation: mixup {self.mixup:g}, cutmix {self.cutmix:g} and blend {self.blend:g} add up to more "

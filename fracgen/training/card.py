@@ -93,7 +93,7 @@ def _loading(config: Config, about: dict[str, Any]) -> str:
     size = config.recipe.size
     lines = ["```python", "from safetensors.torch import load_file", "weights = load_file('model.safetensors')", ""]
     if own["library"] == "torchvision":
-        lines += ["import torchvision"]
+        lines += ["import torchvision" if classes else "import torch, torchvision"]
         lines += [f"model = torchvision.models.get_model('{name}', num_classes={classes or 1000})"]
         if classes:
             lines += ["model.load_state_dict(weights)", ""]

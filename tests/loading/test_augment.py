@@ -11,7 +11,15 @@ import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
 from fracgen.draws import Stream
-from fracgen.loading.augment import AUGMENTATIONS, Augmentation, Partners, alterations, augmentation, uniforms
+from fracgen.loading.augment import (
+    AUGMENTATIONS,
+    UNIFORMS,
+    Augmentation,
+    Partners,
+    alterations,
+    augmentation,
+    uniforms,
+)
 from fracgen.loading.augment_pictures import alter, inside, mix
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
@@ -33,6 +41,12 @@ def pictures(count: int = 16) -> torch.Tensor:
 
 def altered(x: torch.Tensor, **fields: Any) -> torch.Tensor:
     p = alterations(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
+    return alter(x, p, torch.zeros(3), torch.ones(3))
+
+
+def extreme(x: torch.Tensor, end: float, **fields: Any) -> torch.Tensor:
+    """Altered with every random number at one end: 0 for the least of each range, 1 for the most."""
+    p = alterations(Augmentation(**fields), np.full((len(x), UNIFORMS), end))
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
@@ -103,6 +117,41 @@ def test_colours() -> None:
     ends = torch.tensor([0, 255], dtype=torch.uint8).expand(64, 3, 8, 2).contiguous()
     assert torch.allclose(altered(ends, tone=1.0), ends / 255, atol=1e-6)  # black and white stay
     assert set(altered(ends, solarise=1.0).unique().tolist()) == {0.0}
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_a_quarter_turn_either_way(end: float) -> None:
+    x = pictures()
+    turned = extreme(x, end, rotation=90.0)
+    ways = [(turned - x.rot90(k, (2, 3)) / 255).abs().max() < ROUNDED for k in (1, -1)]
+    assert ways == [end == 1.0, end == 0.0]
+
+
+def test_a_stretched_crop_is_wider_than_high() -> None:
+    ramp = torch.arange(24, dtype=torch.uint8).expand(2, 3, 24, 24) * 10
+    tall = ramp.transpose(2, 3).contiguous()
+    spans = [float(shown[0, 0].max() - shown[0, 0].min()) * 25.5 for shown in
+             (extreme(x, 0.0, crop=(0.25, 0.25), aspect=(4.0, 4.0)) for x in (ramp, tall))]  # fmt: skip
+    assert spans[0] > 3.5 * spans[1]  # the whole width, a quarter of the height
+
+
+@pytest.mark.parametrize(("end", "factor"), [(0.0, 0.6), (1.0, 1.4)])
+def test_contrast_and_saturation_stretch_about_their_greys(end: float, factor: float) -> None:
+    x = 90 + pictures() // 4
+    middle, grey = torch.tensor(0.5), (x / 255 * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, True)
+    assert torch.allclose(extreme(x, end, contrast=0.4), middle + factor * (x / 255 - middle), atol=ROUNDED)
+    assert torch.allclose(extreme(x, end, saturation=0.4), grey + factor * (x / 255 - grey), atol=ROUNDED)
+
+
+def test_a_third_of_a_turn_in_hue_makes_red_green_or_blue() -> None:
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 8, 8).contiguous()
+    for end, channel in ((1.0, 1), (0.0, 2)):
+        turned = extreme(red, end, hue=1 / 3)
+        luminance = 0.299
+        assert turned.argmax(1).unique().tolist() == [channel]
+        others = [c for c in range(3) if c != channel]
+        assert torch.allclose(turned[:, channel], torch.tensor(luminance + 0.701), atol=ROUNDED)
+        assert torch.allclose(turned[:, others], torch.tensor(0.0), atol=ROUNDED)
 
 
 def test_blur_keeps_the_mean_and_flattens() -> None:
@@ -216,6 +265,9 @@ def test_a_box_covers_its_area() -> None:
     [
         (lambda: augmentation("fulll"), "unknown augmentation 'fulll': use one of none, crop, full, unmixed"),
         (lambda: Augmentation(crop=(0.5, 0.2)), r"crop \(0.5, 0.2\) is not an interval"),
+        (lambda: Augmentation(crop=0.5), "crop 0.5 is not an interval: give"),  # type: ignore[arg-type]
+        (lambda: Augmentation(crop=("a", 1)), "crop 'a' is out of range"),  # type: ignore[arg-type]
+        (lambda: Augmentation(flip=(0, 1)), r"flip \(0, 1\) is out of range"),  # type: ignore[arg-type]
         (lambda: Augmentation(hue=0.7), "hue 0.7 is out of range: use a number from 0 to 0.5"),
         (lambda: Augmentation(blur=float("nan")), "blur nan is out of range"),
         (lambda: Augmentation(mixup=0.6, cutmix=0.6), "add up to more than 1"),

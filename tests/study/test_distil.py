@@ -35,7 +35,7 @@ def test_pictures_are_seeded_and_stay_in_the_networks_range(some: list[torch.Ten
 
 def test_components_keep_the_distances_between_patches(some: list[torch.Tensor]) -> None:
     teacher = Teacher()
-    found = components(teacher, iter(some), batches=2)
+    found = components(teacher, some)
     for name, width, maps in zip(STAGES, WIDTHS, teacher(some[0]), strict=True):
         patches = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[::7][:300]
         made = (patches - found[f"{name}.mean"]) @ found[f"{name}.axes"]
@@ -75,6 +75,9 @@ def test_a_killed_leg_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytes
     assert second.step == 2
     second.train(pool)
     second.finish(pool)
+    words[1] = "6"
+    with pytest.raises(ValueError, match="'steps': 5.* name another --output"):
+        leg("killed")
     one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)

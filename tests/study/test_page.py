@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from bench.study import run
 from bench.study.arms import Arm, comparison
 from bench.study.curve import Line, told
 from bench.study.estimate import Estimate, difference
@@ -21,8 +22,9 @@ from bench.study.run import RESULTS, SCHEMA
 
 def result(arm: Arm, seed: int, *scores: float) -> dict[str, Any]:
     categories = {f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)}
-    return {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "date": "2026-11-25", "options": [],
-            "machine": "m", "metrics": {"surfaces": {"patchcore": categories}}}  # fmt: skip
+    measure = {"dataset": "surfaces", "method": "patchcore", "limit": None, "settings": {"image_size": 128},
+               "date": "2026-11-25", "machine": "m", "metrics": categories}  # fmt: skip
+    return {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "measures": [measure]}
 
 
 def test_an_estimate_has_the_interval_of_student_s_t() -> None:
@@ -46,6 +48,7 @@ def test_the_page_sets_arms_beside_random_weights() -> None:
     trained_row = "| resnet18 | paper, 100 classes, 64 px | full | dense | 1,000 | 65.5 ± 6.4 (2 seeds) | +13.5 ± 6.4 |"
     assert trained_row in text
     assert text.index("| paper") < text.index("| random")
+    assert text.endswith("\n- patchcore, whole categories, image_size 128: m, 2026-11-25\n")
 
 
 def test_an_arm_of_one_seed_is_named_and_not_shown() -> None:
@@ -87,6 +90,32 @@ def test_the_page_shows_the_curve_of_an_arm_with_two_numbers_of_images() -> None
 
 def test_the_committed_page_is_that_of_the_committed_results() -> None:
     assert page(read(RESULTS)) == PAGE.read_text(), "write it anew: uv run python -m bench.study.page"
+
+
+def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = Arm("random")
+    path = tmp_path / f"{arm.name}-seed0.json"
+    before = result(arm, 0, 0.5)
+    path.write_text(json.dumps(before))
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[cflow]\nepochs = 1\n[padim]\nimage_size = 64\n")
+    asked = []
+
+    def measured(*arguments: Any) -> dict[str, dict[str, float]]:
+        asked.append(arguments[4:6])
+        return {"c0": {"image_auroc": 0.7}}
+
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    monkeypatch.setattr(run, "measure", measured)
+    monkeypatch.setattr(run, "make_weights", lambda *_: tmp_path)
+    for _ in range(2):
+        run.finish(arm, 0, tmp_path, ["surfaces"], ["patchcore", "cflow"], run.Terms("60", settings))
+    assert asked == [("surfaces", "cflow")]
+    first, second = json.loads(path.read_text())["measures"]
+    assert first == before["measures"][0]
+    assert (second["method"], second["limit"], second["settings"]) == ("cflow", "60", {"epochs": 1})
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:

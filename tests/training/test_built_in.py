@@ -90,3 +90,9 @@ def test_the_files_in_the_box_are_those_their_cards_speak_of(model: str) -> None
     digest = hashlib.sha256(weights_file(model).read_bytes()).hexdigest()
     assert digest == about["fracgen"]["weights_sha256"]
     assert f"`{digest}`" in (WEIGHTS / model / "README.md").read_text()
+
+
+@pytest.mark.parametrize("model", models())
+def test_loading_as_the_cards_in_the_box_show_it_works(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(WEIGHTS / model)
+    exec((WEIGHTS / model / "README.md").read_text().split("```python")[1].split("```")[0], {})

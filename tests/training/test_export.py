@@ -128,10 +128,13 @@ def test_card_names_recipe_bank_seed_accuracy_and_limits(finished: RunFolder) ->
         assert told in card
 
 
-def test_loading_as_the_card_shows_it_works(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = (finished.export / "README.md").read_text()
-    monkeypatch.chdir(finished.export)
-    exec(card.split("```python")[1].split("```")[0], {})
+@pytest.mark.parametrize("classifier", [True, False])
+def test_loading_as_the_card_shows_it_works(
+    classifier: bool, finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = export(finished, tmp_path / "out", classifier=classifier)
+    monkeypatch.chdir(folder)
+    exec((folder / "README.md").read_text().split("```python")[1].split("```")[0], {})
 
 
 def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> None:

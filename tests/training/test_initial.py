@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fracgen.cli.pretrain_here import first_weights
 from fracgen.training import checkpoint
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
@@ -55,6 +56,19 @@ def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights
     one, two = (checkpoint.newest(run.checkpoints)[0]["model"] for run in (whole, parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert f"those of SHA-256 `{sha256}`, but for the last layer" in (whole.export / "README.md").read_text()
+
+
+def test_the_same_command_goes_on_when_the_file_is_gone(weights: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    folder = RunFolder(tmp_path / "run")
+    assert first_weights(str(copy), TINY.model, folder, "auto") == (copy, digest(weights))
+    begun(digest(weights), folder.path, path=copy, max_steps=1)
+    copy.unlink()
+    assert first_weights(str(copy), TINY.model, folder, "auto") == (None, digest(weights))
+    for other, resume in ((folder, None), (RunFolder(tmp_path / "other"), "auto")):
+        with pytest.raises(FileNotFoundError, match="no initial weights at"):
+            first_weights(str(copy), TINY.model, other, resume)
 
 
 def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path) -> None:
