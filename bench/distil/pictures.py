@@ -93,8 +93,9 @@ class Pictures:
 
 
 def components(teacher: Teacher, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Of batches of pictures, for every stage its mean [C] and the axes [C, K] of its K strongest principal components, scaled so that a
-    component's variance is 1 in the mean over components: distances are kept up to one factor a stage."""
+    """Of batches of pictures: for every stage its mean [C] and the axes [C, K] of its K strongest principal components,
+    scaled so that a component's variance is 1 in the mean over components: distances keep but for a factor a stage.
+    """
     rows: list[list[Tensor]] = [[] for _ in STAGES]
     for pictures in batches:
         for row, maps in zip(rows, teacher(pictures), strict=True):

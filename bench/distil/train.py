@@ -85,7 +85,9 @@ class Leg:
         if self.path.is_file():
             state = torch.load(self.path, weights_only=True)
             if state["terms"] != self.terms:
-                raise ValueError(f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output")
+                raise ValueError(
+                    f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"
+                )
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -94,8 +96,8 @@ class Leg:
     def save(self) -> None:
         """Replace the file."""
         with whole_file(self.path) as file:
-            torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(),
-                        "optimizer": self.optimizer.state_dict(), "step": self.step, "terms": self.terms}, file)  # fmt: skip
+            torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(), "step": self.step,
+                        "optimizer": self.optimizer.state_dict(), "terms": self.terms}, file)  # fmt: skip
 
     def train(self, pool: list[dict[str, Tensor]]) -> None:
         """The steps that are left of the first part."""

@@ -76,7 +76,7 @@ def test_a_killed_leg_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytes
     second.train(pool)
     second.finish(pool)
     words[1] = "6"
-    with pytest.raises(ValueError, match="'steps': 5.* name another --output"):
+    with pytest.raises(ValueError, match=r"'steps': 5.* name another --output"):
         leg("killed")
     one, other = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "killed"))
     assert one.keys() == other.keys()

@@ -137,6 +137,22 @@ def test_loading_as_the_card_shows_it_works(
     exec((folder / "README.md").read_text().split("```python")[1].split("```")[0], {})
 
 
+def test_the_page_on_weights_runs(finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+    export(finished, tmp_path / "weights", classifier=False)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    blocks = [part.split("```")[0] for part in page.split("```python")[1:]]
+    with warnings.catch_warnings():  # Anomalib's imports, as above
+        warnings.simplefilter("ignore")
+        for block in blocks:
+            exec(block, names)
+    assert len(blocks) == 4
+    assert {name: tuple(found.shape) for name, found in names["found"].items()} == {
+        "layer2": (8, 128, 16, 16), "layer3": (8, 256, 8, 8),
+    }  # fmt: skip
+
+
 def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     shutil.copytree(finished.path, run.path)
