@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.study import curve
+from bench.study.arms import comparison
 from bench.study.estimate import Estimate, difference
 from bench.study.run import RESULTS, SCHEMA
 
@@ -97,9 +98,18 @@ def page(results: Sequence[dict[str, Any]]) -> str:
             parts.append(curve.told(points, goal, f"{'random weights' if random else 'chance'} and {GOAL} points"))
     if not results:
         parts.append("\nNothing has been measured yet.")
+    if missing := not_measured(arms.values()):
+        parts.append(f"\n## Not measured\n\nOf the comparison's arms, as recipe, augmentation, objective: {missing}.")
     parts.append("\n## How and where\n")
     parts += [f"- {told}" for told in sorted({how(measure) for result in results for measure in result["measures"]})]
     return "\n".join(parts) + "\n"
+
+
+def not_measured(arms: Iterable[dict[str, Any]]) -> str:
+    """The arms of the comparison that have no result, whatever their number of images."""
+    there = {(arm["recipe"], arm["augmentation"], arm["objective"]) for arm in arms}
+    asked = [(arm.recipe, arm.augmentation, arm.objective) for arm in comparison(1, "", 1, 1)]
+    return "; ".join(", ".join(arm) for arm in asked if arm not in there)
 
 
 def how(measure: dict[str, Any]) -> str:

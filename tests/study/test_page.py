@@ -48,6 +48,9 @@ def test_the_page_sets_arms_beside_random_weights() -> None:
     trained_row = "| resnet18 | paper, 100 classes, 64 px | full | dense | 1,000 | 65.5 ± 6.4 (2 seeds) | +13.5 ± 6.4 |"
     assert trained_row in text
     assert text.index("| paper") < text.index("| random")
+    missing = text.split("## Not measured")[1].split("\n## ")[0]
+    assert "; paper, none, class; " in missing
+    assert "paper, full, dense" not in missing
     assert text.endswith("\n- patchcore, whole categories, image_size 128: m, 2026-11-25\n")
 
 
