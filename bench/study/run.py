@@ -97,7 +97,7 @@ class Terms:
 
 
 def measure(
-    arm: Arm, seed: int, weights: Path, folder: Path, dataset: str, method: str, terms: Terms
+    arm: Arm, seed: int, weights: Path, folder: Path, *, dataset: str, method: str, terms: Terms
 ) -> dict[str, dict[str, float]]:
     """Metrics by category. Cells are kept in a folder for just these weights and terms, so that none is mixed in."""
     from fracgen_eval.grid.result import CellResult
@@ -131,7 +131,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
         result |= {"images_seen": own["images_seen"], "validation": own["validation"]}
     RESULTS.mkdir(exist_ok=True)
     for dataset, method in missing:
-        metrics = measure(arm, seed, weights, folder, dataset, method, terms)
+        metrics = measure(arm, seed, weights, folder, dataset=dataset, method=method, terms=terms)
         result["measures"].append({
             "dataset": dataset, "method": method, **terms.of(method), "date": time.strftime("%Y-%m-%d"),
             "machine": machine()["processor"], "commit": commit(), "metrics": metrics,

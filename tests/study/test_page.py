@@ -106,8 +106,8 @@ def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
     settings.write_text("[cflow]\nepochs = 1\n[padim]\nimage_size = 64\n")
     asked = []
 
-    def measured(*arguments: Any) -> dict[str, dict[str, float]]:
-        asked.append(arguments[4:6])
+    def measured(*_: Any, dataset: str, method: str, terms: run.Terms) -> dict[str, dict[str, float]]:
+        asked.append((dataset, method))
         return {"c0": {"image_auroc": 0.7}}
 
     monkeypatch.setattr(run, "RESULTS", tmp_path)
