@@ -18,7 +18,7 @@ from typing import Any
 from fracgen.slurm.options import SlurmOptions
 from fracgen.slurm.queue import alive, job_here
 from fracgen.support.errors import SlurmError
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class SlurmFolder:
 
         executor = self._executor(options, name)
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_parts(self.path)
         try:
             with _outside_of_a_job(), executor.batch():
                 jobs = [executor.submit(task.call) for task in tasks]
