@@ -50,7 +50,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
     return Path(path).read_bytes()
 
 
-def read_json(path: str | os.PathLike[str], kind: type[T] = dict) -> T:  # type: ignore[assignment]
+def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
     """What a JSON file holds; a byte order mark is passed over.
 
     Args:
@@ -66,7 +66,8 @@ def read_json(path: str | os.PathLike[str], kind: type[T] = dict) -> T:  # type:
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a TOML file holds; raises as `read_json`."""
-    return _read(path, "TOML", _parse_toml, dict)
+    table: dict[str, Any] = _read(path, "TOML", _parse_toml, dict)
+    return table
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -119,13 +120,13 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     for key, field in fields.items():
         place = f"{name}.{key}" if name else key
         if key in table:
-            values[field.name] = _decoded(types[field.name], table[key], place, closed)
+            values[field.name] = decode(types[field.name], table[key], place, closed=closed)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{place} is missing")
     return kind(**values)
 
 
-def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], Any], kind: type[T]) -> T:
+def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], Any], kind: type[Any]) -> Any:
     content = read_bytes(path)
     try:
         value = parse(content)
@@ -193,12 +194,14 @@ def _check_scalar(value: Any) -> None:
         raise ValueError(f"a whole number of {value.bit_length()} bits: 64 are enough for every field")
 
 
-def _decoded(kind: Any, value: Any, name: str, closed: bool) -> Any:
+def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
+    """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if origin in (Union, UnionType):
-        return None if value is None and NoneType in arguments else _decoded(_meant(kind, value), value, name, closed)
+        absent = value is None and NoneType in arguments
+        return None if absent else decode(_meant(kind, value), value, name, closed=closed)
     if origin is Literal:
         return _of_type(value in arguments, value, name, " or ".join(map(repr, arguments)))
     if origin in (tuple, list):
@@ -206,10 +209,10 @@ def _decoded(kind: Any, value: Any, name: str, closed: bool) -> Any:
         kinds = arguments if origin is tuple and arguments[-1] is not Ellipsis else [arguments[0]] * len(items)
         _of_type(len(items) == len(kinds), value, name, f"a list of {len(kinds)}")
         pairs = zip(kinds, items, strict=True)
-        return origin(_decoded(of, item, f"{name}[{n}]", closed) for n, (of, item) in enumerate(pairs))
+        return origin(decode(of, item, f"{name}[{n}]", closed=closed) for n, (of, item) in enumerate(pairs))
     if origin is dict:
         table = _of_type(isinstance(value, Mapping), value, name, "a table")
-        return {str(key): _decoded(arguments[1], item, f"{name}.{key}", closed) for key, item in table.items()}
+        return {str(key): decode(arguments[1], item, f"{name}.{key}", closed=closed) for key, item in table.items()}
     if dataclasses.is_dataclass(kind):
         return from_json(kind, value, name, closed=closed)  # type: ignore[arg-type]
     if kind is float:
