@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,8 +50,7 @@ class CodeBank:
     """uint8 [codes]: number of maps, 2..8."""
     classes: int
     probabilities: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
-    """float32 [codes, 8]: of choosing a map. Used as they stand for codes that do not contract;
-    for all others the renderer takes |det A| of the jittered maps. Default: |det A|, normalised."""
+    """float32 [codes, 8]: of choosing a map; their sum need not be 1. Default: |det A|, normalised."""
     non_contractive: bool = False
     """Admit maps that do not contract, as FractalDB's, when their orbits stay bounded."""
     metadata: dict[str, str] = field(default_factory=dict)
@@ -113,6 +113,14 @@ class CodeBank:
     def spec(self) -> BankSpec:
         """A specification of as many codes and classes; imported codes, say, are not its bank's."""
         return BankSpec(len(self), self.classes)
+
+    @cached_property
+    def own_probabilities(self) -> NDArray[np.float32] | None:
+        """`probabilities` where the bank brings some of its own, as most imported ones do; None where all of them are
+        |det A|, normalised. A renderer takes its own as they stand, also for jittered maps, and |det A| of the jittered
+        maps where there are none."""
+        same = np.array_equal(self.probabilities, _determinants(self.maps, self.sizes))
+        return None if same else self.probabilities
 
     @property
     def contracts(self) -> NDArray[np.bool_]:
