@@ -57,6 +57,7 @@ struct Spills { u32 count, cells[MAX_SPILLS]; };
 
 // Take SPILL points out of every counter that holds as many; a barrier before and after.
 __device__ inline void spill(u32* histogram, Spills& spills) {
+#pragma unroll 1
     for (u32 i = threadIdx.x; i < CELL_WORDS; i += ATTRACTOR_THREADS) {
         const u32 full = histogram[i] & 0x10001u * SPILL;
         if (!full) continue;
@@ -180,6 +181,7 @@ __device__ inline u32 stamped_pixel(const u32* histogram, const Spills& spills, 
         const u32 cell = corner + k / 3 * ROW_CELLS + k % 3;
         if (stamp >> k & 1) sum += histogram[cell >> 1] >> (cell & 1) * 16 & 0xFFFFu;
     }
+#pragma unroll 1
     for (u32 i = 0; i < spills.count; ++i) {
         const u32 row = (spills.cells[i] - corner) / ROW_CELLS, column = (spills.cells[i] - corner) % ROW_CELLS;
         if (row < 3 && column < 3 && stamp >> (3 * row + column) & 1) sum += SPILL;

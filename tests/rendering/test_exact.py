@@ -187,7 +187,8 @@ def _with_probabilities(linear: list[list[float]], shares: list[float], **option
     _with_probabilities([[0, 0, 0, 0.16], [0.85, 0.04, -0.04, 0.85], [0.2, -0.26, 0.23, 0.22]], [0.01, 0.85, 0.14]),
     _with_probabilities([[0.5, 0, 0, 0.5], [0.5, 0, 0, 0.5]], [9.0, 1.0]),  # their sum need not be 1
     _with_probabilities([[0.5, 0, 0, 0.5], [0.1, 0.2, 0, 0.3], [0.3, 0, 0, 0.2]], [0.0, 0.5, 0.5]),
-    _with_probabilities([[0.2, 1.2, 0, 0.3], [0.5, 0, 0.1, 0.4], [0.1, 0, 0, 0]], [0.7, 0.1, 0.2], non_contractive=True),
+    _with_probabilities([[0.2, 1.2, 0, 0.3], [0.5, 0, 0.1, 0.4], [0.1, 0, 0, 0]], [0.7, 0.1, 0.2],
+                        non_contractive=True),
 ], ids=["singular", "unnormalised", "never", "not contractive"])  # fmt: skip
 @pytest.mark.parametrize("jitter", ["none", "scale"])
 def test_codes_keep_probabilities_of_their_own(bank: CodeBank, jitter: Any) -> None:

@@ -71,7 +71,8 @@ class KernelPipeline:
         """A bank as the kernels read it."""
         upload, own = self.backend.upload, bank.own_probabilities
         return (
-            upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), upload(bank.sizes), None if own is None else upload(own),
+            upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), upload(bank.sizes),
+            None if own is None else upload(own),
             np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
 
