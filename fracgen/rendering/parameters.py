@@ -19,8 +19,8 @@ from fracgen.rendering.variations import CONSTANTS as VARIATION_CONSTANTS
 ORBITS = 1024
 """Orbits that draw an attractor. Point i is step i // ORBITS of orbit i % ORBITS."""
 ROUND_STEPS = 56
-"""Steps between looks at the histogram: drawing stops where the next round (57,344 points, or those that are
-left) could carry a 16-bit counter over, because some cell and the round hold more than 65,535 points."""
+"""Steps between looks at the histogram: where the next round (57,344 points, or those that are left) could carry a
+16-bit counter over, because some cell and the round hold more than 65,535 points, counters are emptied into others."""
 PAIR_ORDER = (1, 3, 0, 2)
 """Orbits o and o + ORBITS / 2 share their random numbers, so that a look-up of a map serves two points: of every
 four maps that the first takes in order, the other takes this one next. No two maps follow each other in both."""

@@ -129,9 +129,7 @@ class Codes(NamedTuple):
     """float32 [K, 8, 6]: a, b, e, c, d, f of each map."""
     sizes: NDArray[np.uint8]
     """uint8 [K]."""
-    stored: NDArray[np.uint8]
-    """uint8 [K]: 1 where the stored probabilities are used."""
     probabilities: NDArray[np.float32]
-    """float32 [K, 8]."""
+    """float32 [K, 8] of choosing a map, or [0, 8]: |det A| then; a null pointer in CUDA."""
     classes: int
     per_class: int
