@@ -1,0 +1,48 @@
+"""How the tests are spread over processes, by file, and what these share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+MOST_WORKERS = 8
+"""Each takes about 1.5 GB, and files of tests are too few to keep more at work."""
+TOGETHER = ("tests/slurm/",)
+"""Folders whose tests run in one process, as they share a cluster."""
+
+
+class _ByFile(LoadFileScheduling):
+    """Tests of a file run in one process, which makes their fixtures once; so do those of a folder in `TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker for each processor that this process may use."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The workers share the processors: they and what they start read this when they load torch."""
+    workers = config.getoption("numprocesses") or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With the default `--dist loadfile`, group by file and folder."""
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that all its processes see; what is made in it is made under a `FileLock`."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
