@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from fracgen.support.decode import from_json
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.datasets.base import SUFFIXES, THRESHOLD_QUANTILE, hold_out, images_in
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
@@ -201,6 +201,7 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
     if prediction.maps is None:
         raise EvaluationError(f"{fitted.fit.method} judges whole images and has no heatmaps: leave out --out")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_parts(folder)
     low, high = fitted.normal.normal_map or [float(prediction.maps.min()), float(prediction.maps.max())]
     high = max(float(prediction.maps.max()), high, low + 1e-12)
     written: list[Path] = []
@@ -211,7 +212,7 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
         heatmap = folder / f"{path.stem}_{method}.png"
         if heatmap in written:
             heatmap = folder / f"{path.stem}_{n}_{method}.png"
-        with whole_file(heatmap) as file:
+        with whole_file(heatmap, sync=False) as file:
             Image.fromarray(both).save(file, format="PNG")
         written.append(heatmap)
     return written

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
-from fracgen.support.files import remove_parts, whole_file
+from fracgen.support.files import naming, remove_parts, whole_file
 from fracgen.support.provenance import versions
 from fracgen.support.terminal import say
 from fracgen.training import checkpoint
@@ -157,15 +157,16 @@ class RunFolder:
         """A line on stderr and, with the time, in log.txt."""
         say(line)
         if self.path.is_dir():
-            with self.log.open("a", encoding="utf-8") as file:
+            with naming(self.log), self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def forget_after(self, step: int) -> None:
         """Drop rows of metrics.csv that a resumed run will write again."""
         if not self.metrics.is_file():
             return
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+        whole = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = [line for line in whole if line.endswith("\n")]  # a full disk leaves part of the last
+        rows = [row for row in csv.DictReader(lines) if (row["step"] or "").isdigit() and int(row["step"]) <= step]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
         writer.writeheader()
@@ -176,7 +177,7 @@ class RunFolder:
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv; columns it lacks stay empty."""
         new = not self.metrics.is_file()
-        with self.metrics.open("a", newline="", encoding="utf-8") as file:
+        with naming(self.metrics), self.metrics.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             if new:
                 writer.writeheader()
