@@ -139,10 +139,10 @@ def header(parameters: Parameters, **more: int) -> str:
     Integers are decimal, floats exact hexadecimal.
     """
     names: dict[str, Any] = {f"PARAM_{name.upper()}": value for name, value in parameters._asdict().items()}
-    for prefix, members in (
-        ("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source), ("OBJECT", ObjectField), ("SCENE", SceneField)
-    ):  # fmt: skip
+    for prefix, members in (("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source)):
         names |= {f"{prefix}_{member.name}": member.value for member in members}
+    for prefix, fields in (("OBJECT", ObjectField), ("SCENE", SceneField)):
+        names |= {f"{prefix}_{name}": number for name, number in fields._asdict().items()}
     names |= _CONSTANTS | VARIATION_CONSTANTS
     names |= {name.upper(): value for name, value in more.items()}
     lines = (
