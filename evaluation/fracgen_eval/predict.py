@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from fracgen.support.decode import from_json
+from fracgen.support.decode import from_json, parse_json
 from fracgen.support.files import whole_file
+from fracgen.support.tensors import open_tensors
 from fracgen_eval.datasets.base import SUFFIXES, THRESHOLD_QUANTILE, hold_out, images_in
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
@@ -103,26 +104,21 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+            with open_tensors(path, "pt") as file:
+                header = file.metadata
+                state = {name: file.load(name) for name in file.tensors}
+        except (OSError, ValueError) as error:
             raise _unreadable(path, error) from None
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
         try:
-            about = json.loads(header.get("about", ""))
-            if not isinstance(about, dict):
-                raise ValueError(f"its description is a {type(about).__name__}")
-            fit, normal = from_json(Fit, about), from_json(NormalRange, about)
+            about = parse_json(header.get("about", ""))
+            fit, normal = from_json(Fit, about, "about"), from_json(NormalRange, about, "about")
             method = fit.build(_blank_weights(fit.weights), device)
             method.restore(state)
             _check_judgement(method)
-        except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, MemoryError, RecursionError) as error:
-            # Tensors that do not fit the network, or each other, make torch raise any of these.
+        except Exception as error:  # torch raises anything for tensors that do not fit the network, or each other
             raise _unreadable(path, error) from None
         return cls(method, fit, normal)
 
