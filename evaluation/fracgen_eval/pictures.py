@@ -16,10 +16,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """What a file may be, whatever its suffix: none of Pillow's other formats, some of which start programs."""
 MASK_LEVELS = 16
 """Values that a lossless mask may have to be taken as numbers of defect classes; one with more is shades of grey."""
-EDGE, HALF, BRIGHT = 64, 128, 192
-"""Of shades in [0, 255]: a mask's are unclear from EDGE to below BRIGHT, and a defect from HALF on."""
-FLAT = 8
-"""By how much the flat parts of a lossy mask may differ from its darkest and its brightest value."""
+BLACK, HALF, WHITE = 32, 128, 224
+"""Of shades in [0, 255]: below BLACK a mask's are black, from WHITE on white, and from HALF on a defect."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
 """Tags of TIFF and EXIF."""
@@ -64,37 +62,59 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def read_mask(path: Path, *, exact: bool = False) -> NDArray[np.uint8]:
     """Read a mask: what is not black is a defect; in shades of grey, what is at least half as bright as white.
 
+    Shades of grey are those of lossy formats, those of files with more than 16 different values, and those of fewer
+    where some are near black and some near white, as resizing and lossy formats leave them.
+
     Args:
         path: the file.
         exact: refuse shades of grey, because the values have a meaning.
 
     Returns:
-        uint8 [H, W], 0 where normal. Elsewhere the file's value, its greatest channel and 255 at most; 255 in place of
-        shades of grey, which are those of lossy formats, and those of masks with more than 16 different values.
+        uint8 [H, W], 0 where normal. Elsewhere the file's value, the greatest of its channels and 255 at most; 255
+        where it has shades of grey.
 
     Raises:
         EvaluationError: the file cannot be decoded, or is not clearly black and white.
     """
     found = _decoded(path)
     values = found.samples if found.samples.ndim == 2 else found.samples.max(axis=2)
-    levels = len(np.unique(values))
-    if not found.lossy and levels <= MASK_LEVELS:
+    levels = np.unique(values)
+    if not found.lossy and len(levels) <= MASK_LEVELS and (exact or _numbers(levels, found.white, path)):
         return np.where(values == 0, 0, np.clip(values, 1, 255)).astype(np.uint8)
     if exact or found.white is None:
         raise EvaluationError(
-            f"{path}: {levels} different values of {'a lossy format' if found.lossy else 'a mask'}, which do not tell "
-            "the defects apart: restore the file from the dataset"
+            f"{path}: {len(levels)} different values{' in a lossy format' if found.lossy else ''} do not tell kinds of "
+            "defects apart: restore the file from the dataset"
         )
     shades = _eight_bits(values, found.white)
-    low, high = int(shades.min()), int(shades.max())
-    between = (shades > low + FLAT) & (shades < high - FLAT)
-    bright, unclear = (shades >= BRIGHT).sum(), ((shades >= EDGE) & (shades < BRIGHT)).sum()
-    if between.mean() > 0.5 or unclear > bright or (high and not bright):
+    black, white = np.count_nonzero(shades < BLACK), np.count_nonzero(shades >= WHITE)
+    unclear = shades.size - black - white
+    if unclear > min(black, white) or (shades.any() and not white):
         raise EvaluationError(
-            f"{path}: {levels} grey levels, and not clearly black and white: a picture in the place of the mask, or a "
-            "mask that lost its values; restore it, or save it as PNG with 0 where normal and 255 where defect"
+            f"{path}: {len(levels)} grey levels, and not clearly black and white: a picture in the place of the mask, "
+            "or a mask that lost its values; restore it, or save it as PNG with 0 where normal and 255 where defect"
         )
     return np.where(shades >= HALF, 255, 0).astype(np.uint8)
+
+
+def _numbers(levels: NDArray[Any], white: int | None, path: Path) -> bool:
+    """Whether the few values of a mask are numbers, such as those of classes, rather than shades of grey.
+
+    Raises:
+        EvaluationError: they could be either.
+    """
+    if white is None:
+        return True
+    shades = _eight_bits(levels, white)
+    dark, bright = (levels > 0) & (shades < BLACK), shades >= WHITE
+    if not dark.any() or not bright.any():
+        return True
+    if bright.sum() > 1 or (~dark & ~bright & (levels != 0)).any():
+        return False
+    raise EvaluationError(
+        f"{path}: values such as {levels[dark][0]} beside {levels[bright][-1]} could be numbers of defect classes, or "
+        "what a lossy format left of black and white: save it as PNG with 0 where normal and 255 where defect"
+    )
 
 
 def _decoded(path: Path) -> _Decoded:
@@ -109,7 +129,8 @@ def _decoded(path: Path) -> _Decoded:
             image.load()
             samples, white = _samples(image, path)
             lossy = image.format in ("JPEG", "MPO", "WEBP") or "jpeg" in str(image.info.get("compression"))
-            return _Decoded(_upright(samples, image.getexif().get(_ORIENTATION)), white, lossy)
+            orientation = None if image.format == "TIFF" else image.getexif().get(_ORIENTATION)  # Pillow turns TIFF
+            return _Decoded(_upright(samples, orientation), white, lossy)
     except (EvaluationError, MemoryError):
         raise
     except UnidentifiedImageError:
