@@ -53,7 +53,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     if found.white is None:
         raise EvaluationError(
             f"{path}: a picture of signed or 32-bit numbers, which do not tell what is white: save it as PNG of 8 or "
-            "16 bits, with the same scale for all pictures"
+            "16 bits, all with the same scale"
         )
     pixels = _eight_bits(found.samples, found.white)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
@@ -121,8 +121,8 @@ def _decoded(path: Path) -> _Decoded:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # A stream rather than a name: of a TIFF that lies on its side Pillow 13 maps the file into memory with the sides
-        # of the upright picture, which gives scrambled pixels.
+        # A stream rather than a name: a TIFF that lies on its side is mapped into memory by Pillow 13 with the width
+        # and height of the upright picture, which gives scrambled pixels.
         with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             if image.format != "MPO" and (pages := getattr(image, "n_frames", 1)) > 1:
                 raise EvaluationError(f"{path}: {pages} pages or frames in one file: save the one that counts alone")
@@ -158,7 +158,7 @@ def _samples(image: Any, path: Path) -> tuple[NDArray[Any], int | None]:
     if mode not in _EIGHT_BITS:
         kind = {"F": "floating-point numbers", "LAB": "CIELAB colours"}.get(mode, f"mode {mode}")
         raise EvaluationError(
-            f"{path}: an image of {kind}, which is not read: save it as PNG of 8 or 16 bits, with the same scale for all"
+            f"{path}: an image of {kind}, which is not read: save it as PNG of 8 or 16 bits, all with the same scale"
         )
     if mode in _WITH_ALPHA or key is not None:
         return _on_black(image, path), 255

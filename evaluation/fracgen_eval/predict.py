@@ -16,10 +16,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from fracgen.support.decode import from_json
 from fracgen.support.files import whole_file
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.datasets.listing import images_in, left_out
-from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import bilinear, load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for

@@ -17,7 +17,8 @@ def tiff(path, samples, bits, *, photometric=1, sample_format=1):
     height, width = samples.shape
     data = samples.tobytes()
     if bits == 12:
-        text = "".join("".join(f"{v:012b}" for v in row.tolist()).ljust(-(-width * 12 // 8) * 8, "0") for row in samples)
+        lines = ("".join(f"{value:012b}" for value in row) for row in samples.tolist())
+        text = "".join(line.ljust(-(-width * 12 // 8) * 8, "0") for line in lines)
         data = bytes(int(text[n : n + 8], 2) for n in range(0, len(text), 8))
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(data),
             339: sample_format}  # fmt: skip

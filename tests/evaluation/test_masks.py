@@ -60,12 +60,13 @@ def test_what_lossy_compression_leaves_is_no_defect(place, boxes, quality, colou
             image.save(path)
     else:
         save(path, stored, quality=quality, **({"compression": "jpeg"} if kept_as == "tif" else {}))
-    try:
-        read = read_mask(path)
-    except EvaluationError as error:  # at the best quality 1 beside 255 is all that is left
-        assert quality == 100
-        assert "could be numbers of defect classes" in str(error)
-        return
+    if quality == 100 and kept_as == "png":  # now and then 1 beside 255 is all that is left, which is refused
+        left = set(np.unique(np.asarray(Image.open(path))).tolist())
+        if len(left) > 2 and left - {1, 2, 3} == {0, 255}:
+            with pytest.raises(EvaluationError, match="could be numbers of defect classes"):
+                read_mask(path)
+            return
+    read = read_mask(path)
     wrong = np.count_nonzero((read > 0) != (mask > 0))
     assert wrong <= (0 if quality >= 75 and kept_as != "webp" else 0.05 * np.count_nonzero(mask))
 
@@ -116,7 +117,7 @@ def unclear_masks():
         "photo.png": (rng.integers(60, 120, (64, 64), np.uint8), "a picture in the place of the mask"),
         "bright.png": (rng.integers(190, 256, (64, 64), np.uint8), "a picture in the place of the mask"),
         "product.jpg": (np.where(drawn([(20, 20, 20, 20)]) > 0, 128, 255).astype(np.uint8), "a picture in the place"),
-        "void.png": (np.where(drawn([(20, 20, 9, 9)]) > 0, 1, drawn([(18, 18, 13, 13)])), "values such as 1 beside 255"),
+        "void.png": (drawn([(18, 18, 13, 13)]) - drawn([(20, 20, 9, 9)], 254), "values such as 1 beside 255"),
     }  # fmt: skip
 
 

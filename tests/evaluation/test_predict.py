@@ -176,15 +176,15 @@ def test_predict_says_what_it_left_out(surfaces, pictures, quick, tmp_path, caps
     shutil.copytree(surfaces / "gravel" / "train" / "good", tmp_path / "good")
     (tmp_path / "good/lot2").mkdir()
     (tmp_path / "good/000.png").rename(tmp_path / "good/lot2/000.png")
-    (tmp_path / "good/.hidden.png").touch()
+    (tmp_path / "good/.DS_Store").touch()
     options = ["--weights", "random", "--settings", quick, "--device", "cpu", str(pictures[0])]
     assert run(["eval", "predict", "--train", str(tmp_path / "good"), *options]) == 0
     assert capsys.readouterr().err == (
-        f"fracgen: {tmp_path / 'good'}: left out 1 picture (lot2/000.png), 1 hidden file or folder (.hidden.png)\n"
+        f"fracgen: {tmp_path / 'good'}: left out 1 picture (lot2/000.png), 1 hidden file or folder (.DS_Store)\n"
     )
+    for path in (tmp_path / "good").glob("*.png"):
+        path.unlink()
     with pytest.raises(EvaluationError, match=r"no pictures .* left out 1 picture \(lot2/000\.png\); give the folder"):
-        for path in (tmp_path / "good").glob("*.png"):
-            path.unlink()
         fit_model("patchcore", tmp_path / "good", WeightsSpec("random"))
 
 

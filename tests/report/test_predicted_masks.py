@@ -30,7 +30,7 @@ def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores, pl
 @pytest.mark.parametrize("threshold", [7.5, 70_000.0, -70_000.0])
 def test_whole_numbers_and_thresholds_out_of_range(threshold):
     assert predicted_mask([[9, 7], [8, 1]], threshold).tolist() == (np.array([[9, 7], [8, 1]]) >= threshold).tolist()
-    assert predicted_mask(np.float16([9, 7]), threshold).tolist() == [9 >= threshold, 7 >= threshold]
+    assert predicted_mask(np.float16([9, 7]), threshold).tolist() == [threshold <= 9, threshold <= 7]
     assert segmentation_f1([[[9, 7], [8, 1]]], [[[1, 0], [1, 0]]], 7.5) == 1
 
 

@@ -38,7 +38,10 @@ def left_out(root: Path, folders: Iterable[Path], used: Collection[Path]) -> str
     >>> left_out(Path("cups"), [Path("cups/train")], [])
     ''
     """
-    known, pictures, others, hidden = set(used), [], [], []
+    known = set(used)
+    pictures: list[Path] = []
+    others: list[Path] = []
+    hidden: list[Path] = []
     for folder in folders:
         files, clutter = _below(folder)
         hidden += clutter
