@@ -23,7 +23,7 @@ from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
+from fracgen_eval.weights.files import check_there, read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -103,14 +103,8 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(path, error) from None
+        file = read_file(path)
+        header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
         try:
@@ -119,7 +113,7 @@ class FittedModel:
                 raise ValueError(f"its description is a {type(about).__name__}")
             fit, normal = from_json(Fit, about), from_json(NormalRange, about)
             method = fit.build(_blank_weights(fit.weights), device)
-            method.restore(state)
+            method.restore(file.tensors)
             _check_judgement(method)
         except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, MemoryError, RecursionError) as error:
             # Tensors that do not fit the network, or each other, make torch raise any of these.

@@ -76,6 +76,8 @@ class Network:
     pooled: int
     """Width of the feature before the classifier."""
     _: KW_ONLY
+    whole: frozenset[str]
+    """The tensors of whole numbers, such as batch normalisations' counters; all others are floats."""
     size: int
     """Side of the images it is made for, in pixels; convolutional networks take others too."""
     first: str
@@ -190,11 +192,13 @@ def network(model: str) -> Network:
         plain = create(name, num_classes=0)
         info = _feature_info(name)
     config: dict[str, Any] = whole.pretrained_cfg
-    shapes = {k: tuple(v.shape) for k, v in whole.state_dict().items()}
+    tensors = whole.state_dict()
+    shapes = {k: tuple(v.shape) for k, v in tensors.items()}
     inner = plain.state_dict()
     convolutions = (k for k, p in whole.named_modules() if isinstance(p, torch.nn.Conv2d) and p.in_channels == 3)
     return Network(
         name, _stages(info), shapes, tuple(k for k in shapes if k not in inner), _pooled(plain, name, config),
+        whole=frozenset(k for k, v in tensors.items() if not v.is_floating_point()),
         size=config["input_size"][-1], first=f"{next(convolutions, '')}.weight",
         normalisation=Normalisation(tuple(config["mean"]), tuple(config["std"])),
     )  # fmt: skip
