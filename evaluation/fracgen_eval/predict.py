@@ -18,7 +18,6 @@ import numpy as np
 
 from fracgen.support.decode import from_json, parse_json
 from fracgen.support.files import whole_file
-from fracgen.support.tensors import open_tensors
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
@@ -27,7 +26,7 @@ from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
+from fracgen_eval.weights.files import check_there, read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -107,19 +106,15 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        try:
-            with open_tensors(path, "pt") as file:
-                header = file.metadata
-                state = {name: file.load(name) for name in file.tensors}
-        except (OSError, ValueError) as error:
-            raise _unreadable(path, error) from None
+        file = read_file(path)
+        header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
         try:
             about = parse_json(header.get("about", ""))
             fit, normal = from_json(Fit, about, "about"), from_json(NormalRange, about, "about")
             method = fit.build(_blank_weights(fit.weights), device)
-            method.restore(state)
+            method.restore(file.tensors)
             _check_judgement(method)
         except Exception as error:  # torch raises anything for tensors that do not fit the network, or each other
             raise _unreadable(path, error) from None
