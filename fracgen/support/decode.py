@@ -117,7 +117,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if closed and (unknown := sorted(set(table) - set(fields))):
         raise ValueError(
-            f"unknown field {_shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
+            f"unknown field {shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
         )
     types, values = get_type_hints(kind), {}
     for key, field in fields.items():
@@ -134,10 +134,10 @@ def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], 
     try:
         value = parse(content)
     except ValueError as error:
-        raise ValueError(f"{path} is not {language} ({error})") from None
+        raise ValueError(f"{path} is not {language} ({brief(error)})") from None
     wanted = "table" if kind is dict else "list"
     if not isinstance(value, kind):
-        raise ValueError(f"{path} holds {_shown(value)} instead of a {wanted}")
+        raise ValueError(f"{path} holds {shown(value)} instead of a {wanted}")
     return value
 
 
@@ -158,7 +158,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{_shown(next(name for name in table if names.count(name) > 1))} stands twice in a table")
+        raise ValueError(f"{shown(next(name for name in table if names.count(name) > 1))} stands twice in a table")
     return table
 
 
@@ -169,27 +169,25 @@ def _bounded(parse: Callable[[], Any]) -> Any:
         value = parse()
     except RecursionError:
         raise ValueError(too_deep) from None
-    level = [value]  # one level of nesting after the other: a recursion would have a bound of its own
-    for _ in range(MAX_DEPTH + 1):
+    depth, level = 0, [value]  # one level after the other: a recursion would have a bound of its own
+    while level:
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below += item
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
-            else:
+            if not isinstance(item, (dict, list)):
                 _check_scalar(item)
-        if not below:
-            return value
-        level = below
-    raise ValueError(too_deep)
+            elif depth == MAX_DEPTH:
+                raise ValueError(too_deep)
+            else:
+                below += item
+                below += item.values() if isinstance(item, dict) else ()
+        depth, level = depth + 1, below
+    return value
 
 
 def _check_scalar(value: Any) -> None:
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError(f"{_shown(value)} holds half a character")
+            raise ValueError(f"{shown(value)} holds half a character")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} is no finite number")
@@ -238,11 +236,16 @@ def _meant(union: Any, value: Any) -> Any:
 
 def _of_type(good: bool, value: Any, name: str, wanted: str) -> Any:
     if not good:
-        raise ValueError(f"{name} is {_shown(value)} instead of {wanted}")
+        raise ValueError(f"{name} is {shown(value)} instead of {wanted}")
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value in 60 letters at most, however large it is."""
-    shown = reprlib.repr(value)
-    return shown if len(shown) <= 60 else shown[:60] + "..."
+    return brief(reprlib.repr(value), 60)
+
+
+def brief(text: object, most: int = 200) -> str:
+    """What somebody else wrote, or an error that repeats it, as one line of so many letters at most."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[:most] + "..."

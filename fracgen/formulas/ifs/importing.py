@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import MAX_CODES, MAX_MAPS
-from fracgen.support.decode import read_bytes
+from fracgen.support.decode import brief, read_bytes
 from fracgen.support.folders import files_below
 
 MAX_PICKLE_BYTES = 1 << 30
@@ -87,7 +87,7 @@ def read_pickle(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     except BankError as error:
         raise BankError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle raises anything
-        raise BankError(f"{path} is not a readable pickle ({type(error).__name__}: {error})") from None
+        raise BankError(f"{path} is not a readable pickle ({type(error).__name__}: {brief(error)})") from None
     params = data.get("params") if isinstance(data, dict) else None
     if not isinstance(params, list) or not all(isinstance(p, dict) and "system" in p for p in params):
         raise BankError(f"{path} holds no {{'params': [{{'system': array}}, ...]}}: it was not made by ifs.py")
@@ -100,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
-        raise BankError(f"this pickle asks for {module}.{name}, which no file of codes needs: refused")
+        raise BankError(f"this pickle asks for {brief(module)}.{brief(name)}, which no file of codes needs: refused")
 
     def persistent_load(self, pid: Any) -> Any:
         raise BankError("this pickle asks for objects from outside of itself: refused")
@@ -138,7 +138,7 @@ def _rows(path: Path) -> NDArray[np.float64]:
         lines = io.StringIO(content.decode("utf-8-sig"), newline="")  # a byte order mark is Excel's
         rows = [[float(cell) for cell in row] for row in csv.reader(lines) if row]
     except (ValueError, csv.Error) as error:
-        raise BankError(f"{path} is not a table of numbers ({error})") from None
+        raise BankError(f"{path} is not a table of numbers ({brief(error)})") from None
     if not rows or any(len(row) != 7 for row in rows):
         raise BankError(f"{path} does not hold rows of the seven numbers a, b, c, d, e, f, p")
     if not 2 <= len(rows) <= MAX_MAPS:
