@@ -19,7 +19,7 @@ from fracgen.slurm.options import SlurmOptions
 from fracgen.slurm.queue import alive, job_here
 from fracgen.support.decode import from_json, read_json
 from fracgen.support.errors import SlurmError
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class SlurmFolder:
 
         executor = self._executor(options, name)
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_parts(self.path)
         try:
             with _outside_of_a_job(), executor.batch():
                 jobs = [executor.submit(task.call) for task in tasks]

@@ -9,7 +9,8 @@ from fracgen.support.decode import read_json
 from fracgen_eval.datasets.base import Category, Saturation
 from fracgen_eval.datasets.counts import Counts, check_counts, published_counts
 from fracgen_eval.datasets.folder import TREE, load_folder
-from fracgen_eval.datasets.trees import Tree, check_strays, load_tree
+from fracgen_eval.datasets.masks import check_strays
+from fracgen_eval.datasets.trees import Tree, load_tree
 from fracgen_eval.errors import EvaluationError, one_of
 
 NOT_COMMERCIAL = "CC BY-NC-SA 4.0, not for commercial use"
@@ -111,7 +112,7 @@ class Mpdd(Published):
 
     def _finished(self, listed: Category) -> Category:
         for defect in sorted({s.defect for s in listed.test if s.anomalous}):
-            check_strays(listed.root / "ground_truth" / defect, [s for s in listed.test if s.defect == defect])
+            check_strays(listed.root / "ground_truth" / defect, set(listed.files))
         return listed
 
 
