@@ -41,14 +41,15 @@ def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None
     """Raise where a file is not to be read.
 
     Raises:
-        ValueError: it is a pipe, a socket or a device, which might never end, or larger than so many bytes.
-        OSError: it is a folder, is not there or cannot be read.
+        ValueError: it is a folder, a pipe or a device, which might never end, or larger than so many bytes.
+        OSError: it is not there, or cannot be looked at.
     """
     about = os.stat(path)
     if stat.S_ISDIR(about.st_mode):
-        raise IsADirectoryError(f"{path} is a folder: name a file")
+        raise ValueError(f"{path} is a folder: name a file in it")
     if not stat.S_ISREG(about.st_mode):
-        raise ValueError(f"{path} is no regular file: pipes and devices are not read, give a file")
+        what = "a named pipe" if stat.S_ISFIFO(about.st_mode) else "a socket or a device"
+        raise ValueError(f"{path} is {what}, which is not read: write it to a file and name that")
     if about.st_size > limit:
         raise ValueError(f"{path} has {about.st_size:,} bytes: at most {limit:,} are read")
 

@@ -190,7 +190,7 @@ def test_clutter_is_no_code_and_is_counted(tmp_path: Path, kind: str) -> None:
 def test_a_pipe_among_codes_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(ROWS)
     os.mkfifo(tmp_path / "b.csv")
-    with pytest.raises(ValueError, match=r"b\.csv is no regular file"):
+    with pytest.raises(ValueError, match=r"b\.csv is a named pipe"):
         import_codes(tmp_path)
-    with pytest.raises(ValueError, match=r"b\.csv is no regular file"):
+    with pytest.raises(ValueError, match=r"b\.csv is a named pipe"):
         import_codes(tmp_path / "b.csv")

@@ -92,11 +92,9 @@ def test_files(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(ValueError, match="is no regular file"):
-            read_json(name)
-    with pytest.raises(IsADirectoryError, match="is a folder"):
-        read_json(tmp_path)
+    for path, what in ((tmp_path / "pipe", "a named pipe"), (Path("/dev/zero"), "a device"), (tmp_path, "is a folder")):
+        with pytest.raises(ValueError, match=what):
+            read_json(path)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "none")
 
