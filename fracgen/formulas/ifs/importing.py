@@ -110,8 +110,10 @@ def list_fractaldb(folder: Path) -> tuple[list[Path], str]:
     """The CSV files in a folder and its sub-folders, sorted by name; and what is left out, counted, for people."""
     found, hidden = files_below(folder)
     files = sorted((p for p in found if p.suffix.lower() == ".csv"), key=lambda p: (f"{p.stem}.csv", p))
-    counts = {"hidden files or folders": len(hidden), "files of other kinds": len(found) - len(files)}
-    return files, ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    others = len(found) - len(files)
+    counts = (("hidden file or folder", "hidden files or folders", len(hidden)),
+              ("file of another kind", "files of other kinds", others))  # fmt: skip
+    return files, ", ".join(f"{n:,} {one if n == 1 else many}" for one, many, n in counts if n)
 
 
 def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:

@@ -172,6 +172,17 @@ def test_fractaldbs_rows_are_a_b_c_d_e_f_p(tmp_path: Path) -> None:
     np.testing.assert_allclose(bank.probabilities[1, :3], [0.75, 0.25, 0])
 
 
+def test_a_bank_brings_probabilities_of_its_own_or_none(tmp_path: Path) -> None:
+    own = import_codes(write_csv(tmp_path / "csv", [CONTRACTIVE, CONTRACTIVE]))
+    np.testing.assert_array_equal(own.own_probabilities, own.probabilities)
+    own.save(tmp_path / "bank")
+    np.testing.assert_array_equal(CodeBank.load(tmp_path / "bank").own_probabilities, own.probabilities)
+    for bank in (CodeBank(own.maps, own.sizes, 2), CodeBank.sample(100, seed=3)):
+        assert bank.own_probabilities is None
+        bank.save(tmp_path / "bank")
+        assert CodeBank.load(tmp_path / "bank").own_probabilities is None
+
+
 def test_expanding_codes_need_the_flag_and_keep_their_probabilities(tmp_path: Path) -> None:
     folder = write_csv(tmp_path / "csv", [CONTRACTIVE, EXPANDING])
     with pytest.raises(BankError, match=r"code 1, map 0 has singular value 1\.1.*--non-contractive"):
