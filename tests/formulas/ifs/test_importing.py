@@ -129,7 +129,7 @@ def test_a_pickle_cannot_change_numpys_functions(tmp_path: Path) -> None:
         (as_ifs_py_does([]), "holds 0 codes: a bank has 1 to 10,000,000"),
         (as_ifs_py_does([np.zeros((2, 2, 2))]), r"code 0 is float64 \[2, 2, 2\]: expected"),
         (as_ifs_py_does([np.zeros((2, 2, 3)), [[1, 2]]]), "code 1 is list"),
-        (as_ifs_py_does([np.array([[["x"] * 3] * 2] * 2, dtype=object)]), "code 0 is object"),
+        (as_ifs_py_does([np.array([[["x"] * 3] * 2] * 2, dtype=object)]), r"code 0 is O8 \[2, 2, 3\]: expected"),
         (as_ifs_py_does([np.zeros((9, 2, 3))]), "code 0 has 9 maps: a code needs 2 to 8"),
         (as_ifs_py_does([np.zeros((1, 2, 3))]), "code 0 has 1 maps"),
         (as_ifs_py_does([np.full((2, 2, 3), np.nan)]), "code 0, map 0 holds nan"),
