@@ -15,6 +15,7 @@ from fracgen.cli.options import read_preset
 from fracgen.recipes.recipe import bank_spec_from_json
 from fracgen.rendering.parameters import Parameters
 from fracgen.training.config import CONFIGS, Config
+from fracgen.training.folder import RunFolder
 from tests.malformed import altered, altered_text, check_refusal, few
 
 FILES = [v for preset in PRESETS.values() for v in (preset.to_json(), preset.recipe.to_json())]
@@ -44,6 +45,25 @@ def test_configurations(table: Any) -> None:
         check_refusal(error)
     else:
         assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+RUN = {
+    "format": "fracgen-pretraining", "format_version": 1, "bank_sha256": "ab",
+    "arithmetic": {"precision": "float32", "channels_last": True}, "config": CONFIGURATIONS[0],
+}  # fmt: skip
+
+
+@given(altered_text(RUN))
+@few
+def test_runs(tmp_path: Path, text: bytes) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_bytes(text)
+    try:
+        folder.read_config()
+    except ValueError as error:
+        check_refusal(error)
+    else:
+        assert folder.read_arithmetic() in (None, RUN["arithmetic"], {"precision": "float32", "channels_last": False})
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
     **{(f"{core}.numeric", "_frombuffer"): _Array.of for core in _CORES},
 }
-"""All that a pickle of arrays, numbers and plain containers needs. All are our own: a pickle reaches nothing of NumPy's."""
+"""All that a pickle of arrays, numbers and plain containers needs, in our own words: it reaches nothing of NumPy's."""
 
 
 def import_codes(
