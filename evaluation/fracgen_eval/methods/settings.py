@@ -87,7 +87,8 @@ def check_method(method: str) -> str:
     if method not in METHODS:
         names = ", ".join(METHODS)
         raise EvaluationError(
-            f"unknown method {method!r}: use one of {names}, or anomalib:NAME, a model of Anomalib such as anomalib:cfa"
+            f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
+            "anomalib:cfa"
         )
     return method
 
