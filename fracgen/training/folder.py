@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
+from fracgen.support.decode import read_json
 from fracgen.support.files import naming, remove_parts, whole_file
 from fracgen.support.provenance import versions
 from fracgen.support.terminal import say
@@ -94,7 +95,7 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(f"no run at {self.path}: begin one with fracgen pretrain --output {self.path}")
         try:
-            data = json.loads(self.config.read_text(encoding="utf-8"))
+            data = read_json(self.config)
             known = data.get("format") == FORMAT and data.get("format_version") == FORMAT_VERSION
             config, sha256 = (Config.from_json(data["config"]), str(data["bank_sha256"])) if known else (None, "")
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, ValueError) as error:
@@ -105,7 +106,7 @@ class RunFolder:
 
     def read_arithmetic(self) -> dict[str, Any] | None:
         """What the run was begun in, from a configuration that `read_config` has found whole."""
-        saved = json.loads(self.config.read_text(encoding="utf-8")).get("arithmetic")
+        saved = read_json(self.config).get("arithmetic")
         known = isinstance(saved, dict) and saved.get("precision") in ("float32", "bfloat16")
         return saved if known and isinstance(saved.get("channels_last"), bool) else None
 
