@@ -19,6 +19,9 @@ MASK_LEVELS = 16
 BLACK, HALF, WHITE = 32, 128, 224
 """Of shades in [0, 255]: below BLACK a mask's are black, from WHITE on white, and from HALF on a defect."""
 
+NO_MASK = "a picture in the place of the mask, or a mask that lost its values"
+SAVE_MASK = "save it as PNG with 0 where normal and 255 where defect"
+
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
 """Tags of TIFF and EXIF."""
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -84,15 +87,14 @@ def read_mask(path: Path, *, exact: bool = False) -> NDArray[np.uint8]:
     if exact or found.white is None:
         raise EvaluationError(
             f"{path}: {len(levels)} different values{' in a lossy format' if found.lossy else ''} do not tell kinds of "
-            "defects apart: restore the file from the dataset"
+            f"defects apart: {NO_MASK}; restore it from the dataset"
         )
     shades = _eight_bits(values, found.white)
     black, white = np.count_nonzero(shades < BLACK), np.count_nonzero(shades >= WHITE)
     unclear = shades.size - black - white
     if unclear > min(black, white) or (shades.any() and not white):
         raise EvaluationError(
-            f"{path}: {len(levels)} grey levels, and not clearly black and white: a picture in the place of the mask, "
-            "or a mask that lost its values; restore it, or save it as PNG with 0 where normal and 255 where defect"
+            f"{path}: {len(levels)} grey levels, and not clearly black and white: {NO_MASK}; restore it, or {SAVE_MASK}"
         )
     return np.where(shades >= HALF, 255, 0).astype(np.uint8)
 
@@ -113,7 +115,7 @@ def _numbers(levels: NDArray[Any], white: int | None, path: Path) -> bool:
         return False
     raise EvaluationError(
         f"{path}: values such as {levels[dark][0]} beside {levels[bright][-1]} could be numbers of defect classes, or "
-        "what a lossy format left of black and white: save it as PNG with 0 where normal and 255 where defect"
+        f"what a lossy format left of black and white: {SAVE_MASK}"
     )
 
 
