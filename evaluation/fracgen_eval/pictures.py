@@ -123,8 +123,8 @@ def _decoded(path: Path) -> _Decoded:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # A stream rather than a name: a TIFF that lies on its side is mapped into memory by Pillow 13 with the width
-        # and height of the upright picture, which gives scrambled pixels.
+        # A stream rather than a name: Pillow 11 to 13 map a TIFF that lies on its side into memory with the width and
+        # height of the upright picture, which gives scrambled pixels.
         with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             if image.format != "MPO" and (pages := getattr(image, "n_frames", 1)) > 1:
                 raise EvaluationError(f"{path}: {pages} pages or frames in one file: save the one that counts alone")
