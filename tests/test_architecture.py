@@ -22,7 +22,7 @@ PACKAGES = {"fracgen": Path(fracgen.__file__).parent, "fracgen_eval": Path(fracg
 
 LAYERS = [
     ["fracgen.support"],
-    ["fracgen.slurm"],
+    ["fracgen.slurm", "fracgen.weights"],
     ["fracgen.draws", "fracgen.order", "fracgen.recipes"],
     ["fracgen.formulas"],
     ["fracgen.rendering"],

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from fracgen.support.decode import from_json
+from fracgen.support.decode import from_json, parse_json
 from fracgen.support.files import whole_file
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.datasets.listing import images_in, left_out
@@ -26,7 +26,7 @@ from fracgen_eval.methods import Method, Prediction, build_method, settings_for
 from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
+from fracgen_eval.weights.files import check_there, read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -106,26 +106,17 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(path, error) from None
+        file = read_file(path)
+        header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
         try:
-            about = json.loads(header.get("about", ""))
-            if not isinstance(about, dict):
-                raise ValueError(f"its description is a {type(about).__name__}")
-            fit, normal = from_json(Fit, about), from_json(NormalRange, about)
+            about = parse_json(header.get("about", ""))
+            fit, normal = from_json(Fit, about, "about"), from_json(NormalRange, about, "about")
             method = fit.build(_blank_weights(fit.weights), device)
-            method.restore(state)
+            method.restore(file.tensors)
             _check_judgement(method)
-        except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, MemoryError, RecursionError) as error:
-            # Tensors that do not fit the network, or each other, make torch raise any of these.
+        except Exception as error:  # torch raises anything for tensors that do not fit the network, or each other
             raise _unreadable(path, error) from None
         return cls(method, fit, normal)
 

@@ -287,9 +287,9 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_data_command_writes_and_checks(tmp_path, capsys):
-    assert run(["eval", "data", "surfaces", "--out", str(tmp_path / "t")]) == 0
-    assert run(["eval", "data", "folder", "--root", str(tmp_path / "t")]) == 0
+def test_data_command_checks(surfaces, capsys):
+    assert run(["eval", "data", "surfaces", "--out", str(surfaces)]) == 0
+    assert run(["eval", "data", "folder", "--root", str(surfaces)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert lines[1].split() == ["brick", "40", "train", "28", "good", "28", "with", "defects"]

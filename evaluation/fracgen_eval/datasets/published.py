@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from fracgen.support.decode import read_json
 from fracgen_eval.datasets.base import Category, Saturation
 from fracgen_eval.datasets.counts import Counts, check_counts, published_counts
 from fracgen_eval.datasets.folder import TREE, load_folder
@@ -120,12 +119,12 @@ class Mpdd(Published):
 def _saturation(path: Path) -> tuple[Saturation, ...]:
     """The kinds of defects of a category of MVTec LOCO AD. Raises EvaluationError where the file is none."""
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path, list)
         kinds = tuple(
             Saturation(int(row["pixel_value"]), float(row["saturation_threshold"]), bool(row["relative_saturation"]))
             for row in table
         )
-    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{path}: no list of pixel_value, saturation_threshold and relative_saturation ({error!r}): unpack the "
             "dataset again"
