@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")  # the same examples everywhere, and nothing that depends on how busy a machine is
 
 MOST_WORKERS = 8
 """Each takes about 1.5 GB, and files of tests are too few to keep more at work."""
