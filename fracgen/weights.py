@@ -134,7 +134,7 @@ def fault(tensors: Mapping[str, Tensor]) -> str | None:
         except NotImplementedError:  # of packed kinds, of which torch has the name alone
             return f"tensor {plain(name)} is {kind}, with which torch cannot compute"
         if bad:
-            return f"tensor {plain(name)} holds {bad:,} numbers of {tensor.numel():,} that are NaN or infinite"
+            return f"tensor {plain(name)}: {bad:,} of {tensor.numel():,} numbers are NaN or infinite"
     return None
 
 
@@ -155,7 +155,7 @@ def differences(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, .
             f"{name} is {list(have[name])} instead of {list(shapes[name])}" for name in both
             if have[name] != shapes[name]
         ],
-        "of whole numbers where floats belong": [
+        "not of floats": [
             f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}" for name in both
             if name not in whole and not tensors[name].is_floating_point()
         ],

@@ -78,10 +78,10 @@ def test_tensors_that_do_not_match_are_refused(state, tmp_path, change, message)
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("layer3.0.bn1.running_var", lambda t: t * 1e6, "tensor {} holds 256 numbers of 256 that are NaN or infinite"),
-        ("fc.bias", lambda t: t * math.nan, "tensor {} holds 7 numbers of 7 that are NaN or infinite"),
-        ("layer1.0.conv1.weight", lambda t: t.int(), "1 of whole numbers where floats belong: {} is int32"),
-        ("bn1.weight", lambda t: t.bool(), "1 of whole numbers where floats belong: {} is bool"),
+        ("layer3.0.bn1.running_var", lambda t: t * 1e6, "tensor {}: 256 of 256 numbers are NaN or infinite"),
+        ("fc.bias", lambda t: t * math.nan, "tensor {}: 7 of 7 numbers are NaN or infinite"),
+        ("layer1.0.conv1.weight", lambda t: t.int(), "1 not of floats: {} is int32"),
+        ("bn1.weight", lambda t: t.bool(), "1 not of floats: {} is bool"),
         ("bn1.bias", lambda t: t.to(torch.complex64), "tensor {} is complex64"),
     ],
 )

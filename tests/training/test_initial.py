@@ -99,9 +99,9 @@ def test_weights_of_another_network_a_damaged_file_and_another_one_are_refused(w
     (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:1000])
     refused(tmp_path / "torn.safetensors", digest(tmp_path / "torn.safetensors"), "no whole safetensors file")
     save_file(tensors | {first: tensors[first] * float("nan")}, tmp_path / "nan.safetensors")
-    refused(tmp_path / "nan.safetensors", digest(tmp_path / "nan.safetensors"), f"tensor {first} holds .* NaN")
+    refused(tmp_path / "nan.safetensors", digest(tmp_path / "nan.safetensors"), f"tensor {first}: .* NaN")
     save_file(tensors | {first: tensors[first].int()}, tmp_path / "whole.safetensors")
-    refused(tmp_path / "whole.safetensors", digest(tmp_path / "whole.safetensors"), f"floats belong: {first} is int32")
+    refused(tmp_path / "whole.safetensors", digest(tmp_path / "whole.safetensors"), f"not of floats: {first} is int32")
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.safetensors").write_bytes(weights.read_bytes())

@@ -107,7 +107,7 @@ def test_one_number_that_is_not_finite_is_refused_by_its_tensors_name(
     state[front + name].view(-1)[place % state[front + name].numel()] = bad
     state[front + name] = state[front + name].to(kind)
     save_file(state, path) if plain else torch.save({"model": state}, path)
-    with pytest.raises(WeightsError, match=rf"tensor {front}{name} holds 1 numbers of \d+ that are NaN or infinite"):
+    with pytest.raises(WeightsError, match=rf"tensor {front}{name}: 1 of \d+ numbers are NaN or infinite"):
         read_weights(path)
 
 
@@ -119,7 +119,7 @@ def test_one_number_that_is_not_finite_is_refused_by_its_tensors_name(
 def test_whole_numbers_where_floats_belong_are_told_by_name(names: set[str], kind: torch.dtype) -> None:
     state = {name: tensor.to(kind) if name in names else tensor for name, tensor in STATE.items()}
     said = differences(state, SHAPES, {"bn.num_batches_tracked"})
-    assert said.startswith(f"{len(names)} of whole numbers where floats belong: ")
+    assert said.startswith(f"{len(names)} not of floats: ")
     shown = [name for name in STATE if name in names][:4]
     assert all(f"{name} is {str(kind).removeprefix('torch.')}" in said for name in shown)
 

@@ -220,9 +220,9 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.fill_(float("nan")), "holds 108 numbers of 108 that are NaN or infinite"),
-        (lambda t: (t * 1e6).half(), "of 108 that are NaN or infinite"),
-        (lambda t: t.double() * 1e300, "of 108 that are NaN or infinite"),  # as the float32 that networks compute in
+        (lambda t: t.fill_(float("nan")), ": 108 of 108 numbers are NaN or infinite"),
+        (lambda t: (t * 1e6).half(), "of 108 numbers are NaN or infinite"),
+        (lambda t: t.double() * 1e300, "of 108 numbers are NaN or infinite"),  # as the float32 that networks compute in
         (lambda t: t.to(torch.complex64), "is complex64, and weights are real numbers"),
         (lambda t: t.to_sparse(), "is sparse, quantised or without numbers"),
         (lambda t: t.to("meta"), "is sparse, quantised or without numbers"),
@@ -234,7 +234,7 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
 def test_tensors_that_are_no_weights_are_refused_by_name(change: Any, message: str, tmp_path: Path) -> None:
     torch.save({f"module.{k}": change(v.clone()) if k == "0.weight" else v for k, v in STATE.items()}, tmp_path / "w")
     said = refusal(tmp_path / "w")
-    assert f"tensor module.0.weight {message}" in said or ("tensor module.0.weight holds" in said and message in said)
+    assert re.search(rf"tensor module\.0\.weight.*{message}", said)
 
 
 def test_packed_kinds_that_torch_only_names_are_refused() -> None:
