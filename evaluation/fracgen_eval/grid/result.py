@@ -9,6 +9,7 @@ from typing import Any
 
 from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
+from fracgen_eval.metrics import check_ranking
 
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
@@ -71,6 +72,9 @@ class Judged:
     """File of the maps, below the result folder; None where they were not kept."""
     mask_threshold: Threshold | None = None
     images: tuple[ImageScore, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_ranking([image.score for image in self.images])
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,9 @@ TRIAL: dict[str, Settings] = {
 
 LARGEST = {
     "image_size": 2048, "resize": 2048, "crop": 2048, "batch": 4096, "flow_steps": 64, "blocks": 64, "condition": 4096,
+    "coreset": 1.0,
 }
-"""What takes memory by its size alone; larger ones come from a slip or from a file that means harm."""
+"""What takes memory by its size alone, of which more comes from a slip or from a file that means harm; and shares."""
 
 CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
 OTHERS_LARGEST = 4096
@@ -129,19 +130,20 @@ def settings_for(method: str, trial: bool = False, overrides: Settings | None = 
 
 
 def read_overrides(path: Path) -> dict[str, Settings]:
-    """Settings from a TOML or JSON file with one table per method.
+    """Settings from a TOML or JSON file with one table per method; `settings_for` checks those of a method that is run.
 
     Raises:
-        EvaluationError: the file cannot be read, or a method or setting is unknown.
+        EvaluationError: the file cannot be read, or a table is of no method.
     """
     try:
         content = read_toml(path) if path.suffix == ".toml" else read_json(path)
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{one_line(error)}: give a table per method in TOML or JSON") from None
-    if not all(isinstance(v, dict) for v in content.values()):
+    if not all(isinstance(table, dict) for table in content.values()):
         raise EvaluationError(f"{path}: expected one table per method, such as [patchcore] with coreset = 0.01")
-    for method, overrides in content.items():
-        settings_for(method, overrides=overrides)
+    for method in content:
+        if not others.is_other(method):
+            check_method(method)
     return content
 
 
