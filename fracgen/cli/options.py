@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,20 +77,19 @@ def read_preset(name: str) -> Preset:
     """
     from fracgen.recipes.presets import preset
     from fracgen.recipes.recipe import Preset, Recipe
+    from fracgen.support.decode import read_json
 
     if not name.endswith(".json"):
         return preset(name)
     try:
-        data = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name} is not JSON ({error}): give a recipe as Recipe.to_json makes it") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{name} holds a {type(data).__name__}: give a recipe as Recipe.to_json makes it")
+        data = read_json(name)
+    except ValueError as error:
+        raise ValueError(f"{error}: give a recipe as Recipe.to_json makes it") from None
     try:
         if "recipe" in data:
             return Preset.from_json(data)
         recipe = Recipe.from_json(data)
         codes = preset("paper" if recipe.formula == "ifs" else recipe.formula).bank
-        return Preset(str(data.get("name", name)), "", codes, recipe)
+        return Preset(recipe.name, "", codes, recipe)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
