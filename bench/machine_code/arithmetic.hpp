@@ -6,7 +6,7 @@
 
 inline float as_float(u32 bits) { float f; memcpy(&f, &bits, 4); return f; }
 inline u32 as_bits(float f) { u32 bits; memcpy(&bits, &f, 4); return bits; }
-inline float flush(float f) { return std::fpclassify(f) == FP_SUBNORMAL ? std::copysign(0.0f, f) : f; }
+inline float flushed(float f) { return std::fpclassify(f) == FP_SUBNORMAL ? std::copysign(0.0f, f) : f; }
 
 template <class F> inline void each(const Context& x, F f) {  // target = f(a, b, c, lane)
     u32 ra[LANES], rb[LANES], rc[LANES], out[LANES];
@@ -16,17 +16,16 @@ template <class F> inline void each(const Context& x, F f) {  // target = f(a, b
 }
 
 template <class F> inline void each_float(const Context& x, F f) {
-    const bool flushed = x.has(M_FTZ);
+    const bool flush = x.has(M_FTZ);
     each(x, [&](u32 a, u32 b, u32 c, int) {
         const float r = f(as_float(a), as_float(b), as_float(c));
-        return as_bits(flushed ? flush(r) : r);
+        return as_bits(flush ? flushed(r) : r);
     });
 }
 
 inline void add_three(const Context& x) {  // IADD3
-    u32 ra[LANES], rb[LANES], rc[LANES], out[LANES], once = 0, twice = 0;
+    u32 ra[LANES], rb[LANES], rc[LANES], out[LANES], once = 0, twice = 0, n[3], in[2] = {};
     const u32 *a = x.raw(0, ra), *b = x.raw(1, rb), *c = x.raw(2, rc);
-    u32 n[3], in[2] = {};
     u64 ones = 0;
     for (int k = 0; k < 3; ++k) {  // the negative of v is ~v + 1, whose carry counts
         n[k] = x.in.source[k].flags & (NEGATED | INVERTED) ? ALL : 0;
@@ -61,9 +60,8 @@ inline void multiply_add(const Context& x) {  // IMAD
         return each(x, [&](u32 a, u32 b, u32 c, int l) { return a * b + c + (carry >> l & 1); });
     u32 ra[LANES], rb[LANES], rc[LANES], rh[LANES], out[LANES], high[LANES], over = 0;
     const u32 *a = x.get(0, ra), *b = x.get(1, rb), *c = x.get(2, rc), *h = x.get(2, rh, 1);
-    const bool is_unsigned = x.has(M_U32);
     EACH {
-        const u64 product = is_unsigned ? (u64)a[l] * b[l] : (u64)((i64)(i32)a[l] * (i32)b[l]);
+        const u64 product = x.has(M_U32) ? (u64)a[l] * b[l] : (u64)((i64)(i32)a[l] * (i32)b[l]);
         const u64 add = (u64)h[l] << 32 | c[l], sum = product + add + (carry >> l & 1);
         out[l] = (u32)sum, high[l] = (u32)(sum >> 32);
         over |= (u32)(sum < add) << l;
@@ -75,25 +73,12 @@ inline void multiply_add(const Context& x) {  // IMAD
 
 inline u32 looked_up(u32 table, u32 a, u32 b, u32 c) {  // a truth table of three bits, for all bits at once
     u32 r = 0;
-    for (u32 k = 0; k < 8; ++k) {
-        const u32 row = (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
-        r |= row & (0u - (table >> k & 1));
-    }
+    for (u32 k = 0; k < 8; ++k)
+        r |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c) & (0u - (table >> k & 1));
     return r;
 }
 
-inline void logic(const Context& x) {  // LOP3; the table is the fourth source
-    const u32 table = x.in.source[3].value;
-    u32 any = x.condition(0);
-    each(x, [&](u32 a, u32 b, u32 c, int l) {
-        const u32 r = table == 0x96 ? a ^ b ^ c : table == 0xC0 ? a & b : looked_up(table, a, b, c);
-        any |= (u32)(r != 0) << l;
-        return r;
-    });
-    x.set_predicate(0, any);
-}
-
-inline u32 permute_bytes(u32 a, u32 selector, u32 c) {  // PRMT
+inline u32 permuted(u32 a, u32 selector, u32 c) {  // PRMT
     const u64 v = (u64)c << 32 | a;
     u32 r = 0;
     for (u32 k = 0; k < 4; ++k) {
@@ -103,28 +88,31 @@ inline u32 permute_bytes(u32 a, u32 selector, u32 c) {  // PRMT
     return r;
 }
 
-enum Outcome { LESS = 1, SAME = 2, MORE = 4, UNORDERED = 8 };
-
-inline u32 wanted_outcomes(const Context& x) {
-    const u32 r = x.has(M_LT) ? LESS : x.has(M_EQ) ? SAME : x.has(M_LE) ? LESS | SAME : x.has(M_GT) ? MORE
-                : x.has(M_NE) ? LESS | MORE : x.has(M_GE) ? MORE | SAME : x.has(M_LTU) ? LESS | UNORDERED
-                : x.has(M_EQU) ? SAME | UNORDERED : x.has(M_LEU) ? LESS | SAME | UNORDERED
-                : x.has(M_GTU) ? MORE | UNORDERED : x.has(M_NEU) ? LESS | MORE | UNORDERED
-                : x.has(M_GEU) ? MORE | SAME | UNORDERED : 0u;
-    if (!r) throw std::runtime_error("comparison of an unknown kind");
-    return r;
+inline u32 shifted(const Context& x, u32 a, u32 b, u32 c) {  // SHF: the 64 bits c:a
+    const u32 most = x.has(M_U64) || x.has(M_S64) ? 63 : 32, s = x.has(M_W) ? b & (most == 63 ? 63 : 31) : std::min(b, most);
+    const u64 v = (u64)c << 32 | a;
+    const u64 r = x.has(M_L) ? v << s : x.has(M_S32) || x.has(M_S64) ? (u64)((i64)v >> s) : v >> s;
+    return (u32)(x.has(M_HI) ? r >> 32 : r);
 }
 
+enum Outcome { LESS = 1, SAME = 2, MORE = 4, UNORDERED = 8 };
+
 template <class F> inline void compare(const Context& x, F outcome) {  // ISETP, FSETP
-    u32 ra[LANES], rb[LANES], yes = 0;
-    const u32 *a = x.get(0, ra), *b = x.get(1, rb), wanted = wanted_outcomes(x), other = x.condition(0);
+    const struct { int modifier; u32 outcomes; } kinds[] = {
+        {M_LT, LESS}, {M_EQ, SAME}, {M_LE, LESS | SAME}, {M_GT, MORE}, {M_NE, LESS | MORE}, {M_GE, MORE | SAME},
+        {M_LTU, LESS | UNORDERED}, {M_EQU, SAME | UNORDERED}, {M_LEU, LESS | SAME | UNORDERED},
+        {M_GTU, MORE | UNORDERED}, {M_NEU, LESS | MORE | UNORDERED}, {M_GEU, MORE | SAME | UNORDERED},
+    };
+    u32 ra[LANES], rb[LANES], yes = 0, wanted = 0;
+    for (const auto& kind : kinds) wanted |= x.has(kind.modifier) ? kind.outcomes : 0;
+    const u32 *a = x.get(0, ra), *b = x.get(1, rb), other = x.condition(0);
     const u32 lower = x.has(M_EX) ? x.condition(1) : 0;  // of 64 bits: equal upper halves leave it to the lower ones
     EACH {
         const u32 o = outcome(a[l], b[l]);
         yes |= (x.has(M_EX) && o == SAME ? lower >> l & 1 : (u32)((wanted & o) != 0)) << l;
     }
-    auto join = [&](u32 v) { return x.has(M_OR) ? v | other : x.has(M_XOR) ? v ^ other : v & other; };
-    x.set_predicate(0, join(yes)), x.set_predicate(1, join(~yes));
+    for (int t = 0; t < 2; ++t, yes = ~yes)
+        x.set_predicate(t, x.has(M_OR) ? yes | other : x.has(M_XOR) ? yes ^ other : yes & other);
 }
 
 inline u32 extreme(u32 a, u32 b, bool least, bool is_signed) {
@@ -161,11 +149,6 @@ inline void fused(const Context& x) {  // FFMA
     each_float(x, [&](float a, float b, float c) { return fused_in_mode(a, b, c, mode); });
 }
 
-inline void special_function(const Context& x) {  // MUFU: correctly rounded here, to about an ulp on a card
-    if (!x.has(M_RCP) && !x.has(M_RSQ)) throw std::runtime_error("special function of an unknown kind");
-    each_float(x, [&](float a, float, float) { return (float)(1.0 / (x.has(M_RCP) ? (double)a : std::sqrt((double)a))); });
-}
-
 inline void check_division(const Context& x) {  // FCHK: whether a / b needs the long way, for exponents far out
     u32 ra[LANES], rb[LANES], slow = 0;
     const u32 *a = x.get(0, ra), *b = x.get(1, rb);
@@ -176,23 +159,17 @@ inline void check_division(const Context& x) {  // FCHK: whether a / b needs the
     x.set_predicate(0, slow);
 }
 
-inline void integer_to_float(const Context& x) {  // I2F, I2FP
-    each(x, [&](u32 a, u32, u32, int) {
-        if (x.has(M_U16)) a &= 0xFFFF;
-        const double d = x.has(M_U32) || x.has(M_U16) ? (double)a : (double)(i32)a;
-        const float f = (float)d;
-        return as_bits(x.has(M_RP) && (double)f < d ? std::nextafter(f, INFINITY) : f);
-    });
+inline u32 to_float(const Context& x, u32 a) {  // I2F, I2FP
+    const double d = x.has(M_U16) ? (double)(a & 0xFFFF) : x.has(M_U32) ? (double)a : (double)(i32)a;
+    const float f = (float)d;
+    return as_bits(x.has(M_RP) && (double)f < d ? std::nextafter(f, INFINITY) : f);
 }
 
-inline void float_to_integer(const Context& x) {  // F2I
-    each(x, [&](u32 a, u32, u32, int) {
-        double d = as_float(a);
-        d = x.has(M_TRUNC) ? std::trunc(d) : std::nearbyint(d);
-        if (d != d) return 0u;
-        if (x.has(M_U32)) return (u32)std::min(std::max(d, 0.0), 4294967295.0);
-        return (u32)(i32)std::min(std::max(d, -2147483648.0), 2147483647.0);
-    });
+inline u32 to_integer(const Context& x, float f) {  // F2I
+    const double d = x.has(M_TRUNC) ? std::trunc((double)f) : std::nearbyint((double)f);
+    if (d != d) return 0;
+    if (x.has(M_U32)) return (u32)std::min(std::max(d, 0.0), 4294967295.0);
+    return (u32)(i32)std::min(std::max(d, -2147483648.0), 2147483647.0);
 }
 
 inline void shuffle(const Context& x) {  // SHFL.BFLY and SHFL.IDX
@@ -207,31 +184,12 @@ inline void shuffle(const Context& x) {  // SHFL.BFLY and SHFL.IDX
     x.set_predicate(0, valid);
 }
 
-inline void vote(const Context& x) {  // VOTE, VOTEU
-    const u32 p = x.condition(0) & x.mask;
-    u32 out[LANES];
-    EACH out[l] = p;
-    x.put(out);
-    x.set_predicate(0, (x.has(M_ALL) ? p == x.mask : p != 0) ? ALL : 0);
-}
-
 inline void reduce(const Context& x) {  // REDUX.MAX
-    if (!x.has(M_MAX)) throw std::runtime_error("reduction of an unknown kind");
-    u32 room[LANES], out[LANES];
+    u32 room[LANES];
     const u32* a = x.get(0, room);
     u32 r = a[__builtin_ctz(x.mask)];
     EACH if (x.mask >> l & 1) r = extreme(r, a[l], false, x.has(M_S32));
-    std::fill(out, out + LANES, r);
-    x.put(out);
-}
-
-inline void predicates_to_register(const Context& x) {  // P2R
-    const u32 chosen = x.in.source[1].value;
-    each(x, [&](u32 a, u32, u32, int l) {
-        u32 r = a & ~chosen;
-        for (int k = 0; k < 7; ++k) r |= (x.warp.predicates[k] >> l & 1) << k & chosen;
-        return r;
-    });
+    each(x, [&](u32, u32, u32, int) { return r; });
 }
 
 inline void register_to_predicates(const Context& x) {  // R2P
@@ -244,48 +202,42 @@ inline void register_to_predicates(const Context& x) {  // R2P
     }
 }
 
-struct Place { u32 thread_x, block_x, block_y; };  // of a warp's first lane
-
-inline void special_register(const Context& x, const Place& place) {
-    u32 out[LANES], high[LANES] = {};
-    EACH switch (x.in.source[0].value) {
-        case R_TID_X: out[l] = place.thread_x + (u32)l; break;
-        case R_CTAID_X: out[l] = place.block_x; break;
-        case R_CTAID_Y: out[l] = place.block_y; break;
-        case R_LANEID: out[l] = (u32)l; break;
-        case R_LTMASK: out[l] = (1u << l) - 1; break;
-        default: out[l] = 0;  // zero, and the number within a cluster, which has one block
-    }
-    x.put(out);
-    if (x.in.code == I_CS2R) x.put(high, 1);
-}
-
-inline void compute(const Context& x, const Place& place) {  // anything that neither jumps nor touches memory
+// Anything that neither jumps nor touches memory. The thread is the first lane's.
+inline void compute(const Context& x, u32 thread, u32 block_x, u32 block_y) {
     u32 room[LANES];
+    const u32 p = x.condition(0), constant = x.in.source[1].value, zeros[LANES] = {};
     switch (x.in.code) {
         case I_NOP: case I_YIELD: case I_ENDCOLLECTIVE: break;
         case I_MOV: case I_R2UR: case I_HFMA2: x.put(x.get(0, room)); break;
         case I_LDC: x.put(x.get(0, room)); if (x.has(M_64)) x.put(x.get(0, room, 1), 1); break;
-        case I_IADD3: case I_VIADD: add_three(x); break;
-        case I_LEA: shift_add(x); break;
-        case I_IMAD: multiply_add(x); break;
-        case I_LOP3: logic(x); break;
-        case I_PLOP3:
-            for (int t = 0; t < 2; ++t)
-                x.set_predicate(t, looked_up(x.in.source[t].value, x.condition(0), x.condition(1), x.condition(2)));
-            break;
-        case I_SHF: {
-            const bool left = x.has(M_L), high = x.has(M_HI), sign = x.has(M_S32) || x.has(M_S64);
-            const u32 most = x.has(M_U64) || x.has(M_S64) ? 63 : 32;
-            each(x, [&](u32 a, u32 b, u32 c, int) {  // of the 64 bits c:a
-                const u64 v = (u64)c << 32 | a;
-                const u32 s = x.has(M_W) ? b & (most == 63 ? 63 : 31) : std::min(b, most);
-                const u64 r = left ? v << s : sign ? (u64)((i64)v >> s) : v >> s;
-                return (u32)(high ? r >> 32 : r);
+        case I_CS2R: x.put(zeros), x.put(zeros, 1); break;  // only ever the register of zeros
+        case I_S2R: case I_S2UR: {
+            const u32 which = x.in.source[0].value;
+            each(x, [&](u32, u32, u32, int l) {
+                return which == R_TID_X ? thread + (u32)l : which == R_CTAID_X ? block_x : which == R_CTAID_Y ? block_y
+                     : which == R_LANEID ? (u32)l : which == R_LTMASK ? (1u << l) - 1 : 0;
             });
             break;
         }
-        case I_PRMT: each(x, [](u32 a, u32 b, u32 c, int) { return permute_bytes(a, b, c); }); break;
+        case I_IADD3: case I_VIADD: add_three(x); break;
+        case I_LEA: shift_add(x); break;
+        case I_IMAD: multiply_add(x); break;
+        case I_LOP3: {
+            const u32 table = x.in.source[3].value;
+            u32 any = p;
+            each(x, [&](u32 a, u32 b, u32 c, int l) {
+                const u32 r = table == 0x96 ? a ^ b ^ c : table == 0xC0 ? a & b : looked_up(table, a, b, c);
+                any |= (u32)(r != 0) << l;
+                return r;
+            });
+            x.set_predicate(0, any);
+            break;
+        }
+        case I_PLOP3:
+            for (int t = 0; t < 2; ++t) x.set_predicate(t, looked_up(x.in.source[t].value, p, x.condition(1), x.condition(2)));
+            break;
+        case I_SHF: each(x, [&](u32 a, u32 b, u32 c, int) { return shifted(x, a, b, c); }); break;
+        case I_PRMT: each(x, [](u32 a, u32 b, u32 c, int) { return permuted(a, b, c); }); break;
         case I_ISETP: {
             const u32 flip = x.has(M_U32) ? 0 : 0x80000000u;
             compare(x, [&](u32 a, u32 b) { return (a ^ flip) < (b ^ flip) ? LESS : a == b ? SAME : MORE; });
@@ -293,22 +245,17 @@ inline void compute(const Context& x, const Place& place) {  // anything that ne
         }
         case I_FSETP:
             compare(x, [&](u32 a, u32 b) {
-                const float p = x.has(M_FTZ) ? flush(as_float(a)) : as_float(a), q = x.has(M_FTZ) ? flush(as_float(b)) : as_float(b);
-                return p < q ? LESS : p == q ? SAME : p > q ? MORE : UNORDERED;
+                float f = as_float(a), g = as_float(b);
+                if (x.has(M_FTZ)) f = flushed(f), g = flushed(g);
+                return f < g ? LESS : f == g ? SAME : f > g ? MORE : UNORDERED;
             });
             break;
-        case I_SEL: case I_FSEL: {
-            const u32 p = x.condition(0);
-            each(x, [&](u32 a, u32 b, u32, int l) { return p >> l & 1 ? a : b; });
-            break;
-        }
-        case I_FMNMX: {
-            const u32 p = x.condition(0);
+        case I_SEL: case I_FSEL: each(x, [&](u32 a, u32 b, u32, int l) { return p >> l & 1 ? a : b; }); break;
+        case I_FMNMX:
             each(x, [&](u32 a, u32 b, u32, int l) {
                 return as_bits(p >> l & 1 ? std::fmin(as_float(a), as_float(b)) : std::fmax(as_float(a), as_float(b)));
             });
             break;
-        }
         case I_VIMNMX: extremes(x, false, false); break;
         case I_VIMNMX3: extremes(x, true, false); break;
         case I_VIADDMNMX: extremes(x, false, true); break;
@@ -321,20 +268,30 @@ inline void compute(const Context& x, const Place& place) {  // anything that ne
         case I_FADD: each_float(x, [](float a, float b, float) { return a + b; }); break;
         case I_FMUL: each_float(x, [](float a, float b, float) { return a * b; }); break;
         case I_FFMA: fused(x); break;
-        case I_MUFU: special_function(x); break;
+        case I_MUFU:  // RCP or RSQ: correctly rounded here, to about an ulp on a card
+            each_float(x, [&](float a, float, float) { return (float)(1.0 / (x.has(M_RCP) ? (double)a : std::sqrt((double)a))); });
+            break;
         case I_FCHK: check_division(x); break;
-        case I_I2F: case I_I2FP: integer_to_float(x); break;
-        case I_F2I: float_to_integer(x); break;
-        case I_S2R: case I_S2UR: case I_CS2R: special_register(x, place); break;
+        case I_I2F: case I_I2FP: each(x, [&](u32 a, u32, u32, int) { return to_float(x, a); }); break;
+        case I_F2I: each(x, [&](u32 a, u32, u32, int) { return to_integer(x, as_float(a)); }); break;
         case I_SHFL: shuffle(x); break;
-        case I_VOTE: vote(x); break;
+        case I_VOTE:
+            each(x, [&](u32, u32, u32, int) { return p & x.mask; });
+            x.set_predicate(0, (x.has(M_ALL) ? (p & x.mask) == x.mask : (p & x.mask) != 0) ? ALL : 0);
+            break;
         case I_REDUX: reduce(x); break;
-        case I_P2R: predicates_to_register(x); break;
+        case I_P2R:
+            each(x, [&](u32 a, u32, u32, int l) {
+                u32 r = a & ~constant;
+                for (int k = 0; k < 7; ++k) r |= (x.warp.predicates[k] >> l & 1) << k & constant;
+                return r;
+            });
+            break;
         case I_R2P: register_to_predicates(x); break;
         case I_B2R:
             each(x, [&](u32, u32, u32, int) { return x.warp.barrier_result; });
             x.set_predicate(0, x.warp.barrier_result ? ALL : 0);
             break;
-        default: throw std::runtime_error("instruction without a meaning here");
+        default: fault("instruction without a meaning here");
     }
 }

@@ -7,7 +7,6 @@ renderer, and what comes out are the renderer's images, from the real binaries.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.machine_code.program import Program
 from bench.machine_code.simulator import Run, simulate
+from fracgen.benchmarking.record import Results, Summary
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.banks import Bank
 from fracgen.recipes.recipe import Recipe
@@ -26,8 +26,7 @@ from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.parameters import Parameters
 
 MEMORY_BYTES = 1 << 28
-ARCHITECTURE, CAPABILITY = "sm_90", 90
-ROUNDS = 2
+ARCHITECTURE, SHARED_BYTES = "sm_90", SHARED_MEMORY[90] * 1024
 
 Array: TypeAlias = NDArray[np.generic]
 
@@ -39,12 +38,12 @@ class SimulatedBackend:
         rounds: see `simulate`.
     """
 
-    def __init__(self, rounds: int = ROUNDS) -> None:
+    def __init__(self, rounds: int = 2) -> None:
         whole = np.zeros(MEMORY_BYTES + 128, np.uint8)
         self.memory = whole[-whole.ctypes.data % 128 :][:MEMORY_BYTES]
         self.rounds, self._used = rounds, 0
-        self.runs: dict[str, list[tuple[Run, int]]] = {}
-        """By kernel, each launch with its number of blocks."""
+        self.runs: list[tuple[str, Run]] = []
+        self.buffers: dict[str, NDArray[np.uint8]] = {}
 
     def empty(self, nbytes: int) -> NDArray[np.uint8]:
         """Some of the memory, full of rubbish as on a device, uint8 [nbytes]."""
@@ -52,9 +51,8 @@ class SimulatedBackend:
         self._used += -(-max(nbytes, 16) // 256) * 256
         if self._used > MEMORY_BYTES:
             raise MemoryError(f"the simulated card's {MEMORY_BYTES >> 20} MiB are used up: take fewer or smaller images")
-        own = self.memory[start : start + max(nbytes, 16)]
-        own[:] = 0xCD
-        return own
+        self.memory[start : self._used] = 0xCD
+        return self.memory[start : start + max(nbytes, 16)]
 
     def upload(self, array: Array) -> Array:
         own = self.empty(array.nbytes)[: array.nbytes].view(array.dtype).reshape(array.shape)
@@ -62,7 +60,8 @@ class SimulatedBackend:
         return own
 
     def scratch(self, name: str, nbytes: int) -> NDArray[np.uint8]:
-        return self.empty(nbytes)
+        self.buffers[name] = self.empty(nbytes)
+        return self.buffers[name]
 
     def load(self, kernel: str, header: str) -> Program:
         return Program.read(compile_kernel(kernel, header, ARCHITECTURE).read_bytes(), kernel)
@@ -70,64 +69,45 @@ class SimulatedBackend:
     def launch(
         self, function: Program, grid: tuple[int, int], threads: int, shared: int, *arguments: Array | np.generic | None
     ) -> None:
-        run = simulate(
-            function, packed(arguments), self.memory, grid=grid, threads=threads, dynamic_shared=shared,
-            rounds=self.rounds,
-        )  # fmt: skip
-        self.runs.setdefault(function.name, []).append((run, grid[0] * grid[1]))
+        packed = bytearray()
+        for argument in arguments:  # each at a multiple of its size, arrays as addresses
+            address = argument.ctypes.data if isinstance(argument, np.ndarray) else 0
+            value = argument if isinstance(argument, np.generic) else np.uint64(address)
+            packed += b"\0" * (-len(packed) % value.nbytes) + value.tobytes()
+        done = simulate(
+            function, bytes(packed), self.memory, grid=grid, threads=threads, dynamic_shared=shared, rounds=self.rounds
+        )
+        self.runs.append((function.name, done))
 
 
-def packed(arguments: Sequence[Array | np.generic | None]) -> bytes:
-    """Arguments as a kernel finds them: each at a multiple of its size, arrays as addresses."""
-    out = bytearray()
-    for argument in arguments:
-        address = 0 if argument is None else argument.ctypes.data if isinstance(argument, np.ndarray) else None
-        value = np.uint64(address) if address is not None else argument
-        assert isinstance(value, np.generic)
-        out += b"\0" * (-len(out) % value.nbytes) + value.tobytes()
-    return bytes(out)
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """Images from the binaries, compared.
-
-    Args:
-        images: how many.
-        bytes: of all images.
-        differences: bytes that differ from the CPU renderer's.
-        cycles: by kernel, of one multiprocessor for an image.
-        instructions: by kernel, of warps for an image.
-    """
-
-    images: int
-    bytes: int
-    differences: int
-    cycles: dict[str, float] = field(default_factory=dict)
-    instructions: dict[str, float] = field(default_factory=dict)
-
-
-def render(bank: Bank, recipe: Recipe, index: Sequence[int]) -> Rendered:
-    """Render samples with the real binaries and compare every byte with the CPU renderer's.
+def run(
+    bank: Bank, recipe: Recipe, index: Sequence[int], *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN
+) -> tuple[SimulatedBackend, NDArray[np.uint8]]:
+    """Render samples with the binaries: the card as they leave it, and the images as bytes [B, ...].
 
     Raises:
         SimulationError, UnknownInstructionError: a binary cannot be carried out.
         MemoryError: the images need more memory than is simulated.
     """
-    backend, parameters, form = SimulatedBackend(), Parameters.of(recipe), OutputFormat()
-    layout = Layout.choose(parameters, SHARED_MEMORY[CAPABILITY] * 1024)
+    backend, parameters, n = SimulatedBackend(), Parameters.of(recipe), len(index)
+    layout = Layout.choose(parameters, SHARED_BYTES)
     pipeline = make_pipeline(bank, parameters, layout, backend, MEMORY_BYTES)
-    samples = np.array(index, np.uint32)
-    expected = CpuRenderer(bank, recipe).render(samples)
-    made = backend.empty(expected.images.nbytes)
-    codes = backend.empty(len(samples) * parameters.max_objects * 4)
+    images = backend.empty(n * parameters.views * 3 * parameters.size**2).reshape(n, -1)
+    codes = backend.empty(n * parameters.max_objects * 4)[: n * parameters.max_objects * 4].reshape(n, -1)
     pipeline.run(
-        backend.upload(samples), len(samples), key=seed_key(0), epoch=0, stream=int(Stream.TRAIN),
-        out=made.reshape(len(samples), -1), masks=None, codes=codes.reshape(len(samples), -1), values=None, form=form,
+        backend.upload(np.array(index, np.uint32)), n, key=seed_key(seed), epoch=epoch, stream=int(stream), out=images,
+        masks=None, codes=codes, values=None, form=OutputFormat(),
     )  # fmt: skip
-    cycles, instructions = {}, {}
-    for kernel, runs in backend.runs.items():
-        cycles[kernel] = sum(run.cycles * blocks / run.blocks for run, blocks in runs) / len(samples)
-        instructions[kernel] = sum(run.instructions * blocks / run.blocks for run, blocks in runs) / len(samples)
-    differences = int((made != expected.images.reshape(-1)).sum())
-    return Rendered(len(samples), expected.images.nbytes, differences, cycles, instructions)
+    return backend, images
+
+
+def measure(name: str, bank: Bank, recipe: Recipe, images: int) -> Results:
+    """Bytes unlike the CPU renderer's, and cycles of one multiprocessor an image by kernel, of the first samples."""
+    backend, made = run(bank, recipe, range(images))
+    wrong = int((made.reshape(-1) != CpuRenderer(bank, recipe).render(range(images)).images.reshape(-1)).sum())
+    results = {f"`{name}` bytes unlike the CPU renderer's": Summary.of("differences", [wrong])}
+    cycles: dict[str, float] = {}
+    for kernel, own in backend.runs:
+        cycles[kernel] = cycles.get(kernel, 0.0) + own.cycles * own.grid_blocks / own.blocks / images
+    results |= {f"`{name}` {kernel}": Summary.of("cycles/image", [count]) for kernel, count in cycles.items()}
+    return results | {f"`{name}`": Summary.of("cycles/image", [sum(cycles.values())])}

@@ -43,7 +43,7 @@ public:
             bool any = false;
             for (Scheduler& s : schedulers_) any = issue_from(s, next) || any;
             now_ = any ? now_ + 1 : std::max(now_ + 1, next);
-            if (now_ > 2'000'000'000ull) throw std::runtime_error("no end after two thousand million cycles");
+            if (now_ > 2'000'000'000ull) fault("no end after two thousand million cycles");
         }
         launch_.cycles = now_;
     }
@@ -52,8 +52,7 @@ public:
 
 private:
     void start_block(u32 slot) {
-        Block& b = blocks_[slot];
-        b = Block();
+        Block& b = blocks_[slot] = Block();
         b.shared.assign(launch_.shared_bytes, 0xCD);  // rubbish, as on a device
         b.index = started_++ % (launch_.grid_x * launch_.grid_y);
         b.live = each_, running_ += each_;
@@ -63,8 +62,7 @@ private:
     // The first warp from the last one on that can issue does so. True if one did; else `next` may sink.
     bool issue_from(Scheduler& s, u64& next) {
         while (!s.queue.empty() && s.queue.front() <= now_) s.queue.pop_front();
-        const size_t n = s.warps.size();
-        for (size_t k = 0; k < n; ++k) {
+        for (size_t k = 0, n = s.warps.size(); k < n; ++k) {
             const size_t which = s.last + k < n ? s.last + k : s.last + k - n;
             Warp& w = *s.warps[which];
             if (w.done || w.at_block_barrier) continue;
@@ -89,18 +87,15 @@ private:
         const Instruction& in = launch_.code[w.pc];
         Context x = {launch_, w, in, w.active};
         x.mask &= x.predicate(in.guard);
-        ++launch_.issued;
         w.ready_at = now_ + std::max<u32>(1, in.stall);
         if (in.unit == U_CONTROL) {
             control(x);
         } else {
             Cost cost;
+            const u32 index = blocks_[w.block].index;
             if (!x.mask) cost.passes = 0;
             else if (in.unit == U_LOAD_STORE && in.code != I_SHFL) cost = memory_.access(x, blocks_[w.block].shared);
-            else {
-                const u32 index = blocks_[w.block].index;
-                compute(x, {w.first_thread, index % launch_.grid_x, index / launch_.grid_x});
-            }
+            else compute(x, w.first_thread, index % launch_.grid_x, index / launch_.grid_x);
             take(s, w, in, cost);
             ++w.pc;
         }
@@ -108,21 +103,21 @@ private:
     }
 
     void wait_for_scoreboards(Warp& w) {
-        if ((u32)w.pc >= launch_.instructions) throw std::runtime_error("ran past the end of the code");
-        const u8 wait = launch_.code[w.pc].wait;
+        if ((u32)w.pc >= launch_.instructions) fault("ran past the end of the code");
         for (int b = 0; b < 6; ++b)
-            if (wait >> b & 1) w.ready_at = std::max(w.ready_at, w.scoreboard[b]);
+            if (launch_.code[w.pc].wait >> b & 1) w.ready_at = std::max(w.ready_at, w.scoreboard[b]);
     }
 
     void take(Scheduler& s, Warp& w, const Instruction& in, const Cost& cost) {
-        u64 done = now_ + in.latency, read = now_ + OPERAND_CYCLES;
+        u64 done = now_ + in.latency, read = now_ + (in.unit == U_SPECIAL ? in.busy : OPERAND_CYCLES);
         if (in.unit == U_LOAD_STORE) {
             s.free[U_LOAD_STORE] = now_ + ISSUE_INTERVAL;
             const u64 start = std::max(unit_free_, now_ + OPERAND_CYCLES + 2);
             u64 end = unit_free_ = start + cost.passes;
             s.queue.push_back(start);
             if (cost.sectors) {
-                port_free_ = std::max(port_free_, (double)end) + cost.sectors * (cost.global_atomic ? GLOBAL_ATOMIC_CYCLES : SECTOR_CYCLES);
+                const double each = in.code == I_REDG ? GLOBAL_ATOMIC_CYCLES : SECTOR_CYCLES;
+                port_free_ = std::max(port_free_, (double)end) + cost.sectors * each;
                 end = (u64)port_free_;
             }
             done = end + in.latency + cost.latency, read = start + 2;
@@ -130,7 +125,6 @@ private:
             s.other_float = now_ + in.busy;
         } else if (in.unit != U_NONE) {
             s.free[in.unit == U_FLOAT ? (u8)U_PRODUCT : in.unit] = now_ + in.busy;
-            if (in.unit == U_SPECIAL) read = now_ + in.busy;
         }
         if (in.write_barrier < 6) w.scoreboard[in.write_barrier] = std::max(w.scoreboard[in.write_barrier], done);
         if (in.read_barrier < 6) w.scoreboard[in.read_barrier] = std::max(w.scoreboard[in.read_barrier], read);
@@ -142,41 +136,33 @@ private:
         const u32 barrier = in.source[0].value & 15;
         switch (in.code) {
             case I_BRA:  // .DIV: where not all threads of the warp are here, to code that waits for the others
-                branch(w, x.has(M_DIV) && w.active == w.live() ? 0 : x.mask & x.condition(0), in.jump);
-                break;
-            case I_CALL: branch(w, x.mask, in.jump); break;
+                return branch(w, x.has(M_DIV) && w.active == w.live() ? 0 : x.mask & x.condition(0), in.jump);
+            case I_CALL: return branch(w, x.mask, in.jump);
             case I_RET: case I_BRX: {
-                if (!x.mask) { ++w.pc; break; }
+                if (!x.mask) break;
                 u32 room[LANES], same = 0;
                 const u32* to = x.get(0, room);
                 const u32 first = to[__builtin_ctz(x.mask)];
                 EACH same |= (u32)(x.mask >> l & 1 && to[l] == first) << l;
-                branch(w, same, (i32)(first + in.source[1].value) / 16, x.mask & ~same);
-                break;
+                return branch(w, same, (i32)(first + in.source[1].value) / 16, x.mask & ~same);
             }
-            case I_BSSY:
-                EACH if (w.active >> l & 1) w.convergence[barrier][l] = w.active;
-                ++w.pc;
-                break;
-            case I_BREAK:
-                EACH w.convergence[barrier][l] &= ~x.mask;
-                ++w.pc;
-                break;
+            case I_BSSY: EACH if (w.active >> l & 1) w.convergence[barrier][l] = w.active; break;
+            case I_BREAK: EACH w.convergence[barrier][l] &= ~x.mask; break;
             case I_BSYNC: {
-                if (!x.mask) { ++w.pc; break; }
+                if (!x.mask) break;
                 const i32 next = w.pc + 1;
-                if (!w.stop(Wait::CONVERGENCE, (u8)barrier)) throw std::runtime_error("threads wait for others that never come (BSYNC)");
+                w.stop(Wait::CONVERGENCE, (u8)barrier);
                 w.ready_at = now_ + std::max<u32>(in.stall, w.pc == next ? 1 : BRANCH_CYCLES);
-                break;
+                return;
             }
             case I_WARPSYNC:
-                if (w.active == w.live()) ++w.pc;
-                else if (!w.stop(Wait::WARP)) throw std::runtime_error("threads wait for others that never come (WARPSYNC)");
-                break;
-            case I_BAR: block_barrier(x); break;
-            case I_EXIT: leave(x); break;
-            default: throw std::runtime_error("control flow without a meaning here");
+                if (w.active == w.live()) break;
+                return w.stop(Wait::WARP);
+            case I_BAR: return block_barrier(x);
+            case I_EXIT: return leave(x);
+            default: fault("control flow without a meaning here");
         }
+        ++w.pc;
     }
 
     // Threads that jump, and those that carry out the instruction again afterwards as they jump elsewhere.
@@ -193,13 +179,12 @@ private:
 
     void block_barrier(const Context& x) {
         Warp& w = x.warp;
-        if (x.has(M_RED) && !x.has(M_OR)) throw std::runtime_error("reduction at a barrier of an unknown kind");
+        if (x.has(M_RED) && !x.has(M_OR)) fault("reduction at a barrier of an unknown kind");
         if (x.has(M_RED)) blocks_[w.block].barrier_or |= (x.condition(0) & x.mask) != 0;
         w.waiting.push_back({w.active, w.pc, Wait::BLOCK, 0});
         w.active = 0;
-        if (w.at_barrier() != w.live()) {
-            if (!w.switch_group()) throw std::runtime_error("threads wait at a block's barrier for others of their warp");
-        } else arrive(w);
+        if (w.at_barrier() == w.live()) arrive(w);
+        else if (!w.switch_group()) fault("threads wait at a block's barrier for others of their warp");
     }
 
     void arrive(Warp& w) {
@@ -229,14 +214,14 @@ private:
         if (w.active) { ++w.pc; return; }
         if (w.live()) {
             if (w.at_barrier() == w.live()) return arrive(w);
-            if (!w.switch_group()) throw std::runtime_error("threads wait for others that have left");
+            if (!w.switch_group()) fault("threads wait for others that have left");
             w.ready_at = now_ + BRANCH_CYCLES;
             return;
         }
         w.done = true;
         --running_;
-        if (--blocks_[w.block].live) return release_block(w.block);
-        if (started_ < launch_.blocks) start_block(w.block);
+        if (--blocks_[w.block].live) release_block(w.block);
+        else if (started_ < launch_.blocks) start_block(w.block);
     }
 
     Launch& launch_;
@@ -258,7 +243,8 @@ extern "C" void simulate(Launch* launch) {
         sm = std::make_unique<Multiprocessor>(*launch);
         sm->run();
     } catch (const std::exception& error) {
-        snprintf(launch->fault, sizeof launch->fault, "%s, at instruction %ld", error.what(), sm && sm->at ? (long)sm->at->pc : -1L);
+        const long pc = sm && sm->at ? (long)sm->at->pc : -1;
+        snprintf(launch->fault, sizeof launch->fault, "%s, at instruction %ld", error.what(), pc);
     }
 }
 

@@ -1,7 +1,7 @@
 // A kernel as program.py decodes it, one record an instruction, and what one launch of it needs.
 #pragma once
 #include <cstdint>
-#include "names.hpp"  // generated from program.py: I_ codes, M_ modifiers, R_ special registers, U_ units, kinds, flags
+#include "names.hpp"  // generated from program.py: codes I_, modifiers M_, special registers R_, units U_, kinds and flags
 
 typedef uint8_t u8;
 typedef uint16_t u16;
@@ -15,8 +15,6 @@ struct Operand {
     u8 flags, second;  // another register that is added to an address or offset; 255: none
     u32 value;         // immediate value, or offset
 };
-
-enum { NOT = 8, FROM_UNIFORM = 16 };  // added to the number of a predicate; number 7 is always true
 
 struct Instruction {
     u64 modifiers;  // one bit each
@@ -39,8 +37,8 @@ struct Launch {
     u32 instructions, registers, shared_bytes, threads, grid_x, grid_y;
     u32 blocks, resident;  // run in all, and at a time
     u32 cache_bytes;       // of L1
-    u64 cycles, issued;    // results
-    char fault[256];       // empty where nothing went wrong
+    u64 cycles;            // result
+    char fault[256];       // result: empty where nothing went wrong
 };
 
 // What a Hopper multiprocessor is taken to be. Nothing here was measured by this project: throughput follows the CUDA

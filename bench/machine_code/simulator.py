@@ -8,8 +8,8 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,26 +33,25 @@ class SimulationError(RuntimeError):
     """The simulated kernel did what a card would fault on, or what the simulator does not know."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a simulated launch took: cycles of one multiprocessor, instructions issued by warps, blocks carried out."""
+class Run(NamedTuple):
+    """What a launch took: cycles of one multiprocessor for so many blocks, of a grid of so many."""
 
     cycles: int
-    instructions: int
     blocks: int
+    grid_blocks: int
 
 
 class _Launch(ctypes.Structure):
     """`Launch` of program.hpp."""
 
     _fields_ = [
-        ("code", ctypes.c_void_p), ("banks", ctypes.c_void_p * BANKS), ("memory", ctypes.c_void_p),
+        ("code", ctypes.c_void_p), ("banks", ctypes.c_char_p * BANKS), ("memory", ctypes.c_void_p),
         ("memory_bytes", ctypes.c_uint64), ("bank_bytes", ctypes.c_uint32 * BANKS),
         *((name, ctypes.c_uint32) for name in (
             "instructions", "registers", "shared_bytes", "threads", "grid_x", "grid_y", "blocks", "resident",
             "cache_bytes",
         )),
-        ("cycles", ctypes.c_uint64), ("issued", ctypes.c_uint64), ("fault", ctypes.c_char * 256),
+        ("cycles", ctypes.c_uint64), ("fault", ctypes.c_char * 256),
     ]  # fmt: skip
 
 
@@ -60,13 +59,11 @@ def names_header() -> str:
     """`names.hpp`: what program.py numbers, as C++ constants."""
     lists = {
         "I_": decoding.CODES, "M_": decoding.MODIFIERS, "R_": decoding.SPECIAL_REGISTERS,
-        "U_": [*map(str.upper, decoding.UNITS), "COUNT"],
-        "": ("NONE", "REGISTER", "UNIFORM", "IMMEDIATE", "CONSTANT", "ADDRESS"),
+        "U_": (*decoding.UNITS, "COUNT"), "": decoding.KINDS,
     }  # fmt: skip
-    lines = [f"enum {{ {', '.join(prefix + name for name in names)} }};" for prefix, names in lists.items()]
-    flags = ("NEGATED", "ABSOLUTE", "INVERTED", "FLOAT_SIGN", "WIDE")
-    lines.append(f"enum {{ {', '.join(f'{name} = {1 << k}' for k, name in enumerate(flags))} }};")
-    return "#pragma once\n" + "\n".join(lines) + "\n"
+    named = [", ".join(prefix + name for name in names) for prefix, names in lists.items()]
+    named.append(", ".join(f"{name} = {bit}" for name, bit in decoding.FLAGS.items()))
+    return "#pragma once\n" + "".join(f"enum {{ {names} }};\n" for names in named)
 
 
 @functools.cache
@@ -105,32 +102,29 @@ def simulate(
         threads: of a block, in x.
         dynamic_shared: bytes, beside the program's own.
         rounds: go through the grid again until each place for a block was taken this often, and end with a full round,
-            so that cycles are those of a full multiprocessor.
+            so that cycles are those of a full multiprocessor; 0: each block once.
 
     Raises:
         SimulationError: an access out of bounds, threads that wait for ever, an unknown instruction.
     """
-    resident = occupancy(threads, program.registers, program.shared_bytes + dynamic_shared)
+    shared = program.shared_bytes + dynamic_shared
+    resident = occupancy(threads, program.registers, shared)
     total = grid[0] * grid[1]
     blocks = -(-max(total, rounds * resident) // resident) * resident if rounds else total
     head = np.array([threads, 1, 1, *grid, 1], np.uint32).tobytes()
     banks = {0: head.ljust(PARAMETERS_AT, b"\0") + parameters} | program.banks
-    shared = program.shared_bytes + dynamic_shared
     assert memory.ctypes.data % 128 == 0
-    code = np.ascontiguousarray(program.code)
     launch = _Launch(
-        code.ctypes.data, tuple(ctypes.cast(banks.get(k), ctypes.c_void_p) for k in range(BANKS)), memory.ctypes.data,
-        memory.nbytes, tuple(len(banks.get(k, b"")) for k in range(BANKS)), len(code), program.registers, shared,
-        threads, *grid, blocks, min(resident, blocks),
-        max(16 * 1024, CACHE_AND_SHARED_BYTES - resident * (shared + 128)),
+        program.code.ctypes.data, tuple(banks.get(k) for k in range(BANKS)), memory.ctypes.data, memory.nbytes,
+        tuple(len(banks.get(k, b"")) for k in range(BANKS)), len(program.code), program.registers, shared, threads,
+        *grid, blocks, min(resident, blocks), max(16 * 1024, CACHE_AND_SHARED_BYTES - resident * (shared + 128)),
     )  # fmt: skip
     _library().simulate(ctypes.byref(launch))
     if launch.fault:
         fault = launch.fault.decode()
-        number = int(fault.rsplit(" ", 1)[1])
-        text = program.text[number] if 0 <= number < len(program.text) else "before the first"
+        text = dict(enumerate(program.text)).get(int(fault.rsplit(" ", 1)[1]), "before the first")
         raise SimulationError(f"{program.name}: {fault}: {text}")
-    return Run(launch.cycles, launch.issued, blocks)
+    return Run(launch.cycles, blocks, total)
 
 
 def occupancy(threads: int, registers: int, shared_bytes: int) -> int:

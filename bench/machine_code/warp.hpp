@@ -11,20 +11,23 @@ enum { LANES = 32 };
 constexpr u32 ALL = 0xFFFFFFFFu;
 #define EACH for (int l = 0; l < LANES; ++l)
 
+[[noreturn]] inline void fault(const std::string& what) { throw std::runtime_error(what); }
+
 enum class Wait : u8 { CONVERGENCE, WARP, BLOCK };
 struct Group { u32 lanes; i32 pc; };
-struct Waiting { u32 lanes; i32 pc; Wait why; u8 barrier; };
+struct Waiting {
+    u32 lanes; i32 pc; Wait why; u8 barrier;
+    bool with(const Waiting& w) const { return w.why == why && w.barrier == barrier && w.pc == pc; }
+};
 
 struct alignas(64) Warp {
     std::vector<u32> registers;  // [registers][LANES]
-    u32 zeros[LANES] = {};
-    u32 uniform[64] = {};
+    u32 zeros[LANES] = {}, uniform[64] = {};
     u32 predicates[8] = {};  // one bit a lane
     u8 uniform_predicates[8] = {};
     u32 convergence[16][LANES] = {};  // the threads that meet at B0 to B15, as each lane knows it
-    u32 active = 0, exited = 0;
+    u32 active = 0, exited = 0, barrier_result = 0;
     i32 pc = 0;
-    u32 barrier_result = 0;
     std::vector<Group> ready;
     std::vector<Waiting> waiting;
     u64 ready_at = 0, scoreboard[6] = {};  // cycles
@@ -60,31 +63,29 @@ struct alignas(64) Warp {
         if (own.why == Wait::BLOCK) return false;
         u32 needed = live(), there = 0, together = 0;
         if (own.why == Wait::CONVERGENCE) needed &= convergence[own.barrier][__builtin_ctz(own.lanes)];
-        auto same = [&](const Waiting& w) { return w.why == own.why && w.barrier == own.barrier && w.pc == own.pc; };
-        for (const Waiting& w : waiting)
-            if (same(w)) there |= w.lanes;
+        for (const Waiting& w : waiting) there |= own.with(w) ? w.lanes : 0;
         if ((there & needed) != needed) return false;
         needed |= own.lanes;
         for (size_t k = waiting.size(); k-- > 0;)
-            if (same(waiting[k]) && (waiting[k].lanes & needed))
+            if (own.with(waiting[k]) && (waiting[k].lanes & needed))
                 together |= waiting[k].lanes, waiting.erase(waiting.begin() + (long)k);
         active = together, pc = own.pc + 1;
         return true;
     }
 
-    // The present group waits at its instruction. True if a group can continue.
-    bool stop(Wait why, u8 which = 0) {
+    // The present group waits at its instruction until others come.
+    void stop(Wait why, u8 which = 0) {
         waiting.push_back({active, pc, why, which});
         active = 0;
-        return switch_group();
+        if (!switch_group()) fault("threads wait for others that never come");
     }
 
     u32 at_barrier() const {  // lanes that stand at a block's barrier
         u32 there = 0;
-        for (const Waiting& w : waiting)
-            if (w.why == Wait::BLOCK) there |= w.lanes;
+        for (const Waiting& w : waiting) there |= w.why == Wait::BLOCK ? w.lanes : 0;
         return there;
     }
+
     void pass_barrier() {
         active = at_barrier();
         for (const Waiting& w : waiting)
@@ -103,34 +104,7 @@ struct Context {
 
     bool has(int modifier) const { return in.modifiers >> modifier & 1; }
 
-    u32 constant(u32 bank, u32 offset) const {
-        if (bank >= BANKS || (u64)offset + 4 > launch.bank_bytes[bank])
-            throw std::runtime_error("constant bank " + std::to_string(bank) + " read past its end");
-        u32 value;
-        memcpy(&value, launch.banks[bank] + offset, 4);
-        return value;
-    }
-
-    // Values of a source, one a lane, with its sign; `word` 1 is the upper half of a 64-bit one. `room` may hold them.
-    const u32* get(int number, u32* room, int word = 0) const {
-        const u32* v = raw(number, room, word);
-        const u32 flags = in.source[number].flags & (NEGATED | ABSOLUTE | INVERTED), sign = 0x80000000u;
-        if (!flags) return v;
-        EACH {
-            u32 r = v[l];
-            if (in.source[number].flags & FLOAT_SIGN) {
-                if (flags & ABSOLUTE) r &= ~sign;
-                if (flags & NEGATED) r ^= sign;
-            } else {
-                if (flags & ABSOLUTE) r = (i32)r < 0 ? 0u - r : r;
-                if (flags & NEGATED) r = 0u - r;
-                if (flags & INVERTED) r = ~r;
-            }
-            room[l] = r;
-        }
-        return room;
-    }
-
+    // A source without its sign, a value a lane, which `room` may hold; `word` 1 is the upper half of a 64-bit one.
     const u32* raw(int number, u32* room, int word = 0) const {
         const Operand& o = in.source[number];
         u32 same = 0;
@@ -141,12 +115,30 @@ struct Context {
             case IMMEDIATE: same = word ? (u32)((i32)o.value >> 31) : o.value; break;
             case CONSTANT: {
                 const u32* at = o.second == 255 ? warp.zeros : warp.reg(o.second);
-                EACH room[l] = mask >> l & 1 ? constant(o.index, at[l] + o.value + 4u * (u32)word) : 0;
+                EACH if (mask >> l & 1) {
+                    const u64 offset = at[l] + o.value + 4u * (u32)word;
+                    if (o.index >= BANKS || offset + 4 > launch.bank_bytes[o.index]) fault("constant bank read past its end");
+                    memcpy(&room[l], launch.banks[o.index] + offset, 4);
+                }
                 return room;
             }
-            default: throw std::runtime_error("operand of an unexpected kind");
+            default: fault("operand of an unexpected kind");
         }
         std::fill(room, room + LANES, same);
+        return room;
+    }
+
+    const u32* get(int number, u32* room, int word = 0) const {  // with its sign
+        const u32* v = raw(number, room, word);
+        const u32 flags = in.source[number].flags, sign = 0x80000000u;
+        if (!(flags & (NEGATED | ABSOLUTE | INVERTED))) return v;
+        const bool is_float = flags & FLOAT_SIGN;
+        EACH {
+            u32 r = v[l];
+            if (flags & ABSOLUTE) r = is_float ? r & ~sign : (i32)r < 0 ? 0u - r : r;
+            if (flags & NEGATED) r = is_float ? r ^ sign : 0u - r;
+            room[l] = flags & INVERTED ? ~r : r;
+        }
         return room;
     }
 
