@@ -5,8 +5,8 @@
 
 The first call takes at most five minutes, the second at most four. Every part is a process of its own, and its results
 are in FILE (and, as a table, beside it) before the next one begins. A call whose FILE is there continues it: parts that
-have succeeded are not repeated. Exit code 1 where a byte differs or a part failed. Needs torch, CuPy, NumPy, Numba and
-what `fracgen bench` needs, not an installed fracgen.
+have succeeded are not repeated. Exit code 1 where a byte differs or a part has no result. Needs no installed fracgen,
+but the packages that `fracgen bench` needs, with CuPy.
 """
 
 import sys

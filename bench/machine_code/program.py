@@ -88,7 +88,7 @@ class Operand(NamedTuple):
     """`Operand` of program.hpp."""
 
     kind: int
-    index: int = NO_REGISTER
+    number: int = NO_REGISTER
     flags: int = 0
     second: int = NO_REGISTER
     value: int = 0
@@ -180,7 +180,7 @@ def decoded(functions: list[_Function]) -> tuple[NDArray[np.void], list[str]]:
     starts = {function["function-name"]: function["start"] for function in functions}
     lines = [line for function in functions for line in function["sass-instructions"]]
     code = np.zeros(len(lines), INSTRUCTION)
-    text = [" ".join(line.get(key, "") for key in ("predicate", "opcode", "operands")).strip() for line in lines]
+    text = [f"{x.get('predicate', '')} {x['opcode']} {x.get('operands', '')}".strip() for x in lines]
     for number, line in enumerate(lines):
         try:
             _decode(code[number], number, line, starts)
@@ -237,7 +237,8 @@ def _distribute(row: np.void, code: str, operands: list[str], starts: dict[str, 
             is_target = not sources and len(targets) < most and not text.startswith("!")
             (targets if is_target else conditions).append(_predicate(text))
         elif target_follows:
-            row["target"], target_follows = _operand(text, code, starts), False
+            row["target"] = tuple(_operand(text, code, starts))
+            target_follows = False
         else:
             sources.append(_operand(text, code, starts))
     row["predicate_target"][: len(targets)], row["predicate_source"][: len(conditions)] = targets, conditions

@@ -89,7 +89,7 @@ def compare(
     assert judged.maps is not None
     sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
     numbers = {
-        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
+        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), list(masks)))}
         for name, (scores, maps) in sides.items()
     }
     return {"method": method, "model": model, "category": category, "seed": seed, "side": side,
@@ -132,7 +132,7 @@ def plain(
     )  # fmt: skip
     draws = seeded(seed) if same_draws else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as place, draws:
-        options = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
+        options: dict[str, Any] = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
         Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
     module.eval()
     scores, maps = [], []
