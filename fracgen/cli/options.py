@@ -50,14 +50,17 @@ def parse_range(text: str) -> tuple[int, int]:
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """`2-4,7` as (2, 3, 4, 7). Raises ValueError."""
+    """`2-4,7` as (2, 3, 4, 7), numbers below 1,000. Raises ValueError."""
     numbers: list[int] = []
     for part in text.split(","):
         low, _, high = part.partition("-")
         try:
-            numbers += range(int(low), int(high or low) + 1)
+            first, last = int(low), int(high or low)
+            if not 0 <= first <= last < 1000:
+                raise ValueError
         except ValueError:
-            raise ValueError(f"{text!r} is no list of whole numbers: for example 42,168 or 2-18") from None
+            raise ValueError(f"{text!r} is no list of whole numbers below 1,000: for example 42,168 or 2-18") from None
+        numbers += range(first, last + 1)
     return tuple(numbers)
 
 

@@ -26,6 +26,8 @@ MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
 MAX_SAMPLES = 4
 MAX_MAPS = 8
+MAX_CODES = 10_000_000
+"""Of a bank: 2.2 GB of memory."""
 
 IFS_FIELDS = (
     "points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour",
@@ -223,7 +225,7 @@ class BankSpec:
         return "ifs"
 
     def __post_init__(self) -> None:
-        _whole("codes", self.codes, 1, 100_000_000, "codes")
+        _whole("codes", self.codes, 1, MAX_CODES, "codes")
         _whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
         low, high = self.maps
         _whole("maps", low, 2, MAX_MAPS, "maps")

@@ -32,22 +32,25 @@ MAX_WHOLE = 1 << 64
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
-    """The contents of a regular file.
+    """The contents of a regular file of at most so many bytes; raises as `check_regular`."""
+    check_regular(path, limit)
+    return Path(path).read_bytes()
 
-    Args:
-        path: the file.
-        limit: most bytes.
+
+def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None:
+    """Raise where a file is not to be read.
 
     Raises:
-        ValueError: it is a pipe, a socket or a device, which might never end, or it is larger than the limit.
-        OSError: it cannot be read.
+        ValueError: it is a pipe, a socket or a device, which might never end, or larger than so many bytes.
+        OSError: it is a folder, is not there or cannot be read.
     """
     about = os.stat(path)
-    if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):  # opening a folder says what it is
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    if not stat.S_ISREG(about.st_mode):
         raise ValueError(f"{path} is no regular file: pipes and devices are not read, give a file")
     if about.st_size > limit:
         raise ValueError(f"{path} has {about.st_size:,} bytes: at most {limit:,} are read")
-    return Path(path).read_bytes()
 
 
 def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
