@@ -96,7 +96,7 @@ def original_generator(checkout: Path) -> Generator:
 def original_stages(generator: Generator) -> StageSeconds:
     """What `port_stages` gives, of the ancestor's own code, whose functions are wrapped in clocks from here on."""
     spent: dict[str, float] = {}
-    places = {"iterating": ("ifs", "iterate"), "stamping": ("ifs", "render"), "background": ("diamondsquare", "colorized_ds")}
+    places = {"iterating": "ifs.iterate", "stamping": "ifs.render", "background": "diamondsquare.colorized_ds"}
 
     def clocked(stage: str, inner: Callable[..., Any]) -> Callable[..., Any]:
         def outer(*arguments: Any, **options: Any) -> Any:
@@ -107,8 +107,9 @@ def original_stages(generator: Generator) -> StageSeconds:
 
         return outer
 
-    for stage, (place, function) in places.items():
-        module = importlib.import_module(f"fractal_learning.fractals.{place}")
+    for stage, place in places.items():
+        name, _, function = place.partition(".")
+        module = importlib.import_module(f"fractal_learning.fractals.{name}")
         setattr(module, function, clocked(stage, getattr(module, function)))
 
     def run(system: System) -> dict[str, float]:

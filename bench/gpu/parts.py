@@ -104,7 +104,8 @@ def run_parts(parts: Sequence[Part], command: Command, path: Path, seconds: floa
             continue
         begin = time.monotonic()
         left = min(part.seconds, end - begin)
-        own, state[part.name] = _run(part, command, left) if left >= min(SHORTEST, part.seconds) else (None, "no time left")
+        enough = left >= min(SHORTEST, part.seconds)
+        own, state[part.name] = _run(part, command, left) if enough else (None, "no time left")
         print(f"{part.name}: {state[part.name]} ({time.monotonic() - begin:.0f} s)", flush=True)
         if own is not None and record is not None:
             if other := [k for k in own.settings if own.settings[k] != record.settings.get(k)]:
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str], description: str) -> int:
         prog="bench/gpu_acceptance.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", default="first", metavar="CALL", help="first, second, or parts with commas between")
-    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"file of the results (default {OUTPUT.name})")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="file of the results")
     parser.add_argument("--seconds", type=float, help="of the whole call; default: 300 for the first, 240 for others")
     parser.add_argument("--quick", action="store_true", help="measure little of everything, to try the script")
     options = parser.parse_args(arguments)

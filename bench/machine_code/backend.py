@@ -50,7 +50,7 @@ class SimulatedBackend:
         start = self._used
         self._used += -(-max(nbytes, 16) // 256) * 256
         if self._used > MEMORY_BYTES:
-            raise MemoryError(f"the simulated card's {MEMORY_BYTES >> 20} MiB are used up: take fewer or smaller images")
+            raise MemoryError(f"the simulated {MEMORY_BYTES >> 20} MiB are used up: take fewer or smaller images")
         self.memory[start : self._used] = 0xCD
         return self.memory[start : start + max(nbytes, 16)]
 

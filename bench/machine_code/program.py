@@ -16,7 +16,6 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -37,15 +36,17 @@ UNITS = {
 floats, of which one also multiplies integers. Uniform instructions (UIADD3) go by the name without the U."""
 UNIT_OF = {code: unit for unit, codes in UNITS.items() for code in codes.split()}
 CODES = sorted(UNIT_OF)
-MODIFIERS = (
+_MODIFIERS = (
     "U8 U16 U32 U64 S32 S64 64 128 HI X EX WIDE L W SX32 LT EQ LE GT NE GE LTU EQU LEU GTU NEU GEU OR XOR FTZ RZ RM RP "
     "RCP RSQ TRUNC RELU U16X2 ADD MAX ALL BFLY RED DIV"
-).split()
-"""Modifiers that decide what an instruction does."""
-IGNORED = (
+)
+_IGNORED = (
     "AND ANY R E LUT LO LU MOV IADD SHL IDX NTZ F32 MMA STRONG GPU SYNC DEFER_BLOCKING RESULT REL NOINC NODEC "
     "COLLECTIVE 2A"
-).split()
+)
+MODIFIERS = tuple(_MODIFIERS.split())
+"""Modifiers that decide what an instruction does."""
+IGNORED = tuple(_IGNORED.split())
 """Modifiers that name what is the default here."""
 NEEDED = {"ATOMS": {"ADD", "MAX"}, "REDG": {"ADD", "MAX"}, "REDUX": {"MAX"}, "MUFU": {"RCP", "RSQ"}}
 """Instructions that only have a meaning with one of these modifiers."""
@@ -69,7 +70,8 @@ INSTRUCTION = np.dtype(
     [
         ("modifiers", "<u8"), ("target", OPERAND), ("source", OPERAND, 4), ("code", "<u2"), ("latency", "<u2"),
         ("predicate_target", "u1", 2), ("predicate_source", "u1", 3), ("guard", "u1"), ("stall", "u1"),
-        ("write_barrier", "u1"), ("read_barrier", "u1"), ("wait", "u1"), ("unit", "u1"), ("busy", "u1"), ("jump", "<i4"),
+        ("write_barrier", "u1"), ("read_barrier", "u1"), ("wait", "u1"), ("unit", "u1"), ("busy", "u1"),
+        ("jump", "<i4"),
     ],
     align=True,
 )  # fmt: skip
@@ -129,7 +131,7 @@ class Program(NamedTuple):
         info = sections[".nv.info"]
         (registers,) = struct.unpack_from("<I", info, info.index(b"\x04\x2f\x08\x00") + 8)  # EIATTR_REGCOUNT
         shared = len(sections.get(f".nv.shared.{name}", bytes(SYSTEM_SHARED_BYTES)))
-        banks = {n: data for n in range(1, 10) for own in ("", f".{name}") if (data := sections.get(f".nv.constant{n}{own}"))}
+        banks = {n: sections.get(f".nv.constant{n}.{name}", sections.get(f".nv.constant{n}", b"")) for n in (2, 3)}
         return cls(name, code, text, registers, shared, banks)
 
 
@@ -149,8 +151,9 @@ def find_nvdisasm() -> str:
         FileNotFoundError: neither has it.
     """
     spec = importlib.util.find_spec("triton")
-    folders = [Path(place) / "backends" / "nvidia" / "bin" for place in (spec and spec.submodule_search_locations) or []]
-    if path := shutil.which("nvdisasm", path=os.pathsep.join(map(str, folders))) or shutil.which("nvdisasm"):
+    places = (spec and spec.submodule_search_locations) or []
+    folders = os.pathsep.join(f"{place}/backends/nvidia/bin" for place in places)
+    if path := shutil.which("nvdisasm", path=folders) or shutil.which("nvdisasm"):
         return path
     raise FileNotFoundError("nvdisasm is neither in Triton's wheel nor on PATH: install triton or the CUDA toolkit")
 

@@ -74,7 +74,8 @@ def described(arm: Arm) -> str:
     """An arm in a table's cells: recipe, augmentation, objective, samples."""
     if not arm.samples:
         return f"{arm.recipe} | | | {'its card' if arm.recipe == 'built-in' else 0}"
-    return f"{arm.recipe}, {arm.classes} classes, {arm.size} px | {arm.augmentation} | {arm.objective} | {arm.samples:,}"
+    shown = f"{arm.recipe}, {arm.classes} classes, {arm.size} px"
+    return f"{shown} | {arm.augmentation} | {arm.objective} | {arm.samples:,}"
 
 
 def page(results: Sequence[Result]) -> str:

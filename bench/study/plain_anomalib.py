@@ -82,14 +82,14 @@ def compare(
     ours = build_method(method, weights, settings, seed=seed)
     ours.fit(load_images([s.path for s in data.train], ours.geometry))
     judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
-    masks = np.stack([ours.geometry.mask(s) for s in data.test])
+    masks = [ours.geometry.mask(s) for s in data.test]
     test = [s.path for s in data.test]
     plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed, same_draws=same_draws)
     labels = [s.anomalous for s in data.test]
     assert judged.maps is not None
     sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
     numbers = {
-        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), list(masks)))}
+        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
         for name, (scores, maps) in sides.items()
     }
     return {"method": method, "model": model, "category": category, "seed": seed, "side": side,

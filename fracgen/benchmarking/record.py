@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -57,7 +58,7 @@ def interleaved(
 
 @dataclass(frozen=True)
 class Summary:
-    """A number that was measured `n` times, at least once; `spread` is the distance of its quartiles over the median."""
+    """A number that was measured `n` times (1 or more). The spread is the distance of its quartiles over the median."""
 
     unit: str
     median: float
@@ -93,9 +94,9 @@ class Machine:
         """This machine, now; its GPU if torch is loaded and finds one."""
         torch = sys.modules.get("torch")
         info = Path("/proc/cpuinfo")
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+        model = re.search(r"^model name\s*: (.*)", info.read_text() if info.is_file() else "", re.M)
         return cls(
-            processor=models[0].split(":", 1)[1].strip() if models else platform.processor() or "unknown",
+            processor=model[1].strip() if model else platform.processor() or "unknown",
             cpus=len(os.sched_getaffinity(0)), load_1min=round(os.getloadavg()[0], 2),
             system=f"{platform.system()} {platform.machine()}",
             gpu=torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None,
