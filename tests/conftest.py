@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from xdist.scheduler import LoadFileScheduling
 
 MOST_WORKERS = 8
@@ -53,4 +54,15 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def surfaces(shared_folder: Path) -> Path:
+    """The demo dataset, as the command line writes it."""
+    from fracgen.cli import run
+
+    folder = shared_folder / "surfaces"
+    with FileLock(shared_folder / "surfaces.lock"):
+        assert run(["eval", "data", "surfaces", "--out", str(folder)]) == 0
     return folder

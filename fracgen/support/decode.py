@@ -134,7 +134,7 @@ def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], 
     try:
         value = parse(content)
     except ValueError as error:
-        raise ValueError(f"{path} is not usable {language} ({error})") from None
+        raise ValueError(f"{path} is not {language} ({error})") from None
     wanted = "table" if kind is dict else "list"
     if not isinstance(value, kind):
         raise ValueError(f"{path} holds {_shown(value)} instead of a {wanted}")

@@ -192,7 +192,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
     if found != config.initial:
         raise ValueError(f"the run begins with weights of SHA-256 {config.initial}, and {found} was given")
     if path is not None:
-        load_initial(model, path, outputs)
+        load_initial(model, path, outputs, config.model)
 
 
 def _cells(config: Config, machine: Machine, model: torch.nn.Module, classes: int) -> CellClassifier | None:

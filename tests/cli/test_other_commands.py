@@ -174,7 +174,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture
 def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Signals as a process begins with them, also where the tests were started in the background, which ignores some."""
+    """Signals as a process begins with them; tests that were started in the background ignore some."""
     before = [signal.signal(number, signal.SIG_DFL) for number in STOPS]
     monkeypatch.setattr("fracgen.support.stopping._received", [])
     yield

@@ -173,9 +173,8 @@ def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str
         return None
     path = maps_path(out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.float16 if np.abs(prediction.maps).max() < 60_000 else np.float32
     with whole_file(path) as file:
-        np.savez_compressed(file, maps=prediction.maps.astype(kind), **({} if masks is None else {"masks": masks}))
+        np.savez_compressed(file, maps=prediction.maps, **({} if masks is None else {"masks": masks}))
     return path.relative_to(out).as_posix()
 
 

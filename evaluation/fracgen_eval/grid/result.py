@@ -55,7 +55,7 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a map is cut into a predicted mask, in the map's own unit, and how that was chosen."""
+    """Where a map is cut into a predicted mask, `map >= value`, in the map's own unit, and how that was chosen."""
 
     value: float
     rule: str = ""

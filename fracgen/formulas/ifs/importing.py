@@ -11,7 +11,7 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,10 @@ from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import MAX_CODES, MAX_MAPS
 from fracgen.support.decode import read_bytes
+from fracgen.support.folders import files_below
 
 MAX_PICKLE_BYTES = 1 << 30
 MAX_CSV_BYTES = 1 << 16
-CLUTTER = ("@eaDir", "__MACOSX")
-"""Folders that systems make beside people's own, as they make all whose name begins with a dot."""
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -49,16 +48,6 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 }
 """All that a pickle of arrays, numbers and plain containers needs. Python functions are our own, so
 that a pickle cannot reach into NumPy's."""
-
-
-class Listed(NamedTuple):
-    """The files of codes in a folder, and how many others there are."""
-
-    files: list[Path]
-    hidden: int
-    """Files whose name begins with a dot, or that lie in folders of that kind or of `CLUTTER`."""
-    others: int
-    """Files of other kinds."""
 
 
 def import_codes(
@@ -117,18 +106,12 @@ class _Unpickler(pickle.Unpickler):
         raise BankError("this pickle asks for objects from outside of itself: refused")
 
 
-def list_fractaldb(folder: Path) -> Listed:
-    """The CSV files in a folder and its sub-folders, sorted by name; hidden ones are no codes."""
-    files, hidden, others = [], 0, 0
-    for path in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part in CLUTTER for part in parts):
-            hidden += 1
-        elif path.suffix.lower() == ".csv":
-            files.append(path)
-        else:
-            others += 1
-    return Listed(sorted(files, key=lambda p: (p.stem + ".csv", p)), hidden, others)
+def list_fractaldb(folder: Path) -> tuple[list[Path], str]:
+    """The CSV files in a folder and its sub-folders, sorted by name; and what is left out, counted, for people."""
+    found, hidden = files_below(folder)
+    files = sorted((p for p in found if p.suffix.lower() == ".csv"), key=lambda p: (f"{p.stem}.csv", p))
+    counts = {"hidden files or folders": len(hidden), "files of other kinds": len(found) - len(files)}
+    return files, ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
@@ -137,7 +120,7 @@ def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     One file is one code; a row is one map: a, b, c, d, e, f, p of x' = a x + b y + e,
     y' = c x + d y + f, chosen with probability p.
     """
-    files = list_fractaldb(folder).files
+    files, _ = list_fractaldb(folder)
     if not files:
         raise BankError(f"{folder} holds no CSV file: name FractalDB's folder of codes, one CSV file a category")
     systems, chances = [], np.zeros((len(files), MAX_MAPS), np.float32)
