@@ -22,14 +22,14 @@ PACKAGES = {"fracgen": Path(fracgen.__file__).parent, "fracgen_eval": Path(fracg
 
 LAYERS = [
     ["fracgen.support"],
-    ["fracgen.slurm"],
+    ["fracgen.slurm", "fracgen.weights"],
     ["fracgen.draws", "fracgen.order", "fracgen.recipes"],
     ["fracgen.formulas"],
     ["fracgen.rendering"],
     ["fracgen.loading", "fracgen.writing"],
     ["fracgen.training"],
     ["fracgen.benchmarking", "fracgen.doctor"],
-    ["fracgen_eval.decode", "fracgen_eval.errors", "fracgen_eval.metrics"],
+    ["fracgen_eval.errors", "fracgen_eval.metrics", "fracgen_eval.pictures"],
     ["fracgen_eval.datasets"],
     ["fracgen_eval.weights"],
     ["fracgen_eval.images"],

@@ -10,7 +10,6 @@ the same network is that of the two means, with Welch's interval where both have
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from bench.study import curve
 from bench.study.arms import comparison
 from bench.study.estimate import Estimate, difference
 from bench.study.run import RESULTS, SCHEMA
+from fracgen.support.decode import read_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
 METRIC = "image_auroc"
@@ -39,7 +39,7 @@ took two shots of 224,000 pictures. [What else was tried](pretraining.md#the-way
 
 def read(results: Path) -> list[dict[str, Any]]:
     """All results. Raises ValueError for a file that is none."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    found = [read_json(path) for path in sorted(results.glob("*.json"))]
     for number, result in enumerate(found):
         if result.get("schema") != SCHEMA:
             raise ValueError(f"result {number} in {results} is not of schema {SCHEMA}")

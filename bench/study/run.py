@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -26,6 +25,7 @@ from typing import Any
 
 from bench.study.arms import Arm, comparison, curve
 from fracgen.benchmarking.timing import commit, machine
+from fracgen.support.decode import read_json, read_toml
 from fracgen.support.files import whole_file
 from fracgen.training.built_in import weights_file
 
@@ -92,7 +92,7 @@ class Terms:
 
     def of(self, method: str) -> dict[str, Any]:
         """What a result says of them."""
-        settings = tomllib.loads(self.settings.read_text()) if self.settings else {}
+        settings = read_toml(self.settings) if self.settings else {}
         return {"limit": self.limit, "settings": settings.get(method, {})}
 
 
@@ -118,7 +118,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     """Every measure of one arm and seed that its file does not have yet; what it has is kept."""
     path = RESULTS / f"{arm.name}-seed{seed}.json"
     new = {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "measures": []}
-    result: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else new
+    result: dict[str, Any] = read_json(path) if path.is_file() else new
     there = {(m["dataset"], m["method"]) for m in result["measures"]}
     missing = [pair for pair in product(datasets, methods) if pair not in there]
     if not missing:
@@ -127,7 +127,7 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     print(f"study: {arm.name}, seed {seed}: {told}", file=sys.stderr, flush=True)
     weights = make_weights(arm, seed, folder)
     if arm.recipe != "random":
-        own = json.loads(weights.with_name("config.json").read_text())["fracgen"]
+        own = read_json(weights.with_name("config.json"))["fracgen"]
         result |= {"images_seen": own["images_seen"], "validation": own["validation"]}
     RESULTS.mkdir(exist_ok=True)
     for dataset, method in missing:

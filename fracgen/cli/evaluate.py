@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -121,12 +120,14 @@ def list_(
     from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
 
+    from fracgen.support.terminal import say
+
     if out is not None:
         if not out.is_dir():
             raise ValueError(f"{out}: no such result folder; `fracgen eval run --out {out}` makes one")
         for path, result in read_results(out):
             if not isinstance(result, CellResult):
-                print(f"fracgen: {result}", file=sys.stderr)
+                say(str(result))
             elif as_json:
                 table = result.to_json() | {"path": str(path)}
                 print(json.dumps({k: table.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
@@ -167,6 +168,7 @@ def data(
     from fracgen_eval.datasets import dataset as dataset_of
 
     from fracgen.cli.options import refuse_given
+    from fracgen.support.terminal import say
 
     source = dataset_of(dataset)
     if dataset != "surfaces" or root is not None:
@@ -181,6 +183,8 @@ def data(
         defects = sum(s.anomalous for s in category.test)
         kept = f"{len(category.validation):5} validation " if category.validation else ""
         good = len(category.test) - defects
+        if category.left_out:
+            say(f"{name}: left out {category.left_out}")
         print(f"{name:20}{len(category.train):5} train {kept}{good:5} good {defects:5} with defects")
 
 
@@ -219,10 +223,13 @@ def predict(
         raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
     if train is not None and not train.is_dir():
         raise ValueError(f"{train}: no such folder of normal pictures")
+    from fracgen_eval.datasets.listing import images_in, left_out
     from fracgen_eval.methods.needs import check_layer_choice
     from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec
+
+    from fracgen.support.terminal import say
 
     chosen_layers = _listed([layers]) if layers is not None else None
     check_layer_choice(method, chosen_layers)
@@ -240,6 +247,8 @@ def predict(
             method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
             seed=seed, device=chosen, overrides=overrides,
         )  # fmt: skip
+        if rest := left_out(train, [train], images_in(train)):
+            say(f"{train}: left out {rest}")
     if save is not None:
         fitted.save(save)
     prediction = fitted.judge(images)

@@ -13,7 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.files import whole_file
+from fracgen.support.files import wait_for_disk, whole_file
+from fracgen.weights import load_plain
 
 MAGIC = b"fracgen-checkpoint 1 sha256="
 HEADER_BYTES = len(MAGIC) + 64 + 1
@@ -65,10 +66,6 @@ def load(path: Path) -> dict[str, Any]:
         CheckpointError: it is truncated, damaged, or no fracgen checkpoint.
         OSError: it cannot be read.
     """
-    import pickle
-
-    import torch
-
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: name one, or use --resume auto")
     data = path.read_bytes()
@@ -78,9 +75,9 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() != data[len(MAGIC) : HEADER_BYTES - 1]:
         raise CheckpointError(f"{path} is truncated or damaged: use the checkpoint before it (--resume auto does)")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} holds what no checkpoint holds: {str(error).splitlines()[0]}") from None
+        state: dict[str, Any] = load_plain(io.BytesIO(body), path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
     return state
 
 
@@ -108,16 +105,10 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in names if match)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the unfinished files of a process that was killed."""
-    for part in folder.glob(".step-*.part"):
-        part.unlink(missing_ok=True)
-
-
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        wait_for_disk(handle)
     finally:
         os.close(handle)

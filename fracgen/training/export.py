@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fracgen.support.files import whole_file
 from fracgen.training.config import Config
 from fracgen.training.folder import RunFolder, write_json
+from fracgen.weights import fault
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,8 @@ def export(
         The folder written.
 
     Raises:
-        ValueError: the run or the checkpoint is damaged, or they do not belong together.
+        ValueError: the run or the checkpoint is damaged, they do not belong together, or a number is not finite, which
+            large ones become as float16.
         OSError: something is missing, or cannot be written.
     """
     from safetensors.torch import save
@@ -63,6 +65,9 @@ def export(
         for name, tensor in trained.items()
         if classifier or not name.startswith(layer + ".")
     }  # fmt: skip
+    for tensors, remedy in ((trained, "export an earlier one with --checkpoint"), (weights, "export without --half")):
+        if bad := fault(tensors):
+            raise ValueError(f"the weights of {folder.path}: {bad}: {remedy}")
     target = output or folder.export
     target.mkdir(parents=True, exist_ok=True)
     data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it

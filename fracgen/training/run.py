@@ -17,7 +17,8 @@ import torch
 from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading.share import Share
 from fracgen.rendering.device import use_gpu
-from fracgen.training import arithmetic, checkpoint
+from fracgen.support.files import remove_parts
+from fracgen.training import arithmetic
 from fracgen.training.cells import CellClassifier
 from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.data import Data
@@ -78,8 +79,8 @@ class Run:
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
 
-        On SIGTERM or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its job again
-        where that would go on with the run; `stop.received` tells.
+        On SIGTERM, SIGHUP or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its
+        job again where that would go on with the run; `stop.received` tells.
 
         Raises:
             OSError: something cannot be written.
@@ -191,7 +192,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
     if found != config.initial:
         raise ValueError(f"the run begins with weights of SHA-256 {config.initial}, and {found} was given")
     if path is not None:
-        load_initial(model, path, outputs)
+        load_initial(model, path, outputs, config.model)
 
 
 def _cells(config: Config, machine: Machine, model: torch.nn.Module, classes: int) -> CellClassifier | None:
@@ -216,7 +217,7 @@ def _observers(config: Config, folder: RunFolder, machine: Machine) -> list[Obse
 
 
 def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> Start:
-    checkpoint.remove_unfinished(folder.checkpoints)
+    remove_parts(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:
         folder.say(reason)

@@ -1,4 +1,4 @@
-"""Ending a run when it is told to: SIGTERM, or the signal that SLURM sends before a job's time limit (SIGUSR1).
+"""Ending a run on a signal: SIGTERM, SIGHUP, or the one that SLURM sends before a job's time limit (SIGUSR1).
 
 The present step is finished, a checkpoint is written, and the run ends; under SLURM its job is queued again.
 """
@@ -13,7 +13,7 @@ from typing import Any
 from fracgen.slurm.queue import ask, job_here
 from fracgen.support.errors import SlurmError
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopSignals:
@@ -39,7 +39,8 @@ class StopSignals:
         """Hear the signals from now on, whoever else has asked for them: Lightning would end without a checkpoint."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._receive)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's SIGHUP
+                    signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.files import whole_file
+from fracgen.support.decode import read_json
+from fracgen.support.files import PART, remove_parts, whole_file
 from fracgen.support.provenance import provenance
 from fracgen.writing.base import Selection
 
@@ -54,9 +55,11 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], 
             raise ValueError(f"{folder} holds another dataset ({difference}): name another folder")
     if (folder / file_name(selection.shard)).exists() and not resume:
         raise ValueError(f"{folder} already holds this dataset: add --resume to carry on, or name another folder")
-    if not records and folder.is_dir() and any(not p.name.endswith(".part") for p in folder.iterdir()):
+    if not records and folder.is_dir() and any(not p.name.endswith(PART) for p in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no fracgen dataset: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    if selection.shard[0] == 0:  # one of them looks, for all
+        remove_parts(folder, "**/.*")
     with whole_file(folder / file_name(selection.shard)) as file:
         file.write((json.dumps(own, indent=2) + "\n").encode())
 
@@ -64,9 +67,7 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], 
 def _difference(path: Path, own: dict[str, Any]) -> str | None:
     """What the record at `path` says otherwise, in words; None where it is of the same selection."""
     try:
-        other = json.loads(path.read_text())
-        if not isinstance(other, dict):
-            raise ValueError("no object")
+        other = read_json(path)
     except ValueError:
         return f"{path.name} is not readable"
     for key in own:

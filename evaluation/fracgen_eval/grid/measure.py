@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from fracgen.slurm.queue import job_here
+from fracgen.support.decode import from_json
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import versions
 from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
-from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import (
@@ -173,9 +173,8 @@ def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str
         return None
     path = maps_path(out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.float16 if np.abs(prediction.maps).max() < 60_000 else np.float32
     with whole_file(path) as file:
-        np.savez_compressed(file, maps=prediction.maps.astype(kind), **({} if masks is None else {"masks": masks}))
+        np.savez_compressed(file, maps=prediction.maps, **({} if masks is None else {"masks": masks}))
     return path.relative_to(out).as_posix()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fracgen_eval.decode import from_json
+from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
 
 SCHEMA = "fracgen-eval-cell/1"
@@ -55,7 +55,7 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a map is cut into a predicted mask, in the map's own unit, and how that was chosen."""
+    """Where a map is cut into a predicted mask, `map >= value`, in the map's own unit, and how that was chosen."""
 
     value: float
     rule: str = ""

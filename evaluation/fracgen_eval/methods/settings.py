@@ -7,12 +7,12 @@ configuration files do, so that tables can be compared; without patience all epo
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import read_json, read_toml
+from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.methods import others
 
@@ -134,11 +134,10 @@ def read_overrides(path: Path) -> dict[str, Settings]:
         EvaluationError: the file cannot be read, or a method or setting is unknown.
     """
     try:
-        text = path.read_text()
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        content = read_toml(path) if path.suffix == ".toml" else read_json(path)
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: cannot be read as TOML or JSON ({error})") from None
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise EvaluationError(f"{one_line(error)}: give a table per method in TOML or JSON") from None
+    if not all(isinstance(v, dict) for v in content.values()):
         raise EvaluationError(f"{path}: expected one table per method, such as [patchcore] with coreset = 0.01")
     for method, overrides in content.items():
         settings_for(method, overrides=overrides)

@@ -17,3 +17,4 @@ from fracgen_eval.metrics.ranking import f1_max as f1_max
 from fracgen_eval.metrics.segmentation import normal_threshold as normal_threshold
 from fracgen_eval.metrics.segmentation import segmentation_f1 as segmentation_f1
 from fracgen_eval.metrics.threshold import best_f1_threshold as best_f1_threshold
+from fracgen_eval.metrics.threshold import predicted_mask as predicted_mask

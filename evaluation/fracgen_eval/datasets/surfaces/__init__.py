@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.decode import read_json
+from fracgen.support.files import whole_folder
 from fracgen_eval.datasets.base import GOOD, Category
 from fracgen_eval.datasets.folder import load_folder
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS as PHOTOGRAPHS
@@ -69,26 +68,29 @@ def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:
         raise EvaluationError(f"strength {strength} of the defects: use a number above 0, up to {STRENGTHS[1]:g}")
     note = _note(seed, strength)
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / NOTE).is_file() or json.loads((folder / NOTE).read_text(encoding="utf-8")) != note:
+        if not _says(folder / NOTE, note):
             raise EvaluationError(
                 f"{folder}: not empty, and not these surfaces (seed {seed}, strength {strength:g}): name another folder"
             )
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
-        for category in PHOTOGRAPHS:
-            _write_category(beside / category, category, seed, strength)
-        (beside / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        beside.chmod(0o755)
-        try:
-            os.rename(beside, folder)
-        except OSError:  # another process was first
-            if not (folder / NOTE).is_file():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with whole_folder(folder) as beside:
+            for category in PHOTOGRAPHS:
+                _write_category(beside / category, category, seed, strength)
+            (beside / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    except OSError:
+        if not (folder / NOTE).is_file():  # else another process was first
+            raise
     return folder
+
+
+def _says(path: Path, note: dict[str, Any]) -> bool:
+    """Whether a file is this note."""
+    try:
+        return bool(read_json(path) == note)
+    except (OSError, ValueError):
+        return False
 
 
 def _note(seed: int, strength: float) -> dict[str, Any]:
