@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fracgen_eval.datasets import check_files, dataset, surfaces, write_surfaces
+from fracgen_eval.datasets import check_files, dataset, write_surfaces
 from fracgen_eval.datasets.surfaces import PHOTOGRAPHS, photographs, views
 from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
