@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pretend import switched_on
 
 from bench.gpu import clock, figures, parity, rates
 from fracgen.recipes.presets import PRESETS
+from tests.kernels.pretend import switched_on
 
 NAMES = ("paper",)
 
