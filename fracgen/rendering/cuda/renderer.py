@@ -155,7 +155,7 @@ class CudaRenderer:
         """Keep the bank's memory until what `current` is about to run has ended."""
         if current != self._home:
             for tensor in (*self.pipeline.codes, *self._tables.values()):
-                if not isinstance(tensor, np.generic):
+                if not (tensor is None or isinstance(tensor, np.generic)):
                     tensor.record_stream(current)
 
     def _indices(self, index: Any) -> Any:
