@@ -81,7 +81,7 @@ def compare(
     ours = build_method(method, weights, settings, seed=seed)
     ours.fit(load_images([s.path for s in data.train], ours.geometry))
     judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
-    masks = np.stack([ours.geometry.mask(s) for s in data.test])
+    masks = [ours.geometry.mask(s) for s in data.test]
     test = [s.path for s in data.test]
     plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed, same_draws=same_draws)
     labels = [s.anomalous for s in data.test]
@@ -131,7 +131,7 @@ def plain(
     )  # fmt: skip
     draws = seeded(seed) if same_draws else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as place, draws:
-        options = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
+        options: dict[str, Any] = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
         Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
     module.eval()
     scores, maps = [], []

@@ -76,6 +76,9 @@ def run(
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """  # fmt: skip
+    from fracgen.support.extras import need
+
+    need("eval")
     from fracgen_eval.grid.plan import Request, check_names, make_plan
     from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
@@ -164,6 +167,9 @@ def data(
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
+    from fracgen.support.extras import need
+
+    need("eval")
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
@@ -210,6 +216,9 @@ def predict(
 
     Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
     """
+    from fracgen.support.extras import need
+
+    need("eval")
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
     from fracgen.cli.options import refuse_given
