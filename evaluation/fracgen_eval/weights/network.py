@@ -134,8 +134,8 @@ class Network:
     def by_name(self, stages: Sequence[Stage]) -> list[Any]:
         """What Anomalib's extractor takes for stages: the modules' names, or timm's numbers where names repeat.
 
-        Numbers would do everywhere, but the extractor builds a network to look names up, and scores depend on the random
-        numbers that this draws.
+        Numbers would do everywhere, but to look names up the extractor builds a network, and scores depend on the
+        random numbers that this draws.
         """
         modules = [stage.module for stage in self.stages]
         unique = len(set(modules)) == len(modules)
