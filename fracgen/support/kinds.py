@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from fracgen.support.decode import check_regular
 
 HEAD = 4096
 """Bytes from the front of a file that say what it is."""
@@ -53,12 +54,7 @@ def kind_of(path: Path) -> Kind:
         ValueError: it is a folder, a pipe or a device: nothing of it is read.
         OSError: it cannot be read.
     """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise ValueError(f"{path} is a folder: name a file in it")
-    if not stat.S_ISREG(mode):
-        what = "a named pipe" if stat.S_ISFIFO(mode) else "a socket or a device"
-        raise ValueError(f"{path} is {what}, which is not read: write it to a file and name that")
+    check_regular(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
     return _archive(path) if head.startswith(b"PK\x03\x04") else _of_head(head)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fracgen_eval.methods.anomalib.quiet import quiet
+
 DIMENSIONS = 48
 """Principal components in which distances are bounded from below; one more holds the length of the rest."""
 ACTIVE, ACTIVE_SHARE = 256, 64
@@ -40,7 +42,9 @@ def select_coreset(embeddings: Any, ratio: float) -> Any:
     tensor([2, 0, 3])
     """
     import torch
-    from anomalib.models.components.dimensionality_reduction import SparseRandomProjection
+
+    with quiet():
+        from anomalib.models.components.dimensionality_reduction import SparseRandomProjection
 
     size = int(len(embeddings) * ratio)
     if not 0 < ratio <= 1 or size < 1:
