@@ -25,13 +25,6 @@ def need(*extras: str) -> None:
         ValueError: modules of one are not installed; the message has the command that installs it.
     """
     for extra in extras:
-        if missing := [module for module in EXTRAS.get(extra, ()) if not _is_there(module)]:
+        if missing := [module for module in EXTRAS.get(extra, ()) if find_spec(module) is None]:
             are = "is" if len(missing) == 1 else "are"
             raise ValueError(f'{", ".join(missing)} {are} not installed: pip install "fracgen[{extra}]"')
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ImportError:
-        return False
