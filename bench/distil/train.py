@@ -84,7 +84,8 @@ class Leg:
         self.step = 0
         self.terms = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed")}
         if self.path.is_file():
-            state = load_plain(self.path, self.path)
+            with self.path.open("rb") as file:
+                state = load_plain(file, self.path)
             if state["terms"] != self.terms:
                 raise ValueError(
                     f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"

@@ -70,12 +70,11 @@ def compare(
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
     from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc_of
+    from fracgen_eval.pictures import read_picture
     from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-    from PIL import Image
 
     data = dataset("folder").load(root, category)
-    with Image.open(data.train[0].path) as picture:
-        side = size or picture.size[0]
+    side = size or read_picture(data.train[0].path).shape[1]
     changes: dict[str, Any] = {"image_size": side, **({"epochs": epochs} if method in ("stfpm", "fastflow") else {})}
     settings = settings_for(method, overrides=changes)
     weights = load_weights(WeightsSpec.parse("random"), model)

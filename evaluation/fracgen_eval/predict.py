@@ -17,13 +17,14 @@ from typing import Any, cast
 import numpy as np
 
 from fracgen.support.decode import from_json, parse_json
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import bilinear, load_images
-from fracgen_eval.methods import Method, Prediction, build_method, settings_for
+from fracgen_eval.methods import Method, Prediction, build_method, check_fit, settings_for
 from fracgen_eval.methods.reading import check_overrides
+from fracgen_eval.metrics import check_finite
 from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there, read_file
@@ -106,7 +107,7 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        file = read_file(path)
+        file = read_file(path, remedy="fit it again")
         header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
@@ -121,8 +122,10 @@ class FittedModel:
         return cls(method, fit, normal)
 
     def judge(self, paths: Sequence[Path]) -> Prediction:
-        """Scores and maps of pictures. Raises EvaluationError where one cannot be decoded."""
-        return self.method.predict(load_images(paths, self.method.geometry))
+        """Scores and maps of pictures. Raises EvaluationError where one cannot be decoded, or a score is not finite."""
+        prediction = self.method.predict(load_images(paths, self.method.geometry))
+        check_finite(prediction.scores)
+        return prediction
 
 
 def fit_model(
@@ -133,8 +136,8 @@ def fit_model(
     range. What lies in its sub-folders is left out.
 
     Raises:
-        EvaluationError: the folder holds no pictures, one cannot be decoded, an argument is unknown, or a setting
-            would do nothing.
+        EvaluationError: the folder holds no pictures or too few, one cannot be decoded, an argument is unknown, a
+            setting would do nothing, or the fitted method diverged.
     """
     check_overrides(name, overrides, layers=layers)
     settings = settings_for(name, overrides=overrides)
@@ -147,12 +150,14 @@ def fit_model(
         )
     if spec.path is not None:
         check_there(spec.path)
+    kept, held = hold_out(len(paths), seed)
     weights = load_weights(spec, model)
+    check_fit(name, weights.model, settings, len(kept), layers=layers)
     fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers=layers)
     method = fit.build(weights, device)
     images = load_images(paths, method.geometry)
-    kept, held = hold_out(len(images), seed)
     method.fit(images[kept])
+    _check_judgement(method)
     normal = _normal_range(method.predict(images[held])) if len(held) else NormalRange()
     return FittedModel(
         method, dataclasses.replace(fit, train_images=len(kept), held_out_images=len(held)), normal
@@ -180,8 +185,7 @@ def _check_judgement(method: Method) -> None:
 
     side = method.geometry.side
     prediction = method.predict(torch.full((1, 3, side, side), 128, dtype=torch.uint8))
-    if not np.isfinite(prediction.scores).all():
-        raise ValueError("the score of a grey image is not finite")
+    check_finite(prediction.scores)
 
 
 def _unreadable(path: Path, error: BaseException) -> EvaluationError:
@@ -215,11 +219,12 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
     common = Path(os.path.commonpath([path.parent for path in full]))
     method = fitted.fit.method.replace(":", "-")
     written = [folder / path.relative_to(common).with_name(f"{path.name}_{method}.png") for path in full]
+    remove_parts(folder, "**/.*")
     for path, heatmap, scores in zip(paths, written, prediction.maps, strict=True):
         picture = read_picture(path)
         share = bilinear(((scores - low) / (high - low))[..., None], (picture.shape[1], picture.shape[0]))
         heatmap.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(heatmap) as file:
+        with whole_file(heatmap, sync=False) as file:
             both = np.concatenate([picture, _heat(picture, share[..., 0])], axis=1)
             Image.fromarray(both).save(file, format="PNG", compress_level=1)
     return written

@@ -85,12 +85,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
-    from fracgen.cli.pretrain_here import require_training
+    from fracgen.support.extras import need
 
-    require_training()
-    _check_folder(output)
+    need("train")
     from fracgen.benchmarking.train import bench_train, config_for
 
+    _check_folder(output)
     config = config_for(preset, model, batch, size)
     _show(bench_train(config, device=device, steps=steps, rounds=rounds, prefetch=prefetch), output, as_json)
 

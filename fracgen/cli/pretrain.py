@@ -10,7 +10,7 @@ import typer
 
 from fracgen.cli.slurm import Account, Detach, Executor, Memory, Partition, Sbatch, Time, slurm_options
 
-FOR_SLURM = ("executor", "detach", "dry_run", "time", "partition", "memory", "account", "sbatch")
+FOR_SLURM = ("context", "executor", "detach", "dry_run", "time", "partition", "memory", "account", "sbatch")
 STOP_BEFORE_LIMIT = "USR1@120"
 """The signal that a job gets before its time limit, and how many seconds before."""
 
@@ -130,14 +130,16 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    from fracgen.cli.pretrain_here import require_training, train_here
+    # Not the context's parameters, which Typer before 0.29 keeps as they were typed.
+    given = SimpleNamespace(**{name: value for name, value in locals().items() if name not in FOR_SLURM})
+    from fracgen.cli.pretrain_here import train_here
+    from fracgen.support.extras import need
 
-    require_training()
+    need("train", *(logger or ()))
     options = slurm_options(
         context, ("detach", "dry_run"), nodes=num_nodes, tasks=devices or 1,
         gpus=0 if device == "cpu" else devices or 1, signal=STOP_BEFORE_LIMIT,
     )  # fmt: skip
-    given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
     if options is None:
         raise typer.Exit(train_here(given))
     from fracgen.cli.pretrain_job import run_as_job

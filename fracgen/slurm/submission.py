@@ -106,10 +106,7 @@ class SlurmFolder:
             yield
 
     def _executor(self, options: SlurmOptions, name: str) -> Any:
-        try:
-            from submitit import SlurmExecutor
-        except ModuleNotFoundError:
-            raise ValueError("submitit is not installed: install fracgen[slurm]") from None
+        from submitit import SlurmExecutor
 
         class Executor(SlurmExecutor):
             @classmethod

@@ -40,7 +40,7 @@ def counts(category):
     return len(category.train), len(category.test) - defects, defects
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_every_file_is_a_picture_or_is_counted(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("tree")

@@ -157,6 +157,18 @@ def hold_out(number: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return np.sort(order[back:]), np.sort(order[:back])
 
 
+def split(category: Category, protocol: str, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """The training images of a cell to fit on, and normal ones that are kept back to find a threshold on.
+
+    The latter are the dataset's own validation images; where it has none, protocol `honest` takes a tenth of the
+    training images (`hold_out`) and `paper` none.
+    """
+    if category.validation or protocol != "honest":
+        return category.train, category.validation
+    kept, held = hold_out(len(category.train), seed)
+    return tuple(category.train[n] for n in kept), tuple(category.train[n] for n in held)
+
+
 def limited(category: Category, images: int | None) -> Category:
     """At most `images` training and test images, for a trial run: half the test good, defect types in turn."""
     if images is None:
