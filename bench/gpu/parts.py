@@ -34,7 +34,6 @@ class Part:
         name: also that of the function in `bench.gpu.measures`, unless `function` names another.
         seconds: at most.
         arguments: of the function.
-        quick: the same for a run that only tries the script.
         under: a command that runs the part's process.
         function: see `name`.
     """
@@ -42,7 +41,6 @@ class Part:
     name: str
     seconds: float
     arguments: tuple[object, ...] = ()
-    quick: tuple[object, ...] | None = None
     under: tuple[str, ...] = ()
     function: str = ""
 
@@ -51,16 +49,16 @@ COMPILED = Part("compiled", 120)
 FIRST = (
     COMPILED,
     Part("golden", 60),
-    Part("parity", 120, (1000, 75.0), (16, 20.0)),
-    Part("stages", 45, (4224,), (132,)),
-    Part("chaos_game", 45, (2112,), (132,)),
+    Part("parity", 120, (1000, 75.0)),
+    Part("stages", 45, (4224,)),
+    Part("chaos_game", 45, (2112,)),
     Part("other_ways", 45),
 )
 SECOND = (
     COMPILED,
     Part("render", 90),
-    Part("loader", 75, ((64, 512, 4096), 1_000_000), ((64,), 1000)),
-    Part("train", 90, (512, 10), (64, 3)),
+    Part("loader", 75, ((64, 512, 4096), 1_000_000)),
+    Part("train", 90, (512, 10)),
     *(
         Part(tool, 60, under=("compute-sanitizer", "--tool", tool, "--error-exitcode", "9"), function="small")
         for tool in ("memcheck", "racecheck", "initcheck")
@@ -93,7 +91,7 @@ def run_parts(parts: Sequence[Part], command: Command, path: Path, seconds: floa
         seconds: for all of them.
 
     Raises:
-        ValueError: the file is no record, or has results of other kernels, of another card or of a quick run.
+        ValueError: the file is no record, or has results of other kernels or of another card.
         OSError: it cannot be read or written.
     """
     record = Record.read(path) if path.is_file() else None
@@ -159,13 +157,11 @@ def main(arguments: Sequence[str], description: str) -> int:
     parser.add_argument("--parts", default="first", metavar="CALL", help="first, second, or parts with commas between")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="file of the results")
     parser.add_argument("--seconds", type=float, help="of the whole call; default: 300 for the first, 240 for others")
-    parser.add_argument("--quick", action="store_true", help="measure little of everything, to try the script")
     options = parser.parse_args(arguments)
     from fracgen.rendering.device import cuda_fault
 
     def command(part: Part, path: Path) -> list[str]:
-        size = "quick" if options.quick else "full"
-        return [*part.under, sys.executable, "-m", "bench.gpu.parts", part.name, str(path), size]
+        return [*part.under, sys.executable, "-m", "bench.gpu.parts", part.name, str(path)]
 
     try:
         parts = chosen(options.parts)
@@ -181,15 +177,13 @@ def main(arguments: Sequence[str], description: str) -> int:
     return 1 if any(faults(record)) else 0
 
 
-def measure(name: str, quick: bool) -> Record:
+def measure(part: Part) -> Record:
     """Run a part in this process."""
     from bench.gpu import measures
 
-    part = PARTS[name]
     measured: Callable[..., Results] = getattr(measures, part.function or part.name)
-    results = measured(*(part.quick if quick and part.quick is not None else part.arguments))
-    return Record.of("gpu acceptance", {**measures.identity(), "quick": quick}, results)
+    return Record.of("gpu acceptance", measures.identity(), measured(*part.arguments))
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1], sys.argv[3] == "quick").write(Path(sys.argv[2]))
+    measure(PARTS[sys.argv[1]]).write(Path(sys.argv[2]))

@@ -21,7 +21,7 @@ SCRIPTS = {
     "slow": "sleep 60 & sleep 60",
     "mute": "true",
 }
-IDENTITY = {"kernels": "these", "device": {"name": "NVIDIA H200"}, "quick": False}
+IDENTITY = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
 
 
 def command(part: Part, path: Path, **identity: str) -> list[str]:
@@ -73,7 +73,7 @@ def test_a_call_goes_on_where_another_ended(tmp_path: Path, monkeypatch: pytest.
     assert len(ran) == 5
 
 
-@pytest.mark.parametrize("changed", ["kernels", "device", "quick"])
+@pytest.mark.parametrize("changed", ["kernels", "device"])
 def test_results_of_something_else_are_not_mixed_in(tmp_path: Path, changed: str) -> None:
     path = tmp_path / "gpu.json"
     run_parts([part("good")], command, path, 60)
@@ -102,8 +102,7 @@ def test_two_calls_with_what_decides_first_fit_a_lease() -> None:
 @pytest.mark.parametrize("own", PARTS.values(), ids=lambda p: p.name)
 def test_parts_name_functions_that_take_their_arguments(own: Part) -> None:
     function: Any = getattr(importlib.import_module("bench.gpu.measures"), own.function or own.name)
-    for arguments in (own.arguments, own.quick or own.arguments):
-        inspect.signature(function).bind(*arguments)
+    inspect.signature(function).bind(*own.arguments)
 
 
 def test_mistakes_are_answered_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
