@@ -43,6 +43,8 @@ def bench_render(
 ) -> Record:  # fmt: skip
     """Images and points (or rays) per second, and each stage's share of the time.
 
+    Points are those that were drawn; of pairs in a scene larger than the image it is not known how many these are.
+
     Args:
         preset: the recipe, and the kind of codes, of which 2,000 are sampled.
         device: as for `make_renderer`.
@@ -66,13 +68,14 @@ def bench_render(
         codes.append(rendered.codes)
 
     seconds = interleaved({"render": render}, rounds)["render"]
-    unit, each = _work(recipe)
-    drawn = [int((c >= 0).sum()) * each for c in codes[-rounds:]]
     results = {
         "images": Summary.of("images/s", [batch / s for s in seconds]),
-        unit: Summary.of(f"{unit}/s", [n / s for n, s in zip(drawn, seconds, strict=True)]),
         "time": Summary.of("us/image", [1e6 * s / batch for s in seconds]),
     }
+    if recipe.views == 1 or recipe.scene in (None, recipe.size):  # else the second view may lack objects of the first
+        unit, each = _work(recipe)
+        drawn = [int((c >= 0).sum()) * each for c in codes[-rounds:]]
+        results[unit] = Summary.of(f"{unit}/s", [n / s for n, s in zip(drawn, seconds, strict=True)])
     turns = [stage_seconds(renderer, range(batch), epoch=next(epoch), **output) for _ in range(rounds)]
     for name in turns[0]:
         results[f"share of {name}"] = Summary.of("of the time", [s[name] / sum(s.values()) for s in turns])

@@ -67,6 +67,16 @@ def test_a_render_benchmark(measured: Record) -> None:
     assert all(f"| {name} |" in measured.markdown() for name in medians)
 
 
+@pytest.mark.parametrize(("scene", "known"), [(None, True), (16, True), (40, False)])
+def test_points_are_counted_only_where_all_that_were_drawn_are_known(scene: int | None, known: bool) -> None:
+    chosen = preset("two-view")
+    recipe = dataclasses.replace(chosen.recipe.at_size(16), points=500, scene=scene)
+    results = bench_render(dataclasses.replace(chosen, recipe=recipe), device="cpu", batch=2, rounds=1).results
+    assert ("points" in results) == known
+    if known:
+        assert results["points"].median / results["images"].median == pytest.approx(2 * 500)
+
+
 def test_a_record_is_the_same_when_it_is_read(measured: Record, tmp_path: Path) -> None:
     measured.write(tmp_path / "record.json")
     assert Record.read(tmp_path / "record.json").to_json() == measured.to_json()
