@@ -121,7 +121,7 @@ def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path,
     assert weights.licence == "apache-2.0"
     assert (weights.normalisation, weights.norm) == (network("test_convnext").normalisation, "network")
     assert all(torch.equal(weights.tensors[k], state[k]) for k in weights.tensors)
-    for content, message in ((b"", "is empty"), (b"<html>", "is an HTML page"), (b"\x09" + bytes(7) + b"{", "no whole")):
+    for content, message in ((b"", "is empty"), (b"<html>", "an HTML page"), (b"\x09" + bytes(7) + b"{", "no whole")):
         (snapshot / "model.safetensors").write_bytes(content)
         with pytest.raises(EvaluationError, match=message):
             load("test_convnext")
