@@ -56,15 +56,12 @@ class WeightsFile:
         the same tensors and pad images in other ways.
         """
         stated, wanted = (_bare(name) for name in (self.architecture or model, model))
+        where = "config.json beside it" if "architecture" in self.config else "the file itself"
         if stated != wanted and _is_architecture(stated):
             raise WeightsError(
-                f"{self.path}: these are weights of {stated}, as {self._says_so} says, and {wanted} computes other "
-                f"things with them: use --model {stated}, or correct what it says"
+                f"{self.path}: weights of {stated}, as {where} says, and not of {wanted}, which may compute other "
+                f"things with the same tensors: use --model {stated}, or correct what it says"
             )
-
-    @property
-    def _says_so(self) -> str:
-        return "config.json beside it" if "architecture" in self.config else "the file itself"
 
 
 def weights_path(path: Path) -> Path:
@@ -75,7 +72,10 @@ def weights_path(path: Path) -> Path:
         WeightsError: it is no weights file, by its first bytes.
         OSError: it cannot be read.
     """
-    path = path / "model.safetensors" if path.is_dir() else path
+    if path.is_dir():
+        path /= "model.safetensors"
+        if not path.exists():
+            raise FileNotFoundError(f"{path.parent} is a folder without model.safetensors: no weights file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights file")
     try:

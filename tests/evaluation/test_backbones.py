@@ -108,7 +108,7 @@ def test_another_architecture_with_the_same_tensors_is_refused(model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     spec = WeightsSpec("mine", tmp_path / "w.safetensors")
     assert load_weights(spec, "efficientnet_lite0").metadata["architecture"] == "efficientnet_lite0"
-    with pytest.raises(EvaluationError, match=r"are weights of efficientnet_lite0, as config\.json beside it says"):
+    with pytest.raises(EvaluationError, match=r"weights of efficientnet_lite0, as config\.json beside it says"):
         load_weights(spec, model)
 
 

@@ -106,5 +106,5 @@ def test_weights_of_another_network_a_damaged_file_and_another_one_are_refused(w
     other.mkdir()
     (other / "model.safetensors").write_bytes(weights.read_bytes())
     (other / "config.json").write_text('{"architecture": "seresnet18"}')
-    refused(other / "model.safetensors", digest(weights), "are weights of seresnet18, as config.json beside it says")
+    refused(other / "model.safetensors", digest(weights), "weights of seresnet18, as config.json beside it says")
     refused(weights, "0" * 64, "begins with weights of SHA-256 0000")

@@ -207,7 +207,7 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as opened:
         opened.bind(str(tmp_path / "s"))
         assert "is a socket or a device" in refusal(tmp_path / "s")
-    with pytest.raises(FileNotFoundError, match=r"model\.safetensors: no such weights file"):
+    with pytest.raises(FileNotFoundError, match=r"is a folder without model\.safetensors"):
         read_weights(tmp_path)
     save_file(STATE, tmp_path / "model.safetensors")
     assert same(read_weights(tmp_path).tensors)
@@ -276,7 +276,7 @@ def test_another_architecture_with_the_same_tensors_is_refused(
     if fits:
         file.check_architecture(model)
     else:
-        with pytest.raises(WeightsError, match=f"of {stated}, as the file itself says.*: use --model {stated}"):
+        with pytest.raises(WeightsError, match=f"of {stated}, as the file itself says, .*: use --model {stated}"):
             file.check_architecture(model)
 
 

@@ -60,7 +60,7 @@ def check_there(path: Path) -> None:
 
 def _line(error: Exception, path: Path) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{path}: no such weights file; give --weights name=FILE"
+        return f"{error}; give --weights name=FILE"
     return f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
 
 
