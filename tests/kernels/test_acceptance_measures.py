@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from host import HostBackend
-from pretend import SHARED_MEMORY, Machine, switched_on
 
 from bench.gpu import measures
 from fracgen.benchmarking.record import Results
@@ -20,6 +18,8 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import KERNELS, sources
+from tests.kernels.host import HostBackend
+from tests.kernels.pretend import SHARED_MEMORY, Machine, switched_on
 
 
 @pytest.fixture
