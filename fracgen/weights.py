@@ -56,15 +56,12 @@ class WeightsFile:
         the same tensors and pad images in other ways.
         """
         stated, wanted = (_bare(name) for name in (self.architecture or model, model))
+        where = "config.json beside it" if "architecture" in self.config else "the file itself"
         if stated != wanted and _is_architecture(stated):
             raise WeightsError(
-                f"{self.path}: these are weights of {stated}, as {self._says_so} says, and {wanted} computes other "
-                f"things with them: use --model {stated}, or correct what it says"
+                f"{self.path}: weights of {stated}, as {where} says, and not of {wanted}, which may compute other "
+                f"things with the same tensors: use --model {stated}, or correct what it says"
             )
-
-    @property
-    def _says_so(self) -> str:
-        return "config.json beside it" if self.config else "the file itself"
 
 
 def weights_path(path: Path) -> Path:
@@ -75,7 +72,10 @@ def weights_path(path: Path) -> Path:
         WeightsError: it is no weights file, by its first bytes.
         OSError: it cannot be read.
     """
-    path = path / "model.safetensors" if path.is_dir() else path
+    if path.is_dir():
+        path /= "model.safetensors"
+        if not path.exists():
+            raise FileNotFoundError(f"{path.parent} is a folder without model.safetensors: no weights file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such weights file")
     try:
@@ -87,11 +87,12 @@ def weights_path(path: Path) -> Path:
     return path
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path, remedy: str = "use another checkpoint of these weights") -> WeightsFile:
     """Read a weights file.
 
     Args:
         path: safetensors or what `torch.save` wrote, under any name; or the folder of an export.
+        remedy: for tensors that hold no numbers to compute with.
 
     Raises:
         FileNotFoundError: there is none.
@@ -105,11 +106,12 @@ def read_weights(path: Path) -> WeightsFile:
         config = _config_beside(path)
         about = WeightsFile(path, tensors, None, header, config, _stated(header | config))
     else:
-        content = load_plain(path, path)
+        with path.open("rb") as opened:
+            content = load_plain(opened, path)
         tensors, part = _state_dict(content, path)
         about = WeightsFile(path, tensors, part, architecture=_stated({"architecture": content.get("arch")}))
     if bad := fault(tensors):
-        raise WeightsError(f"{path}: {bad}: use another checkpoint of these weights")
+        raise WeightsError(f"{path}: {bad}: {remedy}")
     return about
 
 
@@ -132,7 +134,7 @@ def fault(tensors: Mapping[str, Tensor]) -> str | None:
         except NotImplementedError:  # of packed kinds, of which torch has the name alone
             return f"tensor {plain(name)} is {kind}, with which torch cannot compute"
         if bad:
-            return f"tensor {plain(name)} holds {bad:,} numbers of {tensor.numel():,} that are NaN or infinite"
+            return f"tensor {plain(name)}: {bad:,} of {tensor.numel():,} numbers are NaN or infinite"
     return None
 
 
@@ -153,7 +155,7 @@ def differences(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, .
             f"{name} is {list(have[name])} instead of {list(shapes[name])}" for name in both
             if have[name] != shapes[name]
         ],
-        "of whole numbers where floats belong": [
+        "not of floats": [
             f"{name} is {str(tensors[name].dtype).removeprefix('torch.')}" for name in both
             if name not in whole and not tensors[name].is_floating_point()
         ],
@@ -161,11 +163,11 @@ def differences(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, .
     return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in faults.items() if names)
 
 
-def load_plain(file: Path | IO[bytes], name: Path) -> Any:
+def load_plain(file: IO[bytes], name: Path) -> Any:
     """What `torch.save` wrote, on the CPU: tensors, numbers, texts and plain containers of them.
 
     Args:
-        file: from where.
+        file: opened, so that torch does not go by its name.
         name: for messages.
 
     Raises:
@@ -199,7 +201,7 @@ def listed(names: Collection[str], most: int = 4) -> str:
     return ", ".join(list(names)[:most]) + more
 
 
-def _in_the_way(message: str, file: Path | IO[bytes], name: Path) -> str:
+def _in_the_way(message: str, file: IO[bytes], name: Path) -> str:
     """Which object torch's safe loader refused, and how the tensors beside it are saved alone."""
     found = re.search(r"GLOBAL (\S+) (?:was not|whose)", message)
     front = _pickled(file)
@@ -210,7 +212,8 @@ def _in_the_way(message: str, file: Path | IO[bytes], name: Path) -> str:
         )
     what, again = plain(found[1]), f"torch.load({str(name)!r}, weights_only=False)"
     module, _, of = what.rpartition(".")
-    if f"\x80\x02c{module}\n{of}\n".encode("latin-1", "replace") in front:  # the first thing in a pickle
+    first = re.escape(f"c{module}\n{of}\n".encode())  # the first object of a pickle; older ones name its source code
+    if re.search(rb"\x80\x02(?:\(X\x06\0\0\0moduleq\0)?" + first, front):
         what, tensors = f"a whole {what}", f"{again}.state_dict()"
     else:
         if ".multiarray." in what or what.startswith("numpy."):
@@ -223,11 +226,8 @@ def _in_the_way(message: str, file: Path | IO[bytes], name: Path) -> str:
     )
 
 
-def _pickled(file: Path | IO[bytes]) -> bytes:
+def _pickled(file: IO[bytes]) -> bytes:
     """The pickles of a file of `torch.save`, or as much of them as says what they hold."""
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return _pickled(opened)
     try:
         with zipfile.ZipFile(file) as archive:
             (entry,) = (name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")

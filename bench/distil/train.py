@@ -84,7 +84,8 @@ class Leg:
         self.step = 0
         self.terms = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed")}
         if self.path.is_file():
-            state = load_plain(self.path, self.path)
+            with self.path.open("rb") as file:
+                state = load_plain(file, self.path)
             if state["terms"] != self.terms:
                 raise ValueError(
                     f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"
@@ -110,7 +111,7 @@ class Leg:
             maps = middle(self.network, pictures(shown["pictures"]))
             parts = [(m - shown[name].float()).square().mean() for m, name in zip(maps, STAGES[:3], strict=True)]
             self.optimizer.zero_grad(set_to_none=True)
-            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()
+            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.average.update(self.network, self.step)
             self.step += 1

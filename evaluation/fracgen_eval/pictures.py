@@ -19,6 +19,9 @@ MASK_LEVELS = 16
 BLACK, HALF, WHITE = 32, 128, 224
 """Of shades in [0, 255]: below BLACK a mask's are black, from WHITE on white, and from HALF on a defect."""
 
+NO_MASK = "a picture in the place of the mask, or a mask that lost its values"
+SAVE_MASK = "save it as PNG with 0 where normal and 255 where defect"
+
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
 """Tags of TIFF and EXIF."""
 _WHITE_IS_ZERO, _SIGNED = 0, 2
@@ -84,15 +87,14 @@ def read_mask(path: Path, *, exact: bool = False) -> NDArray[np.uint8]:
     if exact or found.white is None:
         raise EvaluationError(
             f"{path}: {len(levels)} different values{' in a lossy format' if found.lossy else ''} do not tell kinds of "
-            "defects apart: restore the file from the dataset"
+            f"defects apart: {NO_MASK}; restore it from the dataset"
         )
     shades = _eight_bits(values, found.white)
     black, white = np.count_nonzero(shades < BLACK), np.count_nonzero(shades >= WHITE)
     unclear = shades.size - black - white
     if unclear > min(black, white) or (shades.any() and not white):
         raise EvaluationError(
-            f"{path}: {len(levels)} grey levels, and not clearly black and white: a picture in the place of the mask, "
-            "or a mask that lost its values; restore it, or save it as PNG with 0 where normal and 255 where defect"
+            f"{path}: {len(levels)} grey levels, and not clearly black and white: {NO_MASK}; restore it, or {SAVE_MASK}"
         )
     return np.where(shades >= HALF, 255, 0).astype(np.uint8)
 
@@ -113,7 +115,7 @@ def _numbers(levels: NDArray[Any], white: int | None, path: Path) -> bool:
         return False
     raise EvaluationError(
         f"{path}: values such as {levels[dark][0]} beside {levels[bright][-1]} could be numbers of defect classes, or "
-        "what a lossy format left of black and white: save it as PNG with 0 where normal and 255 where defect"
+        f"what a lossy format left of black and white: {SAVE_MASK}"
     )
 
 
@@ -121,8 +123,8 @@ def _decoded(path: Path) -> _Decoded:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # A stream rather than a name: a TIFF that lies on its side is mapped into memory by Pillow 13 with the width
-        # and height of the upright picture, which gives scrambled pixels.
+        # A stream rather than a name: Pillow 11 to 13 map a TIFF that lies on its side into memory with the width and
+        # height of the upright picture, which gives scrambled pixels.
         with path.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             if image.format != "MPO" and (pages := getattr(image, "n_frames", 1)) > 1:
                 raise EvaluationError(f"{path}: {pages} pages or frames in one file: save the one that counts alone")

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from fracgen.support.decode import from_json, parse_json
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
 from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
@@ -107,7 +107,7 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        file = read_file(path)
+        file = read_file(path, remedy="fit it again")
         header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
@@ -219,11 +219,12 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
     common = Path(os.path.commonpath([path.parent for path in full]))
     method = fitted.fit.method.replace(":", "-")
     written = [folder / path.relative_to(common).with_name(f"{path.name}_{method}.png") for path in full]
+    remove_parts(folder, "**/.*")
     for path, heatmap, scores in zip(paths, written, prediction.maps, strict=True):
         picture = read_picture(path)
         share = bilinear(((scores - low) / (high - low))[..., None], (picture.shape[1], picture.shape[0]))
         heatmap.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(heatmap) as file:
+        with whole_file(heatmap, sync=False) as file:
             both = np.concatenate([picture, _heat(picture, share[..., 0])], axis=1)
             Image.fromarray(both).save(file, format="PNG", compress_level=1)
     return written

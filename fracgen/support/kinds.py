@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import re
-import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from fracgen.support.decode import check_regular
 
 HEAD = 4096
 """Bytes from the front of a file that say what it is."""
@@ -27,7 +29,6 @@ TORCH = Kind("a file of torch.save")
 """Of either format: a ZIP archive with a pickle in it, or pickles one after another, as torch wrote before 1.6."""
 
 EMPTY = Kind("empty", "copy or download it again: a full disk and a broken download leave such files")
-_TEXT = Kind("a text file")
 _CUT = Kind("a ZIP archive whose end is missing", "copy or download it again")
 _PAGE = "download the file itself: sites that want a login or an answer, or refuse, send such pages in its place"
 _PACKED = Kind("a compressed archive", "unpack it and name the file in it")
@@ -53,12 +54,7 @@ def kind_of(path: Path) -> Kind:
         ValueError: it is a folder, a pipe or a device: nothing of it is read.
         OSError: it cannot be read.
     """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise ValueError(f"{path} is a folder: name a file in it")
-    if not stat.S_ISREG(mode):
-        what = "a named pipe" if stat.S_ISFIFO(mode) else "a socket or a device"
-        raise ValueError(f"{path} is {what}, which is not read: write it to a file and name that")
+    check_regular(path)
     with path.open("rb") as file:
         head = file.read(HEAD)
     return _archive(path) if head.startswith(b"PK\x03\x04") else _of_head(head)
@@ -92,10 +88,12 @@ def _of_text(head: bytes) -> Kind:
     if b'"weight_map"' in head:
         return Kind("the index of a checkpoint in several files", "save all of its tensors in one file")
     try:
-        head[: HEAD - 3].decode()  # the last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # its last character may be cut
     except UnicodeDecodeError:
-        return Kind(f"of an unknown kind (it begins with {head[:8].hex(' ')})")
-    return _TEXT
+        text = "\0"
+    if all(letter.isprintable() or letter.isspace() for letter in text):
+        return Kind("a text file")
+    return Kind(f"of an unknown kind (it begins with {head[:8].hex(' ')})")
 
 
 def _archive(path: Path) -> Kind:

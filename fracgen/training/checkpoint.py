@@ -76,8 +76,8 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is truncated or damaged: use the checkpoint before it (--resume auto does)")
     try:
         state: dict[str, Any] = load_plain(io.BytesIO(body), path)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from None
+    except ValueError:
+        raise CheckpointError(f"{path} holds what no checkpoint holds: use the checkpoint before it") from None
     return state
 
 

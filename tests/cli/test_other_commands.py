@@ -56,6 +56,23 @@ def test_codes_show(fracgen: Any) -> None:
     assert text.count("\n") == 2 + bank.sizes[0]
 
 
+def test_imported_codes_show_their_own_probabilities(fracgen: Any) -> None:
+    rows = "0,0,0,0.16,0,0,1\n0.85,0.04,-0.04,0.85,0,1.6,85\n0.2,-0.26,0.23,0.22,0,1.6,14\n"
+    Path("codes/.ipynb_checkpoints").mkdir(parents=True)
+    for name in ("a.csv", "b.CSV", "._a.csv", "notes.txt"):
+        Path("codes", name).write_text(rows)
+    ran = fracgen("codes", "import", "codes", "-o", "b")
+    assert ran.err == (
+        "fracgen: 2 codes in 2 classes, 0 of them not contractive\n"
+        "fracgen: left out: 2 hidden files or folders, 1 file of another kind\n"
+    )
+    (shown,) = json.loads(fracgen("codes", "show", "b", "1", "--json").out)
+    assert [round(row["p"], 6) for row in shown["maps"]] == [0.01, 0.85, 0.14]
+    assert json.loads(fracgen("codes", "stats", "b", "--json").out)["probabilities"] == "its own"
+    CodeBank.sample(2).save("sampled")
+    assert json.loads(fracgen("codes", "stats", "sampled", "--json").out)["probabilities"] == "|det A|"
+
+
 def test_variations_show_and_draw(fracgen: Any) -> None:
     made = fracgen("sample", "--recipe", "mandelbulb", "--powers", "3,8", "--rules", "42,168", "-o", "v")
     assert "4 codes of 2 powers under 2 rules" in made.err

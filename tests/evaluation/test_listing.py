@@ -40,11 +40,11 @@ def counts(category):
     return len(category.train), len(category.test) - defects, defects
 
 
-@settings(max_examples=40, derandomize=True, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_every_file_is_a_picture_or_is_counted(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("tree")
-    names = st.sampled_from(["a.png", "b.JPG", "c.Tiff", "notes.txt", "d.gif", "e.png.bak", "noext", *CLUTTER])
+    names = st.sampled_from(["a.png", "b.JPG", "c.Tiff", "notes.txt", "d.gif", "e.png.bak", "noext", *CLUTTER[3:]])
     places = st.sampled_from(["", "lot1", "lot1/inner", "lot2", *CLUTTER[:3]])
     files = data.draw(st.sets(st.tuples(places, names), max_size=14))
     clutter, deeper, other, pictures = set(), 0, 0, []

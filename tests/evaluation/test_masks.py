@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.evaluation.image_files import tiff
 
-QUICK = settings(max_examples=60, derandomize=True, deadline=None)
+QUICK = settings(max_examples=60)
 BOXES = st.lists(st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(3, 20)] * 2), min_size=1, max_size=3)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.evaluation.image_files import ORIENTED, png16, tiff
 
-QUICK = settings(max_examples=60, derandomize=True, deadline=None)
+QUICK = settings(max_examples=60)
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 LOSSLESS = {".png": {}, ".tif": {}, ".bmp": {}, ".webp": {"lossless": True, "exact": True}}
 

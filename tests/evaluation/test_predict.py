@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,7 +153,7 @@ def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp
     if change == "about":
         header["about"] = "[" * 100_000
     save_file(state, kept, header)
-    with pytest.raises(EvaluationError, match=r"kept\.safetensors: cannot be read as a fitted model") as caught:
+    with pytest.raises(EvaluationError, match=r"kept\.safetensors: .* fitted model|memory_bank .*: fit it") as caught:
         FittedModel.load(kept)
     assert "\n" not in str(caught.value)
 
@@ -184,8 +185,35 @@ def test_predict_says_what_it_left_out(surfaces, pictures, quick, tmp_path, caps
     )
     for path in (tmp_path / "good").glob("*.png"):
         path.unlink()
-    with pytest.raises(EvaluationError, match=r"no pictures .* left out 1 picture \(lot2/000\.png\); give the folder"):
+    with pytest.raises(EvaluationError, match=r"no pictures .* left out 1 picture \(lot2/000\.png\).*; give the"):
         fit_model("patchcore", tmp_path / "good", WeightsSpec("random"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good/0.png", "notes.png"], "notes.png: cannot be read as an image"),
+        (["good/0.png", "float.tif"], "float.tif: an image of floating-point numbers, which is not read: save it"),
+        (["good/0.png", "-o", "notes.png"], "notes.png is a file: name a folder for heatmaps"),
+        (["good/0.png", "--save", "nowhere/m.safetensors"], "there is no folder nowhere"),
+        (["good/0.png", "--save", "good"], "good is a folder"),
+    ],
+)  # fmt: skip
+def test_what_predict_cannot_read_or_write_is_refused_before_it_fits(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("good").mkdir()
+    Image.new("L", (8, 8)).save("good/0.png")
+    Image.new("F", (8, 8)).save("float.tif")
+    Path("notes.png").write_text("hello")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("fracgen_eval.predict.fit_model", None)
+    assert run(["eval", "predict", "--train", "good", "--device", "cpu", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, pictures, quick, capsys):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretend import Machine, switched_on
 
 from fracgen import FractalLoader
 from fracgen.draws import Stream
@@ -23,6 +22,7 @@ from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalise import apply, table
 from fracgen.support.errors import DeviceError
+from tests.kernels.pretend import Machine, switched_on
 
 INDEX = np.array([0, 5, 2**32 - 1, 77, 5], np.uint32)
 KEY: dict[str, Any] = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
@@ -203,7 +203,7 @@ def test_the_host_does_not_run_away(ahead: int, together: int, machine: Machine)
 
 def test_without_the_back_pressure_it_would_run_away(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test before this one can fail: the same caller without waits is forty steps behind."""
-    monkeypatch.setattr("pretend.Event.synchronize", lambda self: None)
+    monkeypatch.setattr("tests.kernels.pretend.Event.synchronize", lambda self: None)
     with pytest.raises(AssertionError):
         test_the_host_does_not_run_away(1, 1, machine)
 
@@ -217,6 +217,6 @@ def test_memory_of_another_stream_is_noticed(machine: Machine) -> None:
 
 
 def test_a_missing_wait_is_noticed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretend.Stream.wait_event", lambda self, event: None)
+    monkeypatch.setattr("tests.kernels.pretend.Stream.wait_event", lambda self, event: None)
     gpu, cpu = pair_of_loaders(batch_size=8)
     assert not torch.equal(next(iter(gpu))[0].cpu(), next(iter(cpu))[0])

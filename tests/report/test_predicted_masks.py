@@ -14,7 +14,7 @@ from tests.report.cells import add
 SCORES = arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(SCORES, st.integers(0, 11))
 def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores, place):
     threshold = float(scores.flat[place])

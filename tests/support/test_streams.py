@@ -124,9 +124,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "line",
     ["--version", "--help", "sample --codes 4 --classes 2 -o made", "codes show bank", "codes show bank 1 --json",
      "codes stats bank", "codes stats bank --json", "eval list", "eval list --json", "bench render --json",
-     "render bank -n 2 --size 16 --device cpu --format raw -o -",
-     "render bank -n 2 --size 16 --device cpu --format wds -o -",
-     "render bank -n 2 --size 16 --device cpu --format npy -o -"],
+     *(f"render bank -n 2 --size 16 --device cpu --format {format} -o -" for format in ("raw", "wds", "npy"))],
 )  # fmt: skip
 def test_a_line_that_is_not_taken_is_a_failure(
     line: str, refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

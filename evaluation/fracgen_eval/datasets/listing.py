@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from fracgen.support.folders import files_below, is_clutter
 from fracgen_eval.pictures import SUFFIXES
-
-CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information")
-"""Names, in small letters, that systems give to files and folders of their own; others begin with `.` or `@`."""
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -24,7 +21,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def pictures_below(folder: Path) -> list[Path]:
     """The picture files in a folder and its sub-folders, by path."""
-    return sorted(path for path in _below(folder)[0] if _is_picture(path))
+    return sorted(path for path in files_below(folder)[0] if _is_picture(path))
 
 
 def left_out(root: Path, folders: Iterable[Path], used: Collection[Path]) -> str:
@@ -43,7 +40,7 @@ def left_out(root: Path, folders: Iterable[Path], used: Collection[Path]) -> str
     others: list[Path] = []
     hidden: list[Path] = []
     for folder in folders:
-        files, clutter = _below(folder)
+        files, clutter = files_below(folder)
         hidden += clutter
         for path in files:
             if path not in known:
@@ -64,25 +61,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _is_clutter(name: str) -> bool:
-    return name.startswith((".", "@")) or name.lower() in CLUTTER
-
-
 def _entries(folder: Path) -> list[Path]:
     """What lies in a folder without clutter, by name."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not _is_clutter(path.name))
-
-
-def _below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All files below a folder; and clutter, whose folders are not entered. Links to folders are followed, once."""
-    files, clutter, seen = [], [], {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        clutter += [here / name for name in (*folders, *names) if _is_clutter(name)]
-        files += [here / name for name in names if not _is_clutter(name)]
-        real = {name: os.path.realpath(here / name) for name in folders if not _is_clutter(name)}
-        folders[:] = [name for name, target in real.items() if target not in seen]
-        seen.update(real.values())
-    return files, clutter
+    return sorted(path for path in folder.iterdir() if not is_clutter(path.name))

@@ -158,7 +158,8 @@ class CellResult:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: a value is missing or of another type, or a metric is out of [0, 1]; the message names it.
+            ValueError: a value is missing or of another type, or a metric or a replicate is out of [0, 1]; the message
+                names it.
         """
         head = from_json(_Head, table)
         outcome: Measurement | Failure
@@ -170,6 +171,9 @@ class CellResult:
             for group in (scores.metrics, *scores.by_defect.values(), *scores.beside.values()):
                 if outside := [name for name, number in group.items() if not 0 <= number <= 1]:
                     raise ValueError(f"{outside[0]} is {group[outside[0]]}, out of [0, 1]")
+            for name, drawn in scores.replicates.items():
+                if len(drawn) < 2 or min(drawn) < 0 or max(drawn) > 1:
+                    raise ValueError(f"the replicates of {name} are not two or more numbers in [0, 1]")
         return cls(Cell.from_json(head.cell), outcome, from_json(Cost, table), from_json(Origin, table))
 
 

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.decode import read_json, read_toml
+from fracgen.support.decode import read_json, read_toml, shown
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.methods import others
@@ -88,7 +88,8 @@ def check_method(method: str) -> str:
     if method not in METHODS:
         names = ", ".join(METHODS)
         raise EvaluationError(
-            f"unknown method {method!r}: use one of {names}, or anomalib:NAME, a model of Anomalib such as anomalib:cfa"
+            f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
+            "anomalib:cfa"
         )
     return method
 
@@ -150,18 +151,19 @@ def _checked(method: str, key: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise EvaluationError(f"{method}.{key} = {value!r}: expected a {type(default).__name__}, such as {default!r}")
+        kind = type(default).__name__
+        raise EvaluationError(f"{method}.{key} = {shown(value)}: expected a {kind}, such as {default!r}")
     if key in CHOICES:
         one_of(value, CHOICES[key], f"{method}.{key}")
     if key == "layers":
         if not value or not all(isinstance(layer, str) for layer in value):
-            raise EvaluationError(f"{method}.layers = {value!r}: expected names of layers, such as {default!r}")
+            raise EvaluationError(f"{method}.layers = {shown(value)}: expected names of layers, such as {default!r}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
         if value < 0 or (least is None and value == 0):
-            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use a number above 0")
+            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use a number above 0")
         if value > (largest := _largest(method, key, default)):
-            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use {largest} at most")
+            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use {largest} at most")
     return value
 
 

@@ -42,10 +42,10 @@ def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Any], dic
     return _unprefixed(file.tensors, path, network, about), about | ({"part": file.part} if file.part else {})
 
 
-def read_file(path: Path) -> WeightsFile:
+def read_file(path: Path, **options: str) -> WeightsFile:
     """`fracgen.weights.read_weights`, of which whatever goes wrong is an EvaluationError."""
     try:
-        return read_weights(path)
+        return read_weights(path, **options)
     except (ValueError, OSError) as error:
         raise EvaluationError(_line(error, path)) from None
 
@@ -60,7 +60,7 @@ def check_there(path: Path) -> None:
 
 def _line(error: Exception, path: Path) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{path}: no such weights file; give --weights name=FILE"
+        return f"{error}; give --weights name=FILE"
     return f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
 
 

@@ -131,6 +131,16 @@ class Network:
         """timm's number of a stage, for `out_indices`."""
         return self.stages.index(stage)
 
+    def by_name(self, stages: Sequence[Stage]) -> list[Any]:
+        """What Anomalib's extractor takes for stages: the modules' names, or timm's numbers where names repeat.
+
+        Numbers would do everywhere, but to look names up the extractor builds a network, and scores depend on the
+        random numbers that this draws.
+        """
+        modules = [stage.module for stage in self.stages]
+        unique = len(set(modules)) == len(modules)
+        return [stage.module if unique else self.index(stage) for stage in stages]
+
     @property
     def cost(self) -> float:
         """Multiplications a pixel of the image, for all of the network."""

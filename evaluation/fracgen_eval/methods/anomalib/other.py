@@ -122,9 +122,9 @@ def _built(method: str, net: Network, settings: Settings) -> Any:
     for key in ("layer", "layers"):
         if key in own:
             value = own[key]
-            stages = [net.stage(value)] if isinstance(value, str) else net.chosen(value)
-            places = [net.index(stage) for stage in stages]  # Anomalib's extractor takes timm's numbers too
-            own[key] = places[0] if isinstance(value, str) else places
+            single = isinstance(value, str)
+            stages = net.by_name([net.stage(value)] if single else net.chosen(value))
+            own[key] = stages[0] if single else stages
     own |= {key: net.name for key in known if key.endswith("backbone")}
     if "input_shape" in known:
         own["input_shape"] = (side, side)

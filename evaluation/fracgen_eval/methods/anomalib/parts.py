@@ -24,8 +24,8 @@ class Parts:
 
     @property
     def layers(self) -> list[Any]:
-        """timm's numbers of the stages: Anomalib's extractor takes them too, and names of modules may repeat."""
-        return [self.network.index(stage) for stage in self.stages]
+        """The stages as Anomalib's extractor takes them."""
+        return self.network.by_name(self.stages)
 
 
 def extractor(parts: Parts, *, trained: bool = False) -> Any:
