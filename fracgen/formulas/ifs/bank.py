@@ -192,13 +192,15 @@ def _parts(codes: int) -> list[slice]:
 
 
 def _determinants(maps: NDArray[np.float32], sizes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Probabilities |det A|, uniform where all determinants are zero."""
+    """Probabilities |det A|, uniform where all determinants are zero: the same bits on every machine."""
     result = np.empty((len(sizes), MAX_MAPS), np.float32)
     for part in _parts(len(sizes)):
         det = norms_and_determinants(maps[part])[1]
         used = np.arange(MAX_MAPS) < sizes[part, None]
-        det = np.where(det.sum(axis=1, keepdims=True) > 0, det, used)
-        result[part] = det / det.sum(axis=1, keepdims=True)
+        det = np.where(det.any(axis=1, keepdims=True), det, used)
+        pairs = det[:, 0::2] + det[:, 1::2]  # sums in a given order: NumPy's own may be another one day
+        fours = pairs[:, 0::2] + pairs[:, 1::2]
+        result[part] = det / (fours[:, :1] + fours[:, 1:])
     return result
 
 
