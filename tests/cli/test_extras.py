@@ -113,7 +113,7 @@ def test_without_extras_a_command_works_or_names_the_one_that_it_wants(tmp_path:
     assert not made & {"runs", "eval", "surfaces", "report", "demo"}, "nothing was begun"
     doctor = ran[-1][1]
     assert "missing  extras" in doctor
-    assert "-> anomalib, jinja2, lightning, " in doctor
+    assert "anomalib, jinja2, lightning, " in doctor
 
 
 def leaves(command: Any, name: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
