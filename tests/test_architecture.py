@@ -61,16 +61,24 @@ def modules() -> dict[str, Path]:
     return result
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
     """Full names of what a module imports anywhere, those for type checkers alone included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    names = set()
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if name in modules() else node.module or ""
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules() else node.module or "" for name in full}
+    return frozenset(names)
 
 
 def layer(module: str) -> int | None:
@@ -79,10 +87,11 @@ def layer(module: str) -> int | None:
     return next((k for k, names in enumerate(LAYERS) if top in names), None)
 
 
+@functools.cache
 def edges() -> dict[str, set[str]]:
     """Which of our modules each of them imports, the two facades left out."""
     return {
-        name: {other for other in imports(path) if other in modules()} - FACADES - {name}
+        name: (imports(path) & modules().keys()) - FACADES - {name}
         for name, path in modules().items()
         if name not in FACADES
     }
@@ -113,7 +122,7 @@ def test_imports_point_one_way() -> None:
 
 def test_no_import_cycle() -> None:
     """Those for type checkers alone count: two modules that know each other are one module."""
-    left = edges()
+    left = dict(edges())
     while free := [name for name, others in left.items() if not others & set(left)]:
         for name in free:
             del left[name]
@@ -128,7 +137,7 @@ MOST_POSITIONAL = 6
 
 def positional(path: Path) -> Iterator[tuple[str, int]]:
     """Names of a module's functions, lambdas and dataclasses, and how many arguments each takes by position."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             names = [a.arg for a in (*node.args.posonlyargs, *node.args.args) if a.arg not in ("self", "cls")]
             yield getattr(node, "name", "lambda"), len(names)
@@ -144,7 +153,7 @@ def test_no_function_takes_a_long_row_of_arguments() -> None:
     """Beyond six nobody knows their order: name them (`*`, `KW_ONLY`), or make one thing of them."""
     long, folder = [], Path(__file__).parents[1] / "bench"
     for path in (*modules().values(), *folder.rglob("*.py")):
-        if not set(imports(path)) & NUMBA and not any(i.split(".")[0] in NUMBA for i in imports(path)):
+        if not imports(path) & NUMBA and not any(i.split(".")[0] in NUMBA for i in imports(path)):
             long += [f"{path}: {name} ({n})" for name, n in positional(path) if n > MOST_POSITIONAL]
     assert not long, f"more than {MOST_POSITIONAL} positional arguments: {long}"
 
@@ -152,7 +161,7 @@ def test_no_function_takes_a_long_row_of_arguments() -> None:
 def bound(path: Path) -> set[str]:
     """Names that a module binds outside of its functions and classes."""
     names: set[str] = set()
-    todo = list(ast.parse(path.read_text()).body)
+    todo = list(parsed(path).body)
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -176,7 +185,7 @@ def test_what_is_imported_exists() -> None:
     names = {module: bound(path) for module, path in ours.items()}
     stale, seen = [], 0
     for path in ours.values():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and node.module in ours:
                 wanted = {alias.name for alias in node.names if f"{node.module}.{alias.name}" not in ours}
                 stale += [f"{path}: {node.module}.{name}" for name in wanted - names[node.module]]
@@ -213,7 +222,7 @@ def test_a_changed_source_changes_the_stamp_of_compiled_stages(tmp_path: Path) -
 
     package = tmp_path / "fracgen"
     shutil.copytree(PACKAGES["fracgen"], package, ignore=shutil.ignore_patterns("__pycache__"))
-    stages = {name for name, path in modules().items() if "fracgen.rendering.cpu.jit" in set(imports(path))}
+    stages = {name for name, path in modules().items() if "fracgen.rendering.cpu.jit" in imports(path)}
     files = {modules()[name].relative_to(PACKAGES["fracgen"]) for name in reachable(stages)}
     assert {Path("draws.py"), Path("rendering/records.py"), Path("recipes/recipe.py")} <= files
     before = jit.stamp(package)
