@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from fracgen.support.decode import brief, read_json
 from fracgen.support.kinds import SAFETENSORS, TORCH, kind_of
+from fracgen.support.tensors import open_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,19 +124,19 @@ def fault(tensors: Mapping[str, Tensor]) -> str | None:
     for name, tensor in tensors.items():
         kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.device.type != "cpu":
-            return f"tensor {plain(name)} is sparse, quantised or without numbers"
+            return f"tensor {brief(name)} is sparse, quantised or without numbers"
         if tensor.dtype.is_complex:
-            return f"tensor {plain(name)} is {kind}, and weights are real numbers"
+            return f"tensor {brief(name)} is {kind}, and weights are real numbers"
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            return f"tensor {plain(name)} has {tensor.numel():,} numbers by its shape and fewer in the file"
+            return f"tensor {brief(name)} has {tensor.numel():,} numbers by its shape and fewer in the file"
         if not tensor.dtype.is_floating_point:
             continue
         try:
             bad = tensor.numel() - int(tensor.float().isfinite().sum())
         except NotImplementedError:  # of packed kinds, of which torch has the name alone
-            return f"tensor {plain(name)} is {kind}, with which torch cannot compute"
+            return f"tensor {brief(name)} is {kind}, with which torch cannot compute"
         if bad:
-            return f"tensor {plain(name)}: {bad:,} of {tensor.numel():,} numbers are NaN or infinite"
+            return f"tensor {brief(name)}: {bad:,} of {tensor.numel():,} numbers are NaN or infinite"
     return None
 
 
@@ -150,7 +152,7 @@ def differences(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, .
     both = [name for name in shapes if name in have]
     faults = {
         "missing": [name for name in shapes if name not in have and not name.endswith(COUNTER)],
-        "extra": [plain(name) for name in have if name not in shapes],
+        "extra": [brief(name) for name in have if name not in shapes],
         "wrongly shaped": [
             f"{name} is {list(have[name])} instead of {list(shapes[name])}" for name in both
             if have[name] != shapes[name]
@@ -185,14 +187,8 @@ def load_plain(file: IO[bytes], name: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # whatever damaged bytes make of torch's loader
-        reason = plain((str(error).splitlines() or [type(error).__name__])[0])
+        reason = brief((str(error).splitlines() or [type(error).__name__])[0], 100)
         raise WeightsError(f"{name}: cut off or damaged ({reason}): copy or download it again") from None
-
-
-def plain(text: object) -> str:
-    """Text from a file in at most 100 printable letters."""
-    letters = "".join(letter if letter.isprintable() else "?" for letter in str(text))
-    return letters if len(letters) <= 100 else letters[:97] + "..."
 
 
 def listed(names: Collection[str], most: int = 4) -> str:
@@ -210,7 +206,7 @@ def _in_the_way(message: str, file: IO[bytes], name: Path) -> str:
             "its pickle is of another protocol than torch.save's, or damaged: save the network's state_dict() again, "
             "with safetensors or torch.save as it is"
         )
-    what, again = plain(found[1]), f"torch.load({str(name)!r}, weights_only=False)"
+    what, again = brief(found[1]), f"torch.load({str(name)!r}, weights_only=False)"
     module, _, of = what.rpartition(".")
     first = re.escape(f"c{module}\n{of}\n".encode())  # the first object of a pickle; older ones name its source code
     if re.search(rb"\x80\x02(?:\(X\x06\0\0\0moduleq\0)?" + first, front):
@@ -249,9 +245,9 @@ def _state_dict(content: Any, path: Path) -> tuple[dict[str, Tensor], str | None
     if nested is None:
         where = "and no tensors under any of them: save model.state_dict()"
     else:
-        again = f"torch.save(torch.load({str(path)!r})[{plain(nested)!r}], 'tensors.pth')"
-        where = f"and its tensors lie under {plain(nested)!r}: save those alone: python -c \"import torch; {again}\""
-    raise WeightsError(f"{path}: a checkpoint with the keys {listed([plain(key) for key in content], 8)}, {where}")
+        again = f"torch.save(torch.load({str(path)!r})[{brief(nested)!r}], 'tensors.pth')"
+        where = f"and its tensors lie under {brief(nested)!r}: save those alone: python -c \"import torch; {again}\""
+    raise WeightsError(f"{path}: a checkpoint with the keys {listed([brief(key) for key in content], 8)}, {where}")
 
 
 def _tensors(table: Any) -> dict[str, Tensor]:
@@ -262,22 +258,15 @@ def _tensors(table: Any) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except OSError:
-        raise
-    except Exception as error:  # whatever damaged bytes make of the library and of torch
-        reason = plain(error)
-        raise WeightsError(f"{path}: no whole safetensors file ({reason}): copy or download it again") from None
+        with open_tensors(path, "pt") as file:
+            return {name: file.load(name) for name in file.tensors}, file.metadata
+    except ValueError as error:
+        raise WeightsError(f"{error}: copy or download it again") from None
 
 
 def _config_beside(path: Path) -> dict[str, Any]:
     """`config.json` of an export or of timm: its own fields, and those of its `pretrained_cfg`."""
-    from fracgen.support.decode import read_json
-
     beside = path.with_name("config.json")
     if not beside.is_file():
         return {}

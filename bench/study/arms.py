@@ -65,7 +65,7 @@ def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
     return [Arm("random", model=model), Arm("built-in", model=model), *arms]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """An arm measured frozen on a dataset with a method."""
 

@@ -131,8 +131,8 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     for dataset, method in missing:
         metrics = measure(arm, seed, weights, folder, dataset=dataset, method=method, terms=terms)
         measured = Measure(
-            dataset, method, **terms.of(method), date=time.strftime("%Y-%m-%d"), machine=Machine.here().processor,
-            commit=commit(), metrics=metrics,
+            dataset=dataset, method=method, **terms.of(method), date=time.strftime("%Y-%m-%d"),
+            machine=Machine.here().processor, commit=commit(), metrics=metrics,
         )  # fmt: skip
         result = replace(result, measures=[*result.measures, measured])
         with whole_file(path) as file:

@@ -67,15 +67,14 @@ def bench_render(
         wait(rendered.images)
         codes.append(rendered.codes)
 
-    seconds = interleaved({"render": render}, rounds)["render"]
+    seconds = np.array(interleaved({"render": render}, rounds)["render"])
     results = {
-        "images": Summary.of("images/s", [batch / s for s in seconds]),
-        "time": Summary.of("us/image", [1e6 * s / batch for s in seconds]),
-    }
+        "images": Summary.of("images/s", batch / seconds), "time": Summary.of("us/image", 1e6 * seconds / batch),
+    }  # fmt: skip
     if recipe.views == 1 or recipe.scene in (None, recipe.size):  # else the second view may lack objects of the first
         unit, each = _work(recipe)
-        drawn = [int((c >= 0).sum()) * each for c in codes[-rounds:]]
-        results[unit] = Summary.of(f"{unit}/s", [n / s for n, s in zip(drawn, seconds, strict=True)])
+        drawn = np.array([int((c >= 0).sum()) * each for c in codes[-rounds:]])
+        results[unit] = Summary.of(f"{unit}/s", drawn / seconds)
     turns = [stage_seconds(renderer, range(batch), epoch=next(epoch), **output) for _ in range(rounds)]
     for name in turns[0]:
         results[f"share of {name}"] = Summary.of("of the time", [s[name] / sum(s.values()) for s in turns])

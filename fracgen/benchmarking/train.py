@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fracgen.benchmarking.images import wait
-from fracgen.benchmarking.record import Record, Summary, interleaved
+from fracgen.benchmarking.record import Record, Results, Summary, interleaved
 from fracgen.formulas.banks import make_bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.rendering.device import use_gpu
@@ -66,26 +66,30 @@ def bench_train(
         wait(ready[0])
 
     seconds = interleaved({"live": live(loader, batches, step, steps), "fixed": fixed}, rounds)
-    fresh, resident = (np.array(seconds[name]) for name in ("live", "fixed"))
-    added = 100 * (fresh / resident - 1)
-    low, high = interval_of_mean(added)
-    share = loader.meter.seconds / loader.meter.batches * steps / float(np.median(fresh))
-    results = {
-        "rendering adds": Summary.of("%", added),
-        "rendering adds, mean": Summary.of("%", [added.mean()]),
-        "rendering adds, 95% interval, low": Summary.of("%", [low]),
-        "rendering adds, 95% interval, high": Summary.of("%", [high]),
-        "step with live rendering": Summary.of("ms", 1000 * fresh / steps),
-        "step on ready images": Summary.of("ms", 1000 * resident / steps),
-        "images/s": Summary.of("images/s", config.batch_size * steps / fresh),
-        "share of time rendering": Summary.of("%", [100 * share]),
-    }
+    each = {name: np.array(values) / steps for name, values in seconds.items()}
+    results = _results(each["live"], each["fixed"], config.batch_size, loader.meter.seconds / loader.meter.batches)
     settings = {
         "preset": config.preset, "model": config.model, "recipe": config.recipe.name, "size": config.recipe.size,
         "batch": config.batch_size, "steps": steps, "rounds": rounds, "prefetch": prefetch, "device": str(where),
         "dtype": str(dtype).removeprefix("torch."),
     }  # fmt: skip
     return Record.of("train", settings, results)
+
+
+def _results(live: NDArray[np.float64], fixed: NDArray[np.float64], batch: int, rendering: float) -> Results:
+    """Of seconds a step of each kind, [rounds], and seconds that the loader renders a batch for."""
+    added = 100 * (live / fixed - 1)
+    low, high = interval_of_mean(added)
+    return {
+        "rendering adds": Summary.of("%", added),
+        "rendering adds, mean": Summary.of("%", [added.mean()]),
+        "rendering adds, 95% interval, low": Summary.of("%", [low]),
+        "rendering adds, 95% interval, high": Summary.of("%", [high]),
+        "step with live rendering": Summary.of("ms", 1000 * live),
+        "step on ready images": Summary.of("ms", 1000 * fixed),
+        "images/s": Summary.of("images/s", batch / live),
+        "share of time rendering": Summary.of("%", [100 * rendering / np.median(live)]),
+    }
 
 
 def live(loader: FractalLoader, batches: Iterator[tuple[Any, ...]], step: Step, steps: int) -> Callable[[], None]:

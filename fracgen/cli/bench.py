@@ -113,4 +113,4 @@ def _check_folder(output: Path | None) -> None:
 def _show(record: Record, output: Path | None, as_json: bool) -> None:
     if output is not None:
         record.write(output)
-    typer.echo(record.to_json() if as_json else record.markdown(), nl=False)
+    print(record.to_json() if as_json else record.markdown(), end="")

@@ -80,7 +80,7 @@ def read(
         BankError: it is truncated, no such bank, or of a later format. Memory is asked for once all else is checked.
         OSError: it cannot be read.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"no bank at {path}: make one with `{command} -o {path}`")
     try:
         with open_tensors(path, limit=MAX_BYTES) as file:

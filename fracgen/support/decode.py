@@ -247,6 +247,6 @@ def shown(value: object) -> str:
 
 
 def brief(text: object, most: int = 200) -> str:
-    """What somebody else wrote, or an error that repeats it, as one line of so many letters at most."""
-    line = " ".join(str(text).split())
+    """What somebody else wrote, or an error that repeats it, as one line of so many printable letters at most."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
     return line if len(line) <= most else line[:most] + "..."

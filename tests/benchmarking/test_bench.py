@@ -53,7 +53,7 @@ def test_a_summary() -> None:
 
 @pytest.fixture(scope="module")
 def measured() -> Record:
-    chosen = preset("multi-formula")
+    chosen = preset("multi-formula-whole")
     small = dataclasses.replace(chosen, recipe=chosen.recipe.at_size(32))
     return bench_render(small, device="cpu", batch=4, rounds=2, threads=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.machine_code import __main__ as machine_code
 from bench.machine_code.__main__ import main
 from bench.machine_code.backend import Array, SimulatedBackend, measure
 from bench.machine_code.program import Program, UnknownInstructionError, decoded
 from bench.machine_code.simulator import SimulationError, occupancy
 from fracgen.benchmarking.images import small_bank
-from fracgen.benchmarking.record import Record
+from fracgen.benchmarking.record import Record, Summary
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering.cuda.sources import digest
 
@@ -42,18 +44,16 @@ def test_the_stored_predictions_are_of_these_kernels() -> None:
 def test_the_command_writes_what_it_found_and_answers_mistakes_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["fractaldb", "--images", "1", "--size", "32"]
-    assert main([*words, "-o", str(tmp_path / "m.json")]) == 0
+    words = ["fractaldb", "--images", "1", "--size", "32", "-o", str(tmp_path / "m.json")]
+    assert main(words) == 0
     assert "| `fractaldb` scout |" in capsys.readouterr().out
     assert Record.read(tmp_path / "m.json").results["`fractaldb`"].unit == "cycles/image"
-    other = "fracgen.rendering.cpu.renderer.seed_key", lambda seed: (1, 2)
-    monkeypatch.setattr(*other)  # so the CPU renderer's bytes are others
-    assert main(words) == 1
-    capsys.readouterr()
-    for mistake, said in ((["brew"], "unknown recipe 'brew'"), ([*words, "--images", "9999"], "256 MiB are used up")):
+    for mistake, said in ((["brew"], "unknown recipe 'brew'"), ([*words, "--images", "99999"], "256 MiB are used up")):
         assert main(mistake) == 2
         assert said in (error := capsys.readouterr().err)
         assert error.count("\n") == 1
+    monkeypatch.setattr(machine_code, "measure", lambda *_: {"bytes": Summary.of("differences", [1])})
+    assert main(words) == 1
 
 
 def test_occupancy_follows_the_limits_of_the_architecture() -> None:
@@ -64,17 +64,22 @@ def test_occupancy_follows_the_limits_of_the_architecture() -> None:
     assert occupancy(192, 40, 26_280 + 1024) == 8, "shared memory, with a kilobyte a block"
 
 
-def run(
-    source: str, *arguments: Array | np.generic, threads: int = 32, shared: int = 0, before: str = ""
-) -> int:
-    """Compile a kernel `k`, simulate one block and change arrays among the arguments in place; its cycles."""
+@functools.cache
+def compiled(source: str) -> Program:
+    """A kernel `k`."""
     from cupy.cuda import nvrtc
 
-    compiling = nvrtc.createProgram(f'{before}\nextern "C" __global__ {source}', "k.cu", [], [])
+    compiling = nvrtc.createProgram(source, "k.cu", [], [])
     nvrtc.compileProgram(compiling, ("--gpu-architecture=sm_90", "-std=c++17", "-default-device"))
+    return Program.read(bytes(nvrtc.getCUBIN(compiling)) + b"\0", "k")
+
+
+def run(source: str, *arguments: Array | np.generic, threads: int = 32, shared: int = 0, before: str = "") -> int:
+    """Simulate one block of a kernel `k` and change arrays among the arguments in place; its cycles."""
     backend = SimulatedBackend(rounds=0)
     own = [backend.upload(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    backend.launch(Program.read(bytes(nvrtc.getCUBIN(compiling)) + b"\0", "k"), (1, 1), threads, shared, *own)
+    kernel = compiled(f'{before}\nextern "C" __global__ {source}')
+    backend.launch(kernel, (1, 1), threads, shared, *own)
     for given, changed in zip(arguments, own, strict=True):
         if isinstance(given, np.ndarray):
             given[...] = changed
@@ -82,24 +87,24 @@ def run(
 
 
 def test_bank_conflicts_and_collisions_cost_passes() -> None:
-    source = """void k(int stride, unsigned* out) {
+    source = """void k(int stride, unsigned one, unsigned* out) {
         __shared__ unsigned cells[1024];
-        for (int i = threadIdx.x; i < 1024; i += 32) cells[i] = 0;
-        __syncwarp();
-        unsigned at = threadIdx.x * stride % 1024;
-        for (int i = 0; i < 64; ++i) atomicAdd(&cells[at], 1u);
-        __syncwarp();
+        for (int i = threadIdx.x; i < 1024; i += 512) cells[i] = 0;
+        __syncthreads();
+        unsigned at = threadIdx.x % 32 * stride % 1024;
+        for (int i = 0; i < 16; ++i) atomicAdd(&cells[at], one);
+        __syncthreads();
         out[threadIdx.x] = cells[at];
     }"""
     cycles = {}
-    for stride in (1, 2, 4, 32, 0):
-        out = np.zeros(32, np.uint32)
-        cycles[stride] = run(source, np.int32(stride), out)
-        assert (out == (64 * 32 if stride == 0 else 64)).all()
-    # 64 atomics of 1, 2, 4 and 32 passes: what a pass costs is the same between any two.
-    assert cycles[4] - cycles[2] == pytest.approx(64 * 2, abs=8)
-    assert cycles[32] - cycles[4] == pytest.approx(64 * 28, abs=8)
-    assert cycles[0] == pytest.approx(cycles[32], abs=8)
+    for stride in (8, 16, 32, 0):
+        out = np.zeros(512, np.uint32)
+        cycles[stride] = run(source, np.int32(stride), np.uint32(1), out, threads=512)
+        assert (out == (16 * 512 if stride == 0 else 16 * 16)).all()
+    # Of each of 16 warps, 16 atomics and a load take 8, 16 and 32 passes; a load of one word by all takes one.
+    assert cycles[16] - cycles[8] == pytest.approx(16 * 17 * 8, abs=20)
+    assert cycles[32] - cycles[16] == pytest.approx(16 * 17 * 16, abs=20)
+    assert cycles[32] - cycles[0] == pytest.approx(16 * 31, abs=20)
 
 
 def test_threads_that_part_meet_again() -> None:

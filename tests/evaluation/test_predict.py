@@ -153,7 +153,7 @@ def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp
     if change == "about":
         header["about"] = "[" * 100_000
     save_file(state, kept, header)
-    with pytest.raises(EvaluationError, match=r"kept\.safetensors: .* fitted model|memory_bank .*: fit it") as caught:
+    with pytest.raises(EvaluationError, match=r"kept\.safetensors: .* fitted model|memory_bank.*: fit it") as caught:
         FittedModel.load(kept)
     assert "\n" not in str(caught.value)
 

@@ -194,3 +194,5 @@ def test_a_pipe_among_codes_is_not_waited_for(tmp_path: Path) -> None:
         import_codes(tmp_path)
     with pytest.raises(ValueError, match=r"b\.csv is a named pipe"):
         import_codes(tmp_path / "b.csv")
+    with pytest.raises(BankError, match=r"b\.csv is a named pipe"):
+        load_bank(tmp_path / "b.csv")

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from host import HostBackend
-from pretend import SHARED_MEMORY, Machine, switched_on
 
 from bench.gpu import measures
 from fracgen.benchmarking.record import Results
@@ -20,17 +18,21 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import KERNELS, sources
+from tests.kernels.host import HostBackend
+from tests.kernels.pretend import SHARED_MEMORY, Machine, switched_on
 
 
 @pytest.fixture
 def card(build_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """A small recipe on a pretended GPU of two multiprocessors, whose clock does not wait."""
-    recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(32), points=3000, blur_probability=1.0)
+    recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(32), points=3000)
     small = dataclasses.replace(PRESETS["paper"], recipe=recipe, bank=BankSpec(40, 8))
     monkeypatch.setattr(measures, "PRESETS", {"paper": small})
     monkeypatch.setattr(measures, "clock_hz", lambda: 1.8e9)
     with switched_on(build_folder, monkeypatch) as machine:
-        properties = types.SimpleNamespace(shared_memory_per_block_optin=SHARED_MEMORY, multi_processor_count=2)
+        properties = types.SimpleNamespace(
+            name="pretended", shared_memory_per_block_optin=SHARED_MEMORY, multi_processor_count=2
+        )
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
         yield machine
 
@@ -40,9 +42,9 @@ def differences(results: Results) -> dict[str, float]:
 
 
 def test_parity_where_bytes_are_equal(card: Machine) -> None:
-    results = measures.parity(3, 5.0)
+    results = measures.parity(8, 20.0)
     assert not differences(results)
-    assert results["`paper` images compared"].max == 3
+    assert results["`paper` images compared"].max == 8
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_parity_names_the_first_buffer_that_differs(
     faulty = HostBackend(build_folder, edited={kernel: text.replace(whole, wrong)})
     faulty._shared = dict.fromkeys(KERNELS, SHARED_MEMORY)
     monkeypatch.setattr(cuda_renderer, "compile_kernel", lambda name, header, arch: faulty.build(name, header))
-    found = differences(measures.parity(3, 5.0))
+    found = differences(measures.parity(8, 20.0))
     assert found.pop("`paper` bytes unlike the CPU renderer's") > 1
     (place,) = found
     assert f": {buffer} differs from byte " in place

@@ -18,8 +18,8 @@ from bench.study.run import RESULTS
 
 def result(arm: Arm, seed: int, *scores: float) -> Result:
     measure = Measure(
-        "surfaces", "patchcore", limit=None, settings={"image_size": 128}, date="2026-11-25", machine="m", commit=None,
-        metrics={f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)},
+        dataset="surfaces", method="patchcore", limit=None, settings={"image_size": 128}, date="2026-11-25",
+        machine="m", commit=None, metrics={f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)},
     )  # fmt: skip
     return Result(arm=arm, name=arm.name, seed=seed, measures=[measure])
 

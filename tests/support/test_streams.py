@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     CodeBank.sample(4, classes=2).save(tmp_path / "bank")
     (tmp_path / "cells").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fracgen.benchmarking.render.bench_render", lambda *args, **options: {"measured": 1})
+    measured = SimpleNamespace(to_json=lambda: "{}\n")
+    monkeypatch.setattr("fracgen.benchmarking.images.bench_render", lambda *args, **options: measured)
 
 
 @pytest.mark.usefixtures("commands")

@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fracgen.weights import WeightsFile, listed, plain, read_weights, weights_path
+from fracgen.support.decode import brief
+from fracgen.weights import WeightsFile, listed, read_weights, weights_path
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.network import Network
 
@@ -74,7 +75,7 @@ def _unprefixed(tensors: dict[str, Any], path: Path, network: Network, about: di
                 f"{path}: torchvision's {network.name} names its tensors otherwise than timm's, which the methods use: "
                 f"pre-train timm/{network.name}"
             )
-        found = f"{len(prefixes)} networks ({listed([plain(p) for p in prefixes])})" if prefixes else "none"
+        found = f"{len(prefixes)} networks ({listed([brief(p) for p in prefixes])})" if prefixes else "none"
         raise EvaluationError(
             f"{path}: expected the tensors of one {network.name}, found {found} among {len(tensors)} tensors: "
             "save the one backbone's state dict, or give its --model"
@@ -85,7 +86,7 @@ def _unprefixed(tensors: dict[str, Any], path: Path, network: Network, about: di
     outside = {k: v for k, v in tensors.items() if not k.startswith(prefix)}
     if twice := next((k for k in outside if k in inside), None):
         raise EvaluationError(
-            f"{path}: holds {plain(prefix + twice)} and {plain(twice)}: save the one backbone's state dict"
+            f"{path}: holds {brief(prefix + twice)} and {brief(twice)}: save the one backbone's state dict"
         )
     return inside | outside
 
