@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 
 _TRAIN = ("lightning", "timm")
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -25,6 +25,6 @@ def need(*extras: str) -> None:
         ValueError: modules of one are not installed; the message has the command that installs it.
     """
     for extra in extras:
-        if missing := [module for module in EXTRAS.get(extra, ()) if find_spec(module) is None]:
+        if missing := [module for module in EXTRAS.get(extra, ()) if importlib.util.find_spec(module) is None]:
             are = "is" if len(missing) == 1 else "are"
             raise ValueError(f'{", ".join(missing)} {are} not installed: pip install "fracgen[{extra}]"')

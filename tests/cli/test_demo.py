@@ -64,13 +64,3 @@ def test_what_would_fail_minutes_later_is_refused_at_once(fracgen: Any, wrong: t
     assert wrong[1] in ran.err
     assert ran.err.count("\n") == 1
     assert not Path("demo").exists()
-
-
-def test_without_the_evaluation_it_says_what_to_install(fracgen: Any, monkeypatch: Any) -> None:
-    import importlib.util
-
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    ran = fracgen("demo")
-    assert ran.code == 2
-    assert 'pip install "fracgen[eval]"' in ran.err
-    assert not Path("demo").exists()

@@ -143,7 +143,7 @@ def test_every_command_is_tried() -> None:
 def test_what_is_missing_is_named_with_its_extra(
     absent: set[str], asked: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in absent else "there")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in absent else "there")
     with pytest.raises(ValueError, match=message):
         extras.need(*asked)
     extras.need("no such extra", "slurm")
