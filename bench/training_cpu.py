@@ -29,7 +29,7 @@ from fracgen.loading.augment import Augmentation, augmentation
 from fracgen.recipes.presets import preset
 from fracgen.training.arithmetic import Arithmetic, choose, fast_bfloat16
 from fracgen.training.config import Machine
-from fracgen.training.model import build_model
+from fracgen.networks import create
 
 BATCH, STEPS = 32, 2
 
@@ -37,7 +37,7 @@ BATCH, STEPS = 32, 2
 def steps(model_name: str, size: int, how: Arithmetic, augment: Augmentation | None) -> Callable[[], None]:
     """A function that takes a few training steps."""
     bank = CodeBank.sample(1000, classes=1000)
-    model = build_model(model_name, bank.classes, size, 0)
+    model = create(model_name, bank.classes, size, 0)
     if how.channels_last:
         model = model.to(memory_format=torch.channels_last)
     loader = FractalLoader(
@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = choose(Machine(), build_model(options.model, 10, options.size, 0), "cpu")
+    chosen = choose(Machine(), create(options.model, 10, options.size, 0), "cpu")
     plain = Arithmetic("cpu", "float32", False)
     ways = {"plain": (plain, None), "chosen": (chosen, None), "augmented": (chosen, augmentation("full"))}
     actions = {name: steps(options.model, options.size, *way) for name, way in ways.items()}

@@ -107,11 +107,11 @@ def training_step(
     """One optimizer step, as `fracgen pretrain` takes it."""
     import torch
 
-    from fracgen.training.model import build_model
-    from fracgen.training.objective import images_of_pairs, objective_of
+    from fracgen.networks import create
+    from fracgen.training.losses import images_of_pairs, objective_of
 
     objective = objective_of(config, classes)
-    model = build_model(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
+    model = create(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
     if where.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), config.learning_rate, config.momentum)
@@ -120,7 +120,7 @@ def training_step(
     def step(images: torch.Tensor, labels: torch.Tensor) -> None:
         with torch.autocast(where.type, dtype, enabled=half):
             outputs = model(images_of_pairs(images))
-        loss = objective.loss(outputs.float(), labels)
+        loss = objective.loss(outputs.float(), [], labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -43,7 +43,7 @@ def train_here(given: SimpleNamespace) -> int:
             run.train()
     if stop.received is not None and not run.finished:
         return 128 + stop.received
-    if run.trainer.is_global_zero:
+    if run.fabric.is_global_zero:
         print(asked.folder.path)
     return 0
 

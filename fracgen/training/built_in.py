@@ -51,12 +51,12 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     import torch
     from safetensors.torch import load_file
 
-    from fracgen.training.model import build_model
+    from fracgen.networks import create
 
     path = weights_file(model)
     about = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
     with torch.random.fork_rng(devices=[]):
-        network = build_model(model, 1, about["pretrained_cfg"]["input_size"][1], 0)
+        network = create(model, 1, about["pretrained_cfg"]["input_size"][1], 0)
     parent, _, last = about["pretrained_cfg"]["classifier"].rpartition(".")
     setattr(network.get_submodule(parent), last, torch.nn.Identity())
     network.load_state_dict(load_file(path), strict=True)

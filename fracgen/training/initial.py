@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fracgen.training.model import last_layer
+from fracgen.networks import last_layer
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Ending a run when it is told to: SIGTERM, or the signal that SLURM sends before a job's time limit (SIGUSR1).
+"""Ending a run on a signal: SIGTERM, SIGHUP, or the one that SLURM sends before a job's time limit (SIGUSR1).
 
 The present step is finished, a checkpoint is written, and the run ends; under SLURM its job is queued again.
 """
@@ -7,39 +7,36 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from fracgen.slurm.queue import ask, job_here
 from fracgen.support.errors import SlurmError
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopSignals:
-    """Remembers a signal in place of dying of it; use it in `with` blocks. Only the main thread hears signals."""
+    """Remembers a signal, which then ends nothing; for use in `with` blocks. Only the main thread receives signals."""
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._before: list[dict[int, Any]] = []
 
     def __enter__(self) -> StopSignals:
-        self._before.append({number: signal.getsignal(number) for number in SIGNALS})
-        self.listen()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, before in self._before.pop().items():
-                signal.signal(number, before)
-
-    def listen(self) -> None:
-        """Hear the signals from now on, whoever else has asked for them: Lightning would end without a checkpoint."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before.append(before)
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                signal.signal(number, self._receive)
+                if before[number] is not signal.SIG_IGN:  # nohup's SIGHUP
+                    signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        before = self._before.pop()
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, before[number])
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
