@@ -134,6 +134,14 @@ class FeatureNetwork(nn.Module):
             return found, []
         return found["outputs"], [found[stage.module] for stage in self.stages]
 
+    def freeze_behind_stages(self, size: int) -> None:
+        """Freeze the parameters on which no feature map depends, for images of size x size pixels."""
+        twin = copy.deepcopy(self).to("meta")
+        maps = twin(torch.empty(2, 3, size, size, device="meta"))[1]
+        torch.stack([features.sum() for features in maps]).sum().backward()
+        for own, its in zip(self.parameters(), twin.parameters(), strict=True):
+            own.requires_grad_(its.grad is not None)
+
 
 def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """The network as a graph that returns a dictionary: its outputs, and those of some modules, by name."""

@@ -60,7 +60,7 @@ class Objective:
     target: int = 1
     """Which of a batch's tensors is the target: its labels, or (2) where its pictures are damaged."""
     strides: tuple[int, ...] = ()
-    """Of the feature maps that loss and score look at, in pixels a cell."""
+    """Of the feature maps that loss and score look at in place of the outputs, in pixels a cell."""
 
 
 def objective_of(config: Config, classes: int) -> Objective:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
 
 from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading.share import Share
@@ -73,7 +72,7 @@ def prepare(
         DeviceError: a GPU was asked for and is not usable.
         OSError: the folder cannot be written or read.
     """
-    fabric = build_fabric(machine, folder, partial=config.task == "damage")
+    fabric = build_fabric(machine, folder)
     for size in (config.epoch_size, config.validation_size):
         if size:
             Share(size, min(config.batch_size, size), fabric.global_rank, fabric.world_size)
@@ -86,6 +85,8 @@ def prepare(
     how = arithmetic.choose(machine, model, fabric.device.type, folder.read_arithmetic() if resuming else None)
     model.to(fabric.device, memory_format=torch.channels_last if how.channels_last else torch.preserve_format)
     network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
+    if objective.strides:
+        network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS if machine.compile is None else machine.compile
     start = None
     if fabric.is_global_zero:
@@ -104,19 +105,15 @@ def prepare(
     )  # fmt: skip
 
 
-def build_fabric(machine: Machine, folder: RunFolder, *, partial: bool = False) -> Fabric:
+def build_fabric(machine: Machine, folder: RunFolder) -> Fabric:
     """Lightning Fabric for this machine; no process is started yet.
-
-    Args:
-        machine: devices, nodes and loggers.
-        folder: where loggers write.
-        partial: whether some parameters get no gradient: those behind the last feature map that a loss looks at.
 
     Raises:
         DeviceError: a GPU was asked for and is not usable.
         ValueError: torchrun started another number of processes than the options say, or a logger is not installed.
     """
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*`srun` command is available")  # a cluster's login node is no mistake
     gpu = use_gpu(machine.device, "training")
     deterministic = not gpu if machine.deterministic is None else machine.deterministic
@@ -132,7 +129,7 @@ def build_fabric(machine: Machine, folder: RunFolder, *, partial: bool = False) 
         devices, nodes = local, world // local
     return Fabric(
         accelerator="gpu" if gpu else "cpu", devices=devices, num_nodes=nodes, loggers=_loggers(machine, folder),
-        strategy=DDPStrategy(static_graph=partial) if devices * nodes > 1 else "auto",
+        strategy="ddp" if devices * nodes > 1 else "auto",
     )  # fmt: skip
 
 
