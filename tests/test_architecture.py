@@ -29,7 +29,7 @@ LAYERS = [
     ["fracgen.loading", "fracgen.writing"],
     ["fracgen.training"],
     ["fracgen.benchmarking", "fracgen.doctor"],
-    ["fracgen_eval.decode", "fracgen_eval.errors", "fracgen_eval.metrics"],
+    ["fracgen_eval.errors", "fracgen_eval.metrics"],
     ["fracgen_eval.datasets"],
     ["fracgen_eval.weights"],
     ["fracgen_eval.images"],

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from fracgen.support.decode import from_json
 from fracgen.support.files import whole_file
 from fracgen_eval.datasets.base import SUFFIXES, THRESHOLD_QUANTILE, hold_out, images_in
-from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Method, Prediction, build_method, settings_for

@@ -1,12 +1,14 @@
 """The command line: `main` finds the command, runs it, and turns errors into one line and an exit code.
 
 Codes: 0 done, 1 failed while working, 2 refused before work began, 3 a grid finished with failed
-cells, 130 interrupted. Data goes to stdout, everything else to stderr.
+cells, 128 + N stopped by signal N (130 by Ctrl-C). Data goes to stdout, and not to have delivered all of it
+is a failure; everything else goes to stderr, whether or not anyone reads it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,41 +36,50 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fracgen`: runs the command line and exits."""
+    from fracgen.support.stopping import listen
+    from fracgen.support.streams import open_streams
+
     # OpenMP reads this when torch loads it. By default its threads spin while they wait, and on a machine that others
     # use they burn the core that the thread they wait for would need: ten times the time, of clock and processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    open_streams()
+    listen()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code."""
-    from fracgen.support.terminal import WorkFailed, one_line, refusals
+    from fracgen.support.errors import WorkFailed
+    from fracgen.support.stopping import received
+    from fracgen.support.streams import OutputLost
+    from fracgen.support.terminal import one_line, refusals, say, show
 
     try:
-        code = call(arguments)
-        sys.stdout.flush()
-        return code
-    except (KeyboardInterrupt, typer.Abort):
-        print("\nfracgen: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output wants no more. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        try:
+            return call(arguments)
+        finally:
+            print(end="", flush=True)
+    except (KeyboardInterrupt, typer.Abort, SystemExit) as stop:
+        number = received() or signal.SIGINT
+        if isinstance(stop, SystemExit) and not received():  # Lightning makes one of an interruption
+            raise
+        show("\nfracgen: interrupted\n") if number == signal.SIGINT else say(f"stopped by {number.name}")
+        return 128 + number
     except WorkFailed as error:
-        print(f"fracgen: {error}", file=sys.stderr)
+        if not (isinstance(error, OutputLost) and error.unwanted):
+            say(str(error))
         return 1
     except refusals() as error:
-        print(f"fracgen: {one_line(error)}", file=sys.stderr)
+        say(one_line(error))
         return 2
     except Exception as error:
         if not hasattr(error, "format_message"):  # how Typer says that the command line makes no sense
             raise
         message = error.format_message()
         if message.startswith("Usage"):  # a group of commands without a command
-            print(message, file=sys.stderr)
+            show(f"{message}\n")
         else:
-            print(f"fracgen: {one_line(message)} (add --help for what there is)", file=sys.stderr)
+            say(f"{one_line(message)} (add --help for what there is)")
         return 2
 
 

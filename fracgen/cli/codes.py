@@ -73,7 +73,7 @@ def import_(
 
     A pickle that asks for anything but arrays is refused, and nothing in it is run.
     """
-    from fracgen.formulas.ifs.importing import import_codes
+    from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
     from fracgen.support.files import check_writable
     from fracgen.support.terminal import say, working
 
@@ -82,6 +82,9 @@ def import_(
     with working():
         bank.save(output)
     say(f"{len(bank):,} codes in {bank.classes:,} classes, {int((~bank.contracts).sum()):,} of them not contractive")
+    if source.is_dir() and any(left_out := list_fractaldb(source)[1:]):
+        hidden, others = left_out
+        say(f"left out: {hidden:,} hidden files, {others:,} files that are not CSV")
     print(f"{bank.sha256}  {output}")
 
 

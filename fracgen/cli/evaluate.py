@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -121,12 +120,14 @@ def list_(
     from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
 
+    from fracgen.support.terminal import say
+
     if out is not None:
         if not out.is_dir():
             raise ValueError(f"{out}: no such result folder; `fracgen eval run --out {out}` makes one")
         for path, result in read_results(out):
             if not isinstance(result, CellResult):
-                print(f"fracgen: {result}", file=sys.stderr)
+                say(str(result))
             elif as_json:
                 table = result.to_json() | {"path": str(path)}
                 print(json.dumps({k: table.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,14 +50,17 @@ def parse_range(text: str) -> tuple[int, int]:
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
-    """`2-4,7` as (2, 3, 4, 7). Raises ValueError."""
+    """`2-4,7` as (2, 3, 4, 7), numbers below 1,000. Raises ValueError."""
     numbers: list[int] = []
     for part in text.split(","):
         low, _, high = part.partition("-")
         try:
-            numbers += range(int(low), int(high or low) + 1)
+            first, last = int(low), int(high or low)
+            if not 0 <= first <= last < 1000:
+                raise ValueError
         except ValueError:
-            raise ValueError(f"{text!r} is no list of whole numbers: for example 42,168 or 2-18") from None
+            raise ValueError(f"{text!r} is no list of whole numbers below 1,000: for example 42,168 or 2-18") from None
+        numbers += range(first, last + 1)
     return tuple(numbers)
 
 
@@ -79,20 +80,19 @@ def read_preset(name: str) -> Preset:
     """
     from fracgen.recipes.presets import preset
     from fracgen.recipes.recipe import Preset, Recipe
+    from fracgen.support.decode import read_json
 
     if not name.endswith(".json"):
         return preset(name)
     try:
-        data = json.loads(Path(name).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name} is not JSON ({error}): give a recipe as Recipe.to_json makes it") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"{name} holds a {type(data).__name__}: give a recipe as Recipe.to_json makes it")
+        data = read_json(name)
+    except ValueError as error:
+        raise ValueError(f"{error}: give a recipe as Recipe.to_json makes it") from None
     try:
         if "recipe" in data:
             return Preset.from_json(data)
         recipe = Recipe.from_json(data)
         codes = preset("paper" if recipe.formula == "ifs" else recipe.formula).bank
-        return Preset(str(data.get("name", name)), "", codes, recipe)
+        return Preset(recipe.name, "", codes, recipe)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

@@ -127,7 +127,8 @@ def pretrain(
 
     The run's folder holds its configuration, codes, log, metrics, checkpoints and export; its path is
     printed at the end. Several GPUs: --devices 8, or torchrun --nproc-per-node 8 -m fracgen pretrain.
-    SIGTERM and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then queued again.
+    SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
+    queued again.
     """
     from fracgen.cli.pretrain_here import require_training, train_here
 

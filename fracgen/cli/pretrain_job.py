@@ -13,7 +13,7 @@ from fracgen.cli.pretrain_here import train_here, what_is_asked
 from fracgen.slurm.queue import end_of, states
 from fracgen.slurm.submission import SlurmFolder, Task, held
 from fracgen.slurm.watch import LOOK_S, Watch
-from fracgen.support.terminal import say
+from fracgen.support.terminal import say, show
 
 if TYPE_CHECKING:
     from fracgen.slurm.options import SlurmOptions
@@ -88,5 +88,5 @@ def _show(log: Path, start: int) -> int:
     with log.open("rb") as file:
         file.seek(start)
         new = file.read()
-    sys.stderr.write(new.decode(errors="replace"))
+    show(new.decode(errors="replace"))
     return start + len(new)

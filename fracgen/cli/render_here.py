@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fracgen.formulas.banks import Bank
     from fracgen.recipes.recipe import Preset
+    from fracgen.rendering.base import Renderer
     from fracgen.writing import Made
     from fracgen.writing.base import Selection, Writer
 
@@ -66,7 +69,7 @@ def render_here(given: SimpleNamespace) -> None:
     made = prepared(given)
     renderer = make_renderer(made.bank, made.selection.recipe, device, threads=given.threads)
     made.writer.prepare(made.selection, given.resume)
-    _summary(_work(made.selection, renderer, made.writer, given.preview), made.selection, made.target)
+    _summary(_work(made, renderer, given.preview), made.selection, made.target)
 
 
 def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) -> Bank:
@@ -95,31 +98,51 @@ def _target(format: str, output: str | None) -> Path | None:
     return Path(output or {**_NAMES, **_FOLDERS}.get(format, "out"))
 
 
-def _work(selection: Selection, renderer: object, writer: Writer, preview: bool | None) -> Made:
+def _work(made: Prepared, renderer: Renderer, preview: bool | None) -> Made:
     from fracgen.cli.preview import Preview
-    from fracgen.support.terminal import Progress, colourful, working
+    from fracgen.support.stopping import check
+    from fracgen.support.terminal import Progress, colourful, show, working
     from fracgen.writing import write
     from fracgen.writing.base import Batch
 
-    first, last = selection.span(writer.per_file)
+    first, last = made.selection.span(made.writer.per_file)
     bar = Progress(last - first, "images")
-    show = Preview() if (colourful() if preview is None else preview) else None
+    seen = Preview() if (colourful() if preview is None else preview) else None
 
-    with working() as check:
+    def progress(batch: Batch) -> None:
+        check()
+        bar.add(len(batch.index))
+        if seen:
+            seen.add(batch.images)
 
-        def progress(batch: Batch) -> None:
-            check()
-            bar.add(len(batch.index))
-            if show:
-                show.add(batch.images)
-
+    with _resumable(made), working():
         try:
-            made = write(selection, renderer, writer, progress=progress)  # type: ignore[arg-type]
+            done = write(made.selection, renderer, made.writer, progress=progress)
         finally:
             bar.clear()
-    if show:
-        sys.stderr.write(show.text())
-    return made
+    if seen:
+        show(seen.text())
+    return done
+
+
+@contextmanager
+def _resumable(made: Prepared) -> Iterator[None]:
+    """Says how to go on where the work ends early, and what is finished stays."""
+    from fracgen.support.errors import WorkFailed
+    from fracgen.support.terminal import say
+    from fracgen.writing.base import OneFile
+
+    kept = f"what is finished is kept in {made.target}: add --resume to go on"
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not isinstance(made.writer, OneFile):
+            say(kept)
+        raise
+    except WorkFailed as failed:
+        if isinstance(made.writer, OneFile):
+            raise
+        raise WorkFailed(f"{failed}; {kept}") from failed
 
 
 def _summary(made: Made, selection: Selection, target: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fracgen.recipes.recipe import BankSpec, Recipe
 from fracgen.recipes.variations import VariationSpec
+from fracgen.support.tensors import open_tensors
 
 
 class Bank(Protocol):
@@ -85,10 +86,8 @@ def check_formula(bank: Bank, recipe: Recipe) -> None:
 
 
 def _formula(path: str | os.PathLike[str]) -> str | None:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("formula")
-    except (SafetensorError, ValueError):
+        with open_tensors(path) as file:
+            return file.metadata.get("formula")
+    except ValueError:
         return None

@@ -4,21 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.recipes.recipe import MAX_CODES
 from fracgen.support.files import whole_file
+from fracgen.support.tensors import open_tensors
 
 FORMAT = "fracgen-bank"
 FORMAT_VERSION = 1
 
+_TYPES = {"F32": "float32", "U8": "uint8", "U16": "uint16"}
+"""NumPy's names of the types that banks hold, by safetensors' names."""
+
 
 class BankError(ValueError):
     """A bank, or a file that should hold one, is not usable; the message says where and why."""
+
+
+class Kind(NamedTuple):
+    """What an array of a bank is: NumPy's name of its type, and its shape after the axis of codes."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+
+def check_kinds(kinds: Mapping[str, Kind], found: Mapping[str, tuple[str, Sequence[int]]]) -> None:
+    """Raise BankError where arrays, by their types and shapes, are not a bank's: one of the wrong type or shape, of
+    another number of codes than the first, none, or more than a bank holds."""
+    first = found[next(iter(kinds))][1]
+    codes = first[0] if first else 0
+    for name, kind in kinds.items():
+        dtype, shape = found[name]
+        if dtype != kind.dtype or tuple(shape) != (codes, *kind.shape):
+            raise BankError(f"{name} is {dtype} {list(shape)}, expected {kind.dtype} {[codes, *kind.shape]}")
+    if not 1 <= codes <= MAX_CODES:
+        raise BankError(f"the bank holds {codes or 'no'} code{'s' * (codes > 1)}: use 1 to {MAX_CODES:,}")
 
 
 def digest(kind: object, *arrays: NDArray[Any]) -> str:
@@ -37,35 +62,35 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], head
         file.write(save(dict(arrays), {**header, "format": FORMAT, "format_version": str(FORMAT_VERSION)}))
 
 
-def read(path: str | os.PathLike[str], command: str = "fracgen sample") -> tuple[dict[str, Any], dict[str, str]]:
+def read(
+    path: str | os.PathLike[str], kinds: Mapping[str, Kind], what: str, command: str = "fracgen sample"
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The arrays and the header of a bank's file.
 
     Args:
-        command: makes such a bank, for the messages.
+        path: the file.
+        kinds: of the arrays that it must hold.
+        what: such a bank, for the messages.
+        command: makes one, for the messages.
 
     Raises:
-        BankError: it is truncated, or no safetensors file.
+        BankError: it is truncated, no such bank, or of a later format. Memory is asked for once all else is checked.
         OSError: it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not Path(path).is_file():
         raise FileNotFoundError(f"no bank at {path}: make one with `{command} -o {path}`")
     try:
-        with safe_open(path, framework="numpy") as file:
-            header: dict[str, str] = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise BankError(f"{path} is not a readable bank ({error}): make it again with `fracgen sample`") from None
-
-
-def check_version(path: str | os.PathLike[str], header: Mapping[str, str]) -> None:
-    """Raise BankError where a later fracgen wrote the file."""
-    if header.get("format_version") != str(FORMAT_VERSION):
-        raise BankError(
-            f"{path} has bank format {header.get('format_version')}, this fracgen reads {FORMAT_VERSION}: "
-            "upgrade fracgen"
-        )
+        with open_tensors(path) as file:
+            header = file.metadata
+            version = header.get("format_version")
+            if header.get("format") == FORMAT and version != str(FORMAT_VERSION):
+                raise BankError(f"it has bank format {version}, this fracgen reads {FORMAT_VERSION}: upgrade fracgen")
+            if header.get("format") != FORMAT or set(file.tensors) != set(kinds):
+                raise BankError(f"it is a safetensors file but not {what}")
+            check_kinds(kinds, {n: (_TYPES.get(t.dtype, t.dtype), t.shape) for n, t in file.tensors.items()})
+            return {name: file.load(name) for name in kinds}, header
+    except ValueError as error:
+        raise BankError(f"{path} is not a readable bank ({error}): make one with `{command}`") from None
 
 
 def check_digest(path: str | os.PathLike[str], header: Mapping[str, str], sha256: str) -> None:

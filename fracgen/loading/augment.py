@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
+from fracgen.support.decode import from_json
 
 if TYPE_CHECKING:
     import torch
@@ -135,13 +136,7 @@ class Augmentation:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Augmentation:
         """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(data) - fields):
-            raise ValueError(
-                f"unknown field {unknown[0]!r} in augmentation: the fields are {', '.join(sorted(fields))}"
-            )
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**values)
+        return from_json(cls, data, "augmentation", closed=True)
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

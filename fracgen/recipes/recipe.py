@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from fracgen.recipes.variations import VariationSpec
+from fracgen.support.decode import decode, from_json
 
 RENDER_VERSION = 0
 """Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
@@ -26,8 +26,8 @@ MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
 MAX_SAMPLES = 4
 MAX_MAPS = 8
-
-T = TypeVar("T")
+MAX_CODES = 10_000_000
+"""Of a bank: 2.2 GB of memory."""
 
 IFS_FIELDS = (
     "points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour",
@@ -191,7 +191,7 @@ least as large
         Raises:
             ValueError: a field is unknown, missing or out of range.
         """
-        return _from_json(cls, data, "recipe")
+        return from_json(cls, data, "recipe", closed=True)
 
     @property
     def digest(self) -> str:
@@ -225,7 +225,7 @@ class BankSpec:
         return "ifs"
 
     def __post_init__(self) -> None:
-        _whole("codes", self.codes, 1, 100_000_000, "codes")
+        _whole("codes", self.codes, 1, MAX_CODES, "codes")
         _whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
         low, high = self.maps
         _whole("maps", low, 2, MAX_MAPS, "maps")
@@ -244,7 +244,7 @@ class BankSpec:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> BankSpec:
         """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
-        return _from_json(cls, data, "bank specification")
+        return from_json(cls, data, "bank specification", closed=True)
 
 
 @dataclass(frozen=True)
@@ -273,28 +273,14 @@ class Preset:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preset:
-        """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
-        if set(data) != {"name", "follows", "bank", "recipe"}:
-            raise ValueError(f"a preset has the fields name, follows, bank, recipe; found {sorted(data)}")
-        bank, recipe = bank_spec_from_json(data["bank"]), Recipe.from_json(data["recipe"])
-        return cls(str(data["name"]), str(data["follows"]), bank, recipe)
+        """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
+        return from_json(cls, data, "preset", closed=True)
 
 
 def bank_spec_from_json(data: dict[str, Any]) -> BankSpec | VariationSpec:
     """A bank specification of either formula, from its `to_json`. Raises ValueError for an unknown or bad field."""
-    if "powers" in data or "rules" in data:
-        return _from_json(VariationSpec, data, "bank specification")
-    return BankSpec.from_json(data)
-
-
-def _from_json(cls: type[T], data: dict[str, Any], what: str) -> T:
-    fields = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(data) - fields):
-        raise ValueError(f"unknown field {unknown[0]!r} in {what}: the fields are {', '.join(sorted(fields))}")
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-    except TypeError as error:
-        raise ValueError(f"bad {what}: {error}") from None
+    spec: BankSpec | VariationSpec = decode(BankSpec | VariationSpec, data, "bank specification", closed=True)
+    return spec
 
 
 def _digest(data: dict[str, Any]) -> str:
@@ -307,7 +293,7 @@ def _whole(name: str, value: int, low: int, high: int, unit: str) -> None:
 
 
 def _number(name: str, value: float, low: float, high: float) -> None:
-    if not isinstance(value, (int, float)) or not (math.isfinite(value) and low <= value <= high):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{name} {value!r} is out of range: use a number from {low:g} to {high:g}")
 
 

@@ -19,8 +19,8 @@ from fracgen.rendering.variations import CONSTANTS as VARIATION_CONSTANTS
 ORBITS = 1024
 """Orbits that draw an attractor. Point i is step i // ORBITS of orbit i % ORBITS."""
 ROUND_STEPS = 56
-"""Steps between looks at the histogram: drawing stops where the next round (57,344 points, or those that are
-left) could carry a 16-bit counter over, because some cell and the round hold more than 65,535 points."""
+"""Steps between looks at the histogram: where the next round (57,344 points, or those that are left) could carry a
+16-bit counter over, because some cell and the round hold more than 65,535 points, counters are emptied into others."""
 PAIR_ORDER = (1, 3, 0, 2)
 """Orbits o and o + ORBITS / 2 share their random numbers, so that a look-up of a map serves two points: of every
 four maps that the first takes in order, the other takes this one next. No two maps follow each other in both."""
@@ -139,10 +139,10 @@ def header(parameters: Parameters, **more: int) -> str:
     Integers are decimal, floats exact hexadecimal.
     """
     names: dict[str, Any] = {f"PARAM_{name.upper()}": value for name, value in parameters._asdict().items()}
-    for prefix, members in (
-        ("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source), ("OBJECT", ObjectField), ("SCENE", SceneField)
-    ):  # fmt: skip
+    for prefix, members in (("PURPOSE", Purpose), ("JITTER", Jitter), ("SOURCE", Source)):
         names |= {f"{prefix}_{member.name}": member.value for member in members}
+    for prefix, fields in (("OBJECT", ObjectField), ("SCENE", SceneField)):
+        names |= {f"{prefix}_{name}": number for name, number in fields._asdict().items()}
     names |= _CONSTANTS | VARIATION_CONSTANTS
     names |= {name.upper(): value for name, value in more.items()}
     lines = (

@@ -2,67 +2,69 @@
 
 A *scene* is what one image (one view of a sample) is: how many objects, the crop, the background, the
 blur. An *object* is one attractor in it: its code, colour, stamp, flips and place. Both are rows of int32;
-Python and CUDA call their fields by the same names.
+Python and CUDA call their fields by the same names. Here these are named tuples: Numba before 0.68 takes no
+member of an enumeration as an index.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class ObjectField(IntEnum):
+class _ObjectFields(NamedTuple):
     """Columns of an object's record, int32 [OBJECT_FIELDS]; `OBJECT_HUE` and so on in CUDA."""
 
-    HUE = 0
+    HUE: int = 0
     """Offset of the hue, in [0, 255)."""
-    SATURATION = 1
+    SATURATION: int = 1
     """0..255."""
-    VALUE = 2
+    VALUE: int = 2
     """0..255."""
-    STAMP = 3
+    STAMP: int = 3
     """Bit 3 i + j is cell (i, j) of the 3x3 stamp."""
-    FLIPS = 4
+    FLIPS: int = 4
     """1 transposes, 2 flips rows, 4 flips columns."""
-    SIDE = 5
+    SIDE: int = 5
     """Side in pixels, where objects are placed."""
-    LEFT = 6
+    LEFT: int = 6
     """In pixels of the image, as is the next."""
-    TOP = 7
-    CODE = 8
+    TOP: int = 7
+    CODE: int = 8
     """Number of its code in the bank; -1 where the scene has fewer objects, or the image does not show this one."""
 
 
+ObjectField = _ObjectFields()
 OBJECT_FIELDS = 12
 """Numbers a record: a multiple of 16 bytes."""
 
 
-class SceneField(IntEnum):
+class _SceneFields(NamedTuple):
     """Columns of a scene's record, int32 [SCENE_FIELDS]; `SCENE_OBJECTS` and so on in CUDA."""
 
-    OBJECTS = 0
+    OBJECTS: int = 0
     """Number of objects."""
-    CROP_LEFT = 1
+    CROP_LEFT: int = 1
     """In pixels of the canvas, or of the scene where objects are placed."""
-    CROP_TOP = 2
-    BLUR = 3
+    CROP_TOP: int = 2
+    BLUR: int = 3
     """The 3x3 blur's outer weight in 256ths, 0 for none."""
-    HUE_SCALE = 4
+    HUE_SCALE: int = 4
     """The background's colours: scales have 8 fractional bits, shifts 20."""
-    HUE_SHIFT = 5
-    SATURATION_SCALE = 6
-    SATURATION_SHIFT = 7
-    VALUE_SCALE = 8
-    VALUE_SHIFT = 9
-    CORNERS = 10
+    HUE_SHIFT: int = 5
+    SATURATION_SCALE: int = 6
+    SATURATION_SHIFT: int = 7
+    VALUE_SCALE: int = 8
+    VALUE_SHIFT: int = 9
+    CORNERS: int = 10
     """The first of the noise's four corners, in 2048ths from -2.25 on."""
-    AMPLITUDES = 14
+    AMPLITUDES: int = 14
     """The first of the noise's amplitudes, one for each level: twice the largest displacement, in 32768ths."""
 
 
+SceneField = _SceneFields()
 SCENE_FIELDS = 24
 
 PALETTE = 2816
@@ -129,9 +131,7 @@ class Codes(NamedTuple):
     """float32 [K, 8, 6]: a, b, e, c, d, f of each map."""
     sizes: NDArray[np.uint8]
     """uint8 [K]."""
-    stored: NDArray[np.uint8]
-    """uint8 [K]: 1 where the stored probabilities are used."""
     probabilities: NDArray[np.float32]
-    """float32 [K, 8]."""
+    """float32 [K, 8] of choosing a map, or [0, 8]: |det A| then; a null pointer in CUDA."""
     classes: int
     per_class: int

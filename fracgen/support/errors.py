@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class WorkFailed(Exception):
+    """Work that had begun could not be finished; the message is one line."""
+
+
 class DeviceError(RuntimeError):
     """The device asked for cannot be used here; the message says what was found and what would help."""
 

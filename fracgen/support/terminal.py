@@ -3,56 +3,28 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-class WorkFailed(Exception):
-    """Work that had begun could not be finished; the message is one line."""
+from fracgen.support.errors import DeviceError, SlurmError, WorkFailed
 
 
 @contextmanager
-def working() -> Iterator[Callable[[], None]]:
+def working() -> Iterator[None]:
     """Context of the part of a command that does the work: what fails inside exits with 1, not 2.
 
-    Bugs (TypeError, AssertionError, ...) keep their traceback. Yields a function to be called at
-    intervals, which raises KeyboardInterrupt if Ctrl-C was pressed: Python loses its own exception
-    where it is raised inside a destructor or a callback of the garbage collector.
+    Bugs (TypeError, AssertionError, ...) keep their traceback.
     """
-    pressed = []
-
-    def press(*_: object) -> None:
-        pressed.append(True)
-        raise KeyboardInterrupt
-
-    def check() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    ours = threading.current_thread() is threading.main_thread()  # others may not set handlers
-    before = signal.getsignal(signal.SIGINT)
-    listens = ours and before is signal.default_int_handler
-    if listens:
-        signal.signal(signal.SIGINT, press)
     try:
-        yield check
-    except BrokenPipeError:
-        raise
+        yield
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         raise WorkFailed(one_line(error)) from error
-    finally:
-        if listens:
-            signal.signal(signal.SIGINT, before)
 
 
 def refusals() -> tuple[type[Exception], ...]:
     """Errors of the user or the machine, as opposed to bugs."""
-    from fracgen.support.errors import DeviceError, SlurmError
-
     return (ValueError, OSError, DeviceError, SlurmError)
 
 
@@ -70,7 +42,13 @@ ERASE = "\r\x1b[K"
 
 def say(line: str) -> None:
     """A message to stderr, in the place of a line that is rewritten there."""
-    print(f"{ERASE if redraws() else ''}fracgen: {line}", file=sys.stderr)
+    show(f"{ERASE if redraws() else ''}fracgen: {line}\n")
+
+
+def show(text: str) -> None:
+    """Write to stderr, where there is one."""
+    if sys.stderr is not None:
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def colourful() -> bool:
@@ -92,7 +70,7 @@ def duration(seconds: float) -> str:
 
 def redraws() -> bool:
     """Whether stderr is a terminal on which a line can be rewritten in place."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Status:
@@ -104,12 +82,12 @@ class Status:
     def show(self, text: str) -> None:
         """Rewrite the line."""
         if self._active:
-            print(f"{ERASE}{text}", end="", file=sys.stderr, flush=True)
+            show(f"{ERASE}{text}")
 
     def clear(self) -> None:
         """Erase the line."""
         if self._active:
-            print(ERASE, end="", file=sys.stderr, flush=True)
+            show(ERASE)
 
 
 class Progress:

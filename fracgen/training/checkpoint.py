@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.files import whole_file
+from fracgen.support.files import wait_for_disk, whole_file
 
 MAGIC = b"fracgen-checkpoint 1 sha256="
 HEADER_BYTES = len(MAGIC) + 64 + 1
@@ -108,16 +108,10 @@ def steps_in(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in names if match)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the unfinished files of a process that was killed."""
-    for part in folder.glob(".step-*.part"):
-        part.unlink(missing_ok=True)
-
-
 def _sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        wait_for_disk(handle)
     finally:
         os.close(handle)

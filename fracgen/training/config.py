@@ -15,8 +15,9 @@ from typing import Any, Literal, get_args
 from fracgen.draws import seed_key
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
 from fracgen.recipes.presets import PRESETS as RECIPES
-from fracgen.recipes.recipe import BankSpec, Recipe, bank_spec_from_json
+from fracgen.recipes.recipe import BankSpec, Recipe
 from fracgen.recipes.variations import VariationSpec
+from fracgen.support.decode import from_json
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -104,9 +105,6 @@ class Config:
         _within("ema", self.ema, 0.0, 0.999999)
         if self.pictures is not None:
             _within("pictures", self.pictures, 1, self.epoch_size, whole=True)
-        if self.objective in ("dense", "contrastive"):
-            raise ValueError(f"objective {self.objective!r} was removed, as it made no better weights: use another, or "
-                             "the release that has it")  # fmt: skip
         for name, kind in (("optimizer", Optimizer), ("objective", Objective), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown: use one of {', '.join(get_args(kind))}")
@@ -162,13 +160,7 @@ class Config:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Config:
         """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
-        try:
-            recipe, bank = Recipe.from_json(data["recipe"]), bank_spec_from_json(data["bank"])
-            altered = data.get("augmentation")
-            values = {**data, "augmentation": None if altered is None else Augmentation.from_json(altered)}
-            return cls(**{**values, "recipe": recipe, "bank": bank})
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"bad pre-training configuration: {error}") from None
+        return from_json(cls, data, "config", closed=True)
 
     def differences(self, other: Config) -> list[str]:
         """What differs in the other, as `name: ours, theirs` lines."""
@@ -269,7 +261,7 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _within(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
     kind = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         raise ValueError(f"{name} {value!r} is out of range: use a {'whole ' * whole}number from {low:g} to {high:g}")
 
 

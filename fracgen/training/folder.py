@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen.support.provenance import versions
 from fracgen.support.terminal import say
 from fracgen.training import checkpoint
@@ -51,26 +51,34 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether a run was begun here. Its configuration is the last file that is written."""
-        return self.config.is_file()
+        """Whether a run was begun here: it has a checkpoint, or had one.
+
+        The first is written before the first step, which writes the first row of metrics.csv. A run that was killed
+        before lost nothing.
+        """
+        return self.config.is_file() and (self.metrics.is_file() or bool(checkpoint.steps_in(self.checkpoints)))
 
     def resumes(self, resume: str | None) -> bool:
         """Whether `--resume` goes on with a run: a path always does, "auto" where a run was begun here."""
         return resume is not None and (resume != "auto" or self.begun)
 
     def begin(self, config: Config, bank: Bank, how: Arithmetic) -> None:
-        """Create the folder's contents.
+        """Create the folder's contents, in the place of those of a start that was killed.
 
         Raises:
-            FileExistsError: it holds files that do not belong to an unfinished start.
+            FileExistsError: it holds a run that was begun, or files that belong to none.
             OSError: it cannot be written.
         """
-        strangers = {"bank.safetensors", "checkpoints"}
-        if self.path.exists() and (not self.path.is_dir() or any(e.name not in strangers for e in self.path.iterdir())):
+        if self.begun:
             raise FileExistsError(
-                f"{self.path} already holds {'a run' if self.begun else 'something else'}: continue it with "
-                "--resume auto, or name another --output"
+                f"{self.path} already holds a run: continue it with --resume auto, or name another --output"
             )
+        if self.path.exists():
+            for folder in (self.path, self.checkpoints):
+                remove_parts(folder)
+            own = {self.config, self.bank, self.environment, self.log, self.checkpoints}
+            if not self.path.is_dir() or set(self.path.iterdir()) - own:
+                raise FileExistsError(f"{self.path} already holds something else: name another --output")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         bank.save(self.bank)
         head = {"format": FORMAT, "format_version": FORMAT_VERSION, "bank_sha256": bank.sha256}
@@ -83,7 +91,7 @@ class RunFolder:
             ValueError: config.json is damaged, or of another format.
             OSError: it cannot be read.
         """
-        if not self.begun:
+        if not self.config.is_file():
             raise FileNotFoundError(f"no run at {self.path}: begin one with fracgen pretrain --output {self.path}")
         try:
             data = json.loads(self.config.read_text(encoding="utf-8"))

@@ -77,7 +77,7 @@ class Run:
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
 
-        On one of SIGNALS it stops after the present step, with a checkpoint, and asks SLURM to queue its job again
+        On SIGTERM, SIGHUP or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its job again
         where that would continue the run; `stop.received` tells.
 
         Raises:

@@ -16,7 +16,8 @@ from fracgen.formulas.banks import Bank, make_bank
 from fracgen.loading.share import Share
 from fracgen.networks import FeatureNetwork, create, stages
 from fracgen.rendering.device import use_gpu
-from fracgen.training import arithmetic, checkpoint
+from fracgen.support.files import remove_parts
+from fracgen.training import arithmetic
 from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.initial import digest, load_initial
@@ -154,7 +155,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
 
 
 def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, dict[str, Any]]:
-    checkpoint.remove_unfinished(folder.checkpoints)
+    remove_parts(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:
         folder.say(reason)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.files import whole_file
+from fracgen.support.files import PART, remove_parts, whole_file
 from fracgen.support.provenance import provenance
 from fracgen.writing.base import Selection
 
@@ -54,9 +54,11 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], 
             raise ValueError(f"{folder} holds another dataset ({difference}): name another folder")
     if (folder / file_name(selection.shard)).exists() and not resume:
         raise ValueError(f"{folder} already holds this dataset: add --resume to carry on, or name another folder")
-    if not records and folder.is_dir() and any(not p.name.endswith(".part") for p in folder.iterdir()):
+    if not records and folder.is_dir() and any(not p.name.endswith(PART) for p in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no fracgen dataset: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
+    if selection.shard[0] == 0:  # one of them looks, for all
+        remove_parts(folder, "**/.*")
     with whole_file(folder / file_name(selection.shard)) as file:
         file.write((json.dumps(own, indent=2) + "\n").encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from fracgen.support.files import whole_file
+from fracgen.support.streams import standard_output
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,9 @@ class Output:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """The open stream. A file is there whole or not at all."""
+        """The open stream, which takes all that is written to it. A file is there whole or not at all."""
         if self.path is None:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            yield standard_output()
         else:
             with whole_file(self.path) as file:
                 yield file

@@ -14,6 +14,9 @@
 #define PAIRS (ORBITS / 2)
 #define PAIRS_PER_THREAD (PAIRS / ATTRACTOR_THREADS)
 #define PACKED_CELL 7281  // nine cells of so many points fit 16 bits
+#define SPILL_STEPS (SPILL / ORBITS)  // of a round that no counter overflows in once none holds SPILL points
+#define MAX_SPILLS (PARAM_POINTS / SPILL + 1)
+static_assert(2 * SPILL - 1 <= 65535 && SPILL_STEPS <= ROUND_STEPS && SPILL_STEPS % 8 == 0, "a round after spilling");
 
 struct Window { float scale_x, offset_x, scale_y, offset_y; u32 step_x, step_y; };  // steps in bytes
 
@@ -49,6 +52,22 @@ __device__ inline bool overfull(const u32* histogram, u32 most) {
     return __syncthreads_or((largest & 0xFFFFu) > most || largest >> 16 > most);
 }
 
+// What 16 bits do not hold: cells of which SPILL points were taken, as often as that happened.
+struct Spills { u32 count, cells[MAX_SPILLS]; };
+
+// Take SPILL points out of every counter that holds as many; a barrier before and after.
+__device__ inline void spill(u32* histogram, Spills& spills) {
+#pragma unroll 1
+    for (u32 i = threadIdx.x; i < CELL_WORDS; i += ATTRACTOR_THREADS) {
+        const u32 full = histogram[i] & 0x10001u * SPILL;
+        if (!full) continue;
+        histogram[i] -= full;
+        if (full & 0xFFFFu) spills.cells[atomicAdd(&spills.count, 1)] = 2 * i;
+        if (full >> 16) spills.cells[atomicAdd(&spills.count, 1)] = 2 * i + 1;
+    }
+    __syncthreads();
+}
+
 struct Orbit { float x, y; };
 
 // Steps first .. first + 3 of both orbits of a pair; `rest` are the steps that each may still be counted for.
@@ -71,7 +90,7 @@ __device__ __forceinline__ void four_steps(
 
 __device__ inline void chaos_game(
     const Table& table, const float* starts, const Window& window, u32 slot, u32 view, const Sample& sample,
-    u32* histogram, const Counters& counters
+    u32* histogram, const Counters& counters, Spills& spills
 ) {
     const u32 tid = threadIdx.x;
     Orbit orbits[PAIRS_PER_THREAD][2];
@@ -83,13 +102,17 @@ __device__ inline void chaos_game(
             orbits[p][k] = {start[0], start[ORBITS]};
         }
     }
-    for (int first = 0; first * ORBITS < PARAM_POINTS; first += ROUND_STEPS) {
+    for (int first = 0, steps = ROUND_STEPS; first * ORBITS < PARAM_POINTS; first += steps) {
         const int left = PARAM_POINTS - first * ORBITS;
         if (first > 0) {
             __syncthreads();
-            if (overfull(histogram, 65535 - min(left, ROUND_STEPS * ORBITS))) return;
+            steps = ROUND_STEPS;
+            if (overfull(histogram, 65535 - min(left, ROUND_STEPS * ORBITS))) {
+                spill(histogram, spills);
+                steps = SPILL_STEPS;
+            }
         }
-        const int whole = min(left / ORBITS, ROUND_STEPS);  // steps that every orbit takes
+        const int whole = min(left / ORBITS, steps);  // steps that every orbit takes
 #pragma unroll
         for (int p = 0; p < PAIRS_PER_THREAD; ++p) {
             const u32 pair = p * ATTRACTOR_THREADS + tid;
@@ -100,7 +123,7 @@ __device__ inline void chaos_game(
                 four_steps(table, words, 0, orbits[p], endless, counters, window);
                 four_steps(table, words, 4, orbits[p], endless, counters, window);
             }
-            if (left > step * ORBITS && step < ROUND_STEPS) {  // what is left of a block of eight
+            if (left > step * ORBITS && step < steps) {  // what is left of a block of eight
                 const Words words = draw((first + step) / 8 * PAIRS + pair, PURPOSE_ORBIT, slot, view, sample);
                 const int last = left - step * ORBITS;
                 const int rest[2] = {(last + (int)(ORBITS - 1 - pair)) / ORBITS,
@@ -151,16 +174,22 @@ __device__ inline u32 stamped(const u32* histogram, u32 stamp, Visit visit) {
 }
 
 // The stamped count of one pixel, however large.
-__device__ inline u32 stamped_pixel(const u32* histogram, u32 stamp, int r, int c) {
+__device__ inline u32 stamped_pixel(const u32* histogram, const Spills& spills, u32 stamp, int r, int c) {
+    const u32 corner = r * ROW_CELLS + c;
     u32 sum = 0;
-    for (int k = 0; k < 9; ++k) {
-        const u32 cell = (r + k / 3) * ROW_CELLS + c + k % 3;
+    for (u32 k = 0; k < 9; ++k) {
+        const u32 cell = corner + k / 3 * ROW_CELLS + k % 3;
         if (stamp >> k & 1) sum += histogram[cell >> 1] >> (cell & 1) * 16 & 0xFFFFu;
+    }
+#pragma unroll 1
+    for (u32 i = 0; i < spills.count; ++i) {
+        const u32 row = (spills.cells[i] - corner) / ROW_CELLS, column = (spills.cells[i] - corner) % ROW_CELLS;
+        if (row < 3 && column < 3 && stamp >> (3 * row + column) & 1) sum += SPILL;
     }
     return sum;
 }
 
-// ceil(255 n / largest) in the upper byte, as one product: counts are below 2^24, as the number of points is.
+// ceil(255 n / largest) in the upper byte, as one product: counts are 2^24 at most, as the number of points is.
 __device__ __forceinline__ u32 density_of(u32 n, u32 per_count) { return n * per_count + 0xFFFFFFu; }
 
 // The largest value of any thread of the block, and a barrier. `largest` is 0 before.
@@ -200,6 +229,7 @@ extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
 #endif
     __shared__ Table table;
     __shared__ u32 largest[3];  // stamped counts by halves, cells, stamped counts one by one
+    __shared__ Spills spills;
 
     const u32 number = blockIdx.x, tid = threadIdx.x;
     const int* obj = objects + number * OBJECT_FIELDS;
@@ -213,11 +243,12 @@ extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
     if (tid < 8) table.linear[tid] = tables[number].linear[tid];
     else if (tid < 16) table.rest[tid - 8] = tables[number].rest[tid - 8];
     if (tid < 3) largest[tid] = 0;
+    if (tid == 0) spills.count = 0;
     for (u32 i = tid; i < HISTOGRAM_WORDS / 4; i += ATTRACTOR_THREADS)
         reinterpret_cast<uint4*>(histogram)[i] = make_uint4(0, 0, 0, 0);
     __syncthreads();
 
-    chaos_game(table, starts + (u64)number * 2 * ORBITS, window, slot, view, sample, histogram, counters);
+    chaos_game(table, starts + (u64)number * 2 * ORBITS, window, slot, view, sample, histogram, counters, spills);
     __syncthreads();
 
     const u32 stamp = obj[OBJECT_STAMP];
@@ -231,15 +262,15 @@ extern "C" __global__ void __launch_bounds__(ATTRACTOR_THREADS) attractor(
     cells = block_max(max(cells & 0xFFFFu, cells >> 16), &largest[1]);
 
     u8* out = density + (u64)number * PARAM_CANVAS * PARAM_CANVAS;
-    if (cells <= PACKED_CELL) {
+    if (cells <= PACKED_CELL && spills.count == 0) {
         write_densities(histogram, stamp, own ? 0xFF000000u / own : 0, out);
         return;
     }
     own = 0;  // a sum of halves may have carried over
     for (int i = (int)tid; i < PARAM_CANVAS * PARAM_CANVAS; i += ATTRACTOR_THREADS)
-        own = max(own, stamped_pixel(histogram, stamp, i / PARAM_CANVAS, i % PARAM_CANVAS));
+        own = max(own, stamped_pixel(histogram, spills, stamp, i / PARAM_CANVAS, i % PARAM_CANVAS));
     own = block_max(own, &largest[2]);
     const u32 per_count = own ? 0xFF000000u / own : 0;
     for (int i = (int)tid; i < PARAM_CANVAS * PARAM_CANVAS; i += ATTRACTOR_THREADS)
-        out[i] = (u8)(density_of(stamped_pixel(histogram, stamp, i / PARAM_CANVAS, i % PARAM_CANVAS), per_count) >> 24);
+        out[i] = (u8)(density_of(stamped_pixel(histogram, spills, stamp, i / PARAM_CANVAS, i % PARAM_CANVAS), per_count) >> 24);
 }

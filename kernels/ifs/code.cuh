@@ -90,15 +90,16 @@ __device__ inline void jitter(const float (*code)[6], float (*maps)[6], int n, u
     }
 }
 
-// Walker's alias table over eight columns of 8192; see fracgen/rendering/cpu/ifs/code.py.
+// Walker's alias table over eight columns of 8192, of a code's own probabilities or, where there are none, |det A|; see
+// fracgen/rendering/cpu/ifs/code.py.
 __device__ inline void choice_table(
-    const float (*maps)[6], int n, bool stored, const float* probabilities, float* weights, int* share, int* choices
+    const float (*maps)[6], int n, const float* probabilities, float* weights, int* share, int* choices
 ) {
     float total = 0.0f;
     for (int i = 0; i < n; ++i) {
         float norm, det;
         squares(maps[i], norm, det);
-        weights[i] = stored ? probabilities[i] : det;
+        weights[i] = probabilities ? probabilities[i] : det;
         total = ADD(total, weights[i]);
     }
     if (!(total > 0.0f)) {

@@ -56,8 +56,7 @@ __device__ inline void axis_window(float low, float high, float shift, float sca
 }
 
 extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
-    const float* code_maps, const u8* code_sizes, const u8* code_stored, const float* code_probabilities, u32 classes,
-    u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, int* scenes, int* objects,
+    const float* code_maps, const u8* code_sizes, const float* code_probabilities, u32 classes, u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, int* scenes, int* objects,
     Table* tables, float* starts, float* windows, u32* palettes
 ) {
     __shared__ Table table;
@@ -85,7 +84,8 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
             size = code_sizes[code];
             const float(*own)[6] = reinterpret_cast<const float(*)[6]>(code_maps + (u64)code * 48);
             jitter(own, maps, size, slot, sample);
-            choice_table(maps, size, code_stored[code], code_probabilities + (u64)code * 8, weights, share, choices);
+            const float* probabilities = code_probabilities ? code_probabilities + (u64)code * 8 : nullptr;
+            choice_table(maps, size, probabilities, weights, share, choices);
         } else {
             obj[OBJECT_CODE] = -1;
         }

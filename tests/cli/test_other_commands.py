@@ -169,25 +169,43 @@ def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyP
     assert doctor._gpu().status == "fault"
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Python's own answer to Ctrl-C, also where the tests were started in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Signals as a process begins with them, also where the tests were started in the background, which ignores some."""
+    before = [signal.signal(number, signal.SIG_DFL) for number in STOPS]
+    monkeypatch.setattr("fracgen.support.stopping._received", [])
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip(STOPS, before, strict=True):
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("interruptible")
-def test_a_control_c_that_python_drops_is_not_lost() -> None:
-    from fracgen.support.terminal import working
+@pytest.mark.usefixtures("stoppable")
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+def test_a_stop_that_python_drops_is_not_lost(number: signal.Signals) -> None:
+    from fracgen.support.stopping import check, listen, received
 
     class Deaf:
         def __del__(self) -> None:
             with contextlib.suppress(KeyboardInterrupt):  # as Python itself does around a destructor
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
 
-    with working() as check:
+    listen()
+    check()
+    Deaf()
+    assert received() == number
+    with pytest.raises(KeyboardInterrupt):
         check()
-        Deaf()
-        with pytest.raises(KeyboardInterrupt):
-            check()
+
+
+@pytest.mark.usefixtures("stoppable")
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+def test_what_is_ignored_stops_nothing(number: signal.Signals) -> None:
+    from fracgen.support.stopping import listen, received
+
+    signal.signal(number, signal.SIG_IGN)
+    listen()
+    signal.raise_signal(number)
+    assert received() is None

@@ -113,13 +113,17 @@ def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypat
     assert ran.err.splitlines()[0] == "fracgen: rendering on the CPU: nothing found; install something"
 
 
+KEPT = "what is finished is kept in out: add --resume to go on\n"
+
+
 def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("fracgen.writing.formats.folder.encode_png", full)
-    ran = fracgen("render", *tiny, "-n", "9", "--format", "folder", "-o", "out")
-    assert (ran.code, ran.out, ran.err) == (1, "", "fracgen: No space left on device\n")
+    ran = fracgen("render", *tiny, "-n", "1", "--format", "folder", "-o", "out")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "fracgen: out/0000/0000000.png: No space left on device; " + KEPT
     assert [p.name for p in Path("out").rglob("*") if p.is_file()] == ["dataset.json"]
 
 
@@ -131,7 +135,7 @@ def test_a_full_device_behind_stdout(process: Any, tiny: list[str], format: str)
             "render", *tiny, "-n", "500", "--format", format, "-o", "-", stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 1
-    assert done.stderr == "fracgen: No space left on device\n"
+    assert done.stderr == "fracgen: standard output takes no more: No space left on device\n"
 
 
 def test_a_small_disk(process: Any, tiny: list[str], tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_a_small_disk(process: Any, tiny: list[str], tmp_path: Path) -> None:
         options = ["--format", "wds", "--per-file", "100", "-o", disk / "out"]
         done = process("render", *tiny, "-n", "2000", *options, text=True)
         assert done.returncode == 1
-        assert done.stderr == "fracgen: No space left on device\n"
+        assert ".tar: No space left on device; what is finished is kept in " in done.stderr
         assert not list((disk / "out").glob(".*"))
         names = sorted(p.name for p in (disk / "out").glob("*.tar"))
         assert names == [f"shard-{k:06d}.tar" for k in range(len(names))]
@@ -168,24 +172,47 @@ def test_a_reader_that_stops_is_no_error(tiny: list[str]) -> None:
     assert process.wait(60) == 1
 
 
-def listen_to_control_c() -> None:
-    """A shell starts background jobs deaf to it, and so would be what they start."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_signals() -> None:
+    """A shell starts background jobs deaf to some, and so would be what they start."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
-def test_control_c_ends_with_130(tiny: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "format", "begun", "says"),
+    [(signal.SIGINT, "folder", "*/*.png", "\nfracgen: interrupted\n"),
+     (signal.SIGTERM, "wds", "*.tar", "fracgen: stopped by SIGTERM\n"),
+     (signal.SIGHUP, "npy", ".images.npy.part", "fracgen: stopped by SIGHUP\n")],
+)  # fmt: skip
+def test_a_stop_keeps_what_is_finished(
+    tiny: list[str], tmp_path: Path, number: signal.Signals, format: str, begun: str, says: str
+) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "200000", "--format", "folder", "-o", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen_to_control_c)
+    command = [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "200000", "--format", format, "-o", "out"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=heed_signals)
     deadline = time.monotonic() + 120
-    while not any(out.rglob("*.png")):
+    while not any(path.stat().st_size > 500 for path in out.glob(begun)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60)[1] == "\nfracgen: interrupted\n"
-    assert process.returncode == 130
-    assert not list(out.rglob("*.part"))
+    process.send_signal(number)
+    assert process.communicate(timeout=60)[1] == f"fracgen: {KEPT}{says}"
+    assert process.returncode == 128 + number
+    left = {path.name for path in out.rglob("*.part")}
+    assert left == ({".images.npy.part", ".labels.npy.part"} if format == "npy" else set())
+
+
+def test_a_terminal_that_goes_away_does_not_stop_what_ignores_it(tiny: list[str], tmp_path: Path) -> None:
+    """As under `nohup`: nothing can be written to it any more, and the work is done."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fracgen", "render", *tiny, "-n", "3000", "--format", "npy", "-o", "out"],
+        stderr=slave, stdout=slave, cwd=tmp_path, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    os.close(master)
+    assert process.wait(120) == 0
+    assert np.load(tmp_path / "out" / "images.npy").shape == (3000, 3, 16, 16)
 
 
 def on_a_terminal(arguments: list[str], cwd: Path, **environment: str) -> str:

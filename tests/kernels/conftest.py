@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # makes `host` importable under 
 
 
 @pytest.fixture(scope="session")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build_folder(shared_folder: Path) -> Path:
     """Where kernels are built, once a session."""
-    return tmp_path_factory.mktemp("kernels")
+    folder = shared_folder / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -2,61 +2,112 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cuda import nvrtc
+from fracgen.rendering.cuda.formulas import make_pipeline
 from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
-from fracgen.rendering.cuda.pipeline import KernelPipeline
-from fracgen.rendering.cuda.sources import KERNELS, digest, sources
-from fracgen.rendering.parameters import Parameters, header
+from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
+from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder, read_by, sources
+from fracgen.rendering.parameters import Parameters
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+ALWAYS = (75, 90, 120)
+"""The oldest, with the least shared memory; the one with the most; the newest. All of them are a study."""
 REGISTERS = 65_536  # of a multiprocessor, on all of them
 
 
-def header_of(parameters: Parameters, layout: Layout, out_bytes: int = 1, channels_last: int = 0) -> str:
-    return header(parameters, **layout.definitions(), out_bytes=out_bytes, out_channels_last=channels_last)
+class Headers:
+    """A backend that only keeps what would be compiled: kernel and header."""
+
+    def upload(self, array: Any) -> Any:
+        return array
+
+    def load(self, kernel: str, header: str) -> tuple[str, str]:
+        return kernel, read_by(kernel, header)
 
 
-def check(kernel: str, parameters: Parameters, arch: int, **output: int) -> None:
-    limit = SHARED_MEMORY[arch] * 1024
-    layout = Layout.choose(parameters, limit)
-    binary, log = nvrtc.build(kernel, header_of(parameters, layout, **output), f"sm_{arch}")
+def pipeline_of(recipe: Recipe, shared_memory: int) -> KernelPipeline:
+    bank: Any = VariationBank.from_spec() if recipe.formula == "mandelbulb" else CodeBank.sample(10, classes=10)
+    parameters = Parameters.of(recipe)
+    layout = Layout.choose(parameters, shared_memory)
+    return make_pipeline(bank, parameters, layout, Headers(), 1 << 30)  # type: ignore[arg-type]
+
+
+@functools.cache
+def compiled(kernel: str, header: str, arch: int) -> dict[str, int]:
+    """The resources of a kernel, which neither spills registers nor has a stack; compiled once a session."""
+    binary, log = nvrtc.build(kernel, header, f"sm_{arch}")
     used = nvrtc.resources(log)
     assert binary.startswith(b"\x7fELF")
     assert used["registers"] > 0, f"no resource report in the log:\n{log}"
-    assert used["spill_bytes"] == 0, log
-    assert used["stack_bytes"] == 0, log
-    assert used["registers"] * layout.threads(kernel) <= REGISTERS
-    assert used["shared_bytes"] + layout.dynamic_shared(kernel) <= limit
-    assert used["shared_bytes"] <= 48 * 1024, "static shared memory ends there"
+    assert used["spill_bytes"] == used["stack_bytes"] == 0, log
+    return used
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("name", [n for n, p in PRESETS.items() if p.recipe.formula == "ifs"])
-def test_every_recipe_on_every_architecture(name, arch):
-    parameters = Parameters.of(PRESETS[name].recipe)
-    for kernel in (*KernelPipeline.kernels, "order"):
-        check(kernel, parameters, arch)
+BYTES = OutputFormat()
+
+
+def check(recipe: Recipe, arch: int, kernels: Sequence[str] | None = None, form: OutputFormat = BYTES) -> None:
+    """All kernels of a recipe, or some of them, fit a card."""
+    limit = SHARED_MEMORY[arch] * 1024
+    pipeline = pipeline_of(recipe, limit)
+    for kernel in kernels or (*pipeline.kernels, "order"):
+        used = compiled(*pipeline.function(kernel, form), arch)
+        assert used["registers"] * pipeline.threads(kernel) <= REGISTERS
+        assert used["shared_bytes"] + pipeline.layout.dynamic_shared(kernel) <= limit
+        assert used["shared_bytes"] <= 48 * 1024, "static shared memory ends there"
+
+
+def cases() -> Iterator[Any]:
+    """Recipes and architectures. `surface` compiles for seven seconds and differs between recipes by numbers only, so
+    the second recipe that needs it is compiled for one architecture, and for all in a study."""
+    for name, arch in itertools.product(PRESETS, ARCHITECTURES):
+        always = arch == 90 if name == "multi-mandelbulb" else arch in ALWAYS
+        yield pytest.param(name, arch, marks=() if always else pytest.mark.study)
+
+
+@pytest.mark.parametrize(("name", "arch"), [*cases()])
+def test_every_recipe_on_every_architecture(name: str, arch: int) -> None:
+    recipe = PRESETS[name].recipe
+    if recipe.formula == "mandelbulb":
+        recipe = dataclasses.replace(recipe, background="noise")  # only then all its kernels are needed
+    check(recipe, arch)
 
 
 @pytest.mark.parametrize("size", [8, 64, 333, 512, 1024])
-def test_sizes(size):
-    parameters = Parameters.of(PRESETS["paper"].recipe.at_size(size))
+def test_sizes(size: int) -> None:
     for arch in (75, 86, 90):
-        for kernel in ("attractor", "noise", "compose"):
-            check(kernel, parameters, arch)
+        check(PRESETS["paper"].recipe.at_size(size), arch, ("attractor", "noise", "compose"))
 
 
-@pytest.mark.parametrize("channels_last", [0, 1])
+@pytest.mark.parametrize(("size", "samples"), [(8, 1), pytest.param(512, 2, marks=pytest.mark.study), (1024, 4)])
+def test_sizes_and_rays(size: int, samples: int) -> None:
+    recipe = dataclasses.replace(PRESETS["mandelbulb"].recipe, samples=samples).at_size(size)
+    for form in (BYTES, OutputFormat(4, True)):
+        check(recipe, 90, ("surface", "blend"), form)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("out_bytes", [2, 4])
-def test_output_formats(out_bytes, channels_last):
+def test_output_formats(out_bytes: int, channels_last: bool) -> None:
     for name in ("paper", "multi-formula"):
-        check("compose", Parameters.of(PRESETS[name].recipe), 90, out_bytes=out_bytes, channels_last=channels_last)
+        check(PRESETS[name].recipe, 90, ("compose",), OutputFormat(out_bytes, channels_last))
 
 
-def test_layouts_follow_the_shared_memory():
+def test_layouts_follow_the_shared_memory() -> None:
     """At 256 px the histogram fits 227 and 163 KB, not 99; placed attractors of 128 px fit everywhere."""
     paper, multi = (Parameters.of(PRESETS[name].recipe) for name in ("paper", "multi-formula-whole"))
     inside = {kb: not Layout.choose(paper, kb * 1024).histogram_global for kb in (227, 163, 99, 64)}
@@ -64,38 +115,55 @@ def test_layouts_follow_the_shared_memory():
     assert not any(Layout.choose(multi, kb * 1024).histogram_global for kb in (227, 163, 99, 64))
 
 
-def test_an_error_carries_the_compilers_log():
-    parameters = Parameters.of(PRESETS["paper"].recipe)
-    text = header_of(parameters, Layout.choose(parameters, 1 << 17))
+def test_an_error_carries_the_compilers_log() -> None:
+    _, text = pipeline_of(PRESETS["paper"].recipe, 1 << 17).function("scout", BYTES)
     with pytest.raises(nvrtc.KernelError, match=r"ifs/scout\.cu for sm_90[\s\S]*ORBITS"):
         nvrtc.build("scout", text.replace("#define ORBITS", "#define NOT_ORBITS"), "sm_90")
 
 
-def test_binaries_are_kept_by_everything_that_decides_them(tmp_path, monkeypatch):
+def test_binaries_are_kept_by_everything_that_decides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRACGEN_CACHE_DIR", str(tmp_path / "cache"))
-    parameters = Parameters.of(PRESETS["paper"].recipe)
-    text = header_of(parameters, Layout.choose(parameters, 1 << 17))
-    path = nvrtc.compile_kernel("order", text, "sm_90")
+    text = pipeline_of(PRESETS["paper"].recipe, 1 << 17).header(BYTES)
+    path = nvrtc.compile_kernel("noise", text, "sm_90")
     path.write_bytes(b"kept")
-    assert nvrtc.compile_kernel("order", text, "sm_90").read_bytes() == b"kept"
-    others = {nvrtc.compile_kernel("order", text, "sm_80"), nvrtc.compile_kernel("order", text + "\n", "sm_90")}
+    unread = text.replace("PARAM_POINTS 100000", "PARAM_POINTS 99")  # `noise` draws no points
+    assert unread != text
+    assert nvrtc.compile_kernel("noise", unread, "sm_90").read_bytes() == b"kept"
+    read = text.replace("NOISE_THREADS 256", "NOISE_THREADS 128")
+    others = {nvrtc.compile_kernel("noise", text, "sm_80"), nvrtc.compile_kernel("noise", read, "sm_90")}
     before = digest()
     monkeypatch.setattr(nvrtc, "digest", lambda: before[::-1])  # as after an edit of any header
-    others.add(nvrtc.compile_kernel("order", text, "sm_90"))
+    others.add(nvrtc.compile_kernel("noise", text, "sm_90"))
     assert path not in others
     assert len(others) == 3
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_definitions_that_are_left_out_change_nothing(kernel: str, tmp_path: Path) -> None:
+    """What the preprocessor makes of a kernel is the same with all definitions as with those that it reads."""
+    for name in ("paper", "multi-formula", "multi-mandelbulb"):
+        text = pipeline_of(PRESETS[name].recipe, 1 << 17).header(OutputFormat(2, True))
+        needed = read_by(kernel, text)
+        assert len(needed) < len(text)
+        seen = []
+        for header in (text, needed):
+            (tmp_path / "parameters.cuh").write_text(header)
+            command = ["g++", "-E", "-P", "-xc++", f"-I{tmp_path}", f"-I{kernel_folder()}"]
+            made = subprocess.run([*command, str(kernel_folder() / KERNELS[kernel])], capture_output=True, check=True)
+            seen.append(made.stdout)
+        assert seen[0] == seen[1]
 
 
 LOOSE = ("-ftz=false", "-fmad=true", "-prec-div=false", "-prec-sqrt=false", "-std=c++17", "-default-device")
 
 
-def ptx(kernel: str, text: str, options: tuple[str, ...]) -> str:
+def ptx(kernel: str, text: str, options: tuple[str, ...]) -> Any:
     """The intermediate code of a kernel whose file says `text`."""
     from cupy.cuda import nvrtc as api
 
-    parameters = Parameters.of(PRESETS["multi-formula" if kernel == "compose" else "paper"].recipe)
+    recipe = PRESETS["multi-formula" if kernel == "compose" else "paper"].recipe
     headers = {name: text for name, text in sources().items() if name.endswith(".cuh")}
-    headers["parameters.cuh"] = header_of(parameters, Layout.choose(parameters, 227 * 1024), 2)
+    headers["parameters.cuh"] = pipeline_of(recipe, 227 * 1024).header(OutputFormat(2))
     program = api.createProgram(
         text, f"{kernel}.cu", [text.encode() for text in headers.values()], [name.encode() for name in headers]
     )  # fmt: skip
@@ -113,7 +181,7 @@ def left_to_the_compiler(kernel: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_no_rounding_is_left_to_the_compiler(kernel):
+def test_no_rounding_is_left_to_the_compiler(kernel: str) -> None:
     """Every float operation is spelt out (FMA, MUL, ADD, DIV, ...): a bare `a * b + c` could be contracted by one
     compiler and not by another. Integers may be written as usual."""
     assert not left_to_the_compiler(kernel, sources()[KERNELS[kernel]])
@@ -127,7 +195,7 @@ def test_no_rounding_is_left_to_the_compiler(kernel):
         ("attractor", "FMA(x, w.scale_x, w.offset_x)", "(x * w.scale_x + w.offset_x)"),
     ],
 )
-def test_bare_arithmetic_would_be_seen(kernel, spelt, bare):
+def test_bare_arithmetic_would_be_seen(kernel: str, spelt: str, bare: str) -> None:
     text = sources()[KERNELS[kernel]]
     assert spelt in text, "the kernel has changed: plant the fault elsewhere"
     assert left_to_the_compiler(kernel, text.replace(spelt, bare))

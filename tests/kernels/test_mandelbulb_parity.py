@@ -1,4 +1,5 @@
-"""The kernels of Mandelbulb variations, run on a CPU, against the CPU renderer, and compiled by NVRTC."""
+"""The kernels of Mandelbulb variations, run on a CPU, against the CPU renderer; `test_compile.py` compiles
+them for GPUs."""
 
 from __future__ import annotations
 
@@ -12,13 +13,7 @@ from fracgen.draws import Stream
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.presets import preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.cuda import nvrtc
-from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
-from fracgen.rendering.cuda.mandelbulb import MandelbulbPipeline
-from fracgen.rendering.cuda.pipeline import OutputFormat
-from fracgen.rendering.parameters import Parameters
 
-ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 BANK = VariationBank.from_spec()
 ONE, MANY = preset("mandelbulb").recipe, preset("multi-mandelbulb").recipe
 
@@ -88,45 +83,3 @@ def test_large_sizes(build_folder):
     for size in (256, 512):
         check(ONE.at_size(size), range(0, 1037, 100), build_folder, seed=size)
     check(MANY.at_size(256), range(20), build_folder, seed=9)
-
-
-class _Headers:
-    """A backend that only keeps what would be compiled."""
-
-    def upload(self, array):
-        return array
-
-    def load(self, kernel, parameters_header):
-        return kernel, parameters_header
-
-
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize("name", ["mandelbulb", "multi-mandelbulb"])
-def test_every_architecture(name, arch):
-    """Compiled without a spilt register; what blocks share fits."""
-    recipe = dataclasses.replace(preset(name).recipe, background="noise")
-    parameters = Parameters.of(recipe)
-    pipeline = MandelbulbPipeline(
-        BANK, parameters, Layout.choose(parameters, SHARED_MEMORY[arch] * 1024), _Headers(), 1 << 26
-    )
-    for kernel in pipeline.kernels:
-        entry, text = pipeline.function(kernel, OutputFormat())
-        binary, log = nvrtc.build(entry, text, f"sm_{arch}")
-        used = nvrtc.resources(log)
-        assert binary.startswith(b"\x7fELF")
-        assert used["spill_bytes"] == used["stack_bytes"] == 0, log
-        assert used["registers"] * pipeline.threads(kernel) <= 65_536
-        assert used["shared_bytes"] <= 48 * 1024
-
-
-@pytest.mark.parametrize(("size", "samples"), [(8, 1), (512, 2), (1024, 4)])
-def test_sizes_compile(size, samples):
-    for out_bytes in (1, 4):
-        recipe = dataclasses.replace(ONE, samples=samples).at_size(size)
-        parameters = Parameters.of(recipe)
-        pipeline = MandelbulbPipeline(BANK, parameters, Layout.choose(parameters, 227 * 1024), _Headers(), 1 << 30)
-        form = OutputFormat(out_bytes, out_bytes > 1)
-        for kernel in ("surface", "blend"):
-            used = nvrtc.resources(nvrtc.build(*pipeline.function(kernel, form), "sm_90")[1])
-            assert used["spill_bytes"] == 0
-            assert used["shared_bytes"] <= 48 * 1024

@@ -107,9 +107,19 @@ def test_many_codes(build_folder):
     check(HostRenderer(bank, recipe, HostBackend(build_folder)), range(300), seed=2**40 + 3, stream=Stream.VALIDATION)
 
 
-def test_counters_stop_before_they_overflow(build_folder):
-    recipe = Recipe("dots", size=40, canvas=40, points=150_000, jitter="none")
-    check(HostRenderer(dots(), recipe, HostBackend(build_folder)), range(6))
+@pytest.mark.parametrize("shared_memory", [227, 3])
+def test_counters_that_become_full(shared_memory, build_folder):
+    """Several times, in shared and in global memory; canvases of a multiple of four pixels and of others."""
+    for size, points in ((40, 150_000), (41, 700_001)):
+        recipe = Recipe("dots", size=size, canvas=size, points=points, jitter="none")
+        check(HostRenderer(dots(), recipe, HostBackend(build_folder), shared_memory * KB), range(6))
+
+
+def test_probabilities_of_their_own(build_folder):
+    bank = CodeBank.sample(8, seed=9, classes=8)
+    own = np.roll(bank.probabilities, 3, axis=0) + np.float32(0.05)
+    recipe = Recipe("own", size=32, canvas=32, points=3000)
+    check(HostRenderer(CodeBank(bank.maps, bank.sizes, 8, own), recipe, HostBackend(build_folder)), range(16))
 
 
 def test_chunks_and_batches_do_not_matter(build_folder):

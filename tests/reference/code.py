@@ -123,8 +123,18 @@ def jitter(recipe: Recipe, code: Any, draws: Draws, slot: int) -> Any:
     return [list(m) for m in code]
 
 
+def brings_probabilities(bank: CodeBank) -> bool:
+    """Whether some code's probabilities are others than |det A| of its maps (all the same where all are 0)."""
+    for maps, n, p in zip(bank.maps.astype(np.float64), bank.sizes, bank.probabilities, strict=True):
+        det = np.abs(maps[:n, 0, 0] * maps[:n, 1, 1] - maps[:n, 0, 1] * maps[:n, 1, 0])
+        det = det if det.any() else np.ones(n)
+        if not np.allclose(p[:n], det / det.sum(), rtol=1e-6, atol=0):
+            return True
+    return False
+
+
 def weights(maps: Any, stored: Any) -> Any:
-    """How likely each map is: |det A|, or what the bank stores for a code that does not contract."""
+    """How likely each map is: |det A|, or what the bank stores."""
     w = [squares(m)[1] for m in maps] if stored is None else [F(p) for p in stored[: len(maps)]]
     return w if any(v > 0 for v in w) else [F(1)] * len(w)
 

@@ -227,7 +227,7 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
     """One picture: uint8 [3, size, size], its codes [max_objects] and its mask [size, size]."""
     size = recipe.size
     picture = draw_picture(recipe, draws, view)
-    layers, density = [], []
+    layers, density, own = [], [], code.brings_probabilities(bank)
     codes = np.full(recipe.max_objects, -1)
     for slot in range(picture.objects):
         layer = attractor.draw_object(recipe, draws, slot, view, (picture.crop_top, picture.crop_left))
@@ -235,8 +235,7 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
             continue
         k = codes[slot] = code.choose(recipe, bank, draws, slot)
         maps = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, slot)
-        stored = None if bank.contracts[k] else bank.probabilities[k]
-        choice = code.choice(code.shares(code.weights(maps, stored)))
+        choice = code.choice(code.shares(code.weights(maps, bank.probabilities[k] if own else None)))
         extent, starts = attractor.scout(maps, choice, draws, slot, view)
         place_on = attractor.window(recipe, extent, layer.flips, draws, slot, view)
         counts = attractor.histogram(recipe, maps, choice, starts, place_on, layer.flips, draws, slot, view)

@@ -165,24 +165,43 @@ def _nearly_a_dot_bank() -> CodeBank:
 
 
 @pytest.mark.parametrize("bank", [_dots_bank(1), _dots_bank(3), _nearly_a_dot_bank()], ids=["1", "3", "nearly 1"])
-def test_drawing_stops_when_a_cell_is_full(bank: CodeBank) -> None:
-    """The picture is that of the points drawn until then: the 16-bit counters never carry over."""
+def test_points_that_16_bits_do_not_count_are_drawn(bank: CodeBank) -> None:
+    """Counters become full several times, and every point counts."""
     recipe = dataclasses.replace(
-        preset("paper").recipe.at_size(8), points=140_000, jitter="none", window_scale=(1.5, 2.0), window_shift=0.0,
+        preset("paper").recipe.at_size(8), points=400_000, jitter="none", window_scale=(1.5, 2.0), window_shift=0.0,
         stamp=False,
     )  # fmt: skip
     assert_same(recipe, bank, [0, 1, 2], seed=8)
 
 
-def test_codes_that_do_not_contract_keep_their_stored_probabilities() -> None:
-    maps = np.zeros((1, 8, 2, 3), np.float32)
-    maps[0, 0] = [[0.2, 1.2, 0.1], [0.0, 0.3, 0.4]]
-    maps[0, 1] = [[0.5, 0.0, -0.3], [0.1, 0.4, 0.2]]
-    maps[0, 2] = [[0.1, 0.0, 0.9], [0.0, 0.0, -0.5]]
-    p = np.zeros((1, 8), np.float32)
-    p[0, :3] = 0.7, 0.1, 0.2
-    bank = CodeBank(maps, np.array([3], np.uint8), 1, p, non_contractive=True)
-    assert_same(dataclasses.replace(preset("paper").recipe.at_size(24), points=5000), bank, [0, 1], seed=9)
+def _with_probabilities(linear: list[list[float]], shares: list[float], **options: Any) -> CodeBank:
+    """One code of maps a, b, c, d, moved to (i, i / 2), with probabilities of its own."""
+    maps, p = np.zeros((1, 8, 2, 3), np.float32), np.zeros((1, 8), np.float32)
+    for i, numbers in enumerate(linear):
+        maps[0, i, :, :2], maps[0, i, :, 2] = np.reshape(numbers, (2, 2)), (i, i / 2)
+    p[0, : len(shares)] = shares
+    return CodeBank(maps, np.array([len(linear)], np.uint8), 1, p, **options)
+
+
+@pytest.mark.parametrize("bank", [
+    _with_probabilities([[0, 0, 0, 0.16], [0.85, 0.04, -0.04, 0.85], [0.2, -0.26, 0.23, 0.22]], [0.01, 0.85, 0.14]),
+    _with_probabilities([[0.5, 0, 0, 0.5], [0.5, 0, 0, 0.5]], [9.0, 1.0]),  # their sum need not be 1
+    _with_probabilities([[0.5, 0, 0, 0.5], [0.1, 0.2, 0, 0.3], [0.3, 0, 0, 0.2]], [0.0, 0.5, 0.5]),
+    _with_probabilities([[0.2, 1.2, 0, 0.3], [0.5, 0, 0.1, 0.4], [0.1, 0, 0, 0]], [0.7, 0.1, 0.2],
+                        non_contractive=True),
+], ids=["singular", "unnormalised", "never", "not contractive"])  # fmt: skip
+@pytest.mark.parametrize("jitter", ["none", "scale"])
+def test_codes_keep_probabilities_of_their_own(bank: CodeBank, jitter: Any) -> None:
+    """Also under jitter, which changes the determinants that others would take."""
+    recipe = dataclasses.replace(preset("paper").recipe.at_size(24), points=5000, jitter=jitter)
+    assert_same(recipe, bank, [0, 1], seed=9)
+    images = [make_renderer(b, recipe, "cpu", threads=1).render([0]).images for b in (bank, _derived(bank))]
+    assert not np.array_equal(*images)
+
+
+def _derived(bank: CodeBank) -> CodeBank:
+    """The same maps, chosen by their determinants."""
+    return CodeBank(bank.maps, bank.sizes, bank.classes, None, bank.non_contractive)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", ["scale", "svd", "sval", "fractaldb"])

@@ -139,7 +139,7 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     # `records.py` is another file than the stage's, and what it holds is compiled into the stage.
     records = tmp_path / "fracgen" / "rendering" / "records.py"
     text = records.read_text()
-    swapped = text.replace("    HUE = 0", "    HUE = 1").replace("    SATURATION = 1", "    SATURATION = 0")
+    swapped = text.replace("HUE: int = 0", "HUE: int = 1").replace("SATURATION: int = 1", "SATURATION: int = 0")
     assert swapped != text
     records.write_text(swapped)
     assert _run(code, tmp_path, **environment) == "127 0", "the old binary is not used after the edit"

@@ -20,7 +20,9 @@ import torch
 
 from fracgen import CodeBank
 from fracgen.cli import run as command
+from fracgen.formulas.banks import make_bank
 from fracgen.training import checkpoint
+from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.config import CONFIGS, Config, Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.run import prepare, resolve
@@ -87,11 +89,33 @@ def test_beginning_never_overwrites(run: RunFolder, tmp_path: Path) -> None:
         train(TINY, tmp_path / "photos")
 
 
-def test_a_run_killed_while_it_was_laid_out_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "left",
+    [["bank.safetensors"], ["config.json", "bank.safetensors"],
+     ["config.json", "bank.safetensors", "environment.json", "log.txt"], [".bank.safetensors.abcd1234.part"],
+     ["config.json", "bank.safetensors", "checkpoints/.step-000000000.ckpt.abcd1234.part"]],
+)  # fmt: skip
+def test_a_run_killed_before_its_first_checkpoint_is_begun_anew(run: RunFolder, left: list[str]) -> None:
+    parts = [name for name in left if name.endswith(".part")]
+    for path in list(run.path.rglob("*")):
+        if path.is_file() and path.relative_to(run.path).as_posix() not in left:
+            path.unlink()
+    run.export.rmdir()
+    for name in parts:
+        (run.path / name).write_bytes(b"half")
+    assert not run.resumes("auto")
+    other = dataclasses.replace(TINY, seed=5)  # no step was taken, so that nothing holds the run to its configuration
+    run.begin(other, make_bank(other.bank, other.bank_seed), Arithmetic("cpu", "float32", False))
+    assert run.read_config()[0] == other
+    assert not list(run.path.rglob("*.part"))
+    assert not run.begun
+
+
+def test_a_start_that_was_killed_goes_on_by_the_same_command(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.checkpoints.mkdir(parents=True)
-    folder.bank.write_bytes(b"half a bank")
+    folder.begin(TINY, make_bank(TINY.bank, TINY.bank_seed), Arithmetic("cpu", "float32", False))
     assert train(TINY, folder.path, resume="auto", max_steps=1).begun
+    assert checkpoint.steps_in(folder.checkpoints) == [0, 1]
 
 
 def test_truncated_checkpoints_are_passed_over_by_auto_and_told(

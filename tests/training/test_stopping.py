@@ -1,4 +1,4 @@
-"""How a run's process ends: after a checkpoint where SIGTERM comes, and without a word of anyone else's."""
+"""How a run's process ends: after a checkpoint where a signal stops it, and without a word of anyone else's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,32 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from fracgen import CodeBank
+from fracgen.training.stopping import SIGNALS, StopSignals
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_is_remembered_and_ends_nothing(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with StopSignals() as stop:
+        signal.raise_signal(number)
+        assert stop.received == number
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_that_is_ignored_stays_so(number: signal.Signals) -> None:
+    """As SIGHUP under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(number)
+            assert stop.received is None
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_sigterm_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
-from fracgen.writing.base import Selection, Writer
+from fracgen.writing.base import Batch, Selection, Writer
 from tests.writing.conftest import bank, contents, expected, export, recipe, renderer, selection
 
 FOLDERS = ["folder", "wds", "npy"]
@@ -212,8 +213,11 @@ class FullDisk:
         self.file.close()
 
 
+@pytest.mark.parametrize("room", [0, 300, 3_000, 8_000, 12_000])
 @pytest.mark.parametrize("format", [*FOLDERS, "sheet", "raw"])
-def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
+    tmp_path: Path, format: str, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "out"
     output = writer(format, target)
     output.prepare(selection(), False)
@@ -226,18 +230,67 @@ def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, format: str, monkey
         return FullDisk(file) if path.name.endswith(".part") else file
 
     monkeypatch.setattr(Path, "open", open_part)
-    FullDisk.room = 8_000
-    with pytest.raises(OSError, match="No space left"):
+    FullDisk.room = room
+    with pytest.raises(OSError, match="No space left") as failed:
         write(selection(), renderer(selection()), output)
+    assert Path(failed.value.filename).is_relative_to(target)
     monkeypatch.undo()
-    left = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert not [p for p in left if p.name.endswith(".part")]
-    if format in ("sheet", "raw", "npy"):
-        assert [p.name for p in left] == (["dataset.json"] if format == "npy" else [])
-    else:
-        for path in left:
-            if path.suffix == ".png":
-                Image.open(path).load()
-        assert export(selection(), writer(format, target), resume=True) > 0
-        export(selection(), writer(format, tmp_path / "whole"))
-        assert contents(target) == contents(tmp_path / "whole")
+    left = {p.name for p in tmp_path.rglob("*") if p.is_file()}
+    if format in ("sheet", "raw"):
+        assert not left
+        return
+    parts = {name for name in left if name.endswith(".part")}
+    assert parts <= ({".images.npy.part", ".labels.npy.part"} if format == "npy" else set())
+    for path in target.rglob("*.png"):
+        Image.open(path).load()
+    made = export(selection(), writer(format, target), resume=True)
+    assert 0 < made <= 23 - (room // 1_600 if format == "npy" else 0)
+    export(selection(), writer(format, tmp_path / "whole"))
+    assert contents(target) == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("after", [0, 1, 5, 23])
+def test_arrays_that_are_being_written_are_not_touched(tmp_path: Path, after: int) -> None:
+    """A second process that goes on with the same arrays is refused; the first one ends as if alone."""
+    out, task = writer("npy", tmp_path / "out"), selection()
+    out.prepare(task, False)
+    images = expected(task)
+    with out.part(task, 0, 23) as put:
+        for first in range(after):
+            put(batch_of(task, images, first))
+        second = writer("npy", tmp_path / "out")
+        second.prepare(task, True)
+        with pytest.raises(OSError, match="another process is writing it"), second.part(task, after, 23):
+            pass
+        for first in range(after, 23):
+            put(batch_of(task, images, first))
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "images.npy"), images[:, 0])
+
+
+def batch_of(task: Selection, images: Any, first: int) -> Batch:
+    index = task.index(first, first + 1)
+    return Batch(first, index, images[first : first + 1], index.astype(np.int64) % 5, np.zeros((1, 1), np.int64))
+
+
+def test_arrays_whose_process_ended_between_their_two_names_need_no_images(tmp_path: Path) -> None:
+    export(selection(), writer("npy", tmp_path / "out"))
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "images.npy").rename(tmp_path / "out" / ".images.npy.part")
+    assert export(selection(), writer("npy", tmp_path / "out"), resume=True) == 0
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("format", FOLDERS)
+@pytest.mark.parametrize("shard", [(0, 1), (0, 2)])
+def test_what_killed_processes_left_goes_when_an_export_is_carried_on(
+    tmp_path: Path, format: str, shard: tuple[int, int]
+) -> None:
+    out = tmp_path / "out"
+    export(selection(shard=shard), writer(format, out))
+    left = {"folder": "0000/.0000000.png.ab_d1234.part", "wds": ".shard-000000.tar.ab_d1234.part",
+            "npy": ".dataset.json.ab_d1234.part"}[format]  # fmt: skip
+    (out / left).write_bytes(b"half")
+    with whole_file(out / "dataset-1-of-2.json") as live:  # of another shard, at work
+        live.write(b"{}")
+        export(selection(shard=shard), writer(format, out), resume=True)
+        assert not (out / left).exists()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fracgen_eval.decode import KEY, from_json
+from fracgen.support.decode import KEY, from_json
 from fracgen_eval.weights.backbones import InputNorm
 
 

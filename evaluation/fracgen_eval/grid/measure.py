@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from fracgen.slurm.queue import job_here
+from fracgen.support.decode import from_json
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import versions
 from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
-from fracgen_eval.decode import from_json
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fracgen_eval.decode import from_json
+from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
 
 SCHEMA = "fracgen-eval-cell/1"

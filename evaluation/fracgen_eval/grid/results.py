@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fracgen.slurm.queue import job_here
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import DONE, FAILED, SCHEMA, CellResult
@@ -37,6 +37,12 @@ def write_result(out: Path, result: CellResult) -> Path:
     with whole_file(path) as file:
         file.write(json.dumps(result.to_json(), indent=1, allow_nan=False).encode() + b"\n")
     return path
+
+
+def clean(out: Path) -> None:
+    """Remove what killed processes left of results, maps and filters; what is being written stays."""
+    for name in (CELLS, MAPS, FILTERS):
+        remove_parts(out / name, "**/.*")
 
 
 def read_result(path: Path) -> CellResult:

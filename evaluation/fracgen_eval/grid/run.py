@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache, partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Protocol
 
 from fracgen.support.files import whole_file
+from fracgen.support.streams import open_streams
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.locks import lock
 from fracgen_eval.grid.measure import Options, origin, run_cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED, CellResult, Failure
-from fracgen_eval.grid.results import FILTERS, done_here, result_path, status_of, write_result
+from fracgen_eval.grid.results import FILTERS, clean, done_here, status_of, write_result
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 
 ELSEWHERE = "elsewhere"
@@ -53,6 +54,7 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
     Returns:
         The number of failed cells.
     """
+    clean(plan.request.out)
     keep_filters(plan)
     work = Work(plan, Options(plan.request.out, device, keep_maps, plan.request.rerun))
     failed = 0
@@ -107,7 +109,7 @@ def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[C
         # After a process died, the cells it may have been working on are run one at a time, so that one is to blame.
         alone = bool(suspects)
         queue = suspects if alone else waiting
-        pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"), _end_with_parent)
+        pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"), _begin)
         running: dict[Future[str], Cell] = {}
         try:
             while running or queue:
@@ -126,12 +128,16 @@ def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[C
                 yield cell, _died(work, cell)
             else:
                 suspects = list(running.values())
+        except BaseException:  # stopped: else this process would wait until their cells are finished
+            for process in active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however it went."""
+def _begin() -> None:
+    """What a process does before its first cell; it ends when the one that started it is gone, however it went."""
 
     def watch() -> None:
         parent = parent_process()
@@ -139,6 +145,7 @@ def _end_with_parent() -> None:
             parent.join()
             os._exit(1)
 
+    open_streams()
     threading.Thread(target=watch, daemon=True).start()
 
 
@@ -154,9 +161,6 @@ def run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], o
     with lock(options.out, cell) as mine:
         if not mine:
             return ELSEWHERE
-        path = result_path(options.out, cell)
-        for leftover in path.parent.glob(f".{path.name}.*.part"):
-            leftover.unlink(missing_ok=True)
         # Another process may have finished the cell since the plan was made; so may this job, before it was preempted.
         if (not options.rerun and status_of(options.out, cell) == DONE) or done_here(options.out, cell):
             return DONE

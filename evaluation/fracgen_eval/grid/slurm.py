@@ -26,7 +26,7 @@ from fracgen_eval.grid.locks import begun_by
 from fracgen_eval.grid.measure import Options
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED
-from fracgen_eval.grid.results import read_result, result_path
+from fracgen_eval.grid.results import clean, read_result, result_path
 from fracgen_eval.grid.run import Reporter, Work, keep_filters, run_locked
 from fracgen_eval.weights.backbones import Weights
 
@@ -104,6 +104,7 @@ def submit(plan: Plan, jobs: Jobs) -> tuple[dict[Cell, str], Submission | None]:
             )
         free = [cell for cell in plan.pending if cell.digest not in at_work]
         if free:
+            clean(plan.request.out)
             keep_filters(plan)
             groups = grouped(plan, free, jobs, _died(plan, free, before))
             made = folder.submit(_tasks(plan, groups, jobs), jobs.options, NAME)

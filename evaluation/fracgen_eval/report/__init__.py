@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.errors import EvaluationError
 
 SCHEMA = "fracgen-report/1"
@@ -102,6 +102,8 @@ def write_report(
 def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
     """Write files, each whole; then take away those of an earlier report that are no longer there."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (".", "tables", "figures"):
+        remove_parts(folder / name)
     before = _earlier(folder)
     files = []
     for name, make in content.items():

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.formulas import files
-from fracgen.formulas.files import BankError
+from fracgen.formulas.files import BankError, Kind
 from fracgen.formulas.ifs.sampling import (
     SAMPLER_VERSION,
     largest_singular_values,
@@ -24,6 +25,9 @@ from fracgen.formulas.ifs.sampling import (
 )
 from fracgen.recipes.recipe import MAX_MAPS, BankSpec
 
+_KINDS = {
+    "sizes": Kind("uint8"), "maps": Kind("float32", (MAX_MAPS, 2, 3)), "probabilities": Kind("float32", (MAX_MAPS,))
+}  # fmt: skip
 _CHUNK = 65_536  # codes sampled or checked together: a bank of millions needs little more memory than itself
 
 
@@ -49,8 +53,7 @@ class CodeBank:
     """uint8 [codes]: number of maps, 2..8."""
     classes: int
     probabilities: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]
-    """float32 [codes, 8]: of choosing a map. Used as they stand for codes that do not contract;
-    for all others the renderer takes |det A| of the jittered maps. Default: |det A|, normalised."""
+    """float32 [codes, 8]: of choosing a map; their sum need not be 1. Default: |det A|, normalised."""
     non_contractive: bool = False
     """Admit maps that do not contract, as FractalDB's, when their orbits stay bounded."""
     metadata: dict[str, str] = field(default_factory=dict)
@@ -59,6 +62,12 @@ class CodeBank:
     formula: ClassVar[str] = "ifs"
 
     def __post_init__(self) -> None:
+        arrays: dict[str, NDArray[Any]] = {"sizes": self.sizes, "maps": self.maps}
+        if self.probabilities is not None:
+            arrays["probabilities"] = self.probabilities
+        files.check_kinds(
+            {name: _KINDS[name] for name in arrays}, {n: (str(a.dtype), a.shape) for n, a in arrays.items()}
+        )
         if self.probabilities is None:
             with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
                 object.__setattr__(self, "probabilities", _determinants(self.maps, self.sizes))
@@ -114,6 +123,14 @@ class CodeBank:
         """A specification of as many codes and classes; imported codes, say, are not its bank's."""
         return BankSpec(len(self), self.classes)
 
+    @cached_property
+    def own_probabilities(self) -> NDArray[np.float32] | None:
+        """`probabilities` where the bank brings some of its own, as most imported ones do; None where all of them are
+        |det A|, normalised. A renderer takes its own as they stand, also for jittered maps, and |det A| of the jittered
+        maps where there are none."""
+        same = np.array_equal(self.probabilities, _determinants(self.maps, self.sizes))
+        return None if same else self.probabilities
+
     @property
     def contracts(self) -> NDArray[np.bool_]:
         """bool [codes]: whether every map's largest singular value is below 1."""
@@ -157,10 +174,7 @@ class CodeBank:
                 digest it carries.
             OSError: it cannot be read.
         """
-        arrays, header = files.read(path)
-        if header.get("format") != files.FORMAT or set(arrays) != {"maps", "sizes", "probabilities"}:
-            raise BankError(f"{path} is a safetensors file but not a fracgen bank: make one with `fracgen sample`")
-        files.check_version(path, header)
+        arrays, header = files.read(path, _KINDS, "a fracgen bank")
         own = ("format", "format_version", "classes", "non_contractive", "sha256")
         metadata = {k: v for k, v in header.items() if k not in own}
         try:
@@ -189,15 +203,6 @@ def _determinants(maps: NDArray[np.float32], sizes: NDArray[np.uint8]) -> NDArra
 
 def _validate(bank: CodeBank) -> None:
     maps, sizes, p = bank.maps, bank.sizes, bank.probabilities
-    for name, array, shape, dtype in (
-        ("maps", maps, (len(sizes), MAX_MAPS, 2, 3), np.float32),
-        ("sizes", sizes, (len(sizes),), np.uint8),
-        ("probabilities", p, (len(sizes), MAX_MAPS), np.float32),
-    ):
-        if array.shape != shape or array.dtype != dtype:
-            raise BankError(f"{name} is {array.dtype} {list(array.shape)}, expected {np.dtype(dtype)} {list(shape)}")
-    if not len(sizes):
-        raise BankError("the bank holds no code")
     _refuse(
         (sizes < 2) | (sizes > MAX_MAPS),
         lambda k: f"code {k} has {sizes[k]} maps: a code needs 2 to {MAX_MAPS}",
@@ -207,8 +212,10 @@ def _validate(bank: CodeBank) -> None:
         lambda k: f"code {k}, map {np.argwhere(~np.isfinite(maps[k]))[0][0]} holds "
         f"{maps[k][~np.isfinite(maps[k])][0]}: every number must be finite",
     )
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum that is not finite is refused here
+        total = np.where(np.arange(MAX_MAPS) < sizes[:, None], p, np.float32(0)).sum(axis=1)
     _refuse(
-        ~(np.isfinite(p).all(axis=1) & (p >= 0).all(axis=1) & (p.sum(axis=1) > 0)),
+        ~(np.isfinite(total) & (p >= 0).all(axis=1) & (total > 0)),
         lambda k: f"code {k} has probabilities {p[k].tolist()}: they must be finite, not negative, not all zero",
     )
     BankSpec(len(sizes), bank.classes)

@@ -13,14 +13,15 @@ _COLUMNS = ("a", "b", "c", "d", "e", "f", "s1", "s2", "p")
 
 def describe_code(bank: CodeBank, code: int) -> dict[str, Any]:
     """One code: its maps, their singular values and the probabilities of choosing them."""
-    rows = []
-    for m, p in zip(bank.maps[code], bank.probabilities[code], strict=True):
+    rows, size = [], int(bank.sizes[code])
+    shares = bank.probabilities[code, :size].astype(np.float64)
+    for m, p in zip(bank.maps[code, :size], shares / shares.sum(), strict=True):
         s1, s2 = np.linalg.svd(m[:, :2].astype(np.float64), compute_uv=False)
         values = (m[0, 0], m[0, 1], m[1, 0], m[1, 1], m[0, 2], m[1, 2], s1, s2, p)
         rows.append({name: float(value) for name, value in zip(_COLUMNS, values, strict=True)})
     return {
         "code": code, "class": code // bank.per_class, "sigma_factor": float(bank.sigma_factors[code]),
-        "maps": rows[: int(bank.sizes[code])],
+        "maps": rows,
     }  # fmt: skip
 
 
@@ -44,5 +45,6 @@ def describe_bank(bank: CodeBank) -> dict[str, Any]:
         "sigma_factor": [float(bank.sigma_factors.min()), float(bank.sigma_factors.max())],
         "largest_singular_value": [float(singular[used][:, 0].min()), float(singular[used][:, 0].max())],
         "not_contractive": int((~bank.contracts).sum()),
+        "probabilities": "|det A|" if bank.own_probabilities is None else "its own",
         "origin": dict(bank.metadata), "sha256": bank.sha256,
     }  # fmt: skip

@@ -11,16 +11,20 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.recipes.recipe import MAX_MAPS
+from fracgen.recipes.recipe import MAX_CODES, MAX_MAPS
+from fracgen.support.decode import read_bytes
 
 MAX_PICKLE_BYTES = 1 << 30
+MAX_CSV_BYTES = 1 << 16
+CLUTTER = ("@eaDir", "__MACOSX")
+"""Folders that systems make beside people's own, as they make all whose name begins with a dot."""
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -47,16 +51,26 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 that a pickle cannot reach into NumPy's."""
 
 
+class Listed(NamedTuple):
+    """The files of codes in a folder, and how many others there are."""
+
+    files: list[Path]
+    hidden: int
+    """Files whose name begins with a dot, or that lie in folders of that kind or of `CLUTTER`."""
+    others: int
+    """Files of other kinds."""
+
+
 def import_codes(
     path: str | os.PathLike[str], *, classes: int | None = None, non_contractive: bool = False
 ) -> CodeBank:
     """A bank from a pickle file or a folder of CSV files.
 
     Args:
-        path: a `.pkl` of Anderson and Farrell's `ifs.py`, or a folder of FractalDB's CSV files.
+        path: a `.pkl` of Anderson and Farrell's `ifs.py`, or a folder of FractalDB's CSV files, whose probabilities are
+            kept.
         classes: must divide the number of codes; default: one per code.
-        non_contractive: admit maps that do not contract, as most of FractalDB's; their stored
-            probabilities are kept.
+        non_contractive: admit maps that do not contract, as most of FractalDB's.
 
     Raises:
         BankError: the file is not of that format, asks for anything but arrays, or holds no valid code.
@@ -78,10 +92,9 @@ def import_codes(
 
 def read_pickle(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Maps [K, 8, 2, 3] and their numbers [K] from {'params': [{'system': array [N, 2, 3]}, ...]}."""
-    if path.stat().st_size > MAX_PICKLE_BYTES:
-        raise BankError(f"{path} is larger than {MAX_PICKLE_BYTES >> 30} GiB: it is no file of codes")
+    content = read_bytes(path, MAX_PICKLE_BYTES)
     try:
-        data = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        data = _Unpickler(io.BytesIO(content)).load()
     except BankError as error:
         raise BankError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle raises anything
@@ -104,13 +117,27 @@ class _Unpickler(pickle.Unpickler):
         raise BankError("this pickle asks for objects from outside of itself: refused")
 
 
+def list_fractaldb(folder: Path) -> Listed:
+    """The CSV files in a folder and its sub-folders, sorted by name; hidden ones are no codes."""
+    files, hidden, others = [], 0, 0
+    for path in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") or part in CLUTTER for part in parts):
+            hidden += 1
+        elif path.suffix.lower() == ".csv":
+            files.append(path)
+        else:
+            others += 1
+    return Listed(sorted(files, key=lambda p: (p.stem + ".csv", p)), hidden, others)
+
+
 def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
-    """Maps, their numbers and probabilities [K, 8] from CSV files, in any sub-folders, sorted by name.
+    """Maps, their numbers and probabilities [K, 8] from the files of `list_fractaldb`.
 
     One file is one code; a row is one map: a, b, c, d, e, f, p of x' = a x + b y + e,
     y' = c x + d y + f, chosen with probability p.
     """
-    files = sorted(folder.glob("**/*.csv"), key=lambda p: (p.name, p))
+    files = list_fractaldb(folder).files
     if not files:
         raise BankError(f"{folder} holds no CSV file: name FractalDB's folder of codes, one CSV file a category")
     systems, chances = [], np.zeros((len(files), MAX_MAPS), np.float32)
@@ -123,9 +150,10 @@ def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]
 
 
 def _rows(path: Path) -> NDArray[np.float64]:
+    content = read_bytes(path, MAX_CSV_BYTES)
     try:
-        with path.open(newline="", encoding="ascii") as file:
-            rows = [[float(cell) for cell in row] for row in csv.reader(file) if row]
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="")  # a byte order mark is Excel's
+        rows = [[float(cell) for cell in row] for row in csv.reader(lines) if row]
     except (ValueError, csv.Error) as error:
         raise BankError(f"{path} is not a table of numbers ({error})") from None
     if not rows or any(len(row) != 7 for row in rows):
@@ -146,8 +174,8 @@ def _system(value: Any, where: str) -> NDArray[np.float32]:
 
 
 def _stacked(systems: list[NDArray[np.float32]], where: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    if not systems:
-        raise BankError(f"{where} holds no code")
+    if not 1 <= len(systems) <= MAX_CODES:
+        raise BankError(f"{where} holds {len(systems):,} codes: a bank has 1 to {MAX_CODES:,}")
     maps = np.zeros((len(systems), MAX_MAPS, 2, 3), np.float32)
     for k, system in enumerate(systems):
         maps[k, : len(system)] = system

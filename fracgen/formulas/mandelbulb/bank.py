@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.formulas import files
-from fracgen.formulas.files import BankError
+from fracgen.formulas.files import BankError, Kind
 from fracgen.recipes.variations import MAX_POWER, MIN_POWER, RULES, VariationSpec
 
+_KINDS = {"powers": Kind("uint8"), "rules": Kind("uint16")}
 MARGIN = 4
 """In 1,024ths: how far beyond the set its surface, a threshold away, may lie, and then some."""
 WIDEST = 2304
@@ -43,13 +44,8 @@ class VariationBank:
     formula: ClassVar[str] = "mandelbulb"
 
     def __post_init__(self) -> None:
-        for name, array, dtype in (("powers", self.powers, np.uint8), ("rules", self.rules, np.uint16)):
-            if array.dtype != dtype or array.shape != (len(self.powers),):
-                raise BankError(
-                    f"{name} is {array.dtype} {list(array.shape)}, expected {np.dtype(dtype)} [{len(self.powers)}]"
-                )
-        if not len(self.powers):
-            raise BankError("the bank holds no code")
+        arrays: dict[str, NDArray[Any]] = {"powers": self.powers, "rules": self.rules}
+        files.check_kinds(_KINDS, {name: (str(array.dtype), array.shape) for name, array in arrays.items()})
         wrong = np.flatnonzero((self.powers < MIN_POWER) | (self.powers > MAX_POWER) | (self.rules >= RULES))
         if wrong.size:
             k = int(wrong[0])
@@ -120,10 +116,9 @@ class VariationBank:
                 match the digest it carries.
             OSError: it cannot be read.
         """
-        arrays, header = files.read(path, "fracgen sample --recipe mandelbulb")
-        if header.get("formula") != cls.formula or set(arrays) != {"powers", "rules"}:
-            raise BankError(f"{path} is no bank of Mandelbulb variations: make one with `fracgen sample`")
-        files.check_version(path, header)
+        arrays, header = files.read(
+            path, _KINDS, "a bank of Mandelbulb variations", "fracgen sample --recipe mandelbulb"
+        )
         own = ("format", "format_version", "formula", "sha256")
         bank = cls(arrays["powers"], arrays["rules"], {k: v for k, v in header.items() if k not in own})
         files.check_digest(path, header, bank.sha256)

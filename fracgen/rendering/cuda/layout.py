@@ -13,6 +13,8 @@ from fracgen.rendering.variations import TILE
 SHARED_MEMORY = {75: 64, 80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 103: 227, 120: 99, 121: 99}
 """Most shared memory a block may ask for, in KB, by compute capability (10 * major + minor)."""
 
+SPILL = 1 << 15
+"""Points that `attractor` takes out of a 16-bit counter when it becomes full, and notes in four bytes."""
 STATIC_RESERVE = 1024
 """Bytes kept for the kernels' own static arrays (tables, records) beside a histogram."""
 STRIP_BYTES = 30 * 1024
@@ -71,7 +73,7 @@ class Layout:
             threads: other block sizes than the usual: attractor_threads (a power of two from 32 to
                 512), noise_threads, compose_threads.
         """
-        budget = shared_memory - STATIC_RESERVE
+        budget = shared_memory - STATIC_RESERVE - parameters.points // SPILL * 4
         row_cells = (parameters.canvas + 3) // 2 * 2  # with the halo, in whole words
         histogram_bytes = ((parameters.canvas + 2) * row_cells + 7) // 8 * 16 + 128  # a word for each lane of a warp
         strip_row = 3 * 16 * -(-parameters.size // 16)
@@ -97,7 +99,7 @@ class Layout:
         own = {name: int(getattr(self, name)) for name in names.split()}
         return own | {
             "view_threads": VIEW_THREADS, "surface_threads": SURFACE_THREADS, "surface_blocks": SURFACE_BLOCKS,
-            "region_width": REGION_WIDTH, "blend_threads": BLEND_THREADS,
+            "region_width": REGION_WIDTH, "blend_threads": BLEND_THREADS, "spill": SPILL,
         }  # fmt: skip
 
     @property

@@ -15,7 +15,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from fracgen.rendering.cuda.sources import KERNELS, digest, sources
+from fracgen.rendering.cuda.sources import KERNELS, digest, read_by, sources
 from fracgen.support.errors import DeviceError
 from fracgen.support.files import whole_file
 
@@ -72,8 +72,8 @@ def _session_folder() -> Path:
 
 
 def binary_key(name: str, header: str, arch: str) -> str:
-    """Digest of all that decides a binary: sources, parameters, options, compiler, architecture."""
-    parts = (name, digest(), header, " ".join(OPTIONS), str(version()), arch)
+    """Digest of all that decides a binary: sources, the parameters that it reads, options, compiler, architecture."""
+    parts = (name, digest(), read_by(name, header), " ".join(OPTIONS), str(version()), arch)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
@@ -89,7 +89,7 @@ def build(name: str, header: str, arch: str) -> tuple[bytes, str]:
     """Compile without the cache: the binary and the compiler's log, which counts its registers."""
     from cupy.cuda import nvrtc
 
-    files = {**{n: t for n, t in sources().items() if n.endswith(".cuh")}, "parameters.cuh": header}
+    files = {**{n: t for n, t in sources().items() if n.endswith(".cuh")}, "parameters.cuh": read_by(name, header)}
     texts, names = [t.encode() for t in files.values()], [n.encode() for n in files]
     program = nvrtc.createProgram(sources()[KERNELS[name]], KERNELS[name], texts, names)
     try:

@@ -69,10 +69,10 @@ class KernelPipeline:
 
     def upload(self, bank: Any) -> tuple[Any, ...]:
         """A bank as the kernels read it."""
-        upload = self.backend.upload
+        upload, own = self.backend.upload, bank.own_probabilities
         return (
             upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), upload(bank.sizes),
-            upload((~bank.contracts).astype(np.uint8)), upload(bank.probabilities),
+            None if own is None else upload(own),
             np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 from fracgen.support.files import PACKAGE
@@ -40,3 +41,23 @@ def sources() -> dict[str, str]:
 def digest() -> str:
     """SHA-256 of all of them: a header decides a kernel as much as its own file does."""
     return hashlib.sha256("\0".join(f"{n}\0{t}" for n, t in sources().items()).encode()).hexdigest()
+
+
+def read_by(kernel: str, header: str) -> str:
+    """The definitions of `parameters.cuh` that a kernel reads: it is compiled again only if one of them changes.
+
+    Args:
+        kernel: one of `KERNELS`.
+        header: text of `parameters.cuh`, from `rendering.parameters.header`.
+    """
+    names = _words(KERNELS[kernel])
+    lines = (line for line in header.splitlines() if not line.startswith("#define") or line.split()[1] in names)
+    return "\n".join(lines) + "\n"
+
+
+@functools.cache
+def _words(name: str) -> frozenset[str]:
+    """Every word of a source and of the headers that it includes."""
+    text = sources().get(name, "")  # `parameters.cuh` is none of them
+    included = (_words(header) for header in re.findall(r'#include "([^"]+)"', text))
+    return frozenset(re.findall(r"\w+", text)).union(*included)

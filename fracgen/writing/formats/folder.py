@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.order import labels_of
-from fracgen.support.files import remove_parts, whole_file
+from fracgen.support.files import whole_file
 from fracgen.writing.base import Batch, Put, Selection
 from fracgen.writing.description import prepare_folder
 from fracgen.writing.formats.png import encode_png
@@ -44,8 +44,6 @@ class FolderWriter:
             )
         selection.span()
         prepare_folder(self.folder, selection, self.options, resume)
-        if selection.shard[1] == 1:  # another shard may be at work on its own
-            remove_parts(self.folder)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, end = selection.span()

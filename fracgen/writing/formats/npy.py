@@ -10,7 +10,8 @@ A shard's files are named images-I-of-N.npy; concatenated in order they are the 
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import fcntl
 import io
 import os
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.files import PART, naming, wait_for_disk
 from fracgen.writing.base import Batch, OneFile, Put, Selection
 from fracgen.writing.description import prepare_folder
 from fracgen.writing.output import Output
@@ -29,7 +31,8 @@ from fracgen.writing.output import Output
 class NpyWriter:
     """Files in a folder, grown image by image under a name that ends in `.part`, renamed when whole.
 
-    A killed process leaves the `.part` files; resuming cuts them to whole images and continues.
+    A process that ends early, for whatever reason, leaves them; resuming cuts them to whole images and continues.
+    They are locked while they grow.
     """
 
     per_file = 1
@@ -44,9 +47,12 @@ class NpyWriter:
     def prepare(self, selection: Selection, resume: bool) -> None:
         selection.span()
         prepare_folder(self.folder, selection, self.options, resume)
+        (images, images_part), (labels, labels_part) = self._names(selection)
         if not resume:
-            for _, part in self._names(selection):
+            for part in (images_part, labels_part):
                 part.unlink(missing_ok=True)
+        elif labels.exists() and not images.exists():  # ended between the two renamings
+            os.replace(labels, labels_part)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, last = selection.span()
@@ -66,30 +72,30 @@ class NpyWriter:
         count, done = last - start, first - start
         images_header = _header(*self._images(selection, count))
         labels_header = _header(*self._labels(selection, count))
-        try:
-            with (
-                _grown(images_part, images_header, done * image_bytes(selection)) as pixels,
-                _grown(labels_part, labels_header, done * 8 * _columns(selection)) as answers,
-            ):
+        with (
+            _grown(images_part, images_header, done * image_bytes(selection)) as pixels,
+            _grown(labels_part, labels_header, done * 8 * _columns(selection)) as answers,
+        ):
 
-                def put(batch: Batch) -> None:
+            def put(batch: Batch) -> None:
+                with naming(images_part):
                     _write_images(pixels, batch)
+                with naming(labels_part):
                     answers.write((batch.classes if selection.multi_label else batch.labels).astype("<i8").tobytes())
                     answers.flush()  # what is written of both is what a later run keeps
 
-                yield put
-        except OSError:  # a full disk: give the space back
-            for part in (images_part, labels_part):
-                part.unlink(missing_ok=True)
-            raise
-        os.replace(labels_part, labels)
-        os.replace(images_part, images)
+            yield put
+            for file in (pixels, answers):
+                file.flush()
+                wait_for_disk(file.fileno())
+            os.replace(labels_part, labels)
+            os.replace(images_part, images)
 
     def _names(self, selection: Selection) -> list[tuple[Path, Path]]:
         i, n = selection.shard
         ends = "" if n == 1 else f"-{i}-of-{n}"
         names = (f"images{ends}.npy", f"labels{ends}.npy")
-        return [(self.folder / name, self.folder / f".{name}.part") for name in names]
+        return [(self.folder / name, self.folder / f".{name}{PART}") for name in names]
 
     @staticmethod
     def _images(selection: Selection, count: int) -> tuple[str, tuple[int, ...]]:
@@ -157,13 +163,16 @@ def _rows(part: Path, header: bytes, row_bytes: int) -> int:
 
 @contextmanager
 def _grown(part: Path, header: bytes, kept: int) -> Iterator[IO[bytes]]:
-    """Open a file to append, cut to its header and the first `kept` bytes after it."""
-    with part.open("r+b" if kept else "wb") as file:
+    """Open a file to append, cut to its header and the first `kept` bytes after it. Nobody else may have it open so."""
+    with naming(part), part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(errno.EBUSY, "another process is writing it", str(part)) from None
+        except OSError:  # not every file system has locks
+            pass
         if not kept:
+            file.truncate(0)
             file.write(header)
         file.truncate(len(header) + kept)
-        file.seek(len(header) + kept)
         yield file
-        file.flush()
-        with contextlib.suppress(OSError):  # not every file system can
-            os.fsync(file.fileno())

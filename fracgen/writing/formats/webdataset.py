@@ -67,11 +67,8 @@ class WdsWriter:
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        path = self._path(first)
-        for left in self.folder.glob(f".{path.name}.*.part"):  # by a killed process
-            left.unlink(missing_ok=True)
         with (
-            whole_file(path) as file,
+            whole_file(self._path(first)) as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
             ThreadPoolExecutor(self.threads) as pool,
         ):

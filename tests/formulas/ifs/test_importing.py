@@ -126,7 +126,7 @@ def test_a_pickle_cannot_change_numpys_functions(tmp_path: Path) -> None:
     [
         ([1, 2], "was not made by ifs.py"),
         ({"params": [np.zeros((2, 2, 3))]}, "was not made by ifs.py"),
-        (as_ifs_py_does([]), "holds no code"),
+        (as_ifs_py_does([]), "holds 0 codes: a bank has 1 to 10,000,000"),
         (as_ifs_py_does([np.zeros((2, 2, 2))]), r"code 0 is float64 \[2, 2, 2\]: expected"),
         (as_ifs_py_does([np.zeros((2, 2, 3)), [[1, 2]]]), "code 1 is list"),
         (as_ifs_py_does([np.array([[["x"] * 3] * 2] * 2, dtype=object)]), "code 0 is object"),

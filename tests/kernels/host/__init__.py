@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.banks import Bank
@@ -18,7 +19,7 @@ from fracgen.rendering.base import Rendered, checked_index
 from fracgen.rendering.cuda.formulas import make_pipeline
 from fracgen.rendering.cuda.layout import Layout
 from fracgen.rendering.cuda.pipeline import OutputFormat
-from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder
+from fracgen.rendering.cuda.sources import KERNELS, kernel_folder, read_by
 from fracgen.rendering.parameters import Parameters
 
 HERE = Path(__file__).parent
@@ -32,7 +33,7 @@ class HostBackend:
     """Compiles each kernel with g++ into a library of its own and runs it on fibers.
 
     Args:
-        folder: where libraries are built.
+        folder: where libraries are built and kept; one for sources that stay as they are.
         order: the order threads run in: 0 forward, 1 backward, 2 shuffled.
         sanitize: build with the undefined behaviour sanitizer, which aborts the process.
         edited: kernel name -> another text for its file, to plant a fault.
@@ -61,39 +62,37 @@ class HostBackend:
         return loaded
 
     def build(self, kernel: str, header: str) -> Path:
-        """The library of a kernel, compiled if it is not there yet."""
-        own = "".join(path.read_text() for path in sorted(HERE.glob("*.[hc]*")))
-        key = f"{digest()}{own}{header}{self._shared.get(kernel)}{self.sanitize}{self.edited}"
+        """The library of a kernel, compiled if no test has needed it yet."""
+        header, shared, edited = read_by(kernel, header), self._shared.get(kernel), self.edited.get(kernel)
+        key = f"{header}{shared}{self.sanitize}{edited}"
         folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        library = folder / "kernel.so"
-        if not library.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "parameters.cuh").write_text(header)
-            source = kernel_folder() / KERNELS[kernel]
-            if kernel in self.edited:
-                source = folder / f"{kernel}.cu"
-                source.write_text(self.edited[kernel])
-            defines = [f"-DKERNEL={kernel}", f'-DKERNEL_FILE="{source}"']
-            if self._shared.get(kernel):
-                defines.append(f"-DDYNAMIC_SHARED={self._shared[kernel]}")
-            if self.sanitize:
-                defines += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-g"]
-            places = [f"-I{folder}", f"-I{kernel_folder()}", str(HERE / "kernel.cpp"), self._runner()]
-            self._compile(["-shared", *defines, *places], library)
-        return library
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "parameters.cuh").write_text(header)
+        source = kernel_folder() / KERNELS[kernel]
+        if edited:
+            source = folder / f"{kernel}.cu"
+            source.write_text(edited)
+        defines = [f"-DKERNEL={kernel}", f'-DKERNEL_FILE="{source}"']
+        if shared:
+            defines.append(f"-DDYNAMIC_SHARED={shared}")
+        if self.sanitize:
+            defines += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined", "-g"]
+        places = [f"-I{folder}", f"-I{kernel_folder()}", str(HERE / "kernel.cpp"), str(self._runner())]
+        return self._compiled(["-shared", *defines, *places], folder / "kernel.so")
 
-    def _runner(self) -> str:
-        """The part that is the same for all kernels, compiled once."""
-        path = self.folder / "runner.o"
-        if not path.is_file():
-            self._compile(["-c", str(HERE / "runner.cpp")], path)
-        return str(path)
+    def _runner(self) -> Path:
+        """The part that is the same for all kernels."""
+        return self._compiled(["-c", str(HERE / "runner.cpp")], self.folder / "runner.o")
 
     @staticmethod
-    def _compile(arguments: list[str], output: Path) -> None:
-        part = output.with_suffix(".part")
-        subprocess.run(["g++", *FLAGS, f"-I{HERE}", *arguments, "-o", str(part)], check=True)
-        part.replace(output)
+    def _compiled(arguments: list[str], output: Path) -> Path:
+        """What g++ makes, once a session: its processes share the folder."""
+        with FileLock(output.with_suffix(".lock")):
+            if not output.is_file():
+                part = output.with_suffix(".part")
+                subprocess.run(["g++", *FLAGS, f"-I{HERE}", *arguments, "-o", str(part)], check=True)
+                part.replace(output)
+        return output
 
     def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
         assert len(arguments) == function.parameters(), "the launch passes another number of arguments"

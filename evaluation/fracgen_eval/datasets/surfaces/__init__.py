@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.files import whole_folder
 from fracgen_eval.datasets.base import GOOD, Category
 from fracgen_eval.datasets.folder import load_folder
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS as PHOTOGRAPHS
@@ -75,19 +73,14 @@ def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:
             )
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
-        for category in PHOTOGRAPHS:
-            _write_category(beside / category, category, seed, strength)
-        (beside / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-        beside.chmod(0o755)
-        try:
-            os.rename(beside, folder)
-        except OSError:  # another process was first
-            if not (folder / NOTE).is_file():
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with whole_folder(folder) as beside:
+            for category in PHOTOGRAPHS:
+                _write_category(beside / category, category, seed, strength)
+            (beside / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    except OSError:
+        if not (folder / NOTE).is_file():  # else another process was first
+            raise
     return folder
 
 

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from fracgen_eval.methods.anomalib.parts import Parts
+from fracgen_eval.methods.coreset import select_coreset
 
 
 class PatchStore:
@@ -59,13 +60,9 @@ def build_patchcore(parts: Parts) -> Any:
 
 
 def _subsample(model: Any, sampling_ratio: float) -> None:
-    """Make the bank of the patches' coreset, without the bar of its selection, which has no switch."""
-    from anomalib.models.components.sampling import k_center_greedy
-
-    greedy: Any = k_center_greedy
-    if not isinstance(greedy.tqdm, functools.partial):
-        greedy.tqdm = functools.partial(greedy.tqdm, disable=True)
-    model.memory_bank = greedy.KCenterGreedy(model.embedding_store.take(), sampling_ratio).sample_coreset()
+    """Make the bank of the patches' coreset."""
+    rows = model.embedding_store.take()
+    model.memory_bank = rows[select_coreset(rows, sampling_ratio)]
 
 
 def _nearest(model: Any, embedding: Any, n_neighbors: int) -> tuple[Any, Any]:

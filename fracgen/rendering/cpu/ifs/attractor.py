@@ -29,23 +29,36 @@ def _fullest(histogram: Any) -> Any:
 
 
 @inner
+def _empty(histogram: Any, totals: Any) -> None:
+    """Move all counts to `totals`."""
+    for i in range(histogram.size):
+        totals[i] += histogram[i]
+        histogram[i] = 0
+
+
+@inner
 def chaos_game(
     parameters: Any, table: Any, x: Any, y: Any, grid_window: Any, strides: Any, words: Any, cells: Any,
-    slot: Any, view: Any, sample: Any, histogram: Any,
-) -> None:  # fmt: skip
+    slot: Any, view: Any, sample: Any, histogram: Any, totals: Any,
+) -> Any:  # fmt: skip
     """Count `parameters.points` points of the orbits from x, y [ORBITS] in histogram [side^2 + 1] uint16.
 
     Four steps of all orbits at a time go to cells int32 [4 * ORBITS]: those of orbits 0 .. PAIRS - 1 step by step,
-    then those of the others, which share their maps in another order (`parameters.PAIR_ORDER`). Drawing ends
-    early, at a multiple of ROUND_STEPS steps, where another round could carry a 16-bit counter over: the
-    image is then all but a dot.
+    then those of the others, which share their maps in another order (`parameters.PAIR_ORDER`). Where another
+    round of ROUND_STEPS steps could carry a 16-bit counter over, the counts move to totals [side^2] uint32.
+
+    Returns:
+        Whether all counts are in `totals`, as one of them needed more than 16 bits; else they are in `histogram`.
     """
     histogram[:] = 0
-    points, inside = parameters.points, histogram[:-1]
+    points, inside, full = parameters.points, histogram[:-1], False
     for first in range(0, points, 4 * ORBITS):
         step, left = first // ORBITS, points - first
         if step % ROUND_STEPS == 0 and step > 0 and _fullest(inside) + min(left, ROUND_STEPS * ORBITS) > 65535:
-            return
+            if not full:
+                totals[:] = 0
+            full = True
+            _empty(inside, totals)
         if step & 7 == 0:
             fill(words, _U((step >> 3) * PAIRS), PAIRS, _ORBIT, slot, view, sample)
         for i in range(0, PAIRS, LANES):
@@ -57,6 +70,9 @@ def chaos_game(
             for k in range(8):
                 for i in range(max(0, min(PAIRS, left - (k & 3) * ORBITS - (k >> 2) * PAIRS))):
                     histogram[_U(cells[k * PAIRS + i])] += _H(1)
+    if full:
+        _empty(inside, totals)
+    return full
 
 
 @inner
@@ -87,7 +103,7 @@ def _stamp(histogram: Any, stamp: Any, canvas: Any, counts: Any) -> Any:
 def _grade(counts: Any, largest: Any, out: Any) -> None:
     """Densities: 255 count / largest rounded up; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
 
-    Counts stay below 2^24 (`parameters.points` does), so it is a 32-bit product.
+    Counts are 2^24 at most (`parameters.points` is), so it is a 32-bit product.
     """
     per_count = _U(0) if largest == 0 else _U(np.uint64(0xFF000000) // np.uint64(largest))
     for i in range(out.size):
@@ -95,12 +111,17 @@ def _grade(counts: Any, largest: Any, out: Any) -> None:
 
 
 @inner
-def densities(parameters: Any, histogram: Any, stamp: Any, narrow: Any, wide: Any, out: Any) -> None:
+def densities(
+    parameters: Any, histogram: Any, totals: Any, full: Any, stamp: Any, narrow: Any, wide: Any, out: Any
+) -> None:
     """Densities 0..255 of canvas^2 pixels, to out: 0 where no point fell, 255 in the fullest pixel.
 
+    full: whether the counts are in `totals`, see `chaos_game`.
     narrow: uint16 [canvas^2], work space, where its numbers suffice; wide: uint32 [canvas^2], where not.
     """
-    if _fullest(histogram[:-1]) <= PACKED_CELL:
+    if full:
+        _grade(wide, _stamp(totals, stamp, parameters.canvas, wide), out)
+    elif _fullest(histogram[:-1]) <= PACKED_CELL:
         _grade(narrow, _stamp(histogram, stamp, parameters.canvas, narrow), out)
     else:
         _grade(wide, _stamp(histogram, stamp, parameters.canvas, wide), out)
@@ -112,7 +133,7 @@ def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last:
     objects, attractors = space.objects, space.shapes
     tables, starts, windows, density = attractors.tables, attractors.starts, attractors.windows, attractors.density
     side = parameters.canvas + 2
-    histogram = np.empty(side * side + 1, np.uint16)
+    histogram, totals = np.empty(side * side + 1, np.uint16), np.empty(side * side, np.uint32)
     pixels = parameters.canvas * parameters.canvas
     narrow, wide = np.zeros(pixels, np.uint16), np.zeros(pixels, np.uint32)
     words, cells = np.empty((4, PAIRS), np.uint32), np.empty(4 * ORBITS, np.int32)
@@ -126,8 +147,10 @@ def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last:
                     continue
                 strides[0], strides[1] = (1, side) if obj[ObjectField.FLIPS] & 1 else (side, 1)
                 strides[2], strides[3] = side, side * side
-                chaos_game(
+                full = chaos_game(
                     parameters, tables[b, view, slot], starts[b, view, slot, 0], starts[b, view, slot, 1],
-                    windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram,
+                    windows[b, view, slot], strides, words, cells, _U(slot), _U(view), sample, histogram, totals,
                 )  # fmt: skip
-                densities(parameters, histogram, obj[ObjectField.STAMP], narrow, wide, density[b, view, slot])
+                densities(
+                    parameters, histogram, totals, full, obj[ObjectField.STAMP], narrow, wide, density[b, view, slot]
+                )

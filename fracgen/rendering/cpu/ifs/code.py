@@ -111,19 +111,18 @@ def jitter(parameters: Any, code: Any, n: Any, slot: Any, sample: Any, maps: Any
 
 
 @inner
-def choice_table(maps: Any, n: Any, stored: Any, probabilities: Any, choices: Any) -> None:
+def choice_table(maps: Any, n: Any, code: Any, probabilities: Any, choices: Any) -> None:
     """Walker's alias table over the eight columns that 16 random bits u fall into.
 
     Column u >> 13 keeps its own map while u << 8 <= entry, else it yields map entry & 7, so one
-    comparison of integers decides. Probabilities are |det A|, or the stored ones of an imported
-    code that does not contract; rounded down to 2^-16, but never to zero, and the likeliest map takes
-    what that leaves.
+    comparison of integers decides. Probabilities are those of the code in `probabilities` [K, 8], or |det A|
+    where that is empty; rounded down to 2^-16, but never to zero, and the likeliest map takes what that leaves.
     """
     weights = np.zeros(MAX_MAPS, np.float32)
     total = _F(0.0)
     for i in range(n):
         _, det = _squares(maps[i])
-        weights[i] = probabilities[i] if stored else det
+        weights[i] = probabilities[code, i] if len(probabilities) else det
         total = total + weights[i]
     if not total > _F(0.0):
         for i in range(n):

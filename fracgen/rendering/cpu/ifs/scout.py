@@ -183,7 +183,7 @@ def scout_stage(parameters: Any, codes: Any, samples: Any, space: Any, first: An
                 obj[ObjectField.CODE] = code
                 n = np.int64(codes.sizes[code])
                 jitter(parameters, codes.maps[code], n, slot, sample, maps)
-                choice_table(maps, n, codes.stored[code], codes.probabilities[code], choices)
+                choice_table(maps, n, code, codes.probabilities, choices)
                 fill_table(maps, n, choices, tables[b, view, slot])
                 extent = scout(
                     maps, n, tables[b, view, slot], words, slot, view, sample, starts[b, view, slot, 0],

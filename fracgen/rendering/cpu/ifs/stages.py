@@ -42,11 +42,11 @@ class IfsStages(Stages):
 
 def codes_of(bank: CodeBank) -> Codes:
     """A bank as the stages read it."""
+    own = bank.own_probabilities
     return Codes(
         maps=bank.maps.reshape(len(bank), MAX_MAPS, 6),
         sizes=bank.sizes,
-        stored=(~bank.contracts).astype(np.uint8),
-        probabilities=bank.probabilities,
+        probabilities=np.empty((0, MAX_MAPS), np.float32) if own is None else own,
         classes=bank.classes,
         per_class=bank.per_class,
     )

@@ -1,0 +1,124 @@
+"""PatchCore's coreset: greedy k-center (Sener and Savarese, ICLR 2018; Roth et al., CVPR 2022) without most distances.
+
+Each step takes the patch that is farthest from all patches taken so far. Distances to those only shrink, so a distance
+to the first few of them is an upper bound of the final one. Only patches whose bound reaches the current maximum are
+kept exact; the others are compared, many centers at once, when the maximum has come down to their bound. That
+comparison first takes place in few dimensions, where no distance is longer than the true one. The distances
+that remain are computed as Anomalib computes them, so the patches are the same to the last one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DIMENSIONS = 48
+"""Principal components in which distances are bounded from below; one more holds the length of the rest."""
+ACTIVE, ACTIVE_SHARE = 256, 64
+"""Patches that are kept exact at a time: so many, or one in so many of all, whichever is more."""
+BLOCK = 1024
+"""Patches compared with all new centers at once: 4 MB for 1,000 centers."""
+PAIRS = 1 << 16
+"""Distances computed at once: 64 MB of differences in 256 dimensions."""
+
+
+def select_coreset(embeddings: Any, ratio: float) -> Any:
+    """The patches that Anomalib's `KCenterGreedy` selects, from the same random draws.
+
+    Args:
+        embeddings: float [N, D], one row a patch, on any device.
+        ratio: share of the patches to select, in (0, 1].
+
+    Returns:
+        int64 [M], places of the M = floor(N ratio) patches, in the order in which they were selected.
+
+    Raises:
+        ValueError: the share is out of range or holds no patch, or an embedding is not finite.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> select_coreset(torch.tensor([[0.0], [0.1], [5.0], [9.0]]), 0.75)
+    tensor([2, 0, 3])
+    """
+    import torch
+    from anomalib.models.components.dimensionality_reduction import SparseRandomProjection
+
+    size = int(len(embeddings) * ratio)
+    if not 0 < ratio <= 1 or size < 1:
+        raise ValueError(f"a coreset of {ratio:g} of {len(embeddings)} patches: use a share up to 1 that holds a patch")
+    if not bool(torch.isfinite(embeddings).all()):
+        raise ValueError("embeddings hold NaN or infinity: check the weights")
+    features = SparseRandomProjection(eps=0.9).fit(embeddings).transform(embeddings)
+    first = torch.randint(high=len(embeddings), size=(1,), device=embeddings.device)
+    return _farthest_first(features, first, size)
+
+
+def _farthest_first(features: Any, first: Any, size: int) -> Any:
+    """Places int64 [size] of rows of features [N, D]: the one at `first` [1], then always the farthest one."""
+    import torch
+
+    chosen = first.repeat(size)
+    bounds = _distances(features, features[first])
+    compared = torch.ones_like(bounds, dtype=torch.long)  # with so many of the chosen, from the first on
+    active_number = max(ACTIVE, len(features) // ACTIVE_SHARE)
+    refresh = _Refresh(features)
+    number = 1
+    while number < size:
+        threshold = bounds.topk(min(active_number, len(bounds))).values[-1]
+        active = torch.nonzero(bounds >= threshold).flatten()  # rising, so that the first of equals is taken
+        refresh(active[compared[active] < number], chosen[:number], compared, bounds)
+        rows, exact = features[active], bounds[active]
+        while number < size:
+            farthest = exact.max(0)
+            if farthest.values < threshold:  # a row that is not active may be farther
+                break
+            chosen[number] = active[farthest.indices]
+            exact[farthest.indices] = 0.0
+            exact = torch.minimum(exact, _distances(rows, features[chosen[number]]))
+            number += 1
+        bounds[active], compared[active] = exact, number
+    return chosen
+
+
+def _distances(rows: Any, others: Any) -> Any:
+    """Euclidean, [N]: bit by bit those of Anomalib's selection, whose way of summing a row does not depend on N."""
+    import torch
+
+    return torch.linalg.norm(rows - others, ord=2, dim=1)
+
+
+class _Refresh:
+    """Brings bounds up to date.
+
+    A dot product of `left` and `right` is (|x|^2 - |x - y|^2) / 2 in few dimensions, |x|^2 / 2 being `half`, and at
+    least that of the true distance up to rounding, for which `slack` allows.
+    """
+
+    def __init__(self, features: Any) -> None:
+        import torch
+
+        self.features = features
+        centred = features - features.mean(0)
+        some = centred[:: max(1, len(centred) // 8192)].double()
+        basis = torch.linalg.eigh(some.T @ some).eigenvectors[:, -DIMENSIONS:].to(features.dtype)
+        low = centred @ basis
+        squares = centred.square().sum(1, keepdim=True)
+        rest = (squares - low.square().sum(1, keepdim=True)).clamp_min(0.0).sqrt()
+        self.left = torch.cat((low, rest, torch.ones_like(rest)), 1)
+        self.right = torch.cat((low, rest, -squares / 2), 1)
+        self.half = squares[:, 0] / 2
+        self.slack = 8 * features.shape[1] * torch.finfo(features.dtype).eps * float(self.half.max())
+
+    def __call__(self, stale: Any, chosen: Any, compared: Any, bounds: Any) -> None:
+        """Lower the bounds [N] of the rows `stale` [S] to their distances from all that are chosen [K]."""
+        import torch
+
+        for part in stale.split(BLOCK) if len(stale) else ():
+            centers = chosen[int(compared[part].min()) :]
+            products = self.left[part] @ self.right[centers].T
+            likely = centers[products.argmax(1)]
+            bounds[part] = torch.minimum(bounds[part], _distances(self.features[part], self.features[likely]))
+            least = self.half[part] - bounds[part].square() / 2 - self.slack
+            row, column = torch.nonzero(products >= least[:, None], as_tuple=True)
+            for start in range(0, len(row), PAIRS):
+                ours, theirs = part[row[start : start + PAIRS]], centers[column[start : start + PAIRS]]
+                bounds.scatter_reduce_(0, ours, _distances(self.features[ours], self.features[theirs]), "amin")

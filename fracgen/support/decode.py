@@ -1,0 +1,248 @@
+"""What a file says that anybody may have written: JSON and TOML within bounds, and tables as checked dataclasses.
+
+Every file of values that fracgen reads is read here, whoever wrote it: a value of another type, a number that no field
+can hold or a table in a table in a table ... is a ValueError of one line and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import reprlib
+import stat
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+KEY = "json key"
+"""In a field's metadata: its name in the file, where that is another one."""
+
+MAX_BYTES = 64 << 20
+"""Of a file of values."""
+MAX_DEPTH = 64
+"""Of lists and tables within each other."""
+MAX_WHOLE = 1 << 64
+"""Whole numbers are smaller than this; the largest that means anything is a seed."""
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
+    """The contents of a regular file of at most so many bytes; raises as `check_regular`."""
+    check_regular(path, limit)
+    return Path(path).read_bytes()
+
+
+def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None:
+    """Raise where a file is not to be read.
+
+    Raises:
+        ValueError: it is a pipe, a socket or a device, which might never end, or larger than so many bytes.
+        OSError: it is a folder, is not there or cannot be read.
+    """
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(f"{path} is a folder: name a file")
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError(f"{path} is no regular file: pipes and devices are not read, give a file")
+    if about.st_size > limit:
+        raise ValueError(f"{path} has {about.st_size:,} bytes: at most {limit:,} are read")
+
+
+def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
+    """What a JSON file holds; a byte order mark is passed over.
+
+    Args:
+        path: the file.
+        kind: dict or list, what the file is.
+
+    Raises:
+        ValueError: it is no regular file, no JSON, or not of that kind; the message begins with the path.
+        OSError: it cannot be read.
+    """
+    return _read(path, "JSON", parse_json, kind)
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a TOML file holds; raises as `read_json`."""
+    table: dict[str, Any] = _read(path, "TOML", _parse_toml, dict)
+    return table
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, a name stands twice in a table, a number is not finite or a whole number
+            is 2^64 or more, or lists and tables lie more than 64 deep.
+
+    >>> parse_json('{"points": [1, 2.5]}')
+    {'points': [1, 2.5]}
+    >>> parse_json('{"seed": 1, "seed": 2}')
+    Traceback (most recent call last):
+    ValueError: 'seed' stands twice in a table
+    """
+    return _bounded(lambda: json.loads(_text(text), object_pairs_hook=_table))
+
+
+def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False) -> T:
+    """A dataclass from a table of JSON values with its fields' names.
+
+    Args:
+        kind: a dataclass whose fields are str, int, float, bool, Any, a Literal, a tuple, list or dict of these,
+            another dataclass, or one of them or None. Of several dataclasses that is taken which has most of the
+            table's names.
+        data: the table.
+        name: what the table is, for messages.
+        closed: refuse other names in the table; otherwise they are ignored.
+
+    Raises:
+        ValueError: a value is missing, of another type, or a number that is not finite; the message names it.
+
+    >>> @dataclasses.dataclass
+    ... class Threshold:
+    ...     value: float
+    ...     rule: str = "unknown"
+    >>> from_json(Threshold, {"value": 1, "other": True})
+    Threshold(value=1.0, rule='unknown')
+    >>> from_json(Threshold, {"value": "1"}, "threshold")
+    Traceback (most recent call last):
+    ValueError: threshold.value is '1' instead of a number
+    """
+    table = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
+    fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if closed and (unknown := sorted(set(table) - set(fields))):
+        raise ValueError(
+            f"unknown field {_shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
+        )
+    types, values = get_type_hints(kind), {}
+    for key, field in fields.items():
+        place = f"{name}.{key}" if name else key
+        if key in table:
+            values[field.name] = decode(types[field.name], table[key], place, closed=closed)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{place} is missing")
+    return kind(**values)
+
+
+def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], Any], kind: type[Any]) -> Any:
+    content = read_bytes(path)
+    try:
+        value = parse(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not usable {language} ({error})") from None
+    wanted = "table" if kind is dict else "list"
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} holds {_shown(value)} instead of a {wanted}")
+    return value
+
+
+def _parse_toml(content: bytes) -> Any:
+    return _bounded(lambda: tomllib.loads(_text(content)))
+
+
+def _text(content: str | bytes) -> str:
+    if isinstance(content, str):
+        return content
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{_shown(next(name for name in table if names.count(name) > 1))} stands twice in a table")
+    return table
+
+
+def _bounded(parse: Callable[[], Any]) -> Any:
+    """What a parser returns, once every value of it is found within bounds."""
+    too_deep = f"lists and tables lie more than {MAX_DEPTH} deep"
+    try:
+        value = parse()
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [value]  # one level of nesting after the other: a recursion would have a bound of its own
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+            else:
+                _check_scalar(item)
+        if not below:
+            return value
+        level = below
+    raise ValueError(too_deep)
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ValueError(f"{_shown(value)} holds half a character")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} is no finite number")
+    elif isinstance(value, int) and abs(value) >= MAX_WHOLE:
+        raise ValueError(f"a whole number of {value.bit_length()} bits: 64 are enough for every field")
+
+
+def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
+    """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, UnionType):
+        absent = value is None and NoneType in arguments
+        return None if absent else decode(_meant(kind, value), value, name, closed=closed)
+    if origin is Literal:
+        return _of_type(value in arguments, value, name, " or ".join(map(repr, arguments)))
+    if origin in (tuple, list):
+        items = _of_type(isinstance(value, (list, tuple)), value, name, "a list")
+        kinds = arguments if origin is tuple and arguments[-1] is not Ellipsis else [arguments[0]] * len(items)
+        _of_type(len(items) == len(kinds), value, name, f"a list of {len(kinds)}")
+        pairs = zip(kinds, items, strict=True)
+        return origin(decode(of, item, f"{name}[{n}]", closed=closed) for n, (of, item) in enumerate(pairs))
+    if origin is dict:
+        table = _of_type(isinstance(value, Mapping), value, name, "a table")
+        return {str(key): decode(arguments[1], item, f"{name}.{key}", closed=closed) for key, item in table.items()}
+    if dataclasses.is_dataclass(kind):
+        return from_json(kind, value, name, closed=closed)  # type: ignore[arg-type]
+    if kind is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return float(_of_type(number and abs(value) <= sys.float_info.max, value, name, "a number"))
+    if kind is int:
+        return _of_type(isinstance(value, int) and not isinstance(value, bool), value, name, "a whole number")
+    assert kind in (str, bool), f"{name} has type {kind}, which JSON files of ours do not hold"
+    return _of_type(isinstance(value, kind), value, name, "a text" if kind is str else "true or false")
+
+
+def _meant(union: Any, value: Any) -> Any:
+    """The type among several that a value should have: the dataclass with most of its names."""
+    kinds = [kind for kind in get_args(union) if kind is not NoneType]
+    if len(kinds) == 1:
+        return kinds[0]
+    names = set(value) if isinstance(value, Mapping) else set()
+    return max(kinds, key=lambda kind: len(names & {field.name for field in dataclasses.fields(kind)}))
+
+
+def _of_type(good: bool, value: Any, name: str, wanted: str) -> Any:
+    if not good:
+        raise ValueError(f"{name} is {_shown(value)} instead of {wanted}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value in 60 letters at most, however large it is."""
+    shown = reprlib.repr(value)
+    return shown if len(shown) <= 60 else shown[:60] + "..."

@@ -1,0 +1,107 @@
+"""Standard output and error, whatever they are: pipes that are slow, stopped, closed or not blocking, or a full disk.
+
+What is written to standard output is delivered, or `OutputLost` is raised. Messages on standard error that cannot be
+delivered are dropped, and the work goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from typing import IO, Any, TextIO, cast
+
+from fracgen.support.errors import WorkFailed
+
+
+class OutputLost(WorkFailed):
+    """Standard output did not take all that was written to it."""
+
+    def __init__(self, error: OSError) -> None:
+        closed = error.errno == errno.EBADF
+        super().__init__(f"standard output {'is closed' if closed else f'takes no more: {error.strerror}'}")
+        self.unwanted = error.errno == errno.EPIPE
+        """Whether its reader ended, as `head` does."""
+
+
+class Stream(io.RawIOBase):
+    """A file descriptor that takes all that is written to it.
+
+    The system's own `write` takes a part where a signal came, or none where the descriptor does not block and is full.
+
+    Args:
+        descriptor: stays open when the stream is closed.
+        optional: drop what cannot be delivered, rather than raise `OutputLost`.
+    """
+
+    def __init__(self, descriptor: int, *, optional: bool = False) -> None:
+        self._descriptor, self._optional = descriptor, optional
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Write all of a contiguous buffer; its size in bytes."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                try:
+                    left = left[os.write(self._descriptor, left) :]
+                except BlockingIOError:
+                    self._wait()
+        except OSError as error:
+            if not self._optional:
+                raise OutputLost(error) from error
+        return size
+
+    def _wait(self) -> None:
+        """Wait until the descriptor takes more, or its reader is gone."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        poll.poll()
+
+
+def open_streams() -> None:
+    """Put `sys.stdout` and `sys.stderr` on streams that deliver everything.
+
+    A descriptor that is closed is opened, or the next file would get its number and what is printed.
+    """
+    for number, how in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):  # to standard output nothing can be written
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, how), True)
+    sys.stdout, sys.stderr = _text(1, sys.stdout), _text(2, sys.stderr)
+
+
+def standard_output() -> IO[bytes]:
+    """Standard output for bytes, after the text that was printed.
+
+    Raises:
+        OutputLost: there is none.
+    """
+    if sys.stdout is None:
+        raise OutputLost(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+    sys.stdout.flush()
+    return cast("IO[bytes]", Stream(sys.stdout.fileno()))
+
+
+def _text(number: int, before: TextIO | None) -> TextIO:
+    """Text on a descriptor, encoded as Python's own stream would; None stands for one that was closed."""
+    stream = Stream(number, optional=number == 2)
+    return io.TextIOWrapper(
+        cast("IO[bytes]", stream),
+        encoding=before.encoding if before else "utf-8",
+        errors=before.errors if before else "backslashreplace",
+        line_buffering=number == 2 or stream.isatty(),
+        write_through=getattr(before, "write_through", False),  # PYTHONUNBUFFERED
+    )

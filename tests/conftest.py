@@ -1,0 +1,56 @@
+"""How the tests are spread over processes, by file, and what these share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+MOST_WORKERS = 8
+"""Each takes about 1.5 GB, and files of tests are too few to keep more at work."""
+TOGETHER = ("tests/slurm/",)
+"""Folders whose tests run in one process, as they share a cluster."""
+
+
+class _ByFile(LoadFileScheduling):
+    """Tests of a file run in one process, which makes their fixtures once; so do those of a folder in `TOGETHER`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker for each processor that this process may use."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What workers, and processes that tests start, find in their environment."""
+    workers = config.getoption("numprocesses") or 1
+    # They share the processors; read when torch is loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
+    # Where no bytecode may lie beside the sources, as in containers, every process would compile all that it imports,
+    # which takes up to fifteen seconds: it is kept in pytest's own cache.
+    if "PYTHONDONTWRITEBYTECODE" in os.environ and hasattr(config, "cache"):
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """With the default `--dist loadfile`, group by file and folder."""
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that all its processes see; what is made in it is made under a `FileLock`."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
