@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name: fresh weights, the layer that makes the outputs, and the features of stages."""
+"""Networks of torchvision and timm by name: fresh weights, the layer that makes the outputs, the features of stages."""
 
 from __future__ import annotations
 
@@ -137,18 +137,21 @@ class FeatureNetwork(nn.Module):
     def freeze_behind_stages(self, size: int) -> None:
         """Freeze the parameters on which no feature map depends, for images of size x size pixels."""
         twin = copy.deepcopy(self).to("meta")
-        maps = twin(torch.empty(2, 3, size, size, device="meta"))[1]
-        torch.stack([features.sum() for features in maps]).sum().backward()
+        maps: list[Tensor] = twin(torch.empty(2, 3, size, size, device="meta"))[1]
+        torch.autograd.backward([features.sum() for features in maps])
         for own, its in zip(self.parameters(), twin.parameters(), strict=True):
             own.requires_grad_(its.grad is not None)
 
 
 def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """The network as a graph that returns a dictionary: its outputs, and those of some modules, by name."""
+    import torchvision.models.feature_extraction
+
+    extract: Any = torchvision.models.feature_extraction.create_feature_extractor
     if type(model).__module__.startswith("timm."):
-        from timm.models import create_feature_extractor  # torchvision's, told what of timm's is not to be traced
-    else:
-        from torchvision.models.feature_extraction import create_feature_extractor
+        import timm.models
+
+        extract = timm.models.create_feature_extractor  # the same, told what of timm's is not to be traced
 
     class Named(nn.Module):
         """Gives the outputs a name in the graph."""
@@ -164,7 +167,7 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "(NOTE: )?The nodes obtained by tracing")  # dropout is absent from one
-            graph: nn.Module = create_feature_extractor(Named().train(model.training), wanted)
+            graph: nn.Module = extract(Named().train(model.training), wanted)
     except ERRORS as error:
         raise ValueError(
             f"no features can be taken from the middle of {type(model).__name__} ({_reason(error)}): use another "

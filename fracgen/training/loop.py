@@ -77,8 +77,8 @@ class Run:
     def train(self) -> None:
         """Take the steps that remain, then export the weights if those were all.
 
-        On SIGTERM, SIGHUP or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its job again
-        where that would continue the run; `stop.received` tells.
+        On SIGTERM, SIGHUP or SIGUSR1 it stops after the present step, with a checkpoint, and asks SLURM to queue its
+        job again where that would continue the run; `stop.received` tells.
 
         Raises:
             OSError: something cannot be written.
@@ -161,7 +161,8 @@ class Run:
             loss = self.objective.loss(outputs, maps, target) * count
             sums += torch.stack((right.double(), loss.double(), right.new_tensor(count).double()))
         network.train()
-        right, loss, count = self.fabric.all_reduce(sums, reduce_op="sum").tolist()
+        total: Any = self.fabric.all_reduce(sums, reduce_op="sum")
+        right, loss, count = total.tolist()
         self.validation = {
             "step": self.step, "epoch": self.step // self.config.steps_per_epoch, "loss": loss / count,
             "accuracy": right / count, "images": count,
@@ -215,8 +216,8 @@ class Run:
         done, steps = self.step, self.config.steps
         if self.finished:
             model = self.model if self.average is None else self.average.model
-            trained = Trained(self.config, self.bank.sha256, self.objective, model, step=done, validation=self.validation)
-            trained.write(self.folder.export, self.folder.starts())
+            made = Trained(self.config, self.bank.sha256, self.objective, model, step=done, validation=self.validation)
+            made.write(self.folder.export, self.folder.starts())
             self.folder.say(f"exported to {self.folder.export}")
         elif self.stop.received is not None:
             name = signal.Signals(self.stop.received).name

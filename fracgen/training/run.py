@@ -84,7 +84,9 @@ def prepare(
     if not resuming:
         _load_initial(config, model, initial, objective.outputs)
     how = arithmetic.choose(machine, model, fabric.device.type, folder.read_arithmetic() if resuming else None)
-    model.to(fabric.device, memory_format=torch.channels_last if how.channels_last else torch.preserve_format)
+    model.to(fabric.device)
+    if how.channels_last:
+        model.to(memory_format=torch.channels_last)
     network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
     if objective.strides:
         network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
@@ -168,7 +170,7 @@ def _loggers(machine: Machine, folder: RunFolder) -> list[Any]:
     made: list[Any] = []
     try:
         if "tensorboard" in machine.loggers:
-            from lightning.fabric.loggers import TensorBoardLogger
+            from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
             made.append(TensorBoardLogger(folder.path, name="tensorboard", version=""))
         if "wandb" in machine.loggers:

@@ -24,7 +24,7 @@ class StopSignals:
         self._before: list[dict[int, Any]] = []
 
     def __enter__(self) -> StopSignals:
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
         self._before.append(before)
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
