@@ -27,6 +27,7 @@ LAYERS = [
     ["fracgen.formulas"],
     ["fracgen.rendering"],
     ["fracgen.loading", "fracgen.writing"],
+    ["fracgen.networks"],
     ["fracgen.training"],
     ["fracgen.benchmarking", "fracgen.doctor"],
     ["fracgen_eval.errors", "fracgen_eval.metrics"],

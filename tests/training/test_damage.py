@@ -158,9 +158,8 @@ def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path) -> None
     assert not torch.equal(made["bn2.running_mean"], fresh.bn2.running_mean)  # features behind it are normalised
 
 
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0"])
-def test_a_compiled_network_gives_the_same(name: str) -> None:
-    model = create(name, 5, 64, 0)
+def test_a_compiled_network_gives_the_same() -> None:
+    model = create("resnet18", 5, 64, 0)
     network, images = FeatureNetwork(model, stages(model, 64, STRIDES)).eval(), torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         outputs, maps = network(images)
