@@ -48,15 +48,14 @@ class Arm:
 
 RECIPES = ("paper", "multi-formula", "fractaldb")
 AUGMENTATIONS = ("none", "crop", "full")
-OBJECTIVES = ("class", "dense")
 
 
 def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
-    """Every recipe with every augmentation and objective; several labels are `multi-instance`'s own, and Mandelbulb
-    variations come in all their classes, one code each."""
+    """Every recipe with every augmentation; several labels are `multi-instance`'s own, and Mandelbulb variations come
+    in all their classes, one code each."""
     arms = [
-        Arm(recipe, augmentation, objective, samples, classes, model=model, size=size)
-        for recipe, augmentation, objective in product(RECIPES, AUGMENTATIONS, OBJECTIVES)
+        Arm(recipe, augmentation, "class", samples, classes, model=model, size=size)
+        for recipe, augmentation in product(RECIPES, AUGMENTATIONS)
     ]
     arms += [Arm("multi-instance", a, "several", samples, classes, model=model, size=size) for a in AUGMENTATIONS]
     arms.append(Arm("mandelbulb", "none", "class", samples, 1037, codes=1037, model=model, size=size))
