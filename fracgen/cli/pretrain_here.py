@@ -52,8 +52,8 @@ class Options:
 def train_here(options: Options) -> int:
     """Train in this process; the exit code."""
     from fracgen.support.terminal import working
+    from fracgen.training.loop import StopSignals
     from fracgen.training.run import prepare
-    from fracgen.training.stopping import StopSignals
 
     with StopSignals() as stop:  # from here on: starting takes a while, too
         asked = what_is_asked(options)

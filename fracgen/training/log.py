@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from fracgen.loading.prefetch import Meter
 from fracgen.support.terminal import Progress
 from fracgen.training.config import Config, Machine
 from fracgen.training.folder import RunFolder
@@ -26,24 +27,17 @@ class Log:
         self.folder, self.config, self.every, self.fabric = folder, config, machine.log_steps, fabric
         self.progress: Progress | None = None
         self.began = self.last = time.perf_counter()
-        self.images, self.rendering, self.note = 0, 0.0, ""
+        self.meter, self.images, self.rendering, self.note = Meter(), 0, 0.0, ""
 
-    def begin(self, step: int, last: int) -> None:
-        """The first of the steps from `step` to `last` is about to be taken."""
-        self.began = self.last = time.perf_counter()
-        self.progress = Progress(last, "steps", step)
+    def begin(self, step: int, last: int, meter: Meter) -> None:
+        """The first of the steps from `step` to `last` is about to be taken; `meter` counts what is rendered."""
+        self.began, self.meter, self.progress = time.perf_counter(), meter, Progress(last, "steps", step)
+        self._measure_from_here()
 
-    def step(self, step: int, loss: Tensor, images: int, rendering: float) -> None:
-        """A step was taken.
+    def step(self, step: int, loss: Tensor, images: int) -> None:
+        """A step was taken, the `step`-th, on so many images of this process.
 
-        Args:
-            step: number of steps taken.
-            loss: of this process's share of the batch; it stays on its device but for the steps that are written.
-            images: in that share.
-            rendering: seconds spent rendering, so far.
-
-        Raises:
-            RuntimeError: the loss is no longer finite.
+        The loss stays on its device but for the steps that are written. Raises RuntimeError where it is not finite.
         """
         self.images += images
         if step % self.every == 0 or step == 1:
@@ -52,17 +46,17 @@ class Log:
                 raise RuntimeError(f"the loss is {value} at step {step}: begin again with a lower --learning-rate than "
                                    f"{self.config.learning_rate:g}")  # fmt: skip
             speed = self.images * self.fabric.world_size / passed
-            share = (rendering - self.rendering) / passed
+            share = (self.meter.seconds - self.rendering) / passed
             self._row(
                 step, learning_rate=self.config.rate(step), loss=value, images_per_second=speed, rendering_share=share
             )
             self.note = (f"epoch {step / self.config.steps_per_epoch:.2f}/{self.config.epochs}  loss {value:.3f}  "
                          f"{speed:,.0f} images/s, {share:.0%} rendering")  # fmt: skip
-            self._measure_from_here(rendering)
+            self._measure_from_here()
         assert self.progress is not None
         self.progress.add(1, self.note)
 
-    def epoch(self, step: int, loss: Tensor, validation: dict[str, float], measure: str, rendering: float) -> None:
+    def epoch(self, step: int, loss: Tensor, validation: dict[str, float], measure: str) -> None:
         """An epoch was ended and validated; `measure` says what its accuracy is."""
         line = f"epoch {step // self.config.steps_per_epoch} of {self.config.epochs}: loss {float(loss):.3f}"
         if validation:
@@ -70,7 +64,7 @@ class Log:
             self._row(step, validation_loss=validation["loss"], validation_accuracy=accuracy)
             line += f", validation accuracy {accuracy:.1%} ({measure})"
         self.folder.say(f"{line}, {time.perf_counter() - self.began:.0f} s")
-        self._measure_from_here(rendering)
+        self._measure_from_here()
 
     def close(self) -> None:
         """Erase the line of progress, and let the loggers write what they hold."""
@@ -79,8 +73,8 @@ class Log:
         for logger in self.fabric.loggers:
             logger.finalize("success")
 
-    def _measure_from_here(self, rendering: float) -> None:
-        self.last, self.images, self.rendering = time.perf_counter(), 0, rendering
+    def _measure_from_here(self) -> None:
+        self.last, self.images, self.rendering = time.perf_counter(), 0, self.meter.seconds
 
     def _row(self, step: int, **values: float) -> None:
         c = self.config

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from fracgen.draws import Purpose, Stream, philox4x32, seed_key
 from fracgen.formulas.banks import Bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import FeatureNetwork
+from fracgen.slurm.queue import requeue
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.config import Config, Machine
@@ -29,7 +32,32 @@ from fracgen.training.export import Trained
 from fracgen.training.folder import RunFolder
 from fracgen.training.log import Log
 from fracgen.training.losses import Objective, images_of_pairs
-from fracgen.training.stopping import StopSignals, requeue
+
+STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that end a run after the present step, with a checkpoint; SLURM sends the last before a job's time limit."""
+
+
+class StopSignals:
+    """Remembers one of STOPS, which then ends nothing; for use in `with` blocks. Only the main thread receives any."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: list[dict[int, Any]] = []
+
+    def __enter__(self) -> StopSignals:
+        heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # SIGHUP is, under nohup
+        main = threading.current_thread() is threading.main_thread()
+        self._before.append({number: signal.getsignal(number) for number in heard} if main else {})
+        for number in self._before[-1]:
+            signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.pop().items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
 
 
 @dataclass
@@ -65,8 +93,6 @@ class Run:
         self.optimizer = optimizer_of(c, self.model)
         self.average = MovingAverage(self.model, c.ema) if c.ema else None
         self.log = Log(self.folder, c, self.machine, self.fabric) if first else None
-        self.training = self._loader(Stream.TRAIN, c.epoch_size)
-        self.shown = self._loader(Stream.VALIDATION, c.validation_size) if c.validation_size else None
         self._saved, self._saved_at = -1, time.monotonic()
 
     @property
@@ -105,9 +131,11 @@ class Run:
         if self.compiled:
             self.network.compile()
         network = self.fabric.setup_module(self.network)
+        self.training = self._loader(Stream.TRAIN, c.epoch_size)
+        self.shown = self._loader(Stream.VALIDATION, c.validation_size) if c.validation_size else None
         judged = network if self.average is None else FeatureNetwork(self.average.model, self.network.stages)
         if self.log is not None:
-            self.log.begin(self.step, last)
+            self.log.begin(self.step, last, self.training.meter)
         self._save(self.step == 0)  # so that a run whose checkpoints were lost can be told from a new one
         while self.step < last and not stopped:
             epoch, first = divmod(self.step, c.steps_per_epoch)
@@ -115,7 +143,7 @@ class Run:
             for batch in self.training:
                 loss = self._take_step(network, batch)
                 if self.log is not None:
-                    self.log.step(self.step, loss, len(batch[0]), self.training.meter.seconds)
+                    self.log.step(self.step, loss, len(batch[0]))
                 stopped = self.fabric.strategy.reduce_boolean_decision(self.stop.received is not None, all=False)
                 if stopped or self.step >= last:
                     break
@@ -124,7 +152,7 @@ class Run:
             if ended or not stopped:  # else there may be no time for it
                 self._validate(judged, network)
             if ended and self.log is not None:
-                self.log.epoch(self.step, loss, self.validation, self.objective.measure, self.training.meter.seconds)
+                self.log.epoch(self.step, loss, self.validation, self.objective.measure)
             self._save()
 
     def _take_step(self, network: nn.Module, batch: Sequence[Tensor]) -> Tensor:

@@ -21,9 +21,8 @@ from fracgen.training import arithmetic
 from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.initial import digest, load_initial
-from fracgen.training.loop import Run
+from fracgen.training.loop import Run, StopSignals
 from fracgen.training.losses import objective_of
-from fracgen.training.stopping import StopSignals
 
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
