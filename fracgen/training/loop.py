@@ -144,11 +144,12 @@ class Run:
                 loss = self._take_step(network, batch)
                 if self.log is not None:
                     self.log.step(self.step, loss, len(batch[0]))
+                ended = self.step % c.steps_per_epoch == 0
+                if not ended and self.step < last:  # else validation comes before the checkpoint
+                    self._save(self._due())
                 stopped = self.fabric.strategy.reduce_boolean_decision(self.stop.received is not None, all=False)
                 if stopped or self.step >= last:
                     break
-                self._save(self._due())
-            ended = self.step % c.steps_per_epoch == 0
             if ended or not stopped:  # else there may be no time for it
                 self._validate(judged, network)
             if ended and self.log is not None:
