@@ -1,14 +1,12 @@
-"""Accept the CUDA renderer on a real card: bytes first, then cycles beside the model's, then speed.
+"""Accept the CUDA renderer on a real card: bytes first, then cycles beside predictions, then speed.
 
-    python bench/gpu_acceptance.py --parts first  [--out bench/results]
-    python bench/gpu_acceptance.py --parts second [--out bench/results]
-    python bench/gpu_acceptance.py --join bench/results/gpu-*.json
+    python bench/gpu_acceptance.py --parts first  [-o FILE]
+    python bench/gpu_acceptance.py --parts second [-o FILE]
 
-Two calls of at most eight minutes each, what decides most first; every result is written as it comes. Needs
-torch, CuPy, NumPy and Numba, not an installed fracgen. A call writes a JSON file and a Markdown table, named
-by date, device and call, and exits with 1 where a byte differs or a part failed. Ceilings are measured on
-the card, not taken from a datasheet; the cycle model's predictions (bench/gpu/predicted.json, written by
-`python -m bench.model --write`) stand beside what was measured.
+The first call takes at most five minutes, the second at most four. Every part is a process of its own, and its results
+are in FILE (and, as a table, beside it) before the next one begins. A call whose FILE is there continues it: parts that
+have succeeded are not repeated. Exit code 1 where a byte differs or a part has no result. Needs no installed fracgen,
+but the packages that `fracgen bench` needs, with CuPy.
 """
 
 import sys
@@ -16,6 +14,6 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from bench.gpu.acceptance import main
+    from bench.gpu.parts import main
 
-    sys.exit(main(description=__doc__))
+    sys.exit(main(sys.argv[1:], __doc__))

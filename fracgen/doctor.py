@@ -5,18 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from importlib.metadata import PackageNotFoundError, requires
+from typing import TYPE_CHECKING, Any, Literal
 
 from fracgen.support.provenance import commit, version_of
 
-CORE = ("numpy", "numba", "pillow", "safetensors", "typer", "rich", "torch", "torchvision")
-EXTRAS = {
-    "lightning": "train", "timm": "train", "anomalib": "eval", "scikit-learn": "eval", "scikit-image": "eval",
-    "matplotlib": "eval", "jinja2": "eval", "webdataset": "wds", "tensorboard": "tensorboard", "wandb": "wandb",
-}  # fmt: skip
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from packaging.requirements import Requirement
+
+OF_GPU = ("cuda12", "cuda13")
+"""Extras of which at most one is installed; the GPU's own check names the right one."""
 SELF_TESTS = ("paper", "mandelbulb")
 """A recipe of each formula."""
 _IMPORT_NAMES = {"pillow": "PIL"}
@@ -37,8 +41,8 @@ class Check:
 
 def examine() -> list[Check]:
     """Run all checks; takes some seconds, since it imports torch and compiles or loads the renderer."""
-    gpu = _gpu()
-    checks = [_python(), *(_core(name) for name in CORE), _extras(), _cpu(), _numba_cache(), gpu]
+    gpu, wanted = _gpu(), requirements()
+    checks = [_python(), *map(_core, wanted.pop("", [])), _extras(wanted), _cpu(), _numba_cache(), gpu]
     devices = ["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]
     return [*checks, *(self_test(device, recipe) for device in devices for recipe in SELF_TESTS)]
 
@@ -51,9 +55,50 @@ def _python() -> Check:
     return Check("fracgen", "ok", f"{found}, {platform.platform()}")
 
 
-def _core(package: str) -> Check:
-    """A package that fracgen cannot do without: installed, and importable."""
-    version = version_of(package)
+def requirements() -> dict[str, list[Requirement]]:
+    """What fracgen's own metadata ask for here: packages by the extra that brings them, the indispensable ones by "".
+
+    Empty where fracgen is not installed but found on a path. The extra `all` is left out, it is others.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        texts = requires("fracgen") or []
+    except PackageNotFoundError:
+        return {}
+    found: dict[str, list[Requirement]] = {}
+    for wanted in map(Requirement, texts):
+        extra = re.search(r"""extra == ["'](.+?)["']""", str(wanted.marker or ""))
+        name = extra[1] if extra else ""
+        here = wanted.marker is None or wanted.marker.evaluate({"extra": name})
+        if here and wanted.name != "fracgen" and name != "all":
+            found.setdefault(name, []).append(wanted)
+    return found
+
+
+def misfit(wanted: Requirement, version: str) -> str:
+    """Why a version is none of those that are asked for; empty where it is one of them.
+
+    >>> from packaging.requirements import Requirement
+    >>> misfit(Requirement("numba>=0.61"), "0.60.0")
+    '0.60.0 is too old, >=0.61 is needed'
+    >>> misfit(Requirement("anomalib>=2.7,<2.8"), "2.8.1")
+    '2.8.1 is too new, <2.8,>=2.7 is needed'
+    """
+    if wanted.specifier.contains(version, prereleases=True):
+        return ""
+    failed = [one for one in wanted.specifier if not one.contains(version, prereleases=True)]
+    how = "too old" if any(one.operator in (">=", ">", "~=") for one in failed) else "too new"
+    how = "known to be bad" if all(one.operator == "!=" for one in failed) else how
+    return f"{version} is {how}, {wanted.specifier} is needed"
+
+
+def _core(wanted: Requirement) -> Check:
+    """A package that fracgen cannot do without: installed, of a version that it works with, and importable."""
+    package, version = wanted.name, version_of(wanted.name)
+    remedy = f'pip install "{package}{wanted.specifier}"'
+    if version and (fault := misfit(wanted, version)):
+        return Check(package, "fault", fault, remedy)
     try:
         import_module(_IMPORT_NAMES.get(package, package))
     except Exception as error:  # a broken package raises anything
@@ -62,15 +107,31 @@ def _core(package: str) -> Check:
     return Check(package, "ok", version or "")
 
 
-def _extras() -> Check:
-    versions = {package: version_of(package) for package in EXTRAS}
-    found = ", ".join(f"{package} {version}" for package, version in versions.items() if version) or "none"
-    missing = [package for package, version in versions.items() if not version]
-    wanted = sorted({EXTRAS[package] for package in missing})
-    if not missing:
-        return Check("extras", "ok", found, facts=versions)
-    remedy = f"{', '.join(missing)} if wanted: pip install 'fracgen[{','.join(wanted)}]'"
-    return Check("extras", "missing", f"here: {found}", remedy, versions)
+def _extras(wanted: dict[str, list[Requirement]]) -> Check:
+    """Which packages of extras are here, and whether their versions are among those that fracgen works with."""
+    if not wanted:
+        remedy = "pip install fracgen, or a checkout of it"
+        return Check("extras", "missing", "fracgen is not installed, so no versions are known to check", remedy)
+    versions = {one.name: version_of(one.name) for ones in wanted.values() for one in ones}
+    here = {package: version for package, version in versions.items() if version}
+    found = ", ".join(f"{package} {version}" for package, version in here.items()) or "none"
+    faults, missing = {}, {}
+    for extra, ones in wanted.items():
+        for one in ones:
+            if one.name not in here and extra not in OF_GPU:
+                missing[one.name] = extra
+            elif one.name in here and (fault := misfit(one, here[one.name])):
+                faults[f"{one.name} {fault}"] = extra
+    if faults:
+        return Check("extras", "fault", ", ".join(faults), _install(faults.values()), versions)
+    if missing:
+        remedy = f"{', '.join(missing)} if wanted: {_install(missing.values())}"
+        return Check("extras", "missing", f"here: {found}", remedy, versions)
+    return Check("extras", "ok", found, facts=versions)
+
+
+def _install(extras: Iterable[str]) -> str:
+    return f'pip install "fracgen[{",".join(sorted(set(extras)))}]"'
 
 
 def _cpu() -> Check:

@@ -70,6 +70,13 @@ class Stream(IntEnum):
     VALIDATION = 1
 
 
+def stream_byte(stream: int) -> int:
+    """A stream as the top byte of counter word 1. Raises ValueError where it is outside [0, 255]."""
+    if not 0 <= stream <= 255:
+        raise ValueError(f"stream {stream} is out of range: use 0 to 255, such as Stream.VALIDATION")
+    return int(stream)
+
+
 def seed_key(seed: int) -> tuple[int, int]:
     """Split a seed in [0, 2^64) into the two 32-bit key words of Philox.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.draws import MASK32, Purpose, Stream, philox4x32, seed_key
+from fracgen.draws import MASK32, Purpose, Stream, philox4x32, seed_key, stream_byte
 
 ORDER_ROUNDS = 6
 MIX_0, MIX_1 = 0x7FEB352D, 0x846CA68B
@@ -25,7 +25,7 @@ MAX_INDEX = 2**32 - 1
 def order_keys(seed: int, epoch: int, stream: int = Stream.TRAIN) -> NDArray[np.uint32]:
     """The round keys of an epoch's permutation: uint32 [6]."""
     number = np.arange(2, dtype=np.uint64)
-    words = philox4x32((number, Purpose.ORDER | int(stream) << 24, 0, epoch), seed_key(seed))
+    words = philox4x32((number, Purpose.ORDER | stream_byte(stream) << 24, 0, epoch), seed_key(seed))
     return np.stack(words, -1).ravel()[:ORDER_ROUNDS].astype(np.uint32)
 
 

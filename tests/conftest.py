@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")  # the same examples everywhere, and nothing that depends on how busy a machine is
 
 MOST_WORKERS = 8
 """Each takes about 1.5 GB, and files of tests are too few to keep more at work."""
@@ -34,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = config.getoption("numprocesses") or 1
     # They share the processors; read when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Where no bytecode may lie beside the sources, as in containers, every process would compile all that it imports,
     # which takes up to fifteen seconds: it is kept in pytest's own cache.
     if "PYTHONDONTWRITEBYTECODE" in os.environ and hasattr(config, "cache"):
@@ -54,3 +61,29 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def surfaces(shared_folder: Path) -> Path:
+    """The demo dataset, as the command line writes it."""
+    from fracgen.cli import run
+
+    folder = shared_folder / "surfaces"
+    with FileLock(shared_folder / "surfaces.lock"):
+        assert run(["eval", "data", "surfaces", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def few_surfaces(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the demo dataset be two categories of so few pictures of each kind, where it is written."""
+
+    def few(pictures: int) -> None:
+        from fracgen_eval.datasets import surfaces
+
+        two = {name: surfaces.PHOTOGRAPHS[name] for name in ("brick", "coins")}
+        monkeypatch.setattr(surfaces, "PHOTOGRAPHS", two)
+        for name in ("TRAIN_PICTURES", "GOOD_PICTURES", "PICTURES_PER_DEFECT"):
+            monkeypatch.setattr(surfaces, name, pictures)
+
+    return few

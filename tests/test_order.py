@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fracgen import CodeBank, Recipe, make_renderer
 from fracgen.draws import Stream
 from fracgen.order import codes_of, labels_of, order_keys, permute
 
@@ -37,6 +38,15 @@ def test_seed_epoch_and_stream_each_give_another_order() -> None:
     for i in range(len(orders)):
         for j in range(i):
             assert (orders[i] == orders[j]).sum() < 15  # one is expected; 15 has a chance below 1e-12
+
+
+@pytest.mark.parametrize("stream", [-1, 256, 2**32])
+def test_a_stream_that_no_byte_holds_is_refused(stream: int) -> None:
+    """It would have the numbers of another."""
+    with pytest.raises(ValueError, match=f"stream {stream} is out of range: use 0 to 255"):
+        order_keys(0, 0, stream)
+    with pytest.raises(ValueError, match=f"stream {stream} is out of range: use 0 to 255"):
+        make_renderer(CodeBank.sample(2), Recipe("small", size=8, canvas=8), "cpu").render([0], stream=stream)
 
 
 def test_the_order_looks_random() -> None:

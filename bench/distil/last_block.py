@@ -9,12 +9,14 @@ whatever the network computes in. Pooled features differ by 0.07 % (2,048 pictur
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from fracgen.support.files import whole_file
+from fracgen.weights import read_weights
 
 NAMES = ("layer4.1.conv1.weight", "layer4.1.conv2.weight")
 
@@ -25,9 +27,12 @@ def main() -> None:
     parser.add_argument("half", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    tensors = load_file(options.half)
-    for name in NAMES:
-        tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+    try:
+        tensors = read_weights(options.half).tensors
+        for name in NAMES:
+            tensors[name] = tensors[name].to(torch.float8_e4m3fn)
+    except (ValueError, OSError) as error:
+        sys.exit(f"distil: {error}")
     with whole_file(options.output) as file:
         file.write(save(tensors, {"format": "pt"}))
 

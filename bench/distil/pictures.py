@@ -83,7 +83,8 @@ class Pictures:
         grey = self._uniform(n)
         x = grey * x.mean(1, keepdim=True) + (1 - grey) * x
         x = x / x.std((1, 2, 3), keepdim=True)
-        return (0.1 + 0.6 * self._uniform(n)) * x + (self._uniform(n, 3, 1, 1) - 0.5)
+        made: Tensor = (0.1 + 0.6 * self._uniform(n)) * x + (self._uniform(n, 3, 1, 1) - 0.5)
+        return made
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*(shape if len(shape) > 1 else (*shape, 1, 1, 1)), generator=self._generator)

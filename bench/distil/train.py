@@ -24,6 +24,7 @@ from bench.distil import BLOCKS, SIDE, STAGES
 from fracgen.networks import create
 from fracgen.support.files import whole_file
 from fracgen.training.loop import MovingAverage
+from fracgen.weights import fault, load_plain
 
 MODEL = "tf_efficientnet_lite0"
 DECAY = 0.999
@@ -83,7 +84,8 @@ class Leg:
         self.step = 0
         self.terms = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed")}
         if self.path.is_file():
-            state = torch.load(self.path, weights_only=True)
+            with self.path.open("rb") as file:
+                state = load_plain(file, self.path)
             if state["terms"] != self.terms:
                 raise ValueError(
                     f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"
@@ -109,7 +111,7 @@ class Leg:
             maps = middle(self.network, pictures(shown["pictures"]))
             parts = [(m - shown[name].float()).square().mean() for m, name in zip(maps, STAGES[:3], strict=True)]
             self.optimizer.zero_grad(set_to_none=True)
-            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()
+            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.average.update(self.network, self.step)
             self.step += 1
@@ -147,6 +149,8 @@ class Leg:
                 print(f"last stages, step {step + 1}: error {torch.stack(errors[-500:]).mean():.3f}", flush=True)
         tensors = {name: value.half() if value.is_floating_point() else value
                    for name, value in average.state_dict().items() if not name.startswith("classifier.")}  # fmt: skip
+        if bad := fault(tensors):
+            raise ValueError(f"{bad}: train with a lower --rate")
         with whole_file(o.output) as file:
             file.write(save({name: value.contiguous() for name, value in tensors.items()}, {"format": "pt"}))
         print(o.output)
@@ -174,10 +178,10 @@ def main() -> None:
         sys.exit(f"distil: there are no chunks in {options.pool}: make some with python -m bench.distil.pictures")
     try:
         leg = Leg(options)
+        leg.train(pool)
+        leg.finish(pool)
     except ValueError as error:
         sys.exit(f"distil: {error}")
-    leg.train(pool)
-    leg.finish(pool)
 
 
 if __name__ == "__main__":

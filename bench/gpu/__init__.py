@@ -1,1 +1,1 @@
-"""The parts of `bench/gpu_acceptance.py`: each measures one thing and returns plain data."""
+"""The acceptance of the CUDA renderer on a card: `parts` runs, `measures` measures. See bench/gpu_acceptance.py."""

@@ -1,30 +1,29 @@
-"""The parts of the acceptance run: what is measured, in which call, and how each is kept from the others.
+"""The parts of the acceptance run: what is measured in which call, each in a process of its own.
 
-A part is a process of its own: a fault on the device poisons only that process, and a part that hangs is
-killed when its time is up. What it returned is written before the next one begins.
+A fault on the device poisons only that process, and a part that hangs is killed when its time is up.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-import signal
+import argparse
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from fracgen.benchmarking.record import Record, Results
+from fracgen.support.files import check_writable, whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
-CALLS = ("first", "second")
-CALL_SECONDS = 480
-"""A call ends within eight minutes: a part that could pass that is given what is left, or skipped."""
-SHORTEST = 15
-"""Seconds under which no part is begun."""
+OUTPUT = ROOT / "bench" / "results" / "gpu-acceptance.json"
+CALLS = {"first": 300.0, "second": 240.0}
+"""Seconds of each call. A part that could pass that is given what is left, or left for the next call."""
+SHORTEST = 15.0
+"""Seconds below which no part is begun."""
+KILLED = (-9, 137)
 
 
 @dataclass(frozen=True)
@@ -32,114 +31,159 @@ class Part:
     """One measurement.
 
     Args:
-        name: its field in the results.
-        call: in which of the two calls it runs.
-        function: "module:function", which returns plain data.
+        name: also that of the function in `bench.gpu.measures`, unless `function` names another.
         seconds: at most.
         arguments: of the function.
-        quick: the same for a run that only tries the script.
+        under: a command that runs the part's process.
+        function: see `name`.
     """
 
     name: str
-    call: str
-    function: str
-    seconds: int
-    arguments: tuple[Any, ...] = ()
-    quick: tuple[Any, ...] | None = None
+    seconds: float
+    arguments: tuple[object, ...] = ()
+    under: tuple[str, ...] = ()
+    function: str = ""
 
 
-PARTS = (
-    Part("environment", "first", "bench.gpu.environment:describe", 45),
-    Part("golden", "first", "bench.gpu.parity:golden_hashes", 60),
-    Part("stages", "first", "bench.gpu.rates:stage_cycles", 60, (4224,), (132,)),
-    Part("microbenchmarks", "first", "bench.gpu.microbenchmarks:measure", 60, (2000,), (50,)),
-    Part("chaos_game", "first", "bench.gpu.rates:chaos_game", 45, (2112,), (132,)),
-    Part("parity", "first", "bench.gpu.parity:check", 150, (1000, 100.0), (16, 20.0)),
-    Part("other_ways", "first", "bench.gpu.parity:other_ways", 60),
-    Part("environment", "second", "bench.gpu.environment:describe", 45),
-    Part("render", "second", "bench.gpu.rates:measure", 120, (4224,), (132,)),
-    Part("epoch", "second", "bench.gpu.rates:epoch", 45, (1_000_000, 4224), (10_000, 512)),
-    Part("loader", "second", "bench.gpu.rates:loader", 60, ((64, 512, 4096),), ((64,),)),
-    Part("ceilings", "second", "bench.gpu.ceilings:measure", 45),
-    Part("train_step", "second", "bench.gpu.training:measure", 130, (512, 100.0), (64, 10.0)),
-    Part("sanitizer", "second", "bench.gpu.sanitizer:sanitize", 150, (140.0,), (30.0,)),
+COMPILED = Part("compiled", 120)
+FIRST = (
+    COMPILED,
+    Part("golden", 60),
+    Part("parity", 120, (1000, 75.0)),
+    Part("stages", 45, (4224,)),
+    Part("chaos_game", 45, (2112,)),
+    Part("other_ways", 45),
 )
+SECOND = (
+    COMPILED,
+    Part("render", 90),
+    Part("loader", 75, ((64, 512, 4096), 1_000_000)),
+    Part("train", 90, (512, 10)),
+    *(
+        Part(tool, 60, under=("compute-sanitizer", "--tool", tool, "--error-exitcode", "9"), function="small")
+        for tool in ("memcheck", "racecheck", "initcheck")
+    ),
+)
+PARTS = {part.name: part for part in (*FIRST, *SECOND)}
 """In order: what decides most comes first. The limits are ceilings, and their sum may pass a call's."""
 
 
-def run_part(part: Part, quick: bool) -> Any:
-    """Do it, in this process."""
-    module, _, function = part.function.partition(":")
-    arguments = part.quick if quick and part.quick is not None else part.arguments
-    return getattr(importlib.import_module(module), function)(*arguments)
+def chosen(text: str) -> list[Part]:
+    """The parts of a call, or those of a list of names after what compiles everything. Raises ValueError."""
+    if text in CALLS:
+        return list(FIRST if text == "first" else SECOND)
+    if unknown := [name for name in text.split(",") if name not in PARTS]:
+        raise ValueError(f"unknown part {unknown[0]!r}: use first, second, or some of {','.join(PARTS)}")
+    return [PARTS[name] for name in dict.fromkeys([COMPILED.name, *text.split(",")])]
 
 
-def run_parts(
-    parts: Sequence[Part], command: Callable[[Part, Path], list[str]], keep: Callable[[dict[str, Any]], None],
-    seconds: float = CALL_SECONDS,
-) -> dict[str, Any]:  # fmt: skip
-    """Run parts one after another, each in a process.
+Command = Callable[[Part, Path], list[str]]
+
+
+def run_parts(parts: Sequence[Part], command: Command, path: Path, seconds: float) -> Record:
+    """Run parts one after another and write what is known after each.
 
     Args:
-        parts: what to run.
-        command: that runs a part and writes what it returned to a path, as JSON.
-        keep: is given all results after each part.
+        parts: those that have succeeded already, by the file, are passed over, but for `compiled`: another machine has
+            another cache.
+        command: what runs a part and writes its record to a path.
+        path: of the file of all results, continued if it is there.
         seconds: for all of them.
 
-    Returns:
-        Results by the parts' names, and under "failed" why others have none.
+    Raises:
+        ValueError: the file is no record, or has results of other kernels or of another card.
+        OSError: it cannot be read or written.
     """
-    results: dict[str, Any] = {"failed": {}}
+    record = Record.read(path) if path.is_file() else None
     end = time.monotonic() + seconds
     for part in parts:
+        state = dict(record.settings["parts"]) if record else {}
+        if part != COMPILED and state.get(part.name) == "done":
+            continue
         begin = time.monotonic()
         left = min(part.seconds, end - begin)
-        if left < min(SHORTEST, part.seconds):
-            results["failed"][part.name] = "skipped: no time was left"
-        else:
-            why = _run(part, command, left, results)
-            if why:
-                results["failed"][part.name] = why
-        print(f"{part.name}: {results['failed'].get(part.name, 'done')} ({time.monotonic() - begin:.0f} s)", flush=True)
-        keep(results)
-    return results
+        enough = left >= min(SHORTEST, part.seconds)
+        own, state[part.name] = _run(part, command, left) if enough else (None, "no time left")
+        print(f"{part.name}: {state[part.name]} ({time.monotonic() - begin:.0f} s)", flush=True)
+        if own is not None and record is not None:
+            if other := [k for k in own.settings if own.settings[k] != record.settings.get(k)]:
+                raise ValueError(f"{path} is of other {other[0]}: name another file with -o")
+            record = replace(record, results=record.results | own.results)
+        record = record or own
+        if record is None:
+            raise ValueError(f"nothing can be measured without this part: {state[part.name]}")
+        record = replace(record, settings=record.settings | {"parts": state})
+        record.write(path)
+        with whole_file(path.with_suffix(".md")) as file:
+            file.write(table(record).encode())
+    assert record is not None, "a call has parts"
+    return record
 
 
-def _run(part: Part, command: Callable[[Part, Path], list[str]], seconds: float, results: dict[str, Any]) -> str:
-    """Why a part has no result; empty if it has one."""
+def _run(part: Part, command: Command, seconds: float) -> tuple[Record | None, str]:
+    """A part's record and "done", or None and why."""
     with tempfile.TemporaryDirectory(prefix="acceptance-") as folder:
-        path, log = Path(folder) / "result.json", Path(folder) / "log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                command(part, path), cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )  # fmt: skip
-            try:
-                code = process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # its children too: they would go on using the GPU
-                process.wait()
-                return f"stopped after {seconds:.0f} s{_last_line(log)}"
-        if code:
-            return f"exit code {code}{_last_line(log)}"
+        path = Path(folder) / "record.json"
+        # It kills the whole group: a child of a killed part would go on using the GPU.
+        limited = ["timeout", "--signal=KILL", f"{seconds:.0f}", *command(part, path)]
+        ended = subprocess.run(limited, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = [line.strip() for line in ended.stdout.splitlines() if line.strip()][-1:]
+        if ended.returncode:
+            why = f"killed after {seconds:.0f} s" if ended.returncode in KILLED else f"exit code {ended.returncode}"
+            return None, ": ".join([why, *said])
         try:
-            results[part.name] = json.loads(path.read_text())
+            return Record.read(path), "done"
         except (OSError, ValueError) as error:
-            return f"no result: {error}"
-        return ""
+            return None, f"no result: {error}"
 
 
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f": {lines[-1]}" if lines else ""
+def faults(record: Record) -> Iterator[str]:
+    """What stands against the renderer: bytes or hashes that differ, and parts without a result."""
+    yield from (name for name, result in record.results.items() if result.unit == "differences" and result.max > 0)
+    yield from (f"{name}: {state}" for name, state in record.settings["parts"].items() if state != "done")
 
 
-def main(arguments: list[str]) -> int:
-    """Run one part here: NAME, PATH and whether quick."""
-    name, path, quick = arguments
-    part = next(p for p in PARTS if p.name == name)
-    Path(path).write_text(json.dumps(run_part(part, quick == "quick")))
-    return 0
+def table(record: Record) -> str:
+    """The results as Markdown, with what is wrong above them."""
+    device = ", ".join(f"{name} {value}" for name, value in record.settings["device"].items())
+    return "".join(f"**wrong**: {line}\n\n" for line in faults(record)) + f"{device}\n\n{record.markdown()}"
+
+
+def main(arguments: Sequence[str], description: str) -> int:
+    """The command line; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="bench/gpu_acceptance.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", default="first", metavar="CALL", help="first, second, or parts with commas between")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="file of the results")
+    parser.add_argument("--seconds", type=float, help="of the whole call; default: 300 for the first, 240 for others")
+    options = parser.parse_args(arguments)
+    from fracgen.rendering.device import cuda_fault
+
+    def command(part: Part, path: Path) -> list[str]:
+        return [*part.under, sys.executable, "-m", "bench.gpu.parts", part.name, str(path)]
+
+    try:
+        parts = chosen(options.parts)
+        check_writable(options.output)
+        if fault := cuda_fault():
+            raise ValueError(f"no usable GPU: {fault}")
+        seconds = options.seconds or CALLS.get(options.parts, CALLS["second"])
+        record = run_parts(parts, command, options.output, seconds)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(record))
+    return 1 if any(faults(record)) else 0
+
+
+def measure(part: Part) -> Record:
+    """Run a part in this process."""
+    from bench.gpu import measures
+
+    measured: Callable[..., Results] = getattr(measures, part.function or part.name)
+    return Record.of("gpu acceptance", measures.identity(), measured(*part.arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    measure(PARTS[sys.argv[1]]).write(Path(sys.argv[2]))

@@ -1,10 +1,18 @@
-"""What is compared: recipe x augmentation x objective, at equal samples, and random weights beside them."""
+"""What is compared: recipe x augmentation x objective, at equal samples, and random weights beside them; and the files
+of results."""
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
+
+from fracgen.support.decode import from_json, read_json
+
+SCHEMA = "fracgen-study/2"
+RECIPES = ("paper", "multi-formula", "fractaldb")
+AUGMENTATIONS = ("none", "crop", "full")
 
 
 @dataclass(frozen=True)
@@ -24,45 +32,72 @@ class Arm:
     """Side of training images, in pixels."""
 
     @property
-    def name(self) -> str:
-        """Of its folder and files."""
+    def line(self) -> str:
+        """Its name without the number of samples: what a curve over them is of."""
         if self.recipe in ("random", "built-in"):
             return f"{self.model}-{self.recipe}"
-        return (f"{self.model}-{self.recipe}-{self.augmentation}-{self.objective}-{self.classes}-{self.size}px-"
-                f"{self.samples}")  # fmt: skip
+        return f"{self.model}-{self.recipe}-{self.augmentation}-{self.objective}-{self.classes}-{self.size}px"
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return asdict(self)
+    @property
+    def name(self) -> str:
+        """Of its folder and files."""
+        return f"{self.line}-{self.samples}" if self.samples else self.line
 
     def training(self) -> list[str]:
         """Options of `fracgen pretrain`: a short recipe that is the same for every arm."""
-        batch = 64
         return [
             "--preset", self.recipe, "--model", self.model, "--size", str(self.size), "--epochs", "1",
-            "--epoch-size", str(self.samples), "--batch-size", str(batch), "--validation-size", "1000",
+            "--epoch-size", str(self.samples), "--batch-size", "64", "--validation-size", "1000",
             "--augment", self.augmentation, "--objective", self.objective, "--optimizer", "adamw",
             "--learning-rate", "0.001", "--weight-decay", "0.05", "--schedule", "cosine", "--warm-up", "0.1",
         ]  # fmt: skip
 
 
-RECIPES = ("paper", "multi-formula", "fractaldb")
-AUGMENTATIONS = ("none", "crop", "full")
-
-
 def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
     """Every recipe with every augmentation; several labels are `multi-instance`'s own, and Mandelbulb variations come
     in all their classes, one code each."""
-    arms = [
-        Arm(recipe, augmentation, "class", samples, classes, model=model, size=size)
-        for recipe, augmentation in product(RECIPES, AUGMENTATIONS)
-    ]
-    arms += [Arm("multi-instance", a, "several", samples, classes, model=model, size=size) for a in AUGMENTATIONS]
-    arms.append(Arm("mandelbulb", "none", "class", samples, 1037, codes=1037, model=model, size=size))
-    arms.append(Arm("twins", "none", "damage", samples, classes, model=model, size=size))
+    ways = [*product(RECIPES, AUGMENTATIONS, ("class",)), *product(("multi-instance",), AUGMENTATIONS, ("several",))]
+    trained = Arm("", samples=samples, classes=classes, model=model, size=size)
+    arms = [replace(trained, recipe=recipe, augmentation=a, objective=objective) for recipe, a, objective in ways]
+    arms.append(replace(trained, recipe="mandelbulb", classes=1037, codes=1037))
+    arms.append(replace(trained, recipe="twins", objective="damage"))
     return [Arm("random", model=model), Arm("built-in", model=model), *arms]
 
 
-def curve(arm: Arm, samples: list[int]) -> list[Arm]:
-    """One arm at several numbers of samples."""
-    return [Arm(**{**arm.to_json(), "samples": number}) for number in samples]
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """An arm measured frozen on a dataset with a method."""
+
+    dataset: str
+    method: str
+    limit: str | None
+    """Of `fracgen eval run`: images a category."""
+    settings: dict[str, Any]
+    """Those of the method that are not its own."""
+    date: str
+    machine: str
+    commit: str | None
+    metrics: dict[str, dict[str, float]]
+    """By category, in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All measures of an arm and seed: a file of bench/study/results."""
+
+    schema: str = SCHEMA
+    arm: Arm
+    name: str
+    seed: int
+    images_seen: int = 0
+    validation: dict[str, Any] = field(default_factory=dict)
+    """Of the training, after its last step."""
+    measures: list[Measure] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """One from its file. Raises ValueError where it is none."""
+        result = from_json(cls, read_json(path), str(path))
+        if result.schema != SCHEMA:
+            raise ValueError(f"{path} is of schema {result.schema!r}: this is {SCHEMA}")
+        return result

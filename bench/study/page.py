@@ -10,16 +10,14 @@ the same network is that of the two means, with Welch's interval where both have
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
-from bench.study import curve
-from bench.study.arms import comparison
-from bench.study.estimate import Estimate, difference
-from bench.study.run import RESULTS, SCHEMA
+from bench.study.arms import Arm, Measure, Result, comparison
+from bench.study.estimate import Estimate, Points, difference, told
+from bench.study.run import RESULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
 METRIC = "image_auroc"
@@ -38,87 +36,99 @@ removed after these measures, as its scores cannot be told from those of `class`
 [What else was tried](pretraining.md#the-way-there), one run each, has its own page.
 """
 
+Scores = dict[Arm, list[float]]
+"""Of each arm's seeds, in points."""
 
-def read(results: Path) -> list[dict[str, Any]]:
+
+def read(results: Path) -> list[Result]:
     """All results. Raises ValueError for a file that is none."""
-    found = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    for number, result in enumerate(found):
-        if result.get("schema") != SCHEMA:
-            raise ValueError(f"result {number} in {results} is not of schema {SCHEMA}")
-    return found
+    return [Result.read(path) for path in sorted(results.glob("*.json"))]
 
 
-def scores(results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, list[float]]]:
-    """For every dataset and method, the scores of every arm's seeds, in points."""
-    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def scores(results: Iterable[Result]) -> dict[tuple[str, str], Scores]:
+    """By dataset and method, in order."""
+    values: dict[tuple[str, str], Scores] = defaultdict(lambda: defaultdict(list))
     for result in results:
-        for measure in result["measures"]:
-            numbers = [metrics[METRIC] for metrics in measure["metrics"].values()]
-            score = 100 * sum(numbers) / len(numbers)
-            values[measure["dataset"], measure["method"]][result["name"]].append(score)
-    return {key: dict(arms) for key, arms in values.items()}
+        for measure in result.measures:
+            score = 100 * fmean(metrics[METRIC] for metrics in measure.metrics.values())
+            values[measure.dataset, measure.method][result.arm].append(score)
+    return dict(sorted(values.items()))
 
 
-def curves(found: dict[str, list[float]], arms: dict[str, dict[str, Any]]) -> dict[str, dict[int, list[float]]]:
-    """Of the arms with two seeds or more at two numbers of images or more: scores by number of images."""
-    grouped: dict[str, dict[int, list[float]]] = defaultdict(dict)
-    for name, values in found.items():
-        if (images := arms[name]["samples"]) and len(values) > 1:
-            grouped[name.removesuffix(f"-{images}")][images] = values
-    return {name: points for name, points in grouped.items() if len(points) > 1}
+def estimates_of(found: Scores) -> dict[Arm, Estimate]:
+    """Of the arms with two seeds or more."""
+    return {arm: Estimate.of(values) for arm, values in found.items() if len(values) > 1}
 
 
-def described(arm: dict[str, Any]) -> str:
+def curves(found: Scores) -> dict[str, tuple[Arm, Points]]:
+    """Of the arms with two seeds or more at two numbers of images or more: one of them, and scores by that number."""
+    grouped: dict[str, dict[Arm, list[float]]] = defaultdict(dict)
+    for arm, values in found.items():
+        if arm.samples and len(values) > 1:
+            grouped[arm.line][arm] = values
+    return {
+        line: (next(iter(arms)), {arm.samples: values for arm, values in arms.items()})
+        for line, arms in sorted(grouped.items()) if len(arms) > 1
+    }  # fmt: skip
+
+
+def described(arm: Arm) -> str:
     """An arm in a table's cells: recipe, augmentation, objective, samples."""
-    if not arm["samples"]:
-        return f"{arm['recipe']} | | | {'its card' if arm['recipe'] == 'built-in' else 0}"
-    told = f"{arm['recipe']}, {arm['classes']} classes, {arm['size']} px"
-    return f"{told} | {arm['augmentation']} | {arm['objective']} | {arm['samples']:,}"
+    if not arm.samples:
+        return f"{arm.recipe} | | | {'its card' if arm.recipe == 'built-in' else 0}"
+    shown = f"{arm.recipe}, {arm.classes} classes, {arm.size} px"
+    return f"{shown} | {arm.augmentation} | {arm.objective} | {arm.samples:,}"
 
 
-def page(results: Sequence[dict[str, Any]]) -> str:
+def page(results: Sequence[Result]) -> str:
     """The whole page."""
-    arms = {result["name"]: result["arm"] for result in results}
-    parts = [HEAD]
-    for (dataset, method), found in sorted(scores(results).items()):
-        parts.append(f"\n## {dataset}, {method}\n")
-        parts.append(f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n")
-        parts.append("| network | recipe | augmentation | objective | images | image AUROC | above random |")
-        parts.append("|---|---|---|---|---|---|---|")
-        estimates = {name: Estimate.of(values) for name, values in found.items() if len(values) > 1}
-        for name, estimate in sorted(estimates.items(), key=lambda item: -item[1].mean):
-            random = estimates.get(f"{arms[name]['model']}-random")
-            above = "" if random is None or random is estimate else difference(estimate, random)
-            parts.append(f"| {arms[name]['model']} | {described(arms[name])} | {estimate} | {above} |")
-        if begun := sorted(set(found) - set(estimates)):
-            parts.append(f"\nMeasured with one seed so far, which decides nothing: {', '.join(begun)}.")
-        for name, points in sorted(curves(found, arms).items()):
-            random = estimates.get(f"{arms[f'{name}-{min(points)}']['model']}-random")
-            parts.append(f"\n### {dataset}, {method}: {name}, with more images\n")
-            parts.append(f"![Scores against images](images/{picture_name(dataset, method, 'curve')})\n")
-            goal = (random.mean if random else 50.0) + GOAL
-            parts.append(curve.told(points, goal, f"{'random weights' if random else 'chance'} and {GOAL} points"))
+    parts = [HEAD, *(section(*key, found) for key, found in scores(results).items())]
     if not results:
         parts.append("\nNothing has been measured yet.")
-    if missing := not_measured(arms.values()):
+    if missing := not_measured(result.arm for result in results):
         parts.append(f"\n## Not measured\n\nOf the comparison's arms, as recipe, augmentation, objective: {missing}.")
     parts.append("\n## How and where\n")
-    parts += [f"- {told}" for told in sorted({how(measure) for result in results for measure in result["measures"]})]
+    parts += [f"- {line}" for line in sorted({how(measure) for result in results for measure in result.measures})]
     return "\n".join(parts) + "\n"
 
 
-def not_measured(arms: Iterable[dict[str, Any]]) -> str:
+def section(dataset: str, method: str, found: Scores) -> str:
+    """A dataset and method: all arms with two seeds or more, the others by name, and curves."""
+    estimates = estimates_of(found)
+    random = {arm.model: estimate for arm, estimate in estimates.items() if arm.recipe == "random"}
+    parts = [
+        f"\n## {dataset}, {method}\n",
+        f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n",
+        "| network | recipe | augmentation | objective | images | image AUROC | above random |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm, estimate in sorted(estimates.items(), key=lambda item: -item[1].mean):
+        least = random.get(arm.model)
+        above = "" if least is None or least is estimate else difference(estimate, least)
+        parts.append(f"| {arm.model} | {described(arm)} | {estimate} | {above} |")
+    if begun := sorted(arm.name for arm in set(found) - set(estimates)):
+        parts.append(f"\nMeasured with one seed so far, which decides nothing: {', '.join(begun)}.")
+    for line, (arm, points) in curves(found).items():
+        parts.append(f"\n### {dataset}, {method}: {line}, with more images\n")
+        parts.append(f"![Scores against images](images/{picture_name(dataset, method, 'curve')})\n")
+        least = random.get(arm.model)
+        goal = (least.mean if least else 50.0) + GOAL
+        parts.append(told(points, goal, f"{'random weights' if least else 'chance'} and {GOAL} points"))
+    return "\n".join(parts)
+
+
+def not_measured(arms: Iterable[Arm]) -> str:
     """The arms of the comparison that have no result, whatever their number of images."""
-    there = {(arm["recipe"], arm["augmentation"], arm["objective"]) for arm in arms}
+    there = {(arm.recipe, arm.augmentation, arm.objective) for arm in arms}
     asked = [(arm.recipe, arm.augmentation, arm.objective) for arm in comparison(1, "", 1, 1)]
-    return "; ".join(", ".join(arm) for arm in asked if arm not in there)
+    return "; ".join(", ".join(way) for way in asked if way not in there)
 
 
-def how(measure: dict[str, Any]) -> str:
+def how(measure: Measure) -> str:
     """Under which terms a measure was taken, on what, and when."""
-    limit, settings = measure["limit"], ", ".join(f"{k} {v}" for k, v in sorted(measure["settings"].items()))
-    images = f"{limit} images a category" if limit else "whole categories"
-    return f"{measure['method']}, {images}, {settings or 'its own settings'}: {measure['machine']}, {measure['date']}"
+    settings = ", ".join(f"{k} {v}" for k, v in sorted(measure.settings.items())) or "its own settings"
+    images = f"{measure.limit} images a category" if measure.limit else "whole categories"
+    return f"{measure.method}, {images}, {settings}: {measure.machine}, {measure.date}"
 
 
 def picture_name(dataset: str, method: str, *kind: str) -> str:
@@ -126,23 +136,38 @@ def picture_name(dataset: str, method: str, *kind: str) -> str:
     return f"what-works-{'-'.join((dataset, method, *kind))}.png"
 
 
-def draw(found: dict[str, list[float]], arms: dict[str, dict[str, Any]], path: Path) -> None:
-    """Mean and interval of every arm with two seeds or more on one axis, best on top."""
-    import matplotlib
+def draw(estimates: Mapping[Arm, Estimate], path: Path) -> None:
+    """Mean and interval of every arm on one axis, best on top."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    estimates = {name: Estimate.of(values) for name, values in found.items() if len(values) > 1}
     ordered = sorted(estimates.items(), key=lambda item: item[1].mean)
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(ordered)))
-    for row, (name, e) in enumerate(ordered):
-        random = arms[name]["recipe"] == "random"
+    figure = Figure(figsize=(8, 1 + 0.3 * len(ordered)))
+    axes = figure.add_subplot()
+    for row, (arm, e) in enumerate(ordered):
+        random = arm.recipe == "random"
         axes.errorbar(e.mean, row, xerr=e.half, fmt="s" if random else "o", color="0.5" if random else "C0")
-    axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=8)
+    axes.set_yticks(range(len(ordered)), [arm.name for arm, _ in ordered], fontsize=8)
     axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds")
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    pyplot.close(figure)
+
+
+def draw_curves(found: Mapping[str, tuple[Arm, Points]], level: float | None, path: Path) -> None:
+    """Scores against images, a line and bars for each arm; the level of random weights dashed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot()
+    for name, (_, points) in found.items():
+        numbers = sorted(points)
+        estimates = [Estimate.of(points[number]) for number in numbers]
+        axes.errorbar(numbers, [e.mean for e in estimates], [e.half or 0.0 for e in estimates], fmt="o-", label=name)
+    if level is not None:
+        axes.axhline(level, color="0.5", linestyle="--", label="random weights")
+    axes.set_xscale("log")
+    axes.set_xlabel("images seen")
+    axes.set_ylabel("image AUROC; bars: 95 % over seeds")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def main() -> None:
@@ -153,13 +178,13 @@ def main() -> None:
     options = parser.parse_args()
     results = read(options.results)
     options.output.write_text(page(results))
-    arms = {result["name"]: result["arm"] for result in results}
+    images = options.output.parent / "images"
     for (dataset, method), found in scores(results).items():
-        images = options.output.parent / "images"
-        draw(found, arms, images / picture_name(dataset, method))
-        if named := curves(found, arms):
-            level = Estimate.of(found["resnet18-random"]).mean if "resnet18-random" in found else None
-            curve.draw(named, level, images / picture_name(dataset, method, "curve"))
+        estimates = estimates_of(found)
+        draw(estimates, images / picture_name(dataset, method))
+        if lines := curves(found):
+            level = next((e.mean for arm, e in estimates.items() if arm.name == "resnet18-random"), None)
+            draw_curves(lines, level, images / picture_name(dataset, method, "curve"))
     print(options.output)
 
 

@@ -70,19 +70,18 @@ def compare(
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
     from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc_of
+    from fracgen_eval.pictures import read_picture
     from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-    from PIL import Image
 
     data = dataset("folder").load(root, category)
-    with Image.open(data.train[0].path) as picture:
-        side = size or picture.size[0]
+    side = size or read_picture(data.train[0].path).shape[1]
     changes: dict[str, Any] = {"image_size": side, **({"epochs": epochs} if method in ("stfpm", "fastflow") else {})}
     settings = settings_for(method, overrides=changes)
     weights = load_weights(WeightsSpec.parse("random"), model)
     ours = build_method(method, weights, settings, seed=seed)
     ours.fit(load_images([s.path for s in data.train], ours.geometry))
     judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
-    masks = np.stack([ours.geometry.mask(s) for s in data.test])
+    masks = [ours.geometry.mask(s) for s in data.test]
     test = [s.path for s in data.test]
     plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed, same_draws=same_draws)
     labels = [s.anomalous for s in data.test]
@@ -132,7 +131,7 @@ def plain(
     )  # fmt: skip
     draws = seeded(seed) if same_draws else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as place, draws:
-        options = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
+        options: dict[str, Any] = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
         Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
     module.eval()
     scores, maps = [], []

@@ -13,26 +13,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.study.arms import Arm, comparison, curve
-from fracgen.benchmarking.timing import commit, machine
+from bench.study.arms import Arm, Measure, Result, comparison
+from fracgen.benchmarking.record import Machine
+from fracgen.support.decode import read_json, read_toml
 from fracgen.support.files import whole_file
+from fracgen.support.provenance import commit
 from fracgen.training.built_in import weights_file
 
 CODES = {"ofdb": "fractaldb", "twins": "paper"}
 """Recipes of whose codes presets of `fracgen pretrain` that are none are made."""
 RESULTS = Path(__file__).parent / "results"
-SCHEMA = "fracgen-study/2"
 
 
 def fracgen(*arguments: str) -> None:
@@ -61,7 +60,7 @@ def make_weights(arm: Arm, seed: int, folder: Path) -> Path:
 
 def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     """Weights as a fresh network has them, in a file with the same normalisation as the trained ones."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from fracgen.networks import create, last_layer
 
@@ -71,8 +70,8 @@ def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     head = {"architecture": arm.model, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
     target.with_name("config.json").write_text(json.dumps(head))
-    save_file(tensors, target.with_suffix(".part"), {"format": "pt"})
-    os.replace(target.with_suffix(".part"), target)
+    with whole_file(target) as file:
+        file.write(save(tensors, {"format": "pt"}))
     return target
 
 
@@ -92,7 +91,7 @@ class Terms:
 
     def of(self, method: str) -> dict[str, Any]:
         """What a result says of them."""
-        settings = tomllib.loads(self.settings.read_text()) if self.settings else {}
+        settings = read_toml(self.settings) if self.settings else {}
         return {"limit": self.limit, "settings": settings.get(method, {})}
 
 
@@ -103,8 +102,8 @@ def measure(
     from fracgen_eval.grid.result import CellResult
     from fracgen_eval.grid.results import read_results
 
-    told = json.dumps(terms.of(method), sort_keys=True).encode()
-    out = folder / "eval" / dataset / method / hashlib.sha256(weights.read_bytes() + told).hexdigest()[:12]
+    known = json.dumps(terms.of(method), sort_keys=True).encode()
+    out = folder / "eval" / dataset / method / hashlib.sha256(weights.read_bytes() + known).hexdigest()[:12]
     fracgen("eval", "run", "--method", method, "--weights", f"study={weights}", "--model", arm.model,
             "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *terms.options())  # fmt: skip
     metrics = {}
@@ -117,27 +116,27 @@ def measure(
 def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: Sequence[str], terms: Terms) -> None:
     """Every measure of one arm and seed that its file does not have yet; what it has is kept."""
     path = RESULTS / f"{arm.name}-seed{seed}.json"
-    new = {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "measures": []}
-    result: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else new
-    there = {(m["dataset"], m["method"]) for m in result["measures"]}
+    result = Result.read(path) if path.is_file() else Result(arm=arm, name=arm.name, seed=seed)
+    there = {(m.dataset, m.method) for m in result.measures}
     missing = [pair for pair in product(datasets, methods) if pair not in there]
     if not missing:
         return
-    told = ", ".join(f"{method} on {dataset}" for dataset, method in missing)
-    print(f"study: {arm.name}, seed {seed}: {told}", file=sys.stderr, flush=True)
+    listed = ", ".join(f"{method} on {dataset}" for dataset, method in missing)
+    print(f"study: {arm.name}, seed {seed}: {listed}", file=sys.stderr, flush=True)
     weights = make_weights(arm, seed, folder)
     if arm.recipe != "random":
-        own = json.loads(weights.with_name("config.json").read_text())["fracgen"]
-        result |= {"images_seen": own["images_seen"], "validation": own["validation"]}
+        own = read_json(weights.with_name("config.json"))["fracgen"]
+        result = replace(result, images_seen=own["images_seen"], validation=own["validation"])
     RESULTS.mkdir(exist_ok=True)
     for dataset, method in missing:
         metrics = measure(arm, seed, weights, folder, dataset=dataset, method=method, terms=terms)
-        result["measures"].append({
-            "dataset": dataset, "method": method, **terms.of(method), "date": time.strftime("%Y-%m-%d"),
-            "machine": machine()["processor"], "commit": commit(), "metrics": metrics,
-        })  # fmt: skip
+        measured = Measure(
+            dataset=dataset, method=method, **terms.of(method), date=time.strftime("%Y-%m-%d"),
+            machine=Machine.here().processor, commit=commit(), metrics=metrics,
+        )  # fmt: skip
+        result = replace(result, measures=[*result.measures, measured])
         with whole_file(path) as file:
-            file.write(json.dumps(result, indent=1).encode() + b"\n")
+            file.write(json.dumps(asdict(result), indent=1).encode() + b"\n")
 
 
 def main() -> None:
@@ -158,12 +157,12 @@ def main() -> None:
     options = parser.parse_args()
     numbers = [int(number) for number in options.samples.split(",")]
     arms = comparison(numbers[0], options.model, options.size, options.classes)
-    named = {arm.name.removesuffix(f"-{arm.samples}"): arm for arm in arms}
+    named = {arm.line: arm for arm in arms}
     asked = (options.only or []) + ([options.curve] if options.curve else [])
     if unknown := [name for name in asked if name not in named]:
         parser.error(f"unknown arm {unknown[0]!r}: use one of {', '.join(named)}")
     if options.curve:
-        arms = curve(named[options.curve], numbers)
+        arms = [replace(named[options.curve], samples=number) for number in numbers]
     elif options.only:
         arms = [named[name] for name in options.only]
     terms = Terms(options.limit, options.settings)

@@ -15,7 +15,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -27,7 +27,7 @@ from fracgen_eval.report.significance import paired_difference
 from fracgen_eval.report.tables import Table, make_tables, method_title
 from fracgen_eval.report.text import ends
 
-from fracgen.benchmarking.timing import machine
+from fracgen.benchmarking.record import Machine
 from fracgen.support.files import whole_file
 
 AGAINST = "random"
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
-    record: dict[str, Any] = {"schema": "fracgen-scores/2", "machine": machine(), "tables": []}
+    record: dict[str, Any] = {"schema": "fracgen-scores/2", "machine": asdict(Machine.here()), "tables": []}
     for folder in options.results:
         results = gather(folder)
         for table in make_tables(results):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from fracgen.support.decode import shown
+
 
 class EvaluationError(ValueError):
     """The data, the weights or the settings cannot be used; the message says why and what would help."""
@@ -27,5 +29,5 @@ def one_of(name: str, names: Collection[str], what: str) -> str:
     fracgen_eval.errors.EvaluationError: unknown method 'padin': use one of padim, patchcore
     """
     if name not in names:
-        raise EvaluationError(f"unknown {what} {name!r}: use one of {', '.join(names)}")
+        raise EvaluationError(f"unknown {what} {shown(name)}: use one of {', '.join(names)}")
     return name

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.datasets.base import Sample, Saturation
-from fracgen_eval.errors import EvaluationError
 from fracgen_eval.metrics import Region
+from fracgen_eval.pictures import read_mask, read_picture
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,14 @@ class Geometry:
         return self.crop or self.resize
 
     def image(self, path: Path) -> NDArray[np.uint8]:
-        """uint8 [side, side, 3]. Raises EvaluationError where the file cannot be decoded."""
+        """uint8 [side, side, 3]. Raises EvaluationError as `read_picture` does."""
         from PIL import Image
 
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise EvaluationError(f"{path}: cannot be read as an image ({error}): replace the file") from None
-        size = self._size(picture.size)
+        picture = read_picture(path)
+        size = self._size((picture.shape[1], picture.shape[0]))
         if self.antialias:
-            return self._cropped(np.asarray(picture.resize(size, Image.Resampling.BILINEAR)))
-        return self._cropped(_bilinear(np.asarray(picture), size))
+            return self._cropped(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)))
+        return self._cropped(bilinear(picture, size))
 
     def mask(self, sample: Sample) -> NDArray[np.bool_]:
         """bool [side, side], true where defect (nearest neighbour); all false without a mask."""
@@ -73,14 +69,6 @@ class Geometry:
         return pixels[top : top + self.side, left : left + self.side]
 
 
-def read_mask(path: Path) -> NDArray[np.uint8]:
-    """The values of a mask file [H, W]."""
-    from PIL import Image
-
-    with Image.open(path) as file:
-        return np.asarray(file.convert("L"))
-
-
 class SaturatedRegions(Sequence[Any]):
     """The defect regions of each test image, made on access.
 
@@ -101,7 +89,7 @@ class SaturatedRegions(Sequence[Any]):
         """The regions of the n-th image."""
         regions = []
         for path in self.samples[n].masks:
-            values = read_mask(path)
+            values = read_mask(path, exact=True)
             full = values != 0
             if not full.any():
                 continue
@@ -127,25 +115,25 @@ class OriginalSize(Sequence[Any]):
 
     def __init__(self, samples: Sequence[Sample], maps: NDArray[np.float32]) -> None:
         self.samples, self.maps = samples, maps
+        self._sizes: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, n: Any) -> Any:
         """float32 [H, W], bilinear."""
-        return _bilinear(self.maps[n][..., None], self.size(n))[..., 0]
+        return bilinear(self.maps[n][..., None], self.size(n))[..., 0]
 
     def masks(self) -> Sequence[Any]:
         """The ground truth, as a sequence of bool [H, W]."""
         return _OriginalMasks(self)
 
     def size(self, n: int) -> tuple[int, int]:
-        """Width and height of the n-th picture file."""
-        from PIL import Image
-
-        with Image.open(self.samples[n].path) as file:
-            width, height = file.size
-            return width, height
+        """Width and height of the n-th picture; found out once, by reading it."""
+        if n not in self._sizes:
+            height, width = read_picture(self.samples[n].path).shape[:2]
+            self._sizes[n] = width, height
+        return self._sizes[n]
 
 
 class _OriginalMasks(Sequence[Any]):
@@ -163,7 +151,7 @@ class _OriginalMasks(Sequence[Any]):
         return marked
 
 
-def _bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Bilinear without antialiasing, [H, W, C] to (width, height), of the same type."""
     import torch
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from fracgen.support.decode import from_json
-from fracgen.support.files import whole_file
-from fracgen_eval.datasets.base import SUFFIXES, THRESHOLD_QUANTILE, hold_out, images_in
+from fracgen.support.decode import from_json, parse_json
+from fracgen.support.files import remove_parts, whole_file
+from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
+from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.images import load_images
-from fracgen_eval.methods import Method, Prediction, build_method, settings_for
+from fracgen_eval.images import bilinear, load_images
+from fracgen_eval.methods import Method, Prediction, build_method, check_fit, settings_for
 from fracgen_eval.methods.reading import check_overrides
+from fracgen_eval.metrics import check_finite
+from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
+from fracgen_eval.weights.files import check_there, read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -103,57 +107,57 @@ class FittedModel:
         Raises:
             EvaluationError: the file is not a fitted model, or something in it cannot be.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(path, error) from None
+        file = read_file(path, remedy="fit it again")
+        header = file.header
         if header.get("format") != FORMAT:
             raise EvaluationError(f"{path}: not a fitted model of this version: fit one with --train and --save")
         try:
-            about = json.loads(header.get("about", ""))
-            if not isinstance(about, dict):
-                raise ValueError(f"its description is a {type(about).__name__}")
-            fit, normal = from_json(Fit, about), from_json(NormalRange, about)
+            about = parse_json(header.get("about", ""))
+            fit, normal = from_json(Fit, about, "about"), from_json(NormalRange, about, "about")
             method = fit.build(_blank_weights(fit.weights), device)
-            method.restore(state)
+            method.restore(file.tensors)
             _check_judgement(method)
-        except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, MemoryError, RecursionError) as error:
-            # Tensors that do not fit the network, or each other, make torch raise any of these.
+        except Exception as error:  # torch raises anything for tensors that do not fit the network, or each other
             raise _unreadable(path, error) from None
         return cls(method, fit, normal)
 
     def judge(self, paths: Sequence[Path]) -> Prediction:
-        """Scores and maps of pictures. Raises EvaluationError where one cannot be decoded."""
-        return self.method.predict(load_images(paths, self.method.geometry))
+        """Scores and maps of pictures. Raises EvaluationError where one cannot be decoded, or a score is not finite."""
+        prediction = self.method.predict(load_images(paths, self.method.geometry))
+        check_finite(prediction.scores)
+        return prediction
 
 
 def fit_model(
     name: str, train: Path, spec: WeightsSpec, *, model: str = "resnet18", layers: tuple[str, ...] | None = None,
     seed: int = 0, device: str = "cpu", overrides: dict[str, Any] | None = None,
 ) -> FittedModel:  # fmt: skip
-    """Fit a method on a folder of normal pictures; from ten on, a tenth is kept back to find the normal range.
+    """Fit a method on the pictures of a folder, which are normal; from ten on, a tenth is kept back to find the normal
+    range. What lies in its sub-folders is left out.
 
     Raises:
-        EvaluationError: the folder holds no pictures, one cannot be decoded, an argument is unknown, or a setting
-            would do nothing.
+        EvaluationError: the folder holds no pictures or too few, one cannot be decoded, an argument is unknown, a
+            setting would do nothing, or the fitted method diverged.
     """
     check_overrides(name, overrides, layers=layers)
     settings = settings_for(name, overrides=overrides)
     paths = images_in(train)
     if not paths:
-        raise EvaluationError(f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on; give the folder of normal ones")
+        found = left_out(train, [train], [])
+        raise EvaluationError(
+            f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on{f'; left out {found}' if found else ''}; "
+            "give the folder of normal ones"
+        )
     if spec.path is not None:
         check_there(spec.path)
+    kept, held = hold_out(len(paths), seed)
     weights = load_weights(spec, model)
+    check_fit(name, weights.model, settings, len(kept), layers=layers)
     fit = Fit(name, settings, seed, from_json(WeightsNote, weights.describe()), layers=layers)
     method = fit.build(weights, device)
     images = load_images(paths, method.geometry)
-    kept, held = hold_out(len(images), seed)
     method.fit(images[kept])
+    _check_judgement(method)
     normal = _normal_range(method.predict(images[held])) if len(held) else NormalRange()
     return FittedModel(
         method, dataclasses.replace(fit, train_images=len(kept), held_out_images=len(held)), normal
@@ -181,8 +185,7 @@ def _check_judgement(method: Method) -> None:
 
     side = method.geometry.side
     prediction = method.predict(torch.full((1, 3, side, side), 128, dtype=torch.uint8))
-    if not np.isfinite(prediction.scores).all():
-        raise ValueError("the score of a grey image is not finite")
+    check_finite(prediction.scores)
 
 
 def _unreadable(path: Path, error: BaseException) -> EvaluationError:
@@ -191,7 +194,17 @@ def _unreadable(path: Path, error: BaseException) -> EvaluationError:
 
 
 def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Prediction, folder: Path) -> list[Path]:
-    """Each picture beside itself under its anomaly map, as PNG; one scale for all of them.
+    """Each picture, upright and at its own size, beside itself under its anomaly map, as PNG; one scale for all.
+
+    Args:
+        fitted: what judged them.
+        paths: pictures.
+        prediction: of the pictures, in this order.
+        folder: made where it is not there. In it lie the folders of the pictures, from the one on that all have in
+            common, and a heatmap has its picture's whole name: no two pictures share one.
+
+    Returns:
+        The heatmap of each picture.
 
     Raises:
         EvaluationError: the method gives no map.
@@ -200,28 +213,28 @@ def write_heatmaps(fitted: FittedModel, paths: Sequence[Path], prediction: Predi
 
     if prediction.maps is None:
         raise EvaluationError(f"{fitted.fit.method} judges whole images and has no heatmaps: leave out --out")
-    folder.mkdir(parents=True, exist_ok=True)
     low, high = fitted.normal.normal_map or [float(prediction.maps.min()), float(prediction.maps.max())]
     high = max(float(prediction.maps.max()), high, low + 1e-12)
-    written: list[Path] = []
+    full = [Path(os.path.abspath(path)) for path in paths]
+    common = Path(os.path.commonpath([path.parent for path in full]))
     method = fitted.fit.method.replace(":", "-")
-    for n, (path, scores) in enumerate(zip(paths, prediction.maps, strict=True)):
-        picture = fitted.method.geometry.image(path)
-        both = np.concatenate([picture, _heat(picture, (scores - low) / (high - low))], axis=1)
-        heatmap = folder / f"{path.stem}_{method}.png"
-        if heatmap in written:
-            heatmap = folder / f"{path.stem}_{n}_{method}.png"
-        with whole_file(heatmap) as file:
-            Image.fromarray(both).save(file, format="PNG")
-        written.append(heatmap)
+    written = [folder / path.relative_to(common).with_name(f"{path.name}_{method}.png") for path in full]
+    remove_parts(folder, "**/.*")
+    for path, heatmap, scores in zip(paths, written, prediction.maps, strict=True):
+        picture = read_picture(path)
+        share = bilinear(((scores - low) / (high - low))[..., None], (picture.shape[1], picture.shape[0]))
+        heatmap.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(heatmap, sync=False) as file:
+            both = np.concatenate([picture, _heat(picture, share[..., 0])], axis=1)
+            Image.fromarray(both).save(file, format="PNG", compress_level=1)
     return written
 
 
 def _heat(picture: Any, share: Any) -> Any:
-    """A picture with a map in [0, 1] laid over it, opaque where it is high."""
+    """A picture uint8 [H, W, 3] with a map [H, W] in [0, 1] laid over it, opaque where it is high."""
     from matplotlib import colormaps
 
-    share = np.clip(share, 0, 1)[..., None]
-    colours = colormaps["inferno"](share[..., 0])[..., :3] * 255
-    return np.rint(picture * (1 - 0.75 * share) + colours * 0.75 * share).astype(np.uint8)
-
+    step = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    colours = np.rint(colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint32)[step]
+    weight = 3 * step.astype(np.uint32)[..., None]  # of 4 * 255: three quarters at most
+    return ((picture * (1020 - weight) + colours * weight + 510) // 1020).astype(np.uint8)

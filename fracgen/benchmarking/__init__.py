@@ -1,1 +1,1 @@
-"""Benchmarks: interleaved timing, records with machine and versions, and one subject a file."""
+"""What `fracgen bench` runs: interleaved timing, records as JSON, and what is timed."""

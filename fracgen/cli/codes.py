@@ -82,9 +82,8 @@ def import_(
     with working():
         bank.save(output)
     say(f"{len(bank):,} codes in {bank.classes:,} classes, {int((~bank.contracts).sum()):,} of them not contractive")
-    if source.is_dir() and any(left_out := list_fractaldb(source)[1:]):
-        hidden, others = left_out
-        say(f"left out: {hidden:,} hidden files, {others:,} files that are not CSV")
+    if source.is_dir() and (left_out := list_fractaldb(source)[1]):
+        say(f"left out: {left_out}")
     print(f"{bank.sha256}  {output}")
 
 

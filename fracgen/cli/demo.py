@@ -130,10 +130,9 @@ def _has_imagenet() -> bool:
 
 def _check(images: int | None, seed: int, method: str, category: str, device: str) -> None:
     """Refuse before work begins what would fail minutes later. Raises ValueError."""
-    from importlib.util import find_spec
+    from fracgen.support.extras import need
 
-    if missing := [name for name in ("lightning", "anomalib", "sklearn", "skimage") if find_spec(name) is None]:
-        raise ValueError(f'{missing[0]} is not installed: pip install "fracgen[eval]"')
+    need("eval")
     if images is not None and images % EPOCHS:
         raise ValueError(f"images {images} is not a multiple of {EPOCHS}: use {images // EPOCHS * EPOCHS}")
     if seed >= 2**32:

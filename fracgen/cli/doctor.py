@@ -21,9 +21,10 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         print(json.dumps({"ok": not faults, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
+        status, name = (max(map(len, column)) + 2 for column in zip(*((c.status, c.name) for c in checks), strict=True))
         for check in checks:
-            print(f"{check.status:8}{check.name:18}{check.found}")
+            print(f"{check.status:{status}}{check.name:{name}}{check.found}")
             if check.remedy:
-                print(f"{'':26}-> {check.remedy}")
+                print(f"{'':{status + name}}-> {check.remedy}")
     if faults:
         raise typer.Exit(1)

@@ -76,6 +76,9 @@ def run(
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """  # fmt: skip
+    from fracgen.support.extras import need
+
+    need("eval")
     from fracgen_eval.grid.plan import Request, check_names, make_plan
     from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
     from fracgen_eval.weights.backbones import WeightsSpec
@@ -164,10 +167,14 @@ def data(
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
+    from fracgen.support.extras import need
+
+    need("eval")
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
     from fracgen.cli.options import refuse_given
+    from fracgen.support.terminal import say
 
     source = dataset_of(dataset)
     if dataset != "surfaces" or root is not None:
@@ -182,6 +189,8 @@ def data(
         defects = sum(s.anomalous for s in category.test)
         kept = f"{len(category.validation):5} validation " if category.validation else ""
         good = len(category.test) - defects
+        if category.left_out:
+            say(f"{name}: left out {category.left_out}")
         print(f"{name:20}{len(category.train):5} train {kept}{good:5} good {defects:5} with defects")
 
 
@@ -207,44 +216,52 @@ def predict(
 
     Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
     """
+    from fracgen.support.extras import need
+
+    need("eval")
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
     from fracgen.cli.options import refuse_given
+    from fracgen.support.terminal import say, working
 
     if load is not None:
         fixed = ("method", "weights", "model", "layers", "seed", "settings")
         refuse_given(context, fixed, "the kept model of --load was fitted with its own")
-    if missing := [p for p in images if not p.is_file()]:
-        raise ValueError(f"{missing[0]}: no such picture")
-    if load is not None and not load.is_file():
-        raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
-    if train is not None and not train.is_dir():
-        raise ValueError(f"{train}: no such folder of normal pictures")
+    _check_paths(images, train, load, save, out)
+    from fracgen_eval.datasets.listing import images_in, left_out
     from fracgen_eval.methods.needs import check_layer_choice
     from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+    from fracgen_eval.pictures import read_picture
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec
 
     chosen_layers = _listed([layers]) if layers is not None else None
     check_layer_choice(method, chosen_layers)
     chosen = _device(device)
-    if load is not None:
-        fitted = FittedModel.load(load, chosen)
-    else:
+    fitted = FittedModel.load(load, chosen) if load is not None else None
+    method = method if fitted is None else fitted.fit.method
+    if out is not None and method in IMAGE_LEVEL:
+        raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
+    if fitted is None:
         assert train is not None
-        if out is not None and method in IMAGE_LEVEL:
-            raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
         overrides = read_overrides(settings).get(method) if settings else {}
         if overrides is None:
             raise ValueError(f"{settings} has no settings of {method}: add a table [{method}], or leave --settings out")
+        for picture in images:
+            read_picture(picture)  # what cannot be judged is refused before the work of fitting
         fitted = fit_model(
             method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
             seed=seed, device=chosen, overrides=overrides,
         )  # fmt: skip
+        if rest := left_out(train, [train], images_in(train)):
+            say(f"{train}: left out {rest}")
     if save is not None:
-        fitted.save(save)
-    prediction = fitted.judge(images)
-    written = write_heatmaps(fitted, images, prediction, out) if out is not None else [None] * len(images)
+        with working():
+            fitted.save(save)
+    prediction, written = fitted.judge(images), list[Path | None]([None] * len(images))
+    if out is not None:
+        with working():
+            written = list(write_heatmaps(fitted, images, prediction, out))
     normal = fitted.normal.normal_score
     rows = [
         {"path": str(p), "score": float(s), "above_normal": None if normal is None else bool(s > normal),
@@ -254,6 +271,24 @@ def predict(
     for row in sorted(rows, key=lambda row: -float(str(row["score"]))):
         mark = "*" if row["above_normal"] else " "
         print(json.dumps(row) if as_json else f"{row['score']:12.6g} {mark} {row['path']}")
+
+
+def _check_paths(
+    images: list[Path], train: Path | None, load: Path | None, save: Path | None, out: Path | None
+) -> None:
+    """Refuse what is not there, and what cannot be written, before anything heavy is imported. Raises ValueError."""
+    from fracgen.support.files import check_writable
+
+    if missing := [p for p in images if not p.is_file()]:
+        raise ValueError(f"{missing[0]}: no such picture")
+    if load is not None and not load.is_file():
+        raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
+    if train is not None and not train.is_dir():
+        raise ValueError(f"{train}: no such folder of normal pictures")
+    if save is not None:
+        check_writable(save)
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder for heatmaps with -o")
 
 
 def _device(device: str) -> str:

@@ -18,9 +18,9 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
 ) -> None:
     """Export a run's weights as safetensors, with their own normalisation and a model card."""
-    from fracgen.cli.pretrain_here import require_training
+    from fracgen.support.extras import need
 
-    require_training()
+    need("train")
     from fracgen.training.export import export as write
     from fracgen.training.folder import RunFolder
 

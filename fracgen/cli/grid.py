@@ -88,9 +88,12 @@ def _end(plan: Plan, failed: int) -> int:
 
 
 def announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
-    """Say what will be run, with which weights, and what it will take."""
+    """Say what of the data is left out, what will be run, with which weights, and what it will take."""
     from fracgen_eval.grid.estimate import estimate
 
+    for name, category in plan.categories.items():
+        if category.left_out:
+            say(f"{name}: left out {category.left_out}")
     for weights in plan.weights.values():
         say(weights.sentence())
     cost = estimate(plan, jobs, device, maps)

@@ -128,14 +128,16 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    from fracgen.cli.pretrain_here import Options, require_training, train_here
+    given = dict(locals())  # not the context's parameters, which Typer before 0.29 keeps as they were typed
+    from fracgen.cli.pretrain_here import Options, train_here
+    from fracgen.support.extras import need
 
-    require_training()
+    need("train", *(logger or ()))
     slurm = slurm_options(
         context, ("detach", "dry_run"), nodes=num_nodes, tasks=devices or 1,
         gpus=0 if device == "cpu" else devices or 1, signal=STOP_BEFORE_LIMIT,
     )  # fmt: skip
-    options = Options.of(context.params)
+    options = Options.of(given)
     if slurm is None:
         raise typer.Exit(train_here(options))
     from fracgen.cli.pretrain_job import run_as_job

@@ -131,11 +131,3 @@ def first_weights(name: str, model: str, folder: RunFolder, resume: str | None) 
             raise
         return None, known
     return path, digest(path)
-
-
-def require_training() -> None:
-    """Refuse with the remedy where Lightning is not installed. Raises ValueError."""
-    from importlib.util import find_spec
-
-    if find_spec("lightning") is None:
-        raise ValueError("Lightning is not installed: install fracgen[train]")

@@ -11,7 +11,8 @@ import typer
 from fracgen.cli.slurm import Account, Detach, Executor, Gpus, Memory, Partition, Sbatch, Time
 
 FOR_SLURM = (
-    "executor", "shards", "jobs", "detach", "dry_run", "time", "gpus", "partition", "memory", "account", "sbatch",
+    "context", "executor", "shards", "jobs", "detach", "dry_run", "time", "gpus", "partition", "memory", "account",
+    "sbatch",
 )  # fmt: skip
 
 def render(
@@ -56,6 +57,8 @@ def render(
     \b
     fracgen render -n 300 --format raw -o - | ffplay -f rawvideo -pixel_format rgb24 -video_size 256x256 -
     """
+    # Not the context's parameters, which Typer before 0.29 keeps as they were typed.
+    given = SimpleNamespace(**{name: value for name, value in locals().items() if name not in FOR_SLURM})
     from fracgen.cli.options import parse_device, refuse_given
     from fracgen.cli.slurm import slurm_options
 
@@ -66,7 +69,6 @@ def render(
         refuse_given(context, ("wds_member", "per_file"), f"format {format} writes no tar files")
     elif output == "-":
         refuse_given(context, ("per_file",), "a pipe gets one tar file of all samples")
-    given = SimpleNamespace(**{name: value for name, value in context.params.items() if name not in FOR_SLURM})
     if options is None:
         from fracgen.cli.render_here import render_here
 

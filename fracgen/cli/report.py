@@ -35,6 +35,9 @@ def report(
 
     Prints the HTML file. Failed, missing, double and foreign files are named in the report.
     """
+    from fracgen.support.extras import need
+
+    need("eval")
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.report import write_report
     from fracgen_eval.report.published import COLUMNS, write_cells

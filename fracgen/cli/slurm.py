@@ -36,10 +36,11 @@ def slurm_options(context: typer.Context, also: Sequence[str] = (), **further: A
         further: fields of `SlurmOptions`; None leaves one as it is.
 
     Raises:
-        ValueError: an option is out of range, or does nothing here.
+        ValueError: an option is out of range or does nothing here, or the extra is not installed.
     """
     from fracgen.cli.options import refuse_given
     from fracgen.slurm.options import SlurmOptions, parse_minutes, parse_sbatch
+    from fracgen.support.extras import need
 
     asked = context.params
     if asked["executor"] not in EXECUTORS:
@@ -47,6 +48,7 @@ def slurm_options(context: typer.Context, also: Sequence[str] = (), **further: A
     if asked["executor"] == "local":
         refuse_given(context, (*also, *_OPTIONS), "it is for --executor slurm")
         return None
+    need("slurm")
     values = {name: asked[name] for name in ("partition", "gpus", "memory", "account") if name in asked} | further
     return SlurmOptions(
         minutes=parse_minutes(asked["time"]), sbatch=parse_sbatch(asked["sbatch"] or []),

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.recipes.recipe import MAX_CODES
+from fracgen.support.decode import brief
 from fracgen.support.files import whole_file
 from fracgen.support.tensors import open_tensors
 
 FORMAT = "fracgen-bank"
 FORMAT_VERSION = 1
+MAX_BYTES = 2_500_000_000
+"""Of a file: 10,000,000 IFS codes, and then some."""
 
 _TYPES = {"F32": "float32", "U8": "uint8", "U16": "uint16"}
 """NumPy's names of the types that banks hold, by safetensors' names."""
@@ -77,14 +80,14 @@ def read(
         BankError: it is truncated, no such bank, or of a later format. Memory is asked for once all else is checked.
         OSError: it cannot be read.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"no bank at {path}: make one with `{command} -o {path}`")
     try:
-        with open_tensors(path) as file:
+        with open_tensors(path, limit=MAX_BYTES) as file:
             header = file.metadata
             version = header.get("format_version")
             if header.get("format") == FORMAT and version != str(FORMAT_VERSION):
-                raise BankError(f"it has bank format {version}, this fracgen reads {FORMAT_VERSION}: upgrade fracgen")
+                raise BankError(f"it has bank format {brief(version)}, not {FORMAT_VERSION}: upgrade fracgen")
             if header.get("format") != FORMAT or set(file.tensors) != set(kinds):
                 raise BankError(f"it is a safetensors file but not {what}")
             check_kinds(kinds, {n: (_TYPES.get(t.dtype, t.dtype), t.shape) for n, t in file.tensors.items()})

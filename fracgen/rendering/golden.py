@@ -23,6 +23,7 @@ from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION, Recipe
 from fracgen.rendering.base import Renderer
+from fracgen.support.decode import read_json
 from fracgen.support.files import whole_file
 
 IMAGES = 8
@@ -35,7 +36,7 @@ MakeRenderer = Callable[[Bank, Recipe], Renderer]
 
 def load() -> dict[str, Any]:
     """The stored hashes: `render_version`, `bank` (hex digest) and `images` (preset name -> hex digest)."""
-    stored: dict[str, Any] = json.loads(_FILE.read_text())
+    stored: dict[str, Any] = read_json(_FILE)
     return stored
 
 

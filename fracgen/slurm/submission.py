@@ -17,8 +17,9 @@ from typing import Any
 
 from fracgen.slurm.options import SlurmOptions
 from fracgen.slurm.queue import alive, job_here
+from fracgen.support.decode import from_json, read_json
 from fracgen.support.errors import SlurmError
-from fracgen.support.files import whole_file
+from fracgen.support.files import remove_parts, whole_file
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Submission:
     """SLURM's number of the array."""
     units: dict[str, tuple[str, ...]]
     """Units by job, `41_3`."""
+
+    def __post_init__(self) -> None:
+        if not self.job.isdecimal():
+            raise ValueError(f"job {self.job!r} is no number of SLURM's")
 
     def holders(self, states: Mapping[str, str]) -> dict[str, str]:
         """The job of every unit that a living job of this array has."""
@@ -61,6 +66,7 @@ class SlurmFolder:
 
         executor = self._executor(options, name)
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_parts(self.path)
         try:
             with _outside_of_a_job(), executor.batch():
                 jobs = [executor.submit(task.call) for task in tasks]
@@ -83,10 +89,8 @@ class SlurmFolder:
         """What was submitted, oldest first."""
         found = []
         for path in self.path.glob("submission-*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                table = json.loads(path.read_text())
-                units = {str(job): tuple(map(str, names)) for job, names in table["units"].items()}
-                found.append(Submission(str(table["job"]), units))
+            with contextlib.suppress(OSError, ValueError):  # another's file, or one that was cut
+                found.append(from_json(Submission, read_json(path)))
         return sorted(found, key=lambda submission: int(submission.job))
 
     def log(self, job: str) -> Path:
@@ -102,10 +106,7 @@ class SlurmFolder:
             yield
 
     def _executor(self, options: SlurmOptions, name: str) -> Any:
-        try:
-            from submitit import SlurmExecutor
-        except ModuleNotFoundError:
-            raise ValueError("submitit is not installed: install fracgen[slurm]") from None
+        from submitit import SlurmExecutor
 
         class Executor(SlurmExecutor):
             @classmethod

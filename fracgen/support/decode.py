@@ -41,14 +41,15 @@ def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None
     """Raise where a file is not to be read.
 
     Raises:
-        ValueError: it is a pipe, a socket or a device, which might never end, or larger than so many bytes.
-        OSError: it is a folder, is not there or cannot be read.
+        ValueError: it is a folder, a pipe or a device, which might never end, or larger than so many bytes.
+        OSError: it is not there, or cannot be looked at.
     """
     about = os.stat(path)
     if stat.S_ISDIR(about.st_mode):
-        raise IsADirectoryError(f"{path} is a folder: name a file")
+        raise ValueError(f"{path} is a folder: name a file in it")
     if not stat.S_ISREG(about.st_mode):
-        raise ValueError(f"{path} is no regular file: pipes and devices are not read, give a file")
+        what = "a named pipe" if stat.S_ISFIFO(about.st_mode) else "a socket or a device"
+        raise ValueError(f"{path} is {what}, which is not read: write it to a file and name that")
     if about.st_size > limit:
         raise ValueError(f"{path} has {about.st_size:,} bytes: at most {limit:,} are read")
 
@@ -117,7 +118,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if closed and (unknown := sorted(set(table) - set(fields))):
         raise ValueError(
-            f"unknown field {_shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
+            f"unknown field {shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
         )
     types, values = get_type_hints(kind), {}
     for key, field in fields.items():
@@ -134,10 +135,10 @@ def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], 
     try:
         value = parse(content)
     except ValueError as error:
-        raise ValueError(f"{path} is not usable {language} ({error})") from None
+        raise ValueError(f"{path} is not {language} ({brief(error)})") from None
     wanted = "table" if kind is dict else "list"
     if not isinstance(value, kind):
-        raise ValueError(f"{path} holds {_shown(value)} instead of a {wanted}")
+        raise ValueError(f"{path} holds {shown(value)} instead of a {wanted}")
     return value
 
 
@@ -158,7 +159,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{_shown(next(name for name in table if names.count(name) > 1))} stands twice in a table")
+        raise ValueError(f"{shown(next(name for name in table if names.count(name) > 1))} stands twice in a table")
     return table
 
 
@@ -169,27 +170,25 @@ def _bounded(parse: Callable[[], Any]) -> Any:
         value = parse()
     except RecursionError:
         raise ValueError(too_deep) from None
-    level = [value]  # one level of nesting after the other: a recursion would have a bound of its own
-    for _ in range(MAX_DEPTH + 1):
+    depth, level = 0, [value]  # one level after the other: a recursion would have a bound of its own
+    while level:
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below += item
-                below += item.values()
-            elif isinstance(item, list):
-                below += item
-            else:
+            if not isinstance(item, (dict, list)):
                 _check_scalar(item)
-        if not below:
-            return value
-        level = below
-    raise ValueError(too_deep)
+            elif depth == MAX_DEPTH:
+                raise ValueError(too_deep)
+            else:
+                below += item
+                below += item.values() if isinstance(item, dict) else ()
+        depth, level = depth + 1, below
+    return value
 
 
 def _check_scalar(value: Any) -> None:
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError(f"{_shown(value)} holds half a character")
+            raise ValueError(f"{shown(value)} holds half a character")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} is no finite number")
@@ -238,11 +237,16 @@ def _meant(union: Any, value: Any) -> Any:
 
 def _of_type(good: bool, value: Any, name: str, wanted: str) -> Any:
     if not good:
-        raise ValueError(f"{name} is {_shown(value)} instead of {wanted}")
+        raise ValueError(f"{name} is {shown(value)} instead of {wanted}")
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value in 60 letters at most, however large it is."""
-    shown = reprlib.repr(value)
-    return shown if len(shown) <= 60 else shown[:60] + "..."
+    return brief(reprlib.repr(value), 60)
+
+
+def brief(text: object, most: int = 200) -> str:
+    """What somebody else wrote, or an error that repeats it, as one line of so many printable letters at most."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+    return line if len(line) <= most else line[:most] + "..."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from fracgen.support.decode import check_regular
+from fracgen.support.decode import brief, check_regular
 
 
 class Described(NamedTuple):
@@ -28,20 +29,22 @@ class TensorFile(NamedTuple):
 
 
 @contextmanager
-def open_tensors(path: str | os.PathLike[str], framework: str = "numpy") -> Iterator[TensorFile]:
+def open_tensors(
+    path: str | os.PathLike[str], framework: str = "numpy", limit: float = math.inf
+) -> Iterator[TensorFile]:
     """Open a safetensors file, whose tensors become those of `framework`, "numpy" or "pt".
 
     Raises:
-        ValueError: it is none, or damaged.
+        ValueError: it is none, damaged, or larger than so many bytes.
         OSError: it cannot be read.
     """
     from safetensors import SafetensorError, safe_open
 
-    check_regular(path)
+    check_regular(path, limit)
     try:
         with safe_open(path, framework=framework) as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             tensors = {name: Described(s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
             yield TensorFile(file.metadata() or {}, tensors, file.get_tensor)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file ({error})") from None
+        raise ValueError(f"{path} is no whole safetensors file ({brief(error)})") from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fracgen.weights import read_weights
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
         `pretrained_cfg["mean"]` and `["std"]` of the result, to features [B, D].
 
     Raises:
-        ValueError: there are no weights of this model.
+        ValueError: there are no weights of this model, or the installed ones are damaged.
 
     >>> import fracgen, torch
     >>> network = fracgen.pretrained("resnet18")
@@ -49,16 +50,15 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     torch.Size([1, 512])
     """
     import torch
-    from safetensors.torch import load_file
 
     from fracgen.networks import create
 
-    path = weights_file(model)
-    about = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+    file = read_weights(weights_file(model))
+    about = file.config["pretrained_cfg"]
     with torch.random.fork_rng(devices=[]):
-        network = create(model, 1, about["pretrained_cfg"]["input_size"][1], 0)
-    parent, _, last = about["pretrained_cfg"]["classifier"].rpartition(".")
+        network = create(model, 1, about["input_size"][1], 0)
+    parent, _, last = about["classifier"].rpartition(".")
     setattr(network.get_submodule(parent), last, torch.nn.Identity())
-    network.load_state_dict(load_file(path), strict=True)
-    network.pretrained_cfg = about["pretrained_cfg"]
+    network.load_state_dict(file.tensors, strict=True)
+    network.pretrained_cfg = about
     return network.eval()

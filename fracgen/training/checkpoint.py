@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fracgen.support.files import wait_for_disk, whole_file
+from fracgen.weights import load_plain
 
 MAGIC = b"fracgen-checkpoint 1 sha256="
 HEADER_BYTES = len(MAGIC) + 64 + 1
@@ -65,10 +66,6 @@ def load(path: Path) -> dict[str, Any]:
         CheckpointError: it is truncated, damaged, or no fracgen checkpoint.
         OSError: it cannot be read.
     """
-    import pickle
-
-    import torch
-
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}: name one, or use --resume auto")
     data = path.read_bytes()
@@ -78,9 +75,9 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() != data[len(MAGIC) : HEADER_BYTES - 1]:
         raise CheckpointError(f"{path} is truncated or damaged: use the checkpoint before it (--resume auto does)")
     try:
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} holds what no checkpoint holds: {str(error).splitlines()[0]}") from None
+        state: dict[str, Any] = load_plain(io.BytesIO(body), path)
+    except ValueError:
+        raise CheckpointError(f"{path} holds what no checkpoint holds: use the checkpoint before it") from None
     return state
 
 

@@ -25,6 +25,7 @@ from fracgen.support.files import whole_file
 from fracgen.training.config import Config
 from fracgen.training.folder import RunFolder, write_json
 from fracgen.training.losses import Objective, objective_of
+from fracgen.weights import fault
 
 
 def export(
@@ -45,7 +46,8 @@ def export(
         The folder written.
 
     Raises:
-        ValueError: the run or the checkpoint is damaged, or they do not belong together.
+        ValueError: the run or the checkpoint is damaged, they do not belong together, or a number is not finite, which
+            large ones become as float16.
         OSError: something is missing, or cannot be written.
     """
     config, sha256 = folder.read_config()
@@ -74,13 +76,22 @@ class Trained:
     def write(
         self, target: Path, starts: list[dict[str, Any]], *, classifier: bool = True, half: bool = False
     ) -> Path:
-        """Write the folder `target`, with `starts` as environment.json; see `export`. Raises OSError."""
+        """Write the folder `target`, with `starts` as environment.json; see `export`.
+
+        Raises:
+            ValueError: a number is not finite.
+            OSError: the folder cannot be written.
+        """
         layer = last_layer(self.model, self.objective.outputs)
+        own = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
         weights = {
-            name: (tensor.half() if half and tensor.is_floating_point() else tensor).cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
+            name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in own.items()
             if classifier or not name.startswith(layer + ".")
         }  # fmt: skip
+        for tensors, remedy in ((own, "export an earlier one with --checkpoint"), (weights, "export without --half")):
+            if bad := fault(tensors):
+                raise ValueError(f"nothing is exported to {target}: {bad}: {remedy}")
         data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it
         about = self._about(layer, self.objective.outputs if classifier else 0)
         about["fracgen"]["weights_sha256"] = hashlib.sha256(data).hexdigest()

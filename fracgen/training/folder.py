@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
-from fracgen.support.files import remove_parts, whole_file
+from fracgen.support.decode import read_json
+from fracgen.support.files import naming, remove_parts, whole_file
 from fracgen.support.provenance import versions
 from fracgen.support.terminal import say
 from fracgen.training import checkpoint
@@ -94,7 +95,7 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(f"no run at {self.path}: begin one with fracgen pretrain --output {self.path}")
         try:
-            data = json.loads(self.config.read_text(encoding="utf-8"))
+            data = read_json(self.config)
             known = data.get("format") == FORMAT and data.get("format_version") == FORMAT_VERSION
             config, sha256 = (Config.from_json(data["config"]), str(data["bank_sha256"])) if known else (None, "")
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, ValueError) as error:
@@ -105,7 +106,7 @@ class RunFolder:
 
     def read_arithmetic(self) -> dict[str, Any] | None:
         """What the run was begun in, from a configuration that `read_config` has found whole."""
-        saved = json.loads(self.config.read_text(encoding="utf-8")).get("arithmetic")
+        saved = read_json(self.config).get("arithmetic")
         known = isinstance(saved, dict) and saved.get("precision") in ("float32", "bfloat16")
         return saved if known and isinstance(saved.get("channels_last"), bool) else None
 
@@ -161,15 +162,16 @@ class RunFolder:
         """A line on stderr and, with the time, in log.txt."""
         say(line)
         if self.path.is_dir():
-            with self.log.open("a", encoding="utf-8") as file:
+            with naming(self.log), self.log.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     def forget_after(self, step: int) -> None:
         """Drop rows of metrics.csv that a resumed run will write again."""
         if not self.metrics.is_file():
             return
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+        whole = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = [line for line in whole if line.endswith("\n")]  # a full disk leaves part of the last
+        rows = [row for row in csv.DictReader(lines) if (row["step"] or "").isdigit() and int(row["step"]) <= step]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
         writer.writeheader()
@@ -180,7 +182,7 @@ class RunFolder:
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.csv; columns it lacks stay empty."""
         new = not self.metrics.is_file()
-        with self.metrics.open("a", newline="", encoding="utf-8") as file:
+        with naming(self.metrics), self.metrics.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             if new:
                 writer.writeheader()

@@ -152,7 +152,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
     if found != config.initial:
         raise ValueError(f"the run begins with weights of SHA-256 {config.initial}, and {found} was given")
     if path is not None:
-        load_initial(model, path, outputs)
+        load_initial(model, path, outputs, config.model)
 
 
 def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import read_json
 from fracgen.support.files import PART, remove_parts, whole_file
 from fracgen.support.provenance import provenance
 from fracgen.writing.base import Selection
@@ -66,9 +67,7 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], 
 def _difference(path: Path, own: dict[str, Any]) -> str | None:
     """What the record at `path` says otherwise, in words; None where it is of the same selection."""
     try:
-        other = json.loads(path.read_text())
-        if not isinstance(other, dict):
-            raise ValueError("no object")
+        other = read_json(path)
     except ValueError:
         return f"{path.name} is not readable"
     for key in own:

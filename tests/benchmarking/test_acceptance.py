@@ -5,133 +5,117 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.gpu import figures, microbenchmarks
-from bench.gpu.acceptance import chosen, main
-from bench.gpu.parts import CALL_SECONDS, CALLS, PARTS, Part, run_parts
-from bench.model.document import kernels_digest
-from bench.model.microbenchmarks import predicted
-from fracgen.rendering.cuda.sources import digest
+from bench.gpu import parts as acceptance
+from bench.gpu.parts import CALLS, COMPILED, FIRST, PARTS, SECOND, Part, chosen, faults, main, run_parts, table
+from fracgen.benchmarking.record import Record, Summary
 
 SCRIPTS = {
-    "good": "import json; json.dump({'answer': 42}, open(path, 'w'))",
-    "bad": "print('first'); raise SystemExit('the device is on fire')",
-    "slow": "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)",
-    "mute": "pass",
+    "bad": "echo first; echo the device is on fire; exit 1",
+    "slow": "sleep 60 & sleep 60",
+    "mute": "true",
 }
+IDENTITY = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
 
 
-def command(part: Part, path: Path) -> list[str]:
-    return [sys.executable, "-c", f"path = {str(path)!r}; {SCRIPTS[part.name]}"]
+def command(part: Part, path: Path, **identity: str) -> list[str]:
+    """A shell that does what a part of that name does; any other writes a record with its name as the result."""
+    if part.name in SCRIPTS:
+        return ["sh", "-c", SCRIPTS[part.name]]
+    unit, value = ("differences", 3) if part.name == "wrong" else ("s", 1)
+    Record.of("gpu acceptance", IDENTITY | identity, {part.name: Summary.of(unit, [value])}).write(path)
+    return ["true"]
 
 
-def part(name: str, seconds: int = 10) -> Part:
-    return Part(name, "first", "", seconds)
+def part(name: str, seconds: float = 20) -> Part:
+    return Part(name, seconds)
 
 
-def test_a_part_that_fails_costs_no_other_and_all_are_kept_as_they_come():
-    seen: list[dict[str, Any]] = []
-    parts = [part("bad"), part("slow", 1), part("mute"), part("good")]
+def test_a_part_that_fails_costs_no_other_and_all_are_kept_as_they_come(tmp_path: Path) -> None:
+    path, begin = tmp_path / "gpu.json", time.monotonic()
+    record = run_parts([part(n) for n in ("good", "bad", "mute", "wrong")] + [part("slow", 1)], command, path, 300)
+    assert time.monotonic() - begin < 60
+    assert Record.read(path) == record
+    assert set(record.results) == {"good", "wrong"}
+    states = record.settings["parts"]
+    assert (states["good"], states["wrong"]) == ("done", "done")
+    assert states["bad"] == "exit code 1: the device is on fire"
+    assert states["slow"] == "killed after 1 s"
+    assert states["mute"].startswith("no result")
+    assert list(faults(record)) == [
+        "wrong", f"bad: {states['bad']}", f"mute: {states['mute']}", f"slow: {states['slow']}"
+    ]  # fmt: skip
+    assert path.with_suffix(".md").read_text() == table(record)
+    assert "**wrong**: wrong\n" in table(record)
+
+
+def test_a_call_goes_on_where_another_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, ran = tmp_path / "gpu.json", []
+
+    def noted(own: Part, place: Path) -> list[str]:
+        ran.append(own.name)
+        return command(replace(own, name="good") if own.name == "bad" and len(ran) > 2 else own, place)
+
+    parts = [COMPILED, part("bad"), part("good")]
+    assert list(faults(run_parts(parts[:2], noted, path, 60))) == ["bad: exit code 1: the device is on fire"]
+    record = run_parts(parts, noted, path, 60)
+    assert ran == ["compiled", "bad", "compiled", "bad", "good"], "compiled for each machine, and what failed again"
+    assert not list(faults(record))
+    before = path.read_text()
+    assert run_parts(parts[1:], noted, path, 60) == record
+    assert path.read_text() == before
+    assert len(ran) == 5
+
+
+@pytest.mark.parametrize("changed", ["kernels", "device"])
+def test_results_of_something_else_are_not_mixed_in(tmp_path: Path, changed: str) -> None:
+    path = tmp_path / "gpu.json"
+    run_parts([part("good")], command, path, 60)
+    with pytest.raises(ValueError, match=f"gpu.json is of other {changed}: name another file with -o"):
+        run_parts([COMPILED], lambda p, to: command(p, to, **{changed: "other"}), path, 60)
+    assert list(Record.read(path).results) == ["good"]
+
+
+def test_a_call_ends_in_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance, "SHORTEST", 1)
+    parts = [part("good"), part("slow", 60), part("bad", 60)]
     begin = time.monotonic()
-    results = run_parts(parts, command, lambda r: seen.append(json.loads(json.dumps(r))))
-    assert time.monotonic() - begin < 20
-    assert results["good"] == {"answer": 42}
-    assert results["failed"]["bad"] == "exit code 1: the device is on fire"
-    assert results["failed"]["slow"] == "stopped after 1 s"
-    assert results["failed"]["mute"].startswith("no result")
-    assert [len(r["failed"]) for r in seen] == [1, 2, 3, 3]
+    states = run_parts(parts, command, tmp_path / "gpu.json", 3).settings["parts"]
+    assert time.monotonic() - begin < 8
+    assert states["slow"].startswith("killed after")
+    assert states["bad"] == "no time left"
 
 
-def test_a_call_ends_in_its_time(monkeypatch):
-    monkeypatch.setattr("bench.gpu.parts.SHORTEST", 1)
-    results = run_parts([part("slow", 60), part("good", 60)], command, lambda _: None, seconds=2)
-    assert results["failed"] == {"slow": "stopped after 2 s", "good": "skipped: no time was left"}
+def test_two_calls_with_what_decides_first_fit_a_lease() -> None:
+    assert (CALLS["first"], CALLS["second"]) == (5 * 60, 4 * 60)
+    assert [p.name for p in FIRST[:3]] == ["compiled", "golden", "parity"]
+    assert [p.name for p in SECOND[:2]] == ["compiled", "render"]
+    assert [p.name for p in chosen("loader,parity")] == ["compiled", "loader", "parity"]
 
 
-def test_two_calls_hold_every_part_with_what_decides_first():
-    calls = {call: [p.name for p in chosen(call)[0]] for call in CALLS}
-    assert calls["first"][:4] == ["environment", "golden", "stages", "microbenchmarks"]
-    assert calls["second"][-1] == "sanitizer"
-    assert {p.name for p in PARTS} == {name for names in calls.values() for name in names}
-    assert CALL_SECONDS <= 8 * 60
-    assert [p.name for p in chosen("epoch,parity")[0]] == ["environment", "epoch", "parity"]
-
-
-@pytest.mark.parametrize("own", PARTS, ids=lambda p: f"{p.call}-{p.name}")
-def test_parts_name_functions_that_take_their_arguments(own: Part):
-    module, _, name = own.function.partition(":")
-    function = getattr(importlib.import_module(module), name)
+@pytest.mark.parametrize("own", PARTS.values(), ids=lambda p: p.name)
+def test_parts_name_functions_that_take_their_arguments(own: Part) -> None:
+    function: Any = getattr(importlib.import_module("bench.gpu.measures"), own.function or own.name)
     inspect.signature(function).bind(*own.arguments)
-    if own.quick is not None:
-        inspect.signature(function).bind(*own.quick)
 
 
-def test_mistakes_are_answered_in_one_line(tmp_path, capsys):
-    assert main(["--parts", "brew"]) == 2
-    assert main(["--join", str(tmp_path / "none.json")]) == 2
+def test_mistakes_are_answered_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.json").write_text(json.dumps({"date": "2027-01-02"}))
+    out = str(tmp_path / "gpu.json")
+    assert main(["--parts", "brew", "-o", out], "") == 2
+    assert main(["-o", str(tmp_path / "no" / "gpu.json")], "") == 2
+    assert main(["-o", out], "") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert "use first, second" in lines[0]
-
-
-RESULTS: dict[str, Any] = {
-    "failed": {"epoch": "stopped after 45 s"},
-    "environment": {
-        "date": "2027-01-02T03:04:05+00:00", "commit": "0" * 40, "kernels": "others",
-        "device": {"name": "NVIDIA H200", "driver": "1", "cuda": "13.0"}, "versions": {"torch": "2", "nvrtc": "13.2"},
-    },
-    "golden": {"differences": []},
-    "stages": {"recipe": "paper", "clock_hz": 1.8e9, "cycles": {"scout": 10_000.0, "compose": 60_000.0}},
-    "microbenchmarks": {"cycles": {"128-bit loads, eight rows": 1.1, "atomics, hashed": 3.5}, "clock_hz": 1.8e9},
-}  # fmt: skip
-
-
-def test_calls_are_joined_and_predictions_stand_beside(tmp_path, monkeypatch, capsys):
-    said = {
-        "kernels": "these", "recipes": {"paper uint8": {"cycles": {"scout": 9_000, "compose": 60_000}}},
-        "microbenchmarks": {"128-bit loads, eight rows": {"as assumed": 4.02, "wide loads merged": 1.23}},
-    }  # fmt: skip
-    (tmp_path / "predicted.json").write_text(json.dumps(said))
-    monkeypatch.setattr(figures, "PREDICTED", tmp_path / "predicted.json")
-    second = {"failed": {}, "epoch": {"images": 10, "classes": 2, "seconds": 0.5}}
-    for name, results in (("a.json", RESULTS), ("b.json", second)):
-        (tmp_path / name).write_text(json.dumps(results))
-    assert main(["--join", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(tmp_path)]) == 0
-    table = capsys.readouterr().out
-    assert table.strip() == (tmp_path / "gpu-2027-01-02-nvidia-h200-all.md").read_text().strip()
-    assert "| `paper` scout, cycles an image of one multiprocessor | 10,000 | 9,000 (+11 %) |" in table
-    assert "| 1.10 -> wide loads merged | as assumed 4.02, wide loads merged 1.23 |" in table
-    assert "of other kernels" in table
-    assert "epoch of 10 labelled images" in table
-    assert "failed" not in table, "what failed in one call succeeded in the other"
-
-
-def test_predictions_name_their_kernels_and_every_case():
-    """That their cycles are these kernels' is held by test_cycle_model.py."""
-    assert kernels_digest() == digest(), "a run on a card compares the two"
-    said = figures.predictions()
-    assert set(said["microbenchmarks"]) == {case.name for case in microbenchmarks.CASES}
-    assert len(said["kernels"]) == 64
-
-
-@pytest.mark.parametrize("arch", ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"])
-def test_microbenchmarks_compile_for_every_architecture(arch):
-    assert microbenchmarks.binary(arch).startswith(b"\x7fELF")
-
-
-def test_microbenchmarks_tell_the_hypotheses_apart(monkeypatch):
-    names = ("atomics, pairs share a word", "atomics, hashed", "128-bit loads, eight rows", "mix, logic and product")
-    monkeypatch.setattr("bench.model.microbenchmarks.CASES", [c for c in microbenchmarks.CASES if c.name in names])
-    found = predicted()
-    assert found["atomics, hashed"]["as assumed"] == pytest.approx(3.54, abs=0.05), "32 random words in 32 banks"
-    pairs = found["atomics, pairs share a word"]
-    assert pairs["as assumed"] > 1.9 > 1.1 > pairs["equal words merged"]
-    assert found["128-bit loads, eight rows"]["as assumed"] > 3.9
-    assert found["128-bit loads, eight rows"]["wide loads merged"] < 1.3
-    assert found["mix, logic and product"]["as assumed"] < 0.3, "two pipes"
+    assert len(lines) == 3
+    assert lines[0].startswith("unknown part 'brew': use first, second, or some of compiled,golden,parity")
+    assert "no" in lines[1]
+    assert lines[2].startswith("no usable GPU: ")
+    with pytest.raises(ValueError, match=r"old\.json"):
+        run_parts(FIRST, command, tmp_path / "old.json", 60)
+    assert not (tmp_path / "gpu.json").exists()

@@ -151,10 +151,10 @@ def test_a_recipe_file_that_is_none(fracgen: Any, tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     for text, says in [
         ("{", "is not JSON"),
-        ("[1]", "holds a list"),
+        ("[1]", "holds [1] instead of a table"),
         ('{"name": "mine", "sise": 3}', "unknown field 'sise' in recipe"),
         ('{"name": "mine", "size": 4}', "size 4 is out of range"),
-        ('{"name": "mine", "recipe": {}}', "a preset has the fields"),
+        ('{"name": "mine", "recipe": {}}', "preset.follows is missing"),
     ]:
         path.write_text(text)
         refused(fracgen("render", "--recipe", path, "--device", "cpu"), str(path), says)

@@ -14,7 +14,8 @@ WEIGHTS = ("random", *(["fractal"] if "resnet18" in models() else []), "fractal-
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
-def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any) -> None:
+def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any, few_surfaces: Any) -> None:
+    few_surfaces(4)
     first = fracgen(*TINY)
     assert first.code == 0, first.err
     (path,) = first.out.splitlines()

@@ -6,19 +6,23 @@ import contextlib
 import json
 import pickle
 import signal
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 import fracgen.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
 from fracgen.rendering import golden
+from fracgen.support.extras import EXTRAS
 
 
 def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
@@ -50,6 +54,23 @@ def test_codes_show(fracgen: Any) -> None:
     text = fracgen("codes", "show", "b").out
     assert text.startswith("code 0  class 0  sigma factor ")
     assert text.count("\n") == 2 + bank.sizes[0]
+
+
+def test_imported_codes_show_their_own_probabilities(fracgen: Any) -> None:
+    rows = "0,0,0,0.16,0,0,1\n0.85,0.04,-0.04,0.85,0,1.6,85\n0.2,-0.26,0.23,0.22,0,1.6,14\n"
+    Path("codes/.ipynb_checkpoints").mkdir(parents=True)
+    for name in ("a.csv", "b.CSV", "._a.csv", "notes.txt"):
+        Path("codes", name).write_text(rows)
+    ran = fracgen("codes", "import", "codes", "-o", "b")
+    assert ran.err == (
+        "fracgen: 2 codes in 2 classes, 0 of them not contractive\n"
+        "fracgen: left out: 2 hidden files or folders, 1 file of another kind\n"
+    )
+    (shown,) = json.loads(fracgen("codes", "show", "b", "1", "--json").out)
+    assert [round(row["p"], 6) for row in shown["maps"]] == [0.01, 0.85, 0.14]
+    assert json.loads(fracgen("codes", "stats", "b", "--json").out)["probabilities"] == "its own"
+    CodeBank.sample(2).save("sampled")
+    assert json.loads(fracgen("codes", "stats", "sampled", "--json").out)["probabilities"] == "|det A|"
 
 
 def test_variations_show_and_draw(fracgen: Any) -> None:
@@ -149,10 +170,64 @@ def test_doctor_sees_wrong_bytes_and_broken_packages(monkeypatch: pytest.MonkeyP
         raise ImportError("undefined symbol")
 
     monkeypatch.setattr(doctor, "import_module", broken)
-    check = doctor._core("numpy")
+    check = doctor._core(Requirement("numpy"))
     assert check.status == "fault"
     assert "undefined symbol" in check.found
     assert "reinstall" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "said"),
+    [
+        ("numba>=0.61", "0.60.0", "0.60.0 is too old, >=0.61 is needed"),
+        ("numba>=0.61", "0.61.0", ""),
+        ("numba>=0.61", "0.69.0rc1", ""),
+        ("anomalib>=2.7,<2.8", "2.8.0", "2.8.0 is too new, <2.8,>=2.7 is needed"),
+        ("lightning>=2.5,!=2.6.2", "2.6.2", "2.6.2 is known to be bad, !=2.6.2,>=2.5 is needed"),
+        ("lightning>=2.5,!=2.6.2", "2.4.9", "2.4.9 is too old, !=2.6.2,>=2.5 is needed"),
+    ],
+)
+def test_a_version_that_is_not_asked_for_is_a_fault(wanted: str, version: str, said: str,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Of a package that nothing goes without, and of one that an extra brings."""
+    one = Requirement(wanted)
+    assert doctor.misfit(one, version) == said
+    monkeypatch.setattr(doctor, "version_of", lambda name: version)
+    monkeypatch.setattr(doctor, "import_module", lambda name: None)
+    assert doctor._core(one).found == (said or version)
+    assert doctor._core(one).status == ("fault" if said else "ok")
+    extras = doctor._extras({"eval": [one], "wandb": [one]})
+    assert extras.status == ("fault" if said else "ok")
+    assert extras.found == (f"{one.name} {said}" if said else f"{one.name} {version}")
+    assert extras.remedy == ('pip install "fracgen[wandb]"' if said else "")
+
+
+def test_doctor_reads_what_is_asked_for_from_the_packages_own_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {extra: {one.name for one in ones} for extra, ones in doctor.requirements().items()}
+    table = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert wanted[""] == {Requirement(text).name for text in table["dependencies"]}
+    assert set(wanted) == {"", *table["optional-dependencies"]} - {"all"}
+    assert {"timm", "lightning"} < wanted["eval"]
+    modules = {"scikit-learn": "sklearn", "scikit-image": "skimage"}
+    for extra, needed in EXTRAS.items():
+        assert set(needed) == {modules.get(name, name) for name in wanted[extra]}, extra
+
+    def none(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "requires", none)
+    assert doctor.requirements() == {}
+    assert "no versions are known" in doctor._extras({}).found
+
+
+def test_the_columns_of_doctor_never_run_together(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [doctor.Check("a", "ok", "found"), doctor.Check("a very long name of a check", "missing", "found", "do")]
+    monkeypatch.setattr(doctor, "examine", lambda: checks)
+    assert fracgen("doctor").out.splitlines() == [
+        "ok       a                            found",
+        "missing  a very long name of a check  found",
+        "                                      -> do",
+    ]  # fmt: skip
 
 
 def test_a_broken_cupy_is_a_fault_and_no_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +249,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture
 def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Signals as a process begins with them, also where the tests were started in the background, which ignores some."""
+    """Signals as a process begins with them; tests that were started in the background ignore some."""
     before = [signal.signal(number, signal.SIG_DFL) for number in STOPS]
     monkeypatch.setattr("fracgen.support.stopping._received", [])
     yield

@@ -1,15 +1,8 @@
-"""What the tests of the evaluation share: the demo dataset, and a ban on the network."""
+"""A ban on the network for the tests of the evaluation."""
 
 import socket
 
 import pytest
-from fracgen_eval.datasets import write_surfaces
-
-
-@pytest.fixture(scope="session")
-def surfaces(tmp_path_factory):
-    """The demo dataset."""
-    return write_surfaces(tmp_path_factory.mktemp("data") / "surfaces")
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,11 @@
 """Weights by name: every key style, strict comparison, the right normalisation, no network."""
 
 import json
+import math
+import re
 
 import pytest
+import timm
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import IMAGENET, WeightsSpec, build_backbone, digest_of, load_weights
@@ -43,8 +46,6 @@ def test_every_key_style_gives_the_same_tensors(state, tmp_path, style):
 
 
 def test_timm_and_torchvision_features_agree(state, tmp_path):
-    import timm
-
     save_file(timm.create_model("resnet18", num_classes=7).state_dict() | state, tmp_path / "w.safetensors")
     weights = load(tmp_path / "w.safetensors")
     other = timm.create_model("resnet18", num_classes=0).eval()
@@ -72,6 +73,69 @@ def test_tensors_that_do_not_match_are_refused(state, tmp_path, change, message)
     with pytest.raises(EvaluationError, match=message) as caught:
         load(tmp_path / "w.safetensors")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("layer3.0.bn1.running_var", lambda t: t * 1e6, "tensor {}: 256 of 256 numbers are NaN or infinite"),
+        ("fc.bias", lambda t: t * math.nan, "tensor {}: 7 of 7 numbers are NaN or infinite"),
+        ("layer1.0.conv1.weight", lambda t: t.int(), "1 not of floats: {} is int32"),
+        ("bn1.weight", lambda t: t.bool(), "1 not of floats: {} is bool"),
+        ("bn1.bias", lambda t: t.to(torch.complex64), "tensor {} is complex64"),
+    ],
+)
+def test_numbers_that_no_network_computes_with_are_refused_by_tensor(state, tmp_path, name, change, message):
+    changed = {k: v.half() if v.dim() == 1 else v for k, v in state.items()}
+    save_file(changed | {name: change(changed[name])}, tmp_path / "w.safetensors")
+    with pytest.raises(EvaluationError, match=re.escape(message.format(name))):
+        load(tmp_path / "w.safetensors")
+
+
+def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state, tmp_path):
+    averaged = {f"module.{k}": v + 1 for k, v in state.items()}
+    torch.save({"arch": "resnet18", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "last.pth.tar")
+    weights = load(tmp_path / "last.pth.tar")
+    assert torch.equal(weights.tensors["conv1.weight"], state["conv1.weight"] + 1)
+    assert weights.sentence().startswith("mine is state_dict_ema of last.pth.tar, ")
+    assert weights.describe()["metadata"] == {"part": "state_dict_ema"}
+
+
+@pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "timm/tf_efficientnet_lite0"])
+def test_another_architecture_with_the_same_tensors_is_refused(model, tmp_path):
+    save_file(timm.create_model("efficientnet_lite0").state_dict(), tmp_path / "w.safetensors")
+    config = {"architecture": "efficientnet_lite0", "pretrained_cfg": {"tag": "in1k"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    spec = WeightsSpec("mine", tmp_path / "w.safetensors")
+    assert load_weights(spec, "efficientnet_lite0").metadata["architecture"] == "efficientnet_lite0"
+    with pytest.raises(EvaluationError, match=r"weights of efficientnet_lite0, as config\.json beside it says"):
+        load_weights(spec, model)
+
+
+def test_tensors_of_one_name_under_two_prefixes_are_refused(state, tmp_path):
+    torch.save({f"model.{k}": v for k, v in state.items()} | {"bn1.bias": state["bn1.bias"]}, tmp_path / "w.pth")
+    with pytest.raises(EvaluationError, match=r"w\.pth: holds model\.bn1\.bias and bn1\.bias"):
+        load(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "are not those of pixels from 0 to 1 .*: divide"),
+        ([0, 0, 0], [255, 255, 255], "are not those of pixels"),
+        ([0.5, 0.5, 0.5], [0.5, 0.5, 0], "are not those of pixels"),
+        ("[NaN, 0, 0]", [1, 1, 1], "mean|no finite number"),
+        ([0.5, 0.5], [1, 1, 1], "mean is .* instead of a list of 3"),
+        ([0.5, 0.5, 0.5], {"1": 2, "2": 3, "3": 4}, "std is .* instead of a list"),
+        ("half", [1, 1, 1], "input-norm imagenet"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_is_refused(state, tmp_path, mean, std, message):
+    save_file(state, tmp_path / "w.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": mean, "std": std}}))
+    with pytest.raises(EvaluationError, match=message):
+        load(tmp_path / "w.safetensors")
+    assert load(tmp_path / "w.safetensors", input_norm="imagenet").normalisation == IMAGENET
 
 
 def test_another_models_file_is_refused(state, tmp_path):

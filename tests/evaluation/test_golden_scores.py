@@ -18,7 +18,7 @@ import torch
 from fracgen_eval.methods import METHODS, build_method, settings_for
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
-from fracgen.benchmarking.timing import machine
+from fracgen.benchmarking.record import Machine
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_scores.json").read_text())
 SMALL = {
@@ -46,7 +46,7 @@ def pictures(number, seed=0, side=64):
 def same_environment():
     here = {package: import_module(package).__version__ for package in ("torch", "torchvision", "timm", "anomalib")}
     here |= {"cpu": torch.backends.cpu.get_cpu_capability(), "machine": platform.machine()}
-    here["maker"] = machine()["processor"].split()[0]
+    here["maker"] = Machine.here().processor.split()[0]
     return here == GOLDEN["environment"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from fracgen_eval.grid.result import DONE, FAILED, METRICS
 from fracgen_eval.grid.results import read_results
 
+from fracgen.support.files import whole_file
 from tests.evaluation.grids import request, run
 from tests.evaluation.results import files_of
 
@@ -53,7 +54,16 @@ def test_finished_cells_are_not_run_again(surfaces, tmp_path):
     wanted = request(tmp_path, surfaces, seeds=(0, 1))
     assert run(wanted) == ([DONE, DONE], 0)
     files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.json")}
-    assert run(wanted) == ([], 0)
+    path = files_of(tmp_path)[0]["path"].removeprefix("cells/")
+    left = [tmp_path / folder / path for folder in ("cells", "maps", "filters")]
+    left = [path.parent / f".{path.name}.a_b2c3d4.part" for path in left]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    with whole_file(left[1].parent / "other.npz") as live:  # of another process, at work on another cell
+        assert run(wanted) == ([], 0)
+        live.write(b"maps")
+    assert not list(tmp_path.rglob("*.part"))
     assert run(request(tmp_path, surfaces, seeds=(0, 1, 2))) == ([DONE], 0)
     assert all(p.stat().st_mtime_ns == when for p, when in files.items())
     run(request(tmp_path, surfaces, seeds=(0,), rerun=True))

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
@@ -66,6 +68,29 @@ def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path)
     for _, sent in ends:  # whoever comes second finds a cell taken, or done already
         said = [what for what, _ in sent]
         assert said.count(DONE) + said.count("elsewhere") == said.count("started") == 4
+
+
+def test_processes_end_with_a_grid_that_is_stopped(monkeypatch):
+    """Else the grid would wait until their cells are finished."""
+    from fracgen_eval.grid import run as grid
+
+    class Stopping:
+        def started(self, cell):
+            if cell == "second":
+                raise KeyboardInterrupt
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(grid, "run_locked", time.sleep)
+    monkeypatch.setattr(grid, "_begin", int)
+    work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
+    started = []
+    monkeypatch.setattr(grid, "active_children", lambda: started.extend(active_children()) or active_children())
+    with pytest.raises(KeyboardInterrupt):
+        list(grid._side_by_side(work, Stopping(), 2))
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [-signal.SIGTERM] * len(started)
+    assert started
 
 
 DYING = """

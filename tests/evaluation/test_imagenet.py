@@ -121,6 +121,14 @@ def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path,
     assert weights.licence == "apache-2.0"
     assert (weights.normalisation, weights.norm) == (network("test_convnext").normalisation, "network")
     assert all(torch.equal(weights.tensors[k], state[k]) for k in weights.tensors)
+    for content, message in ((b"", "is empty"), (b"<html>", "an HTML page"), (b"\x09" + bytes(7) + b"{", "no whole")):
+        (snapshot / "model.safetensors").write_bytes(content)
+        with pytest.raises(EvaluationError, match=message):
+            load("test_convnext")
+    first = next(iter(state))
+    save_file(state | {first: state[first] * float("inf")}, snapshot / "model.safetensors")
+    with pytest.raises(EvaluationError, match=f"tensor {first}: .* are NaN or infinite"):
+        load("test_convnext")
 
 
 def test_what_has_no_imagenet_weights_is_one_line():

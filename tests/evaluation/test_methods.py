@@ -13,6 +13,8 @@ from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
+from fracgen.weights import read_weights
+
 SMALL = {
     "fastflow": {"image_size": 64, "epochs": 2, "flow_steps": 2},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 256, "blocks": 2},
@@ -153,12 +155,10 @@ def test_cflow_is_judged_in_batches_of_sixteen_whatever_is_asked(fitted):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_path):
-    from safetensors.torch import load_file
-
     method, _, _ = fitted(name)
     save_file(method.state(), tmp_path / "fitted.safetensors")
     other = build(name, weights, seed=99)
-    other.restore(load_file(tmp_path / "fitted.safetensors"))
+    other.restore(read_weights(tmp_path / "fitted.safetensors").tensors)
     images = pictures(3, seed=4)
     assert np.array_equal(other.predict(images).scores, method.predict(images).scores)
 

@@ -5,9 +5,11 @@ import timm
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import METHODS, build_method, settings_for, stages_of
+from fracgen_eval.methods.anomalib.parts import Parts, extractor
+from fracgen_eval.methods.anomalib.quiet import quiet
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_backbone, load_weights
-from fracgen_eval.weights.network import network
+from fracgen_eval.weights.network import _stages, network
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -85,6 +87,28 @@ def test_features_are_those_of_the_whole_network(weights):
             assert torch.allclose(feature, seen[stage.layer], atol=1e-5), stage
     assert [net.stage(f"layer{n}").stride for n in (1, 2, 3, 4)] == [4, 8, 16, 32]
     assert net.stage("layer2") is net.stage(net.stage("layer2").module)
+
+
+@pytest.mark.parametrize("model", ["coat_tiny", "coat_mini", "coat_lite_tiny", "resnet18"])
+def test_stages_that_share_a_module_are_told_apart(model):
+    """A CoaT's `parallel_blocks` gives the features of three strides; extractors take each by its number."""
+    net = network(model)
+    stages = net.chosen(["layer2", "layer3", "layer4"])
+    assert [stage.stride for stage in stages] == [8, 16, 32]
+    assert len(set(net.maps(224))) == len(net.stages)
+    with quiet(), torch.device("meta"):
+        features = extractor(Parts(net, stages, {}, 224, {}))(torch.empty(1, 3, 224, 224))
+    assert [tuple(f.shape[1:]) for f in features.values()] == [net.maps(224)[stage.layer] for stage in stages]
+    assert [f.shape[2] for f in features.values()] == [28, 14, 7]
+
+
+def test_a_module_of_several_stages_names_none_of_them():
+    with pytest.raises(EvaluationError, match=r"gives 3 stages in its module 'parallel_blocks': use .* layer2 \(par"):
+        network("coat_tiny").stage("parallel_blocks")
+    assert network("coat_tiny").stage("serial_blocks1").layer == "layer1"
+    info = [("layer2", 4), ("layer2", 4), ("layer3", 16), ("stem", 16)]
+    made = _stages([{"module": module, "reduction": stride, "num_chs": 1} for module, stride in info])
+    assert [stage.layer for stage in made] == ["layer2:0", "layer1", "layer3:2", "layer3"]
 
 
 def test_what_panda_adapts_lies_behind_stride_eight():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.plan import Request, check_names, make_plan
-from fracgen_eval.methods import METHODS, build_method, check_other, settings_for
+from fracgen_eval.methods import METHODS, build_method, check_fit, settings_for
 from fracgen_eval.methods import others as others_module
 from fracgen_eval.methods.anomalib.quiet import quiet
 from fracgen_eval.methods.settings import LARGEST, read_overrides
@@ -84,7 +84,7 @@ def test_all_means_the_eight_still():
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(name, model, changes, message):
     with pytest.raises(EvaluationError, match=message) as caught:
-        check_other(name, model, settings_for(name, overrides=changes))
+        check_fit(name, model, settings_for(name, overrides=changes), 20)
     assert "\n" not in str(caught.value)
 
 
@@ -171,14 +171,6 @@ def test_a_download_is_refused(weights, monkeypatch):
     Spoilt(monkeypatch, spoil=fetch)
     with pytest.raises(EvaluationError, match=r"wants to download from example.org, and nothing is downloaded here"):
         build_method("anomalib:cfa", weights, settings())
-
-
-def test_too_few_images_for_a_density_are_one_line(weights):
-    method = build_method("anomalib:dfkde", weights, settings_for("anomalib:dfkde", overrides={"image_size": 64}))
-    with pytest.raises(
-        EvaluationError, match=r"needs more than 16 training images \(n_pca_components\), and there are 8"
-    ):
-        method.fit(pictures(8))
 
 
 def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights(weights):

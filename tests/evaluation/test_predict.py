@@ -1,11 +1,14 @@
 """Judging one's own pictures, and the commands of `fracgen eval` from the outside."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.pictures import read_picture
 from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
 from fracgen_eval.weights.backbones import WeightsSpec
 from PIL import Image
@@ -48,11 +51,41 @@ def test_a_kept_model_judges_alike(fitted, pictures, tmp_path):
 
 def test_heatmaps_show_the_picture_and_its_map(fitted, pictures, tmp_path):
     written = write_heatmaps(fitted, pictures, fitted.judge(pictures), tmp_path / "maps")
-    assert [p.name for p in written] == [f"{p.stem}_patchcore.png" for p in pictures]
-    both = np.asarray(Image.open(written[0]))
-    assert both.shape == (64, 128, 3)
-    assert np.array_equal(both[:, :64], fitted.method.geometry.image(pictures[0]))
-    assert not np.array_equal(both[:, :64], both[:, 64:])
+    assert written == [tmp_path / "maps" / f"{p.name}_patchcore.png" for p in pictures]
+    both, picture = read_picture(written[0]), read_picture(pictures[0])
+    assert both.shape == (128, 256, 3)
+    assert np.array_equal(both[:, :128], picture)
+    assert not np.array_equal(both[:, :128], both[:, 128:])
+
+
+def test_every_picture_has_a_heatmap_of_its_own(fitted, pictures, tmp_path):
+    """Whatever the pictures are called; two of the same folder and two of the same name never meet."""
+    names = ["part.png", "part.jpg", "part_2.png", "lot2/part.png", "lot2/part.png.png", "lot2/lot2/part.png"]
+    paths = [tmp_path / "in" / name for name in names]
+    for n, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(pictures[n % len(pictures)]) as image:
+            image.crop((n, 0, 60, 60)).save(path)
+    written = write_heatmaps(fitted, paths, fitted.judge(paths), tmp_path / "out")
+    assert written == [tmp_path / "out" / f"{name}_patchcore.png" for name in names]
+    assert {p for p in (tmp_path / "out").rglob("*") if p.is_file()} == set(written)
+    assert [read_picture(p).shape[:2] for p in written] == [(60, 2 * (60 - n)) for n in range(6)]
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (33, 200)])
+def test_heatmaps_have_the_shape_of_their_picture_and_stand_upright(shape, fitted, tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    prediction = fitted.judge([tmp_path / "a.png"])
+    prediction.maps[:] = 0
+    prediction.maps[0, :, 32:] = 1e4
+    (written,) = write_heatmaps(fitted, [tmp_path / "a.png"], prediction, tmp_path / "out")
+    both, upright = read_picture(written), np.rot90(stored, -1)
+    assert np.array_equal(both[:, : shape[0]], upright)
+    heat, edge = both[:, shape[0] :].astype(int), shape[0] // 2
+    assert np.abs(heat[:, edge + 3 :] - upright[:, edge + 3 :] / 4 - 0.75 * np.array([252, 255, 164])).max() <= 2
 
 
 def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
@@ -120,7 +153,7 @@ def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp
     if change == "about":
         header["about"] = "[" * 100_000
     save_file(state, kept, header)
-    with pytest.raises(EvaluationError, match=r"kept\.safetensors: cannot be read as a fitted model") as caught:
+    with pytest.raises(EvaluationError, match=r"kept\.safetensors: .* fitted model|memory_bank .*: fit it") as caught:
         FittedModel.load(kept)
     assert "\n" not in str(caught.value)
 
@@ -138,6 +171,49 @@ def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, 
     assert {r["path"] for r in rows[0]} == set(names)
     assert rows[0] == sorted(rows[0], key=lambda r: -r["score"])
     assert len(list((tmp_path / "h").iterdir())) == len(names)
+
+
+def test_predict_says_what_it_left_out(surfaces, pictures, quick, tmp_path, capsys):
+    shutil.copytree(surfaces / "gravel" / "train" / "good", tmp_path / "good")
+    (tmp_path / "good/lot2").mkdir()
+    (tmp_path / "good/000.png").rename(tmp_path / "good/lot2/000.png")
+    (tmp_path / "good/.DS_Store").touch()
+    options = ["--weights", "random", "--settings", quick, "--device", "cpu", str(pictures[0])]
+    assert run(["eval", "predict", "--train", str(tmp_path / "good"), *options]) == 0
+    assert capsys.readouterr().err == (
+        f"fracgen: {tmp_path / 'good'}: left out 1 picture (lot2/000.png), 1 hidden file or folder (.DS_Store)\n"
+    )
+    for path in (tmp_path / "good").glob("*.png"):
+        path.unlink()
+    with pytest.raises(EvaluationError, match=r"no pictures .* left out 1 picture \(lot2/000\.png\).*; give the"):
+        fit_model("patchcore", tmp_path / "good", WeightsSpec("random"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good/0.png", "notes.png"], "notes.png: cannot be read as an image"),
+        (["good/0.png", "float.tif"], "float.tif: an image of floating-point numbers, which is not read: save it"),
+        (["good/0.png", "-o", "notes.png"], "notes.png is a file: name a folder for heatmaps"),
+        (["good/0.png", "--save", "nowhere/m.safetensors"], "there is no folder nowhere"),
+        (["good/0.png", "--save", "good"], "good is a folder"),
+    ],
+)  # fmt: skip
+def test_what_predict_cannot_read_or_write_is_refused_before_it_fits(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("good").mkdir()
+    Image.new("L", (8, 8)).save("good/0.png")
+    Image.new("F", (8, 8)).save("float.tif")
+    Path("notes.png").write_text("hello")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("fracgen_eval.predict.fit_model", None)
+    assert run(["eval", "predict", "--train", "good", "--device", "cpu", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, pictures, quick, capsys):
@@ -211,9 +287,9 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_data_command_writes_and_checks(tmp_path, capsys):
-    assert run(["eval", "data", "surfaces", "--out", str(tmp_path / "t")]) == 0
-    assert run(["eval", "data", "folder", "--root", str(tmp_path / "t")]) == 0
+def test_data_command_checks(surfaces, capsys):
+    assert run(["eval", "data", "surfaces", "--out", str(surfaces)]) == 0
+    assert run(["eval", "data", "folder", "--root", str(surfaces)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert lines[1].split() == ["brick", "40", "train", "28", "good", "28", "with", "defects"]

@@ -1,6 +1,8 @@
 """All eight methods on five kinds of network, as `fracgen eval run --limit small` runs them on `surfaces`: each on
-exactly the file's tensors, before it is fitted and after. The quickest method always, the others as a study."""
+exactly the file's tensors, before it is fitted and after. The quickest method on two networks always, the others as a
+study; `test_networks.py` fits all methods on these networks without a grid."""
 
+import itertools
 import math
 
 import pytest
@@ -17,13 +19,13 @@ from safetensors.torch import load_file, save_file
 from tests.evaluation.grids import request, run
 
 MODELS = ("resnet18", "tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilenetv3_small_050")
-QUICK = ("panda",)
+QUICK = (("panda", "resnet18"), ("panda", "convnext_atto"))
+CASES = [
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.study) for case in itertools.product(METHODS, MODELS)
+]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.study) for name in METHODS]
-)
+@pytest.mark.parametrize(("name", "model"), CASES)
 def test_a_small_run_holds_exactly_the_files_tensors(model, name, surfaces, tmp_path, monkeypatch):
     path, built = tmp_path / "w.safetensors", []
     torch.manual_seed(11)

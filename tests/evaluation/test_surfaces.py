@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fracgen_eval.datasets import check_files, dataset, surfaces, write_surfaces
+from fracgen_eval.datasets import check_files, dataset, write_surfaces
 from fracgen_eval.datasets.surfaces import PHOTOGRAPHS, photographs, views
 from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
@@ -16,16 +16,8 @@ def tree(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.fixture
-def few(monkeypatch):
-    """Two categories of a few pictures."""
-    two = {name: PHOTOGRAPHS[name] for name in ("brick", "coins")}
-    monkeypatch.setattr(surfaces, "PHOTOGRAPHS", two)
-    for name in ("TRAIN_PICTURES", "GOOD_PICTURES", "PICTURES_PER_DEFECT"):
-        monkeypatch.setattr(surfaces, name, 2)
-
-
-def test_the_files_are_a_pure_function_of_seed_and_strength(few, tmp_path):
+def test_the_files_are_a_pure_function_of_seed_and_strength(few_surfaces, tmp_path):
+    few_surfaces(2)
     first = write_surfaces(tmp_path / "first")
     assert tree(write_surfaces(tmp_path / "again")) == tree(first)
     assert write_surfaces(tmp_path / "again") == tmp_path / "again"

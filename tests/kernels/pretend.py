@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host import HostBackend
 from torch.overrides import TorchFunctionMode
 
 from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import KERNELS
+from tests.kernels.host import HostBackend
 
 DEVICES = 2
 SHARED_MEMORY = 227 * 1024

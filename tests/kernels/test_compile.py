@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,26 +70,28 @@ def check(recipe: Recipe, arch: int, kernels: Sequence[str] | None = None, form:
         assert used["shared_bytes"] <= 48 * 1024, "static shared memory ends there"
 
 
-def cases() -> Iterator[Any]:
-    """Recipes and architectures. `surface` compiles for seven seconds and differs between recipes by numbers only, so
-    the second recipe that needs it is compiled for one architecture, and for all in a study."""
-    for name, arch in itertools.product(PRESETS, ARCHITECTURES):
-        always = arch == 90 if name == "multi-mandelbulb" else arch in ALWAYS
-        yield pytest.param(name, arch, marks=() if always else pytest.mark.study)
-
-
-@pytest.mark.parametrize(("name", "arch"), [*cases()])
+@pytest.mark.parametrize(
+    "arch", [pytest.param(arch, marks=() if arch in ALWAYS else pytest.mark.study) for arch in ARCHITECTURES]
+)
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_recipe_on_every_architecture(name: str, arch: int) -> None:
     recipe = PRESETS[name].recipe
     if recipe.formula == "mandelbulb":
         recipe = dataclasses.replace(recipe, background="noise")  # only then all its kernels are needed
-    check(recipe, arch)
+    check(recipe, arch, ("view", "noise", "backdrop", "blend") if name == "multi-mandelbulb" else None)
 
 
+@pytest.mark.study
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_surface_of_many_solids(arch: int) -> None:
+    """It compiles for seven seconds and differs from that of one solid by numbers only."""
+    check(PRESETS["multi-mandelbulb"].recipe, arch, ("surface",))
+
+
+@pytest.mark.parametrize("arch", [75, pytest.param(86, marks=pytest.mark.study), 90])
 @pytest.mark.parametrize("size", [8, 64, 333, 512, 1024])
-def test_sizes(size: int) -> None:
-    for arch in (75, 86, 90):
-        check(PRESETS["paper"].recipe.at_size(size), arch, ("attractor", "noise", "compose"))
+def test_sizes(size: int, arch: int) -> None:
+    check(PRESETS["paper"].recipe.at_size(size), arch, ("attractor", "noise", "compose"))
 
 
 @pytest.mark.parametrize(("size", "samples"), [(8, 1), pytest.param(512, 2, marks=pytest.mark.study), (1024, 4)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,14 +21,11 @@ FAULT = availability.cuda_fault()
 
 @pytest.mark.gpu
 @pytest.mark.skipif(FAULT is not None, reason=f"needs a GPU: {FAULT}")
-def test_bytes_on_the_card(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    from bench.gpu import parity
+def test_bytes_on_the_card():
+    from bench.gpu import measures
 
-    result = parity.check(images_per_recipe=64)
-    assert result["mismatched_bytes"] == 0, result
-    others = parity.other_ways()
-    assert all(others.values()), others
+    results = measures.parity(64, 120.0) | measures.other_ways()
+    assert not {name for name, result in results.items() if result.unit == "differences" and result.max}
 
 
 @pytest.mark.skipif(FAULT is None, reason="this machine has a GPU")

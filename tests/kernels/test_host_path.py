@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretend import Machine, switched_on
 
 from fracgen import FractalLoader
 from fracgen.draws import Stream
@@ -23,6 +22,7 @@ from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalise import apply, table
 from fracgen.support.errors import DeviceError
+from tests.kernels.pretend import Machine, switched_on
 
 INDEX = np.array([0, 5, 2**32 - 1, 77, 5], np.uint32)
 KEY: dict[str, Any] = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
@@ -48,21 +48,34 @@ def on_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return tensor.cpu().contiguous().numpy()
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_recipe_type_and_memory_format(name: str, machine: Machine) -> None:
+def formats(odd: int) -> list[tuple[torch.dtype, bool]]:
+    """Half of all types in either order of axes: every type, and either order for half of them."""
+    return [(dtype, bool((number + odd) % 2)) for number, dtype in enumerate(TYPES)]
+
+
+HALVES = [
+    pytest.param(name, half, marks=() if half == number % 2 else pytest.mark.study)
+    for number, name in enumerate(PRESETS)
+    for half in (0, 1)
+]
+"""Recipes and halves of the formats: neighbours are alike, such as `paper` and `anderson2022`, and by default they
+share them."""
+
+
+@pytest.mark.parametrize(("name", "half"), HALVES)
+def test_every_recipe_type_and_memory_format(name: str, half: int, machine: Machine) -> None:
     bank, recipe = bank_of(name), small(name)
     gpu = CudaRenderer(bank, recipe, "cuda:1")
     expected = CpuRenderer(bank, recipe).render(INDEX, masks=True, **KEY)
-    for dtype in TYPES:
-        for channels_last in (False, True):
-            made = gpu.render(INDEX, masks=True, dtype=dtype, channels_last=channels_last, **KEY)
-            assert made.images.device == torch.device("cuda:1")
-            images = torch.from_numpy(expected.images)
-            if dtype != torch.uint8:
-                images = apply(images, table(recipe, dtype), channels_last=channels_last)
-            assert torch.equal(made.images.cpu(), images), (dtype, channels_last)
-            assert np.array_equal(on_host(made.masks), expected.masks)
-            assert np.array_equal(on_host(made.codes), expected.codes)
+    for dtype, channels_last in formats(half):
+        made = gpu.render(INDEX, masks=True, dtype=dtype, channels_last=channels_last, **KEY)
+        assert made.images.device == torch.device("cuda:1")
+        images = torch.from_numpy(expected.images)
+        if dtype != torch.uint8:
+            images = apply(images, table(recipe, dtype), channels_last=channels_last)
+        assert torch.equal(made.images.cpu(), images), (dtype, channels_last)
+        assert np.array_equal(on_host(made.masks), expected.masks)
+        assert np.array_equal(on_host(made.codes), expected.codes)
 
 
 def test_a_batch_in_parts(machine: Machine) -> None:
@@ -203,7 +216,7 @@ def test_the_host_does_not_run_away(ahead: int, together: int, machine: Machine)
 
 def test_without_the_back_pressure_it_would_run_away(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test before this one can fail: the same caller without waits is forty steps behind."""
-    monkeypatch.setattr("pretend.Event.synchronize", lambda self: None)
+    monkeypatch.setattr("tests.kernels.pretend.Event.synchronize", lambda self: None)
     with pytest.raises(AssertionError):
         test_the_host_does_not_run_away(1, 1, machine)
 
@@ -217,6 +230,6 @@ def test_memory_of_another_stream_is_noticed(machine: Machine) -> None:
 
 
 def test_a_missing_wait_is_noticed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretend.Stream.wait_event", lambda self, event: None)
+    monkeypatch.setattr("tests.kernels.pretend.Stream.wait_event", lambda self, event: None)
     gpu, cpu = pair_of_loaders(batch_size=8)
     assert not torch.equal(next(iter(gpu))[0].cpu(), next(iter(cpu))[0])

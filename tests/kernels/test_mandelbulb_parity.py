@@ -7,12 +7,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from host import HostBackend, HostRenderer
 
 from fracgen.draws import Stream
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.presets import preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
+from tests.kernels.host import HostBackend, HostRenderer
 
 BANK = VariationBank.from_spec()
 ONE, MANY = preset("mandelbulb").recipe, preset("multi-mandelbulb").recipe

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from host import HostBackend, HostRenderer, dots
 
 from fracgen.draws import Stream
 from fracgen.formulas.banks import Bank, make_bank
@@ -17,6 +16,7 @@ from fracgen.recipes.recipe import BankSpec, Recipe
 from fracgen.recipes.variations import VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.pipeline import OutputFormat
+from tests.kernels.host import HostBackend, HostRenderer, dots
 
 KB = 1024
 

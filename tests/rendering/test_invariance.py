@@ -104,15 +104,15 @@ def _run(code: str, folder: Path | None = None, **environment: str) -> str:
     return result.stdout.strip()
 
 
-def test_vector_width(tmp_path: Path) -> None:
+def test_vector_width(request: pytest.FixtureRequest) -> None:
     """Eight lanes and sixteen: a lane never sees another. The other width than this CPU's runs in a process of
-    its own."""
-    other = str(24 - simd.LANES)
+    its own, whose binaries are kept for the next session."""
+    other, kept = str(24 - simd.LANES), request.config.cache.mkdir("lanes")
     code = (
         "from fracgen.rendering import golden; from fracgen.rendering.cpu import simd\n"
         "print(simd.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
     )
-    found = _run(code, NUMBA_CACHE_DIR=str(tmp_path), FRACGEN_LANES=other).split()
+    found = _run(code, NUMBA_CACHE_DIR=str(kept), FRACGEN_LANES=other).split()
     assert found == [other, golden.compute("anderson2022"), golden.compute("multi-mandelbulb")]
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fracgen.cli import run
+from fracgen.support.files import whole_file
 from tests.report.cells import add
 
 
@@ -199,7 +200,15 @@ def test_an_old_reports_files_go_and_others_stay(tmp_path):
     old = {p for p in out.files if "folder" in p.name}
     result_path(tmp_path, first).unlink()
     add(tmp_path)
-    write_report(tmp_path)
+    killed = [out.html.parent / name for name in (".report.html", "figures/.a.svg", "tables/.a.csv", "mine/.a.svg")]
+    killed = [path.with_name(f"{path.name}.abcd_123.part") for path in killed]
+    for path in killed:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    with whole_file(out.html.parent / "figures" / "live.svg") as live:  # of a report that is being written
+        write_report(tmp_path)
+        live.write(b"<svg>")
+    assert [path.exists() for path in killed] == [False, False, False, True]  # the last is not the report's
     assert old
     assert not any(p.exists() for p in old)
     assert (out.html.parent / "mine.txt").read_text() == "mine"

@@ -29,14 +29,6 @@ TWO_A_JOB = 14 / 60
 """Minutes of a start and two seconds: two of these cells."""
 
 
-@pytest.fixture(scope="module")
-def surfaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo dataset."""
-    from fracgen_eval.datasets import write_surfaces
-
-    return write_surfaces(tmp_path_factory.mktemp("data") / "surfaces")
-
-
 @pytest.fixture
 def grid(surfaces, slurm) -> list[str]:
     """Eight cells, each of a second, without where and how to run them."""

@@ -10,8 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 import fracgen
 from bench.distil import SIDE, STAGES, WIDTHS, last_block, train
 from bench.distil.pictures import Pictures, Teacher, components

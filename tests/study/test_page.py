@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from bench.study import run
-from bench.study.arms import Arm, comparison
-from bench.study.curve import Line, told
-from bench.study.estimate import Estimate, difference
-from bench.study.page import PAGE, page, read
-from bench.study.run import RESULTS, SCHEMA
+from bench.study.arms import Arm, Measure, Result, comparison
+from bench.study.estimate import Estimate, Line, difference, told
+from bench.study.page import PAGE, draw, draw_curves, page, read
+from bench.study.run import RESULTS
 
 
-def result(arm: Arm, seed: int, *scores: float) -> dict[str, Any]:
-    categories = {f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)}
-    measure = {"dataset": "surfaces", "method": "patchcore", "limit": None, "settings": {"image_size": 128},
-               "date": "2026-11-25", "machine": "m", "metrics": categories}  # fmt: skip
-    return {"schema": SCHEMA, "arm": arm.to_json(), "name": arm.name, "seed": seed, "measures": [measure]}
+def result(arm: Arm, seed: int, *scores: float) -> Result:
+    measure = Measure(
+        dataset="surfaces", method="patchcore", limit=None, settings={"image_size": 128}, date="2026-11-25",
+        machine="m", commit=None, metrics={f"c{number}": {"image_auroc": score} for number, score in enumerate(scores)},
+    )  # fmt: skip
+    return Result(arm=arm, name=arm.name, seed=seed, measures=[measure])
 
 
 def test_an_estimate_has_the_interval_of_student_s_t() -> None:
@@ -94,13 +91,18 @@ def test_the_committed_page_is_that_of_the_committed_results() -> None:
     assert page(read(RESULTS)) == PAGE.read_text(), "write it anew: uv run python -m bench.study.page"
 
 
+def test_pictures_of_means_and_curves_are_drawn(tmp_path: Path) -> None:
+    arms = {Arm("random"): Estimate.of([50.0, 52.0]), Arm("paper", samples=1000): Estimate.of([60.0, 62.0])}
+    draw(arms, tmp_path / "means.png")
+    draw_curves({"paper": (Arm("paper"), {1000: [50.0, 52.0], 10_000: [60.0]})}, 51.0, tmp_path / "curve.png")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("means.png", "curve.png"))
+
+
 def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arm = Arm("random")
-    path = tmp_path / f"{arm.name}-seed0.json"
-    before = result(arm, 0, 0.5)
-    path.write_text(json.dumps(before))
+    monkeypatch.setattr(run, "RESULTS", tmp_path)
+    monkeypatch.setattr(run, "make_weights", lambda *_: tmp_path)
     settings = tmp_path / "settings.toml"
     settings.write_text("[cflow]\nepochs = 1\n[padim]\nimage_size = 64\n")
     asked = []
@@ -109,20 +111,20 @@ def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
         asked.append((dataset, method))
         return {"c0": {"image_auroc": 0.7}}
 
-    monkeypatch.setattr(run, "RESULTS", tmp_path)
     monkeypatch.setattr(run, "measure", measured)
-    monkeypatch.setattr(run, "make_weights", lambda *_: tmp_path)
-    for _ in range(2):
-        run.finish(arm, 0, tmp_path, ["surfaces"], ["patchcore", "cflow"], run.Terms("60", settings))
-    assert asked == [("surfaces", "cflow")]
-    first, second = json.loads(path.read_text())["measures"]
-    assert first == before["measures"][0]
-    assert (second["method"], second["limit"], second["settings"]) == ("cflow", "60", {"epochs": 1})
+    for methods in (["patchcore"], ["patchcore", "cflow"], ["patchcore", "cflow"]):
+        run.finish(Arm("random"), 0, tmp_path, ["surfaces"], methods, run.Terms("60", settings))
+    assert asked == [("surfaces", "patchcore"), ("surfaces", "cflow")]
+    (path,) = tmp_path.glob("*.json")
+    first, second = Result.read(path).measures
+    assert (first.method, first.settings, first.metrics) == ("patchcore", {}, {"c0": {"image_auroc": 0.7}})
+    assert (second.method, second.limit, second.settings) == ("cflow", "60", {"epochs": 1})
 
 
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps({"schema": "other"}))
-    with pytest.raises(ValueError, match="is not of schema"):
+    table = {"arm": {"recipe": "paper"}, "name": "a", "seed": 0, "schema": "other"}
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    with pytest.raises(ValueError, match=r"a\.json is of schema 'other'"):
         read(tmp_path)
 
 

@@ -33,7 +33,7 @@ def test_the_gain_over_two_sets_is_the_mean_of_theirs(tmp_path: Path, capsys: py
     drawn = {"image_auroc": [0.4, 0.5, 0.6]}
     for dataset, gain in (("surfaces", 0.2), ("elpv", 0.3)):
         for weights, value in (("random", 0.5), ("fractal", 0.5 + gain)):
-            shifted = {"image_auroc": [v * (2 if weights == "random" else 1) for v in drawn["image_auroc"]]}
+            shifted = {"image_auroc": [v * (1 if weights == "random" else 0.5) for v in drawn["image_auroc"]]}
             add(tmp_path / dataset, weights=weights, dataset=dataset, value=value, replicates=shifted)
     main([str(tmp_path / "surfaces"), str(tmp_path / "elpv"), "-o", str(tmp_path / "scores.json")])
     assert "fractal, over 2 tables: +25.0 [" in capsys.readouterr().out

@@ -90,9 +90,13 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
         (beside / "file").touch()
         remove_parts(tmp_path)
         assert not (tmp_path / "made").exists()
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "failed") as beside:
-        (beside / "file").touch()
-        raise RuntimeError
+    def fail() -> None:
+        with whole_folder(tmp_path / "failed") as beside:
+            (beside / "file").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     with pytest.raises(OSError, match="not empty"), whole_folder(tmp_path / "made") as beside:
         pass

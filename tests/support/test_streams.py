@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -116,7 +117,8 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     CodeBank.sample(4, classes=2).save(tmp_path / "bank")
     (tmp_path / "cells").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fracgen.benchmarking.render.bench_render", lambda *args, **options: {"measured": 1})
+    measured = SimpleNamespace(to_json=lambda: "{}\n")
+    monkeypatch.setattr("fracgen.benchmarking.images.bench_render", lambda *args, **options: measured)
 
 
 @pytest.mark.usefixtures("commands")
@@ -124,8 +126,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "line",
     ["--version", "--help", "sample --codes 4 --classes 2 -o made", "codes show bank", "codes show bank 1 --json",
      "codes stats bank", "codes stats bank --json", "eval list", "eval list --json", "bench render --json",
-     "render bank -n 2 --size 16 --device cpu --format raw -o -", "render bank -n 2 --size 16 --device cpu --format wds -o -",
-     "render bank -n 2 --size 16 --device cpu --format npy -o -"],
+     *(f"render bank -n 2 --size 16 --device cpu --format {format} -o -" for format in ("raw", "wds", "npy"))],
 )  # fmt: skip
 def test_a_line_that_is_not_taken_is_a_failure(
     line: str, refusing: tuple[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

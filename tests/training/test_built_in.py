@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def test_models_that_are_not_in_the_box_are_refused(box: Path) -> None:
         fracgen.pretrained("resnet50")
     with pytest.raises(EvaluationError, match="no fractal weights of 'resnet50'"):
         load_weights(WeightsSpec.parse("fractal"), "resnet50")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "no whole safetensors file"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.with_name("config.json").write_text("{"), r"config\.json .*: restore it"),
+    ],
+)
+def test_a_damaged_box_is_one_line(change: Callable[[Path], object], message: str, box: Path) -> None:
+    change(box / "resnet18" / "model.safetensors")
+    with pytest.raises(ValueError, match=message) as caught:
+        fracgen.pretrained("resnet18")
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.skipif(not models(), reason="this release brings no weights")

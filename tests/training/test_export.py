@@ -147,10 +147,53 @@ def test_the_page_on_weights_runs(finished: RunFolder, tmp_path: Path, monkeypat
         warnings.simplefilter("ignore")
         for block in blocks:
             exec(block, names)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert {name: tuple(found.shape) for name, found in names["found"].items()} == {
         "layer2": (8, 128, 16, 16), "layer3": (8, 256, 8, 8),
     }  # fmt: skip
+    own = weights(tmp_path / "weights")
+    for name in ("model.model.teacher_model.feature_extractor", "distillation.model.encoder.feature_extractor"):
+        held = eval(name, names).state_dict()
+        assert len(held) == 90
+        assert all(torch.equal(tensor, own[key]) for key, tensor in held.items()), name
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "where"),
+    [
+        ("Patchcore", {"layers": ("layer2", "layer3")}, "feature_extractor.feature_extractor"),
+        ("Padim", {"layers": ["layer1", "layer3"], "n_features": 100}, "feature_extractor.feature_extractor"),
+        ("Cflow", {"layers": ("layer2", "layer3")}, "encoder.feature_extractor"),
+    ],
+)
+def test_anomalibs_models_take_the_folder_as_the_page_says(
+    name: str, options: dict[str, Any], where: str, finished: RunFolder
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anomalib.models
+
+        model = getattr(anomalib.models, name)(backbone=f"local-dir:{finished.export}", **options)
+    held, own = model.model.get_submodule(where).state_dict(), weights(finished.export)
+    assert len(held) == 90
+    assert all(torch.equal(tensor, own[key]) for key, tensor in held.items())
+
+
+@pytest.mark.parametrize("tensor", ["bn1.running_var", "layer2.0.conv1.weight", "fc.bias"])
+def test_numbers_that_are_too_large_for_half_precision_are_not_exported(
+    tensor: str, finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = checkpoint.newest(finished.checkpoints)[0]
+    changed = state["model"][tensor]
+    changed[(0,) * changed.dim()] = 70_000
+    monkeypatch.setattr(RunFolder, "read_checkpoint", lambda *_: (state, tmp_path, []))
+    with pytest.raises(ValueError, match=rf"tensor {tensor}: 1 of [\d,]+ numbers .*: export without --half"):
+        export(finished, tmp_path / "half", half=True)
+    assert not (tmp_path / "half").exists()
+    assert weights(export(finished, tmp_path / "whole"))[tensor].max() == 70_000
+    changed[(0,) * changed.dim()] = float("nan")
+    with pytest.raises(ValueError, match=rf"tensor {tensor}: 1 of [\d,]+ numbers .*: export an earlier one"):
+        export(finished, tmp_path / "nan")
 
 
 def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> None:

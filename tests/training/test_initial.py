@@ -71,11 +71,15 @@ def test_the_same_command_goes_on_when_the_file_is_gone(weights: Path, tmp_path:
             first_weights(str(copy), TINY.model, other, resume)
 
 
-def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path) -> None:
+def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.safetensors"
+    page.write_text("<html>")
     assert initial_file(str(weights), TINY.model) == initial_file(str(weights.parent), TINY.model) == weights
     assert initial_file("fractal", "resnet18").parent.name == "resnet18"
     with pytest.raises(FileNotFoundError, match="no initial weights at nowhere"):
         initial_file("nowhere", "resnet18")
+    with pytest.raises(ValueError, match="is an HTML page and no weights file"):
+        initial_file(str(page), "resnet18")
     with pytest.raises(ValueError, match="brings no fractal weights of 'vgg11'"):
         initial_file("fractal", "vgg11")
 
@@ -89,9 +93,18 @@ def test_weights_of_another_network_a_damaged_file_and_another_one_are_refused(w
         assert not (tmp_path / "run").exists()
 
     tensors = load_file(weights)
-    first = next(iter(tensors))
+    first = "conv1.weight"
     save_file({name: tensor for name, tensor in tensors.items() if name != first}, tmp_path / "less.safetensors")
-    refused(tmp_path / "less.safetensors", digest(tmp_path / "less.safetensors"), f"1 tensors differ, {first} first")
+    refused(tmp_path / "less.safetensors", digest(tmp_path / "less.safetensors"), f"1 missing: {first}")
     (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:1000])
-    refused(tmp_path / "torn.safetensors", digest(tmp_path / "torn.safetensors"), "cannot be read as safetensors")
+    refused(tmp_path / "torn.safetensors", digest(tmp_path / "torn.safetensors"), "no whole safetensors file")
+    save_file(tensors | {first: tensors[first] * float("nan")}, tmp_path / "nan.safetensors")
+    refused(tmp_path / "nan.safetensors", digest(tmp_path / "nan.safetensors"), f"tensor {first}: .* NaN")
+    save_file(tensors | {first: tensors[first].int()}, tmp_path / "whole.safetensors")
+    refused(tmp_path / "whole.safetensors", digest(tmp_path / "whole.safetensors"), f"not of floats: {first} is int32")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.safetensors").write_bytes(weights.read_bytes())
+    (other / "config.json").write_text('{"architecture": "seresnet18"}')
+    refused(other / "model.safetensors", digest(weights), "weights of seresnet18, as config.json beside it says")
     refused(weights, "0" * 64, "begins with weights of SHA-256 0000")

@@ -224,6 +224,19 @@ def test_a_full_disk_stops_the_run_and_spares_its_checkpoints(tmp_path: Path) ->
     assert checkpoint.newest(run.checkpoints)[0]["step"] == 3
 
 
+@pytest.mark.parametrize("cut", [1, 2, 7, 29])
+def test_part_of_a_row_that_a_full_disk_left_is_no_row(tmp_path: Path, cut: int) -> None:
+    folder, whole = RunFolder(tmp_path), RunFolder(tmp_path / "whole")
+    whole.path.mkdir()
+    for step in (1, 50, 100):
+        for run in (folder, whole)[: 2 if step < 100 else 1]:
+            run.add_metrics({"step": step, "loss": 0.5, "images": 8 * step, "learning_rate": 0.1, "seconds": 12.34567})
+    before = len(whole.metrics.read_bytes())
+    folder.metrics.write_bytes(folder.metrics.read_bytes()[: before + cut])  # "1" of "100" would be a step
+    folder.forget_after(1000)
+    assert folder.metrics.read_text() == whole.metrics.read_text()
+
+
 def test_ctrl_c_ends_a_run_and_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fracgen.training.loop import Run
 

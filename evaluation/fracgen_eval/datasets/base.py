@@ -5,22 +5,20 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.pictures import read_mask, read_picture
 
 GOOD = "good"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 SMALL_IMAGES = 12
-MASK_LEVELS = 16
-"""Grey levels that a mask may have anywhere; one with more must be dark or bright for the most part."""
 HELD_OUT, HELD_OUT_FROM = 0.1, 10
 """Share of the training images that is kept back to find a threshold, and from how many images on."""
 THRESHOLD_QUANTILE = 0.995
-"""Of the maps of the images kept back: what lies above it is taken for a defect."""
+"""Of the maps of the images kept back: what reaches it is taken for a defect."""
 SHOTS_STREAM, HELD_OUT_STREAM = 0x5407, 0x4E1D
 """Second words of the seeds of the two draws, so that neither repeats the other."""
 
@@ -65,7 +63,11 @@ class Saturation:
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a dataset: normal images to fit on, images of both kinds to test on."""
+    """One category of a dataset: normal images to fit on, images of both kinds to test on.
+
+    Raises:
+        EvaluationError: two test images have the same mask.
+    """
 
     dataset: str
     name: str
@@ -81,6 +83,23 @@ class Category:
     """By kinds of defects, where every region has a mask of its own: what sPRO needs."""
     seg_f1: bool = False
     """Whether the dataset judges segmentations at a threshold from its validation images."""
+    left_out: str = ""
+    """What lies in its folders and is none of its files, see `listing.left_out`; empty where there is nothing."""
+
+    def __post_init__(self) -> None:
+        owners: dict[Path, Path] = {}
+        for sample in self.test:
+            for mask in sample.masks:
+                if (other := owners.setdefault(mask, sample.path)) != sample.path:
+                    raise EvaluationError(
+                        f"{mask}: the mask of both {other.name} and {sample.path.name}: give each picture its own, "
+                        "and each pair a name of its own"
+                    )
+
+    @property
+    def files(self) -> list[Path]:
+        """All images and masks."""
+        return [path for s in (*self.train, *self.validation, *self.test) for path in (s.path, *s.masks)]
 
     @property
     def has_masks(self) -> bool:
@@ -138,6 +157,18 @@ def hold_out(number: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return np.sort(order[back:]), np.sort(order[:back])
 
 
+def split(category: Category, protocol: str, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """The training images of a cell to fit on, and normal ones that are kept back to find a threshold on.
+
+    The latter are the dataset's own validation images; where it has none, protocol `honest` takes a tenth of the
+    training images (`hold_out`) and `paper` none.
+    """
+    if category.validation or protocol != "honest":
+        return category.train, category.validation
+    kept, held = hold_out(len(category.train), seed)
+    return tuple(category.train[n] for n in kept), tuple(category.train[n] for n in held)
+
+
 def limited(category: Category, images: int | None) -> Category:
     """At most `images` training and test images, for a trial run: half the test good, defect types in turn."""
     if images is None:
@@ -179,49 +210,24 @@ def check_files(category: Category, workers: int = 2) -> None:
 
 def _check(sample: Sample, values: set[int]) -> list[Path]:
     """The masks of an image that are empty, once the others are found to be masks of it."""
-    size = _decode(sample.path).size
-    return [path for path in sample.masks if _check_mask(path, sample.path, size, values)]
+    height, width = read_picture(sample.path).shape[:2]
+    return [path for path in sample.masks if _check_mask(path, sample.path, (height, width), values)]
 
 
-def _check_mask(path: Path, image: Path, size: tuple[int, int], values: set[int]) -> bool:
+def _check_mask(path: Path, image: Path, shape: tuple[int, int], values: set[int]) -> bool:
     """Whether a mask is empty; `values` are those that its pixels may have, any where there are none.
 
     Raises:
         EvaluationError: it cannot be a mask of that image.
     """
-    mask = _decode(path)
-    if mask.size != size:
+    mask = read_mask(path, exact=bool(values))
+    if mask.shape != shape:
         raise EvaluationError(
-            f"{path}: the mask is {mask.size[0]}x{mask.size[1]} pixels, its image {image.name} is "
-            f"{size[0]}x{size[1]}: they must be alike; restore the file from the dataset"
+            f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its image {image.name} is "
+            f"{shape[1]}x{shape[0]}: they must be alike; restore the file from the dataset"
         )
-    pixels = np.asarray(mask.convert("L"))
-    levels, counts = np.unique(pixels, return_counts=True)
-    if len(levels) > MASK_LEVELS and counts[1:-1].sum() > pixels.size / 2:
-        raise EvaluationError(
-            f"{path}: {len(levels)} grey levels, most of them neither its darkest nor its brightest: a picture in the "
-            f"place of the mask of {image.name}; restore the file from the dataset"
-        )
-    if values and (foreign := sorted({int(v) for v in levels} - values - {0})):
+    if values and (foreign := sorted({int(v) for v in np.unique(mask)} - values - {0})):
         raise EvaluationError(
             f"{path}: the mask's value {foreign[0]} stands for no kind of defect in defects_config.json: restore both"
         )
-    return not pixels.any()
-
-
-def _decode(path: Path) -> Any:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise EvaluationError(f"{path}: cannot be read as an image ({error}): replace the file") from None
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The image files of a folder, by name; none where it does not exist."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return not mask.any()

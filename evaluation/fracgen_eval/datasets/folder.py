@@ -4,13 +4,18 @@
     category/test/good/*.png
     category/test/<defect>/*.png
     category/ground_truth/<defect>/*_mask.png     optional: without it there are no pixel metrics
+
+What lies in deeper folders is left out, and so are files that are no pictures; how many is told.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from fracgen_eval.datasets.base import GOOD, Category, Sample, images_in
+from fracgen_eval.datasets.base import GOOD, Category, Sample
+from fracgen_eval.datasets.listing import folders_in, images_in, left_out
+from fracgen_eval.datasets.masks import match_masks
 from fracgen_eval.errors import EvaluationError, one_of
 
 TREE = "<category>/train/good, <category>/test/good, <category>/test/<defect>, <category>/ground_truth/<defect>"
@@ -25,7 +30,7 @@ class Folder:
         """Sub-folders with a train folder, or the folder itself."""
         if (root / "train").is_dir():
             return [root.resolve().name]
-        names = sorted(p.name for p in root.iterdir() if (p / "train").is_dir()) if root.is_dir() else []
+        names = [p.name for p in folders_in(root) if (p / "train").is_dir()]
         if not names:
             raise EvaluationError(f"{root}: no category names; expected {TREE}")
         return names
@@ -44,28 +49,23 @@ def load_folder(folder: Path, dataset: str, name: str) -> Category:
     """
     train = images_in(folder / "train" / GOOD)
     if not train:
-        raise EvaluationError(f"{folder / 'train' / GOOD}: no training images; put the normal ones there")
-    kinds = sorted(p for p in (folder / "test").iterdir() if p.is_dir()) if (folder / "test").is_dir() else []
-    if not any(images_in(kind) for kind in kinds):
-        raise EvaluationError(f"{folder / 'test'}: no test images; expected {TREE}")
+        found = left_out(folder, [folder / "train"], [])
+        raise EvaluationError(
+            f"{folder / 'train' / GOOD}: no training images{f'; left out {found}' if found else ''}; "
+            "put the normal ones there"
+        )
     truth = folder / "ground_truth"
-    test = [
-        Sample(path, kind.name, _mask(truth / kind.name, path) if kind.name != GOOD else None)
-        for kind in kinds
-        for path in images_in(kind)
-    ]
-    if truth.is_dir():
-        for sample in test:
-            if sample.anomalous and sample.mask is None:
-                raise EvaluationError(
-                    f"{sample.path}: its mask {truth / sample.defect / (sample.path.stem + '_mask.png')} is missing; "
-                    "add it, or rename ground_truth to go without pixel metrics"
-                )
-    return Category(dataset, name, folder, tuple(Sample(p) for p in train), tuple(test))
-
-
-def _mask(folder: Path, image: Path) -> Path | None:
-    for path in (folder / f"{image.stem}_mask.png", *(p for p in images_in(folder) if p.stem == image.stem)):
-        if path.is_file():
-            return path
-    return None
+    test: list[Sample] = []
+    for kind in folders_in(folder / "test"):
+        images = images_in(kind)
+        masks = match_masks(images, truth / kind.name) if kind.name != GOOD else {}
+        test += [Sample(path, kind.name, masks.get(path)) for path in images]
+    if not test:
+        raise EvaluationError(f"{folder / 'test'}: no test images; expected {TREE}")
+    if truth.is_dir() and (bare := next((s for s in test if s.anomalous and s.mask is None), None)):
+        raise EvaluationError(
+            f"{bare.path}: its mask {truth / bare.defect / (bare.path.stem + '_mask.png')} is missing; "
+            "add it, or rename ground_truth to go without pixel metrics"
+        )
+    listed = Category(dataset, name, folder, tuple(Sample(p) for p in train), tuple(test))
+    return replace(listed, left_out=left_out(folder, [folder / "train", folder / "test", truth], listed.files))

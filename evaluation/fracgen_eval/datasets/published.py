@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from fracgen.support.decode import read_json
 from fracgen_eval.datasets.base import Category, Saturation
 from fracgen_eval.datasets.counts import Counts, check_counts, published_counts
 from fracgen_eval.datasets.folder import TREE, load_folder
-from fracgen_eval.datasets.trees import Tree, check_strays, load_tree
+from fracgen_eval.datasets.masks import check_strays
+from fracgen_eval.datasets.trees import Tree, load_tree
 from fracgen_eval.errors import EvaluationError, one_of
 
 NOT_COMMERCIAL = "CC BY-NC-SA 4.0, not for commercial use"
@@ -112,19 +112,19 @@ class Mpdd(Published):
 
     def _finished(self, listed: Category) -> Category:
         for defect in sorted({s.defect for s in listed.test if s.anomalous}):
-            check_strays(listed.root / "ground_truth" / defect, [s for s in listed.test if s.defect == defect])
+            check_strays(listed.root / "ground_truth" / defect, set(listed.files))
         return listed
 
 
 def _saturation(path: Path) -> tuple[Saturation, ...]:
     """The kinds of defects of a category of MVTec LOCO AD. Raises EvaluationError where the file is none."""
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path, list)
         kinds = tuple(
             Saturation(int(row["pixel_value"]), float(row["saturation_threshold"]), bool(row["relative_saturation"]))
             for row in table
         )
-    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{path}: no list of pixel_value, saturation_threshold and relative_saturation ({error!r}): unpack the "
             "dataset again"

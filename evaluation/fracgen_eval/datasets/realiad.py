@@ -8,10 +8,10 @@ The lists say which image is for what, so that they are the counts too: every fi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import read_json
 from fracgen_eval.datasets.base import GOOD, Category, Sample
 from fracgen_eval.errors import EvaluationError, one_of
 
@@ -52,9 +52,9 @@ class RealIAD:
 
 def _listed(table: Path, images: Path) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     try:
-        content: Any = json.loads(table.read_text(encoding="utf-8"))
+        content = read_json(table)
         parts = tuple(tuple(_sample(row, images, table) for row in content[part]) for part in ("train", "test"))
-    except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, EvaluationError):
             raise
         raise EvaluationError(f"{table}: not a list of Real-IAD ({error!r}): unpack the dataset again") from None

@@ -6,10 +6,12 @@ category, and its licence. Nothing is decoded here; `check_files` does that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fracgen_eval.datasets.base import Category, Sample, images_in
+from fracgen_eval.datasets.base import Category, Sample
+from fracgen_eval.datasets.listing import images_in, left_out
+from fracgen_eval.datasets.masks import check_strays, match_masks
 from fracgen_eval.errors import EvaluationError
 
 
@@ -57,32 +59,19 @@ def load_tree(folder: Path, tree: Tree, dataset: str, name: str, licence: str) -
         tuple(Sample(path) for path in images_in(folder / part)) if part else ()
         for part in (tree.train, tree.validation)
     )
-    return Category(dataset, name, folder, train, tuple(test), validation=kept)
-
-
-def check_strays(masks: Path, samples: list[Sample]) -> None:
-    """Raises EvaluationError where a folder of masks has a file that is the mask of none of the images."""
-    known = {path for sample in samples for path in sample.masks}
-    found = sorted(path for path in masks.rglob("*") if path.is_file() and not path.name.startswith("."))
-    if stray := next((path for path in found if path not in known), None):
-        raise EvaluationError(
-            f"{stray}: the mask of no test image of its folder; masks may have been swapped: restore the files"
-        )
+    tops = {folder / Path(part).parts[0] for part in (*needed, *(masks for _, masks in tree.defects.values()))}
+    listed = Category(dataset, name, folder, train, tuple(test), validation=kept)
+    return replace(listed, left_out=left_out(folder, sorted(tops), listed.files))
 
 
 def _with_masks(images: Path, masks: Path, defect: str, regions: bool) -> list[Sample]:
-    samples = []
-    for path in images_in(images):
-        found = images_in(masks / path.stem) if regions else _one_mask(masks, path)
-        if not found:
-            expected = masks / path.stem / "000.png" if regions else masks / f"{path.stem}.png"
-            raise EvaluationError(f"{path}: its mask, such as {expected}, is missing: unpack the dataset again")
-        samples.append(Sample(path, defect, found[0], tuple(found[1:])))
-    check_strays(masks, samples)
-    return samples
-
-
-def _one_mask(folder: Path, image: Path) -> list[Path]:
-    """The mask of the image's name with `_mask`, or of its name alone, of whatever kind of file."""
-    names = (f"{image.stem}_mask", image.stem)
-    return [path for name in names for path in images_in(folder) if path.stem == name][:1]
+    paths = images_in(images)
+    if regions:
+        found = {p: files for p in paths if (files := images_in(masks / p.stem))}
+    else:
+        found = {p: [mask] for p, mask in match_masks(paths, masks).items()}
+    if bare := next((p for p in paths if p not in found), None):
+        expected = masks / bare.stem / "000.png" if regions else masks / f"{bare.stem}.png"
+        raise EvaluationError(f"{bare}: its mask, such as {expected}, is missing: unpack the dataset again")
+    check_strays(masks, {mask for files in found.values() for mask in files})
+    return [Sample(p, defect, found[p][0], tuple(found[p][1:])) for p in paths]

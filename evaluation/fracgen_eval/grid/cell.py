@@ -89,6 +89,7 @@ class Cell:
         if empty := [name for name in _NAMES if name in table and not table[name]]:
             raise ValueError(f"{empty[0]} is {table[empty[0]]!r} instead of a name")
         parts = (from_json(MethodChoice, table), from_json(DataChoice, table), from_json(WeightsChoice, table))
+        from_json(_Drawn, parts[0].settings, "settings")
         return cls(*parts, seed=from_json(_Seed, table).seed)
 
     @property
@@ -119,6 +120,14 @@ class Cell:
 @dataclass(frozen=True)
 class _Seed:
     seed: int
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The settings that a report reads."""
+
+    layers: tuple[str, ...] | None = None
+    image_size: int | None = None
 
 
 _NAMES = ("method", "dataset", "category", "weights", "model", "protocol")

@@ -52,7 +52,7 @@ def estimate(plan: Plan, jobs: int, device: str, keep_maps: bool) -> Estimate:
         seconds, measured = seconds + time, measured + known
         side = int(cell.method.settings.get("image_size", 0))
         maps = keep_maps and cell.method.name not in IMAGE_LEVEL
-        disk += 0.03 + (2.0 * len(plan.data(cell).test) * side**2 / 1e6 if maps else 0)
+        disk += 0.03 + (4.0 * len(plan.data(cell).test) * side**2 / 1e6 if maps else 0)
     seconds += START_S * (measured < len(plan.pending))
     memory = max((_memory_gb(cell, len(plan.data(cell).train)) for cell in plan.pending), default=0.0)
     return Estimate(seconds / max(1, jobs), memory * max(1, jobs), disk, measured)

@@ -20,7 +20,7 @@ from fracgen.support.decode import from_json
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import versions
 from fracgen_eval.datasets import Category
-from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, hold_out
+from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, split
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import (
@@ -104,7 +104,9 @@ def _measured(
         choice.name, weights, choice.settings, layers=choice.layers, protocol=choice.protocol, seed=cell.seed,
         device=options.device,
     )  # fmt: skip
-    train, held = _split(category, method, cell)
+    fitted, held_back = split(category, choice.protocol, cell.seed)
+    train = load_images([s.path for s in fitted], method.geometry)
+    held = load_images([s.path for s in held_back], method.geometry) if held_back else None
     images = load_images([s.path for s in test], method.geometry)
     masks = np.stack([method.geometry.mask(s) for s in test]) if category.has_masks else None
     with _timed(seconds, "fit_s"):
@@ -137,17 +139,6 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _split(category: Category, method: Method, cell: Cell) -> tuple[Any, Any]:
-    """Training images, and normal ones that are kept back: the dataset's own, or some that `honest` takes; or None."""
-    images = load_images([s.path for s in category.train], method.geometry)
-    if category.validation:
-        return images, load_images([s.path for s in category.validation], method.geometry)
-    if cell.method.protocol != "honest":
-        return images, None
-    train, held = hold_out(len(images), cell.seed)
-    return images[train], images[held] if len(held) else None
-
-
 def _normal_threshold(method: Method, held: Any, category: Category) -> Threshold:
     normal: Any = method.predict(held).maps
     if category.seg_f1:
@@ -173,9 +164,8 @@ def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str
         return None
     path = maps_path(out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.float16 if np.abs(prediction.maps).max() < 60_000 else np.float32
     with whole_file(path) as file:
-        np.savez_compressed(file, maps=prediction.maps.astype(kind), **({} if masks is None else {"masks": masks}))
+        np.savez_compressed(file, maps=prediction.maps, **({} if masks is None else {"masks": masks}))
     return path.relative_to(out).as_posix()
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.datasets import Category, check_files, check_root, dataset, draw_shots, limited, root_of
-from fracgen_eval.datasets.base import SMALL_IMAGES
+from fracgen_eval.datasets.base import SMALL_IMAGES, split
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
 from fracgen_eval.grid.result import DONE
 from fracgen_eval.grid.results import status_of
-from fracgen_eval.methods import METHODS, check_other, is_other, settings_for, stages_of
+from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
@@ -100,7 +100,9 @@ def make_plan(request: Request) -> Plan:
         seeds = dict.fromkeys(c.seed for c in pending) if request.shots else [0]
         for seed in seeds:
             check_files(_data(categories[name], request, seed))
-    return Plan(request, pending, finished, categories, weights)
+    plan = Plan(request, pending, finished, categories, weights)
+    _check_fits(plan)
+    return plan
 
 
 def check_names(request: Request) -> None:
@@ -148,6 +150,18 @@ def _check_files(request: Request) -> None:
             check_there(spec.path)
 
 
+def _check_fits(plan: Plan) -> None:
+    """Raises EvaluationError, with the category's name, for the first cell that could not be fitted."""
+    for how, data, model, number in dict.fromkeys(
+        (c.method, c.data.category, c.weights.model, len(split(plan.data(c), c.method.protocol, c.seed)[0]))
+        for c in plan.pending
+    ):
+        try:
+            check_fit(how.name, model, how.settings, number, layers=how.layers, protocol=how.protocol)
+        except EvaluationError as error:
+            raise EvaluationError(f"{data}: {error}") from None
+
+
 def _data(category: Category, request: Request, seed: int) -> Category:
     images = SMALL_IMAGES if request.limit == "small" else int(request.limit) if request.limit else None
     return draw_shots(limited(category, images), request.shots, seed)
@@ -180,7 +194,6 @@ def _layer_choices(request: Request, method: str, settings: Settings) -> list[tu
         EvaluationError: the network does not serve the method, or has no such layer.
     """
     if is_other(method):
-        check_other(method, request.model, settings)
         return [None]
     choices: list[tuple[str, ...] | None] = []
     for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):

@@ -9,6 +9,7 @@ from typing import Any
 
 from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
+from fracgen_eval.metrics import check_ranking
 
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
@@ -55,7 +56,7 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a map is cut into a predicted mask, in the map's own unit, and how that was chosen."""
+    """Where a map is cut into a predicted mask, `map >= value`, in the map's own unit, and how that was chosen."""
 
     value: float
     rule: str = ""
@@ -71,6 +72,9 @@ class Judged:
     """File of the maps, below the result folder; None where they were not kept."""
     mask_threshold: Threshold | None = None
     images: tuple[ImageScore, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_ranking([image.score for image in self.images])
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ class CellResult:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: a value is missing or of another type, or a metric is out of [0, 1]; the message names it.
+            ValueError: a value is missing or of another type, or a metric or a replicate is out of [0, 1]; the message
+                names it.
         """
         head = from_json(_Head, table)
         outcome: Measurement | Failure
@@ -166,6 +171,9 @@ class CellResult:
             for group in (scores.metrics, *scores.by_defect.values(), *scores.beside.values()):
                 if outside := [name for name, number in group.items() if not 0 <= number <= 1]:
                     raise ValueError(f"{outside[0]} is {group[outside[0]]}, out of [0, 1]")
+            for name, drawn in scores.replicates.items():
+                if len(drawn) < 2 or min(drawn) < 0 or max(drawn) > 1:
+                    raise ValueError(f"the replicates of {name} are not two or more numbers in [0, 1]")
         return cls(Cell.from_json(head.cell), outcome, from_json(Cost, table), from_json(Origin, table))
 
 

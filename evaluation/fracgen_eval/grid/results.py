@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fracgen.slurm.queue import job_here
+from fracgen.support.decode import read_json
 from fracgen.support.files import remove_parts, whole_file
+from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import DONE, FAILED, SCHEMA, CellResult
@@ -48,10 +50,10 @@ def clean(out: Path) -> None:
 def read_result(path: Path) -> CellResult:
     """A cell's file. Raises EvaluationError where it is not one, or a value in it is not what it should be."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error}): delete it and run the grid again") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("status") not in (DONE, FAILED):
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{one_line(error)}: delete it and run the grid again") from None
+    if content.get("schema") != SCHEMA or content.get("status") not in (DONE, FAILED):
         raise EvaluationError(f"{path}: not a result of this version ({SCHEMA}): move it away")
     try:
         return CellResult.from_json(content)

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import GOOD
-from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import Scores, Threshold
 from fracgen_eval.images import Geometry, OriginalSize, SaturatedRegions
@@ -23,6 +20,7 @@ from fracgen_eval.metrics import (
     auroc,
     average_precision,
     best_f1_threshold,
+    check_ranking,
     count_pixels,
     f1_max,
     pixel_auroc_of,
@@ -50,10 +48,13 @@ def score(
         normal: a mask threshold from normal images, where some were kept back.
 
     Raises:
-        EvaluationError: a map or a score is not finite, or only one kind of image is there.
+        EvaluationError: a map or a score is not finite, all of them are equal, or only one kind of image is there.
     """
-    if prediction.maps is not None and not np.isfinite(prediction.maps).all():
-        raise EvaluationError("the maps hold numbers that are not finite: the method diverged; try another seed")
+    check_ranking(prediction.scores)
+    if prediction.maps is not None:
+        check_ranking(prediction.maps, "values of the maps")
+    for name, scores in prediction.beside.items():
+        check_ranking(scores, f"scores of {name}")
     test, pixels = category.test, _pixels(cell, category, prediction, masks)
     labels = [s.anomalous for s in test]
     metrics: dict[str, float] = {

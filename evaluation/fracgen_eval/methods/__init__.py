@@ -5,7 +5,7 @@ from __future__ import annotations
 from fracgen_eval.methods.base import Method as Method
 from fracgen_eval.methods.base import Prediction as Prediction
 from fracgen_eval.methods.base import Watch as Watch
-from fracgen_eval.methods.needs import check_layer_choice
+from fracgen_eval.methods.needs import check_layer_choice, check_own_fit
 from fracgen_eval.methods.needs import stages_of as stages_of
 from fracgen_eval.methods.others import is_other as is_other
 from fracgen_eval.methods.settings import METHODS as METHODS
@@ -52,12 +52,26 @@ def build_method(
     return AnomalibMethod(name, weights, settings, stages=stages, protocol=protocol, seed=seed, device=device)
 
 
-def check_other(name: str, model: str, settings: Settings) -> None:
-    """Find out by a short trial whether one of Anomalib's other models works with a network.
+def check_fit(
+    name: str, model: str, settings: Settings, images: int, *, layers: tuple[str, ...] | None = None,
+    protocol: str = "honest",
+) -> None:  # fmt: skip
+    """Refuse before work begins what a method cannot be fitted on; one of Anomalib's other models makes a short trial.
+
+    Args:
+        name: one of `METHODS`, or `anomalib:` and the name of one of Anomalib's models.
+        model: timm's name of a network.
+        settings: from `settings_for`.
+        images: number of training images.
+        layers: other layers than the method's own; PatchCore and PaDiM only.
+        protocol: `honest` or `paper`.
 
     Raises:
-        EvaluationError: it does not; the message has the reason.
+        EvaluationError: there are too few images, or method, settings, network and images do not fit each other.
     """
-    from fracgen_eval.methods.anomalib.other import check_other as check
+    if not is_other(name):
+        return check_own_fit(name, model, settings, images, layers=layers, protocol=protocol)
+    from fracgen_eval.methods.anomalib.other import check_other
 
-    check(name, model, settings)
+    check_layer_choice(name, layers)
+    return check_other(name, model, settings, images)

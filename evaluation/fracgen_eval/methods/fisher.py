@@ -7,7 +7,6 @@ bank (`bank_spec`, `bank_seed`) and the recipe from which the images are drawn a
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
@@ -67,9 +66,10 @@ def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
     import fracgen
     from fracgen.order import labels_of
     from fracgen.recipes.recipe import Recipe, bank_spec_from_json
+    from fracgen.support.decode import parse_json
 
-    spec = bank_spec_from_json(json.loads(weights.metadata["bank_spec"]))
-    recipe = Recipe.from_json(json.loads(weights.metadata["recipe"]))
+    spec = bank_spec_from_json(parse_json(weights.metadata["bank_spec"]))
+    recipe = Recipe.from_json(parse_json(weights.metadata["recipe"]))
     bank = fracgen.make_bank(spec, int(weights.metadata["bank_seed"]))
     renderer = fracgen.make_renderer(bank, recipe, "cpu")
     for start in range(0, settings["fisher_images"], settings["batch"]):

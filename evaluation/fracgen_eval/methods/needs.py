@@ -1,11 +1,13 @@
-"""What a method needs of a network and of its pictures, checked before any work begins."""
+"""What a method needs of a network, of its pictures and of their number, checked before any work begins."""
 
 from __future__ import annotations
+
+import functools
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, Settings, check_method
-from fracgen_eval.weights.network import Network, Stage, network
+from fracgen_eval.weights.network import Network, Stage, create, network
 
 PAPER_CROP = 224
 """PatchCore's centre crop at the time of the paper, of 256 pixels."""
@@ -17,6 +19,12 @@ UNFROZEN_AFTER = "layer2"
 """PANDA adapts what lies behind this stage."""
 
 
+LEAST_SIDE = {"patchcore": 17, "padim": 17, "rd": 17, "cutpaste": 30}
+"""Of pictures, in pixels: Anomalib blurs maps with a margin of 16 px, and CutPaste's scars are up to 30 px high."""
+LEAST_IMAGES = {"cutpaste": 2}
+"""Training images for a covariance that is not zero; the other seven begin at one."""
+CONDITION_STEP = 4
+"""C-Flow's position encoding has sine and cosine for rows and for columns."""
 PADIM_FEATURES = {"resnet50": 550, "wide_resnet50_2": 550}
 PADIM_FEATURES_ELSEWHERE = 100
 """Features that PaDiM keeps by default, as its paper's of a ResNet-18; all, where there are fewer."""
@@ -54,6 +62,7 @@ def stages_of(
     net = network(model)
     check_layer_choice(method, layers)
     side = geometry_of(method, settings, protocol).side
+    _check_side(method, settings, side)
     if method in IMAGE_LEVEL:
         net.check_side(side)
         if method == "panda" and settings["variant"] != "dn2":
@@ -70,7 +79,44 @@ def stages_of(
         raise EvaluationError(f"padim.features = {settings['features']}: the layers of {net.name} have {width} in all")
     if method == "rd":
         _check_pyramid(net, [maps[stage.layer][1] for stage in stages], side)
+    if method == "fastflow" and (ratio := settings["hidden_ratio"]) * (least := min(_halves(stages))) < 1:
+        raise EvaluationError(
+            f"fastflow.hidden_ratio = {ratio:g} leaves no channel in the flows of {net.name}, which have {least} at "
+            f"least: use {1 / least:.2g} or more"
+        )
     return stages
+
+
+def check_own_fit(
+    method: str, model: str, settings: Settings, images: int, *, layers: tuple[str, ...] | None = None,
+    protocol: str = "honest",
+) -> None:  # fmt: skip
+    """Refuse a fit that cannot be; the method, the settings and the network are those of `stages_of`.
+
+    Args:
+        method: one of the eight.
+        model: timm's name of a network.
+        settings: of the method.
+        images: number of training images.
+        layers: other layers than the settings', for PatchCore and PaDiM.
+        protocol: `honest` or `paper`.
+
+    Raises:
+        EvaluationError: there are too few images, or settings or network do not fit them or each other.
+    """
+    stages = stages_of(method, model, settings, layers=layers, protocol=protocol)
+    if images < (least := LEAST_IMAGES.get(method, 1)):
+        raise EvaluationError(f"{method} needs {least} training images or more, and there are {images}: add some")
+    side = geometry_of(method, settings, protocol).side
+    if method == "patchcore":
+        _, height, width = network(model).maps(side)[stages[0].layer]
+        if int((patches := images * height * width) * settings["coreset"]) < 1:
+            raise EvaluationError(
+                f"patchcore.coreset = {settings['coreset']:g} of the {patches} patches of {images} training images is "
+                f"no patch: use {1 / patches:.2g} or more, or a larger image_size"
+            )
+    if method in ("rd", "stfpm"):
+        _check_last_batch(method, network(model), stages, settings, images)
 
 
 def padim_features(model: str, stages: tuple[Stage, ...], settings: Settings) -> int:
@@ -89,6 +135,55 @@ def check_layer_choice(method: str, layers: tuple[str, ...] | None) -> None:
     check_method(method)
     if layers is not None and method not in LAYER_CHOICE:
         raise EvaluationError(f"the layers of {method} cannot be chosen: use --layers with {', '.join(LAYER_CHOICE)}")
+
+
+def _check_side(method: str, settings: Settings, side: int) -> None:
+    """Raises EvaluationError for pictures and settings that no network would make up for."""
+    if method == "panda" and settings["crop"] > settings["resize"]:
+        raise EvaluationError(
+            f"panda.crop = {settings['crop']} is more than panda.resize = {settings['resize']}: crop that or less"
+        )
+    if method == "cflow" and settings["condition"] % CONDITION_STEP:
+        raise EvaluationError(f"cflow.condition = {settings['condition']}: use a multiple of {CONDITION_STEP}")
+    least = LEAST_SIDE.get(method, 1) if method != "cutpaste" or settings["steps"] else 1
+    if side < least:
+        raise EvaluationError(f"{method} needs pictures of {least} px or more, and these have {side}: set image_size")
+
+
+def _halves(stages: tuple[Stage, ...]) -> list[int]:
+    """Channels from which a coupling block of FastFlow computes those of the other half, rounded up."""
+    return [(stage.channels + 1) // 2 for stage in stages]
+
+
+def _check_last_batch(method: str, net: Network, stages: tuple[Stage, ...], settings: Settings, images: int) -> None:
+    """A batch normalisation that is trained needs two values a channel, and the last batch may be a single image."""
+    batch, side = settings["batch"], settings["image_size"]
+    if (images % batch or min(images, batch)) > 1:
+        return
+    if method == "rd":
+        places = (net.maps(side)[stages[-1].layer][1] // 2) ** 2  # of the bottleneck
+    else:
+        places = _normed_places(net.name, net.index(stages[-1]), side)
+    if places < 2:
+        raise EvaluationError(
+            f"{method} cannot train on a batch of one image of {side} px, which is what {images} training images "
+            f"leave after batches of {batch}: change {method}.batch, use a larger image_size, or more than one image"
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _normed_places(model: str, last: int, side: int) -> int:
+    """The fewest values a channel that a batch normalisation sees of an image, up to timm's stage number `last`."""
+    import torch
+
+    seen: list[int] = []
+    with torch.device("meta"):
+        part = create(model, features_only=True, out_indices=(last,)).eval()
+        for module in part.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, 0].numel()))
+        part(torch.empty(1, 3, side, side))
+    return min(seen, default=2)
 
 
 def _check_pyramid(net: Network, heights: list[int], side: int) -> None:

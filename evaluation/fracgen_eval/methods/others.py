@@ -32,6 +32,8 @@ TITLES = {
     "cfa": "CFA", "dfkde": "DFKDE", "dfm": "DFM", "fre": "FRE", "glass": "GLASS", "mh_patchcore": "MH-PatchCore",
     "patchflow": "PatchFlow", "supersimplenet": "SuperSimpleNet", "uflow": "U-Flow",
 }  # fmt: skip
+LEAST_IMAGES: dict[str, int | str] = {"dfkde": "n_pca_components", "dfm": 1}
+"""Training images of which a model needs more: a number, or the setting that has it."""
 BUILT = frozenset({"backbone", "pre_trained", "input_dim", "supervised"})
 """Arguments that are not settings: the adapter gives them, or there are no labels for them."""
 
@@ -91,6 +93,32 @@ def usual_settings(method: str, trial: bool = False) -> dict[str, Any]:
     epochs = 2 if trial else EPOCHS.get(name, USUAL_EPOCHS)
     settings = {"image_size": 256, "batch": 32} | ({} if name in FEW_PASSES else {"epochs": epochs}) | own
     return settings | (TRIAL.get(name, {}) if trial else {})
+
+
+def check_images(method: str, settings: dict[str, Any], images: int) -> int:
+    """The number of training images with which one of Anomalib's models can begin.
+
+    Args:
+        method: its name, with the prefix.
+        settings: of the method.
+        images: how many there are.
+
+    Raises:
+        EvaluationError: there are fewer.
+
+    >>> check_images("anomalib:dfkde", {"n_pca_components": 16}, 17)
+    17
+    """
+    known = LEAST_IMAGES.get(method.removeprefix(PREFIX), 0)
+    more_than = int(settings[known]) if isinstance(known, str) else known
+    if images > more_than:
+        return more_than + 1
+    setting, remedy = "", "add some"
+    if isinstance(known, str):
+        setting, remedy = f" ({known})", f"add some, or set a lower {known} in --settings"
+    raise EvaluationError(
+        f"{method} needs more than {more_than} training images{setting}, and there are {images}: {remedy}"
+    )
 
 
 @functools.cache

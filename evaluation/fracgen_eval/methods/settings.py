@@ -7,12 +7,12 @@ configuration files do, so that tables can be compared; without patience all epo
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import read_json, read_toml, shown
+from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.methods import others
 
@@ -67,8 +67,9 @@ TRIAL: dict[str, Settings] = {
 
 LARGEST = {
     "image_size": 2048, "resize": 2048, "crop": 2048, "batch": 4096, "flow_steps": 64, "blocks": 64, "condition": 4096,
+    "coreset": 1.0,
 }
-"""What takes memory by its size alone; larger ones come from a slip or from a file that means harm."""
+"""What takes memory by its size alone, of which more comes from a slip or from a file that means harm; and shares."""
 
 CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
 OTHERS_LARGEST = 4096
@@ -87,7 +88,8 @@ def check_method(method: str) -> str:
     if method not in METHODS:
         names = ", ".join(METHODS)
         raise EvaluationError(
-            f"unknown method {method!r}: use one of {names}, or anomalib:NAME, a model of Anomalib such as anomalib:cfa"
+            f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
+            "anomalib:cfa"
         )
     return method
 
@@ -128,20 +130,20 @@ def settings_for(method: str, trial: bool = False, overrides: Settings | None = 
 
 
 def read_overrides(path: Path) -> dict[str, Settings]:
-    """Settings from a TOML or JSON file with one table per method.
+    """Settings from a TOML or JSON file with one table per method; `settings_for` checks those of a method that is run.
 
     Raises:
-        EvaluationError: the file cannot be read, or a method or setting is unknown.
+        EvaluationError: the file cannot be read, or a table is of no method.
     """
     try:
-        text = path.read_text()
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        content = read_toml(path) if path.suffix == ".toml" else read_json(path)
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: cannot be read as TOML or JSON ({error})") from None
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise EvaluationError(f"{one_line(error)}: give a table per method in TOML or JSON") from None
+    if not all(isinstance(table, dict) for table in content.values()):
         raise EvaluationError(f"{path}: expected one table per method, such as [patchcore] with coreset = 0.01")
-    for method, overrides in content.items():
-        settings_for(method, overrides=overrides)
+    for method in content:
+        if not others.is_other(method):
+            check_method(method)
     return content
 
 
@@ -149,18 +151,19 @@ def _checked(method: str, key: str, value: Any, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        raise EvaluationError(f"{method}.{key} = {value!r}: expected a {type(default).__name__}, such as {default!r}")
+        kind = type(default).__name__
+        raise EvaluationError(f"{method}.{key} = {shown(value)}: expected a {kind}, such as {default!r}")
     if key in CHOICES:
         one_of(value, CHOICES[key], f"{method}.{key}")
     if key == "layers":
         if not value or not all(isinstance(layer, str) for layer in value):
-            raise EvaluationError(f"{method}.layers = {value!r}: expected names of layers, such as {default!r}")
+            raise EvaluationError(f"{method}.layers = {shown(value)}: expected names of layers, such as {default!r}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
         if value < 0 or (least is None and value == 0):
-            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use a number above 0")
+            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use a number above 0")
         if value > (largest := _largest(method, key, default)):
-            raise EvaluationError(f"{method}.{key} = {value!r} is out of range: use {largest} at most")
+            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use {largest} at most")
     return value
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fracgen_eval.metrics.threshold import predicted_mask
+
 DEVIATIONS = 3
 
 
@@ -33,7 +35,7 @@ def segmentation_f1(maps: Sequence[Any], masks: Sequence[Any], threshold: float)
     """
     hits = found = defects = 0
     for n in range(len(maps)):
-        predicted, true = np.asarray(maps[n]) >= threshold, np.asarray(masks[n]) != 0
+        predicted, true = predicted_mask(maps[n], threshold), np.asarray(masks[n]) != 0
         hits, found, defects = (
             hits + int((predicted & true).sum()),
             found + int(predicted.sum()),

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import read_json
 from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.errors import EvaluationError
 
@@ -122,10 +123,10 @@ def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
 def _earlier(folder: Path) -> set[str]:
     """Files that an earlier report wrote here: those that its manifest names, as far as a report writes such files."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):
+        manifest = read_json(folder / MANIFEST)
+    except (OSError, ValueError):
         return set()
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+    if manifest.get("schema") != SCHEMA:
         return set()
     names = manifest.get("files")
     ours = re.compile(r"(tables|figures)/[\w=-][\w.=-]*")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.tensors import open_tensors
+from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.results import FILTERS
 
 SCALE, GAP = 5, 2
+LARGEST = 1 << 22
+"""Numbers of a first layer, many times over."""
 
 
 def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
@@ -38,17 +42,17 @@ def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArr
 
 def read_filters(path: Path) -> tuple[str, NDArray[np.float32]]:
     """Title and filters [C, 3, H, W] of a file. Raises EvaluationError where it holds none."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
-            (first,) = file.keys()
-            filters: Any = file.get_tensor(first)
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{path}: no first layer ({str(error).splitlines()[0]}); passed over") from None
-    if filters.ndim != 4 or filters.shape[1] != 3 or not filters.size or not np.isfinite(filters).all():
-        raise EvaluationError(f"{path}: filters of shape {list(filters.shape)} are no first layer; passed over")
+        with open_tensors(path) as file:
+            about = file.metadata
+            ((name, (dtype, shape)),) = file.tensors.items()
+            if dtype not in ("F16", "F32") or len(shape) != 4 or shape[1] != 3 or not 0 < prod(shape) <= LARGEST:
+                raise ValueError(f"{name} is {dtype} {list(shape)}")
+            filters: NDArray[np.float32] = file.load(name).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: no first layer ({one_line(error)}); passed over") from None
+    if not np.isfinite(filters).all():
+        raise EvaluationError(f"{path}: filters that are not finite; passed over")
     return f"{about.get('name', path.stem)} ({about.get('model', 'model unknown')})", filters.astype(np.float32)
 
 

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.metrics import pixel_auroc
+from fracgen_eval.metrics import pixel_auroc, predicted_mask
 from fracgen_eval.report.gather import Condition, Entry, Results
 from fracgen_eval.report.tables import in_order
 
@@ -55,7 +54,8 @@ class _KeptMaps:
     """What a cell kept, checked."""
 
     entry: Entry
-    maps: NDArray[np.float32]
+    maps: NDArray[Any]
+    """As kept: float32, by earlier versions float16."""
     masks: NDArray[np.bool_]
     places: dict[str, int]
     """Where a test picture is among the maps, by its path."""
@@ -157,7 +157,7 @@ def _problems_noted(entry: Entry, problems: list[str]) -> Iterator[None]:
     """An error in a kept file becomes a line of the problems, and the report goes on."""
     try:
         yield
-    except (EvaluationError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+    except Exception as error:  # NumPy and zlib raise anything for an archive that is damaged
         problems.append(f"{entry.path}: its maps cannot be shown ({type(error).__name__}: {error})")
 
 
@@ -171,7 +171,7 @@ def _read(folder: Path, entry: Entry) -> _KeptMaps:
     assert entry.judged is not None
     path, images = _inside(folder, entry.judged.maps), entry.judged.images
     with np.load(path, allow_pickle=False) as file:
-        maps = file["maps"].astype(np.float32)
+        maps = file["maps"]
         if "masks" not in file:
             raise EvaluationError("there is no ground truth to compare with")
         masks = file["masks"].astype(bool)
@@ -195,10 +195,10 @@ def _case(kind: str, judged: list[_KeptMaps], path: str, root: Path | None, prob
         if path not in one.places:
             continue
         n = one.places[path]
-        low, high = np.quantile(one.maps, [0.02, 0.9995])
+        low, high = np.quantile(one.maps.astype(np.float32), [0.02, 0.9995])
         heat = _colours((one.maps[n] - low) / max(float(high - low), 1e-12))
         threshold = one.entry.judged.mask_threshold if one.entry.judged else None
-        mask = None if threshold is None else _grey(one.maps[n] > threshold.value)
+        mask = None if threshold is None else _grey(predicted_mask(one.maps[n], threshold.value))
         shown.append((one.entry.weights, heat, mask, _quality(one, path)))
     title = f"{last.entry.category}: {last.defects[path]} ({path})"
     picture = _picture(last.entry, path, root, problems)

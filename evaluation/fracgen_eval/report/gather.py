@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from fracgen.support.decode import shown
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, Scores
@@ -181,7 +182,7 @@ def gather(folder: Path) -> Results:
         if isinstance(result, EvaluationError):
             problems.append(str(result).replace(f"{folder}/", ""))
         elif not is_method(method := result.cell.method.name):
-            problems.append(f"{path}: not a cell's result (method {method!r} is unknown): move it away")
+            problems.append(f"{path}: not a cell's result (method {shown(method)} is unknown): move it away")
         else:
             entries.append(_entry(str(path), result))
     for path in sorted((folder / CELLS).rglob("*")):

@@ -9,19 +9,22 @@ of another shape is an error before anything runs: there is no partly random bac
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from fracgen.support.decode import decode, parse_json
+from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LEAST_STD = 0.001
+"""Of pixels from 0 to 1: less than a third of a step of eight bits."""
 NAMED = ("fractal", "imagenet", "imagenet-v2", "random")
 InputNorm = Literal["checkpoint", "imagenet"]
 
@@ -82,7 +85,7 @@ class Weights:
     norm: str
     """Where the normalisation comes from: `file`; `network`, timm's for this architecture; or `imagenet`."""
     source: str
-    """What exactly they are: a torchvision tag, a seed, a file's name."""
+    """What exactly they are: a torchvision tag, a seed, a file's name, and the key under which they lay in it."""
     licence: str | None = None
     """As the source states it."""
     path: Path | None = None
@@ -153,7 +156,8 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
     if path is not None:
         tensors, metadata = read_weights_file(path, net)
-        tensors, source = _matched(tensors, net, str(path)), path.name
+        tensors, part = _matched(tensors, net, str(path)), metadata.get("part")
+        source = f"{part} of {path.name}" if part else path.name
     elif spec.random_seed is not None:
         tensors, source = _random_tensors(net, spec.random_seed)
     else:
@@ -218,31 +222,16 @@ def _matched(tensors: dict[str, Any], net: Network, path: str) -> dict[str, Any]
     """The tensors, if they are exactly the network's; a classifier may be missing or of any width."""
     import torch
 
-    want, have = net.shapes, {k: tuple(v.shape) for k, v in tensors.items()}
-    # Checkpoints older than batch counters lack them; nothing that is evaluated depends on them.
-    counters = {k for k in want if k.endswith("num_batches_tracked") and k not in have}
-    head = [k for k in net.head if k in have]
-    classes = have[head[-1]][:1] if head else ()
-    missing = sorted(set(want) - set(have) - counters - set(net.head))
-    missing += sorted(set(net.head) - set(head) - counters) if head else []
-    extra = sorted(set(have) - set(want))
-    shapes = [
-        f"{k} is {list(have[k])} instead of {list(want[k])}"
-        for k in want
-        if k in have and have[k] != want[k] and k not in net.head
-    ]
-    shapes += [f"{k} is {list(have[k])}" for k in head if have[k][1:] != want[k][1:] or have[k][:1] != classes]
-    faults = [(missing, "missing"), (extra, "extra"), (shapes, "wrongly shaped")]
-    if any(names for names, _ in faults):
-        text = "; ".join(f"{len(names)} {what}: {_listed(names)}" for names, what in faults if names)
+    head = [name for name in net.head if name in tensors]
+    shapes = {name: shape for name, shape in net.shapes.items() if head or name not in net.head}
+    if head:
+        outputs, classes = net.shapes[head[-1]][:1], tuple(tensors[head[-1]].shape[:1])
+        shapes |= {name: classes + shapes[name][1:] for name in net.head if shapes[name][:1] == outputs}
+    if found := differences(tensors, shapes, net.whole):
         model = net.name
-        raise EvaluationError(f"{path}: not the tensors of a {model}: {text}. Give the file of a {model}, or --model")
-    blank = {k: torch.zeros((), dtype=torch.int64) for k in counters}
-    return {k: (tensors | blank)[k] for k in want if k in tensors or k in blank}
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+        raise EvaluationError(f"{path}: not the tensors of a {model}: {found}. Give the file of a {model}, or --model")
+    blank = {name: torch.zeros((), dtype=torch.int64) for name in shapes if name not in tensors}
+    return {name: (tensors | blank)[name] for name in shapes}
 
 
 def _short(values: Triple) -> str:
@@ -265,11 +254,15 @@ def _stated(metadata: dict[str, Any], path: Path | None) -> Normalisation:
     for key in ("mean", "std"):
         value = metadata[key]
         try:
-            numbers = json.loads(value) if isinstance(value, str) else value
-            first, second, third = (float(n) for n in numbers)
-        except (ValueError, TypeError):
-            raise EvaluationError(f"{path}: {key} {value!r} is not three numbers: use --input-norm imagenet") from None
+            numbers = parse_json(value) if isinstance(value, str) else value
+            first, second, third = decode(tuple[float, float, float], numbers, key)
+        except ValueError as error:
+            raise EvaluationError(f"{path}: {error}: correct it, or use --input-norm imagenet") from None
         found.append((first, second, third))
-    if min(found[1]) <= 0:
-        raise EvaluationError(f"{path}: its std {found[1]} is not positive: use --input-norm imagenet")
+    mean, std = found
+    if not (min(mean) >= 0 and max(mean) <= 1 and min(std) >= LEAST_STD and max(std) <= 1):
+        raise EvaluationError(
+            f"{path}: mean {list(mean)} and std {list(std)} are not those of pixels from 0 to 1 (std from {LEAST_STD} "
+            "to 1): divide those of 0 to 255 by 255, or use --input-norm imagenet"
+        )
     return Normalisation(*found)

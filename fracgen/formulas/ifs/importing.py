@@ -1,7 +1,7 @@
 """Import the codes of other projects: Anderson and Farrell's pickles and FractalDB's CSV folders.
 
-A pickle is a program. Here it is read by an unpickler that knows a few names of NumPy's and refuses
-every other before anything is run; what comes out is checked as any bank is.
+A pickle is a program. Here it is read by an unpickler that knows a few names of NumPy's, takes notes of its own in
+their place, and refuses every other before anything is run; what comes out is checked as any bank is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +19,62 @@ from numpy.typing import NDArray
 from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import MAX_CODES, MAX_MAPS
-from fracgen.support.decode import read_bytes
+from fracgen.support.decode import brief, read_bytes
+from fracgen.support.folders import files_below
 
 MAX_PICKLE_BYTES = 1 << 30
 MAX_CSV_BYTES = 1 << 16
-CLUTTER = ("@eaDir", "__MACOSX")
-"""Folders that systems make beside people's own, as they make all whose name begins with a dot."""
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_SCALAR = np.float64(0).__reduce__()[0]
+class _Type:
+    """What a pickle says of a dtype: `dtype(name, ...)`, then a state whose second part is the order of bytes."""
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        self.name, self.order = str(name), "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = str(state[1])
 
 
-def _frombuffer(data: Any, kind: Any, shape: Any, order: Any) -> Any:
-    return np.frombuffer(data, kind).reshape(shape, order=order)
+class _Array:
+    """What a pickle says of an array. NumPy's own would obey a damaged state, and may not survive that."""
+
+    shape: Any = ()
+    kind: Any = None
+    data: Any = b""
+    fortran: Any = False
+
+    def __setstate__(self, state: Any) -> None:
+        _, self.shape, self.kind, self.fortran, self.data = state
+
+    @classmethod
+    def of(cls, data: Any, kind: Any, shape: Any, order: Any) -> _Array:
+        """As NumPy's `_frombuffer` is called."""
+        array = cls()
+        array.shape, array.kind, array.fortran, array.data = shape, kind, order == "F", data
+        return array
+
+    def described(self) -> str:
+        """Type and shape, for people."""
+        names = {"f2": "float16", "f4": "float32", "f8": "float64"}
+        name = self.kind.name if isinstance(self.kind, _Type) else "?"
+        return brief(f"{names.get(name, name)} {list(self.shape) if isinstance(self.shape, tuple) else '?'}")
+
+    def values(self) -> NDArray[np.floating[Any]] | None:
+        """The numbers, None where it has no floating point numbers or not as many as its shape says."""
+        kind, shape = self.kind, self.shape
+        known = isinstance(kind, _Type) and kind.name in ("f2", "f4", "f8") and kind.order in ("<", ">", "=", "|")
+        if not known or not isinstance(shape, tuple) or not isinstance(self.data, (bytes, bytearray)):
+            return None
+        values: NDArray[np.floating[Any]] = np.frombuffer(self.data, np.dtype(f"{kind.order}{kind.name}"))
+        return values.reshape(shape, order="F" if self.fortran else "C")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _scalar(*_: Any) -> None:
+    """Numbers that stand beside the codes are not read."""
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -40,25 +83,14 @@ def _encode(text: str, encoding: str) -> bytes:
 
 _CORES = ("numpy.core", "numpy._core")  # NumPy 1 and 2
 _ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
-    **{(f"{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in _CORES},
-    **{(f"{core}.multiarray", "scalar"): _SCALAR for core in _CORES},
-    **{(f"{core}.numeric", "_frombuffer"): _frombuffer for core in _CORES},
+    **{(f"{core}.multiarray", "_reconstruct"): _reconstruct for core in _CORES},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in _CORES},
+    **{(f"{core}.numeric", "_frombuffer"): _Array.of for core in _CORES},
 }
-"""All that a pickle of arrays, numbers and plain containers needs. Python functions are our own, so
-that a pickle cannot reach into NumPy's."""
-
-
-class Listed(NamedTuple):
-    """The files of codes in a folder, and how many others there are."""
-
-    files: list[Path]
-    hidden: int
-    """Files whose name begins with a dot, or that lie in folders of that kind or of `CLUTTER`."""
-    others: int
-    """Files of other kinds."""
+"""All that a pickle of arrays, numbers and plain containers needs, in our own words: it reaches nothing of NumPy's."""
 
 
 def import_codes(
@@ -98,11 +130,22 @@ def read_pickle(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     except BankError as error:
         raise BankError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle raises anything
-        raise BankError(f"{path} is not a readable pickle ({type(error).__name__}: {error})") from None
+        raise BankError(f"{path} is not a readable pickle ({type(error).__name__}: {brief(error)})") from None
     params = data.get("params") if isinstance(data, dict) else None
     if not isinstance(params, list) or not all(isinstance(p, dict) and "system" in p for p in params):
         raise BankError(f"{path} holds no {{'params': [{{'system': array}}, ...]}}: it was not made by ifs.py")
-    return _stacked([_system(p["system"], f"{path}, code {k}") for k, p in enumerate(params)], str(path))
+    return _stacked([_unpickled(p["system"], f"{path}, code {k}") for k, p in enumerate(params)], str(path))
+
+
+def _unpickled(value: Any, where: str) -> NDArray[np.float32]:
+    try:
+        values = value.values() if isinstance(value, _Array) else None
+    except ValueError as error:  # of NumPy's: data that does not fill the shape
+        raise BankError(f"{where} is {value.described()}: {brief(error)}") from None
+    if values is None:
+        found = value.described() if isinstance(value, _Array) else type(value).__name__
+        raise BankError(f"{where} is {found}: expected floating point numbers [maps, 2, 3]")
+    return _system(values, where)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -111,24 +154,20 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
-        raise BankError(f"this pickle asks for {module}.{name}, which no file of codes needs: refused")
+        raise BankError(f"this pickle asks for {brief(module)}.{brief(name)}, which no file of codes needs: refused")
 
     def persistent_load(self, pid: Any) -> Any:
         raise BankError("this pickle asks for objects from outside of itself: refused")
 
 
-def list_fractaldb(folder: Path) -> Listed:
-    """The CSV files in a folder and its sub-folders, sorted by name; hidden ones are no codes."""
-    files, hidden, others = [], 0, 0
-    for path in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part in CLUTTER for part in parts):
-            hidden += 1
-        elif path.suffix.lower() == ".csv":
-            files.append(path)
-        else:
-            others += 1
-    return Listed(sorted(files, key=lambda p: (p.stem + ".csv", p)), hidden, others)
+def list_fractaldb(folder: Path) -> tuple[list[Path], str]:
+    """The CSV files in a folder and its sub-folders, sorted by name; and what is left out, counted, for people."""
+    found, hidden = files_below(folder)
+    files = sorted((p for p in found if p.suffix.lower() == ".csv"), key=lambda p: (f"{p.stem}.csv", p))
+    others = len(found) - len(files)
+    counts = (("hidden file or folder", "hidden files or folders", len(hidden)),
+              ("file of another kind", "files of other kinds", others))  # fmt: skip
+    return files, ", ".join(f"{n:,} {one if n == 1 else many}" for one, many, n in counts if n)
 
 
 def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]:
@@ -137,7 +176,7 @@ def read_fractaldb(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]
     One file is one code; a row is one map: a, b, c, d, e, f, p of x' = a x + b y + e,
     y' = c x + d y + f, chosen with probability p.
     """
-    files = list_fractaldb(folder).files
+    files, _ = list_fractaldb(folder)
     if not files:
         raise BankError(f"{folder} holds no CSV file: name FractalDB's folder of codes, one CSV file a category")
     systems, chances = [], np.zeros((len(files), MAX_MAPS), np.float32)
@@ -155,7 +194,7 @@ def _rows(path: Path) -> NDArray[np.float64]:
         lines = io.StringIO(content.decode("utf-8-sig"), newline="")  # a byte order mark is Excel's
         rows = [[float(cell) for cell in row] for row in csv.reader(lines) if row]
     except (ValueError, csv.Error) as error:
-        raise BankError(f"{path} is not a table of numbers ({error})") from None
+        raise BankError(f"{path} is not a table of numbers ({brief(error)})") from None
     if not rows or any(len(row) != 7 for row in rows):
         raise BankError(f"{path} does not hold rows of the seven numbers a, b, c, d, e, f, p")
     if not 2 <= len(rows) <= MAX_MAPS:
@@ -163,9 +202,9 @@ def _rows(path: Path) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def _system(value: Any, where: str) -> NDArray[np.float32]:
-    if not isinstance(value, np.ndarray) or value.ndim != 3 or value.shape[1:] != (2, 3) or value.dtype.kind != "f":
-        found = f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+def _system(value: NDArray[np.floating[Any]], where: str) -> NDArray[np.float32]:
+    if value.ndim != 3 or value.shape[1:] != (2, 3):
+        found = f"{value.dtype.name} {list(value.shape)}"
         raise BankError(f"{where} is {found}: expected floating point numbers [maps, 2, 3]")
     if not 2 <= len(value) <= MAX_MAPS:
         raise BankError(f"{where} has {len(value)} maps: a code needs 2 to {MAX_MAPS}")

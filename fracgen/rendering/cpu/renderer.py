@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.draws import Stream, seed_key
+from fracgen.draws import Stream, seed_key, stream_byte
 from fracgen.formulas.banks import Bank, check_formula
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.recipe import Recipe
@@ -73,7 +73,7 @@ class CpuRenderer:
         each stage of each chunk, on one thread, so that a benchmark can time them."""
         indices = checked_index(index)
         key0, key1 = map(np.uint32, seed_key(seed))
-        samples = Samples(key0, key1, indices, np.uint32(checked_epoch(epoch)), np.uint32(stream))
+        samples = Samples(key0, key1, indices, np.uint32(checked_epoch(epoch)), np.uint32(stream_byte(stream)))
         batch, size, views = len(indices), self.parameters.size, self.parameters.views
         images = np.empty((batch, views, 3, size, size), np.uint8)
         shown = np.empty((batch if masks else 0, views, size, size), np.uint8)

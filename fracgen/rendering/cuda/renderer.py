@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fracgen.draws import Stream, seed_key
+from fracgen.draws import Stream, seed_key, stream_byte
 from fracgen.formulas.banks import Bank, check_formula
 from fracgen.order import half_bits, order_keys
 from fracgen.recipes.recipe import Recipe
@@ -102,9 +102,9 @@ class CudaRenderer:
                 if masks:
                     shown = torch.empty((batch, views, size, size), dtype=torch.uint8, device=self.device)
                 codes = torch.empty((batch, self.parameters.max_objects), dtype=torch.int32, device=self.device)
-                key, epoch = seed_key(seed), checked_epoch(epoch)
+                key, epoch, stream = seed_key(seed), checked_epoch(epoch), stream_byte(stream)
                 self.pipeline.run(
-                    indices, batch, key=key, epoch=epoch, stream=int(stream), out=memory, masks=shown, codes=codes,
+                    indices, batch, key=key, epoch=epoch, stream=stream, out=memory, masks=shown, codes=codes,
                     values=values, form=form,
                 )  # fmt: skip
             except torch.cuda.OutOfMemoryError:
@@ -155,7 +155,7 @@ class CudaRenderer:
         """Keep the bank's memory until what `current` is about to run has ended."""
         if current != self._home:
             for tensor in (*self.pipeline.codes, *self._tables.values()):
-                if not isinstance(tensor, np.generic):
+                if not (tensor is None or isinstance(tensor, np.generic)):
                     tensor.record_stream(current)
 
     def _indices(self, index: Any) -> Any:

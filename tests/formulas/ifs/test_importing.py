@@ -129,7 +129,7 @@ def test_a_pickle_cannot_change_numpys_functions(tmp_path: Path) -> None:
         (as_ifs_py_does([]), "holds 0 codes: a bank has 1 to 10,000,000"),
         (as_ifs_py_does([np.zeros((2, 2, 2))]), r"code 0 is float64 \[2, 2, 2\]: expected"),
         (as_ifs_py_does([np.zeros((2, 2, 3)), [[1, 2]]]), "code 1 is list"),
-        (as_ifs_py_does([np.array([[["x"] * 3] * 2] * 2, dtype=object)]), "code 0 is object"),
+        (as_ifs_py_does([np.array([[["x"] * 3] * 2] * 2, dtype=object)]), r"code 0 is O8 \[2, 2, 3\]: expected"),
         (as_ifs_py_does([np.zeros((9, 2, 3))]), "code 0 has 9 maps: a code needs 2 to 8"),
         (as_ifs_py_does([np.zeros((1, 2, 3))]), "code 0 has 1 maps"),
         (as_ifs_py_does([np.full((2, 2, 3), np.nan)]), "code 0, map 0 holds nan"),
@@ -170,6 +170,17 @@ def test_fractaldbs_rows_are_a_b_c_d_e_f_p(tmp_path: Path) -> None:
     np.testing.assert_allclose(bank.maps[0, 0], [[0.1, 0.2, 0.5], [0.3, 0.4, 0.6]], rtol=1e-6)
     np.testing.assert_allclose(bank.maps[1, 1], [[0.1, 0.2, 0.5], [0.3, 0.4, 0.6]], rtol=1e-6)
     np.testing.assert_allclose(bank.probabilities[1, :3], [0.75, 0.25, 0])
+
+
+def test_a_bank_brings_probabilities_of_its_own_or_none(tmp_path: Path) -> None:
+    own = import_codes(write_csv(tmp_path / "csv", [CONTRACTIVE, CONTRACTIVE]))
+    np.testing.assert_array_equal(own.own_probabilities, own.probabilities)
+    own.save(tmp_path / "bank")
+    np.testing.assert_array_equal(CodeBank.load(tmp_path / "bank").own_probabilities, own.probabilities)
+    for bank in (CodeBank(own.maps, own.sizes, 2), CodeBank.sample(100, seed=3)):
+        assert bank.own_probabilities is None
+        bank.save(tmp_path / "bank")
+        assert CodeBank.load(tmp_path / "bank").own_probabilities is None
 
 
 def test_expanding_codes_need_the_flag_and_keep_their_probabilities(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fracgen.rendering.parameters import Parameters
 
 HERE = Path(__file__).parent
 FLAGS = [
-    "-std=c++17", "-O2", "-fPIC", "-mfma", "-ffp-contract=off", "-fno-strict-aliasing",
+    "-std=c++17", "-O1", "-fPIC", "-mfma", "-ffp-contract=off", "-fno-strict-aliasing",
     "-fno-extern-tls-init", "-w",
 ]  # fmt: skip
 

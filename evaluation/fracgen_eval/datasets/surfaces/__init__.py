@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.decode import read_json
 from fracgen.support.files import whole_folder
 from fracgen_eval.datasets.base import GOOD, Category
 from fracgen_eval.datasets.folder import load_folder
@@ -67,7 +68,7 @@ def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:
         raise EvaluationError(f"strength {strength} of the defects: use a number above 0, up to {STRENGTHS[1]:g}")
     note = _note(seed, strength)
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / NOTE).is_file() or json.loads((folder / NOTE).read_text(encoding="utf-8")) != note:
+        if not _says(folder / NOTE, note):
             raise EvaluationError(
                 f"{folder}: not empty, and not these surfaces (seed {seed}, strength {strength:g}): name another folder"
             )
@@ -82,6 +83,14 @@ def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:
         if not (folder / NOTE).is_file():  # else another process was first
             raise
     return folder
+
+
+def _says(path: Path, note: dict[str, Any]) -> bool:
+    """Whether a file is this note."""
+    try:
+        return bool(read_json(path) == note)
+    except (OSError, ValueError):
+        return False
 
 
 def _note(seed: int, strength: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.pictures import read_picture
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Top, left, bottom, right in pixels of a photograph; the bottom row and the right column are outside."""
@@ -86,12 +87,12 @@ def read_photograph(category: str) -> NDArray[np.float64]:
     Raises:
         EvaluationError: the package is not installed, or its wheel lacks the file.
     """
-    from PIL import Image
-
     photograph = PHOTOGRAPHS[category]
     try:
-        with as_file(files(_MODULES[photograph.package]) / photograph.file) as path, Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"), np.float64)
+        with as_file(files(_MODULES[photograph.package]) / photograph.file) as path:
+            if not path.is_file():
+                raise FileNotFoundError(path)
+            pixels = read_picture(path).astype(np.float64)
     except (ModuleNotFoundError, FileNotFoundError):
         raise EvaluationError(
             f"{photograph.package}'s {photograph.file} is missing: install {photograph.package} again from its wheel"

@@ -25,7 +25,7 @@ def build_distillation(parts: Parts) -> Any:
     from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel
     from torch import nn
 
-    if parts.network.name in TORCHVISION and parts.layers == RESNET_LAYERS:
+    if parts.network.name in TORCHVISION and [stage.layer for stage in parts.stages] == RESNET_LAYERS:
         mode = AnomalyMapGenerationMode.ADD
         return ReverseDistillation(parts.network.name, parts.layers, mode, pre_trained=False, **parts.lightning)
     channels = [stage.channels for stage in parts.stages]

@@ -23,9 +23,6 @@ from fracgen_eval.methods.settings import Settings
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.network import Network
 
-LEAST_IMAGES = {"anomalib:dfkde": "n_pca_components"}
-"""Settings that say how many training images a method needs: more than that."""
-
 
 class OtherModel(AnomalibMethod):
     """`anomalib:NAME`. Its backbone is proven to hold the file's tensors, before fitting and after it."""
@@ -50,15 +47,8 @@ class OtherModel(AnomalibMethod):
         """Train for the settings' epochs, or the passes that the model asks for; the test images are never looked at.
 
         Raises:
-            EvaluationError: there are too few images, or the backbone was changed.
+            EvaluationError: the backbone was changed.
         """
-        least = self.settings[LEAST_IMAGES[self.name]] if self.name in LEAST_IMAGES else 0
-        if len(images) <= least:
-            setting = LEAST_IMAGES[self.name]
-            raise EvaluationError(
-                f"{self.name} needs more than {least} training images ({setting}), and there are {len(images)}: "
-                f"set a lower {setting} in --settings"
-            )
         asked = self.module.trainer_arguments
         epochs, clip = asked.get("max_epochs") or self.settings["epochs"], asked.get("gradient_clip_val") or None
         with quiet(), seeded(self.seed), without_bars(), offline():
@@ -84,28 +74,34 @@ class OtherModel(AnomalibMethod):
             )
 
 
-def check_other(method: str, model: str, settings: Settings) -> None:
-    """Find out whether one of Anomalib's models works with a network, by a trial on a few grey pictures.
+def check_other(method: str, model: str, settings: Settings, images: int) -> None:
+    """Find out whether one of Anomalib's models works with a network and that many images, by a trial on grey noise.
+
+    The trial has few images, but its last batch is a single one where that of all images would be.
 
     Raises:
         EvaluationError: it does not; the message has Anomalib's own reason.
     """
-    _try_out(method, model, json.dumps(settings, sort_keys=True))
+    number, batch = others.check_images(method, settings, images), min(2, settings["batch"])
+    if images > 1:
+        alone = images % settings["batch"] == 1
+        number = max(2, number)
+        number += batch > 1 and alone != (number % 2 == 1)
+    _try_out(method, model, json.dumps(settings, sort_keys=True), number, batch)
 
 
 @functools.lru_cache(maxsize=64)
-def _try_out(method: str, model: str, settings_text: str) -> None:
+def _try_out(method: str, model: str, settings_text: str, number: int, batch: int) -> None:
     import torch
 
     settings = json.loads(settings_text)
     random = load_weights(WeightsSpec("random"), model)
-    short = {"batch": 2} | ({"epochs": 1} if "epochs" in settings else {})
+    short = {"batch": batch} | ({"epochs": 1} if "epochs" in settings else {})
     trial = OtherModel(method, random, settings | short, seed=0, device="cpu")
     side, generator = trial.geometry.side, torch.Generator().manual_seed(0)
-    number = 1 + max(1, settings[LEAST_IMAGES[method]] if method in LEAST_IMAGES else 1)
-    images = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
+    images = torch.randint(0, 256, (max(2, number), 3, side, side), dtype=torch.uint8, generator=generator)
     try:
-        trial.fit(images)
+        trial.fit(images[:number])
         found = trial.predict(images[:2])
         if found.scores.shape != (2,) or (found.maps is not None and found.maps.shape != (2, side, side)):
             shape = None if found.maps is None else list(found.maps.shape)
@@ -126,7 +122,9 @@ def _built(method: str, net: Network, settings: Settings) -> Any:
     for key in ("layer", "layers"):
         if key in own:
             value = own[key]
-            own[key] = net.stage(value).module if isinstance(value, str) else [s.module for s in net.chosen(value)]
+            single = isinstance(value, str)
+            stages = net.by_name([net.stage(value)] if single else net.chosen(value))
+            own[key] = stages[0] if single else stages
     own |= {key: net.name for key in known if key.endswith("backbone")}
     if "input_shape" in known:
         own["input_shape"] = (side, side)

@@ -23,9 +23,9 @@ class Parts:
     """Arguments that every one of Anomalib's modules takes: the pre-processor, and no more."""
 
     @property
-    def layers(self) -> list[str]:
-        """timm's names of the stages, by which Anomalib's extractor finds them."""
-        return [stage.module for stage in self.stages]
+    def layers(self) -> list[Any]:
+        """The stages as Anomalib's extractor takes them."""
+        return self.network.by_name(self.stages)
 
 
 def extractor(parts: Parts, *, trained: bool = False) -> Any:
