@@ -8,7 +8,6 @@ more kinds there are, the better the student's statistics suit photographs. Abou
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -24,8 +23,7 @@ from bench.distil import SIDE, STAGES, WIDTHS
 from fracgen.formulas.banks import make_bank
 from fracgen.support.files import whole_file
 from fracgen.training.config import named_config
-from fracgen.training.data import Data
-from fracgen.training.objective import images_of_pairs
+from fracgen.training.losses import images_of_pairs
 
 CHUNK, PAIRS = 2048, 32
 FIRST = 12
@@ -49,9 +47,11 @@ class Pictures:
     """An endless, seeded row of batches, float32 [64, 3, 96, 96] in -1 to 1."""
 
     def __init__(self, seed: int) -> None:
-        config = dataclasses.replace(named_config("twins"), epoch_size=1_000_000, epochs=1, batch_size=PAIRS, seed=seed)
-        data = Data(config, make_bank(config.bank, config.bank_seed), channels_last=False, prefetch=0)
-        self._shots = iter(data.training(0, 1, torch.device("cpu"), 0, 0))
+        twins = named_config("twins")
+        self._shots = iter(fracgen.FractalLoader(
+            make_bank(twins.bank, twins.bank_seed), twins.recipe, PAIRS, "cpu", seed, epoch_size=1_000_000, twins=True,
+            prefetch=0,
+        ))  # fmt: skip
         self._generator = torch.Generator().manual_seed(1000 + seed)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from bench.distil import BLOCKS, SIDE, STAGES
+from fracgen.networks import create
 from fracgen.support.files import whole_file
-from fracgen.training.average import MovingAverage
-from fracgen.training.model import build_model
+from fracgen.training.loop import MovingAverage
 from fracgen.weights import fault, load_plain
 
 MODEL = "tf_efficientnet_lite0"
@@ -77,7 +77,7 @@ class Leg:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.path: Path = options.output.with_suffix(".state")
-        self.network = build_model(MODEL, 128, SIDE, 0).to(memory_format=torch.channels_last).train()
+        self.network = create(MODEL, 128, SIDE, 0).to(memory_format=torch.channels_last).train()
         self.average = MovingAverage(self.network, DECAY)
         body = {name: p for name, p in self.network.named_parameters() if not name.startswith(FREE)}
         self.optimizer = torch.optim.AdamW(grouped(body), options.rate, weight_decay=0.02)

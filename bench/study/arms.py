@@ -13,7 +13,6 @@ from fracgen.support.decode import from_json, read_json
 SCHEMA = "fracgen-study/2"
 RECIPES = ("paper", "multi-formula", "fractaldb")
 AUGMENTATIONS = ("none", "crop", "full")
-OBJECTIVES = ("class", "dense")
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ class Arm:
 
 
 def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
-    """Every recipe with every augmentation and objective; several labels are `multi-instance`'s own, and Mandelbulb
-    variations come in all their classes, one code each."""
-    ways = [*product(RECIPES, AUGMENTATIONS, OBJECTIVES), *(("multi-instance", a, "several") for a in AUGMENTATIONS)]
+    """Every recipe with every augmentation; several labels are `multi-instance`'s own, and Mandelbulb variations come
+    in all their classes, one code each."""
+    ways = [*product(RECIPES, AUGMENTATIONS, ("class",)), *product(("multi-instance",), AUGMENTATIONS, ("several",))]
     trained = Arm("", samples=samples, classes=classes, model=model, size=size)
     arms = [replace(trained, recipe=recipe, augmentation=a, objective=objective) for recipe, a, objective in ways]
     arms.append(replace(trained, recipe="mandelbulb", classes=1037, codes=1037))

@@ -62,9 +62,9 @@ def draw_weights(arm: Arm, seed: int, target: Path) -> Path:
     """Weights as a fresh network has them, in a file with the same normalisation as the trained ones."""
     from safetensors.torch import save
 
-    from fracgen.training.model import build_model, last_layer
+    from fracgen.networks import create, last_layer
 
-    model = build_model(arm.model, 1000, 224, seed)
+    model = create(arm.model, 1000, 224, seed)
     classifier = last_layer(model, 1000)
     tensors = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(classifier + ".")}
     target.parent.mkdir(parents=True, exist_ok=True)

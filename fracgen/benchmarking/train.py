@@ -20,10 +20,10 @@ from fracgen.benchmarking.images import wait
 from fracgen.benchmarking.record import Record, Results, Summary, interleaved
 from fracgen.formulas.banks import make_bank
 from fracgen.loading.loader import FractalLoader
+from fracgen.networks import create
 from fracgen.rendering.device import use_gpu
 from fracgen.training.config import Config, named_config
-from fracgen.training.model import build_model
-from fracgen.training.objective import images_of_pairs, objective_of
+from fracgen.training.losses import images_of_pairs, objective_of
 
 BOOTSTRAPS = 10_000
 
@@ -111,7 +111,7 @@ def live(loader: FractalLoader, batches: Iterator[tuple[Any, ...]], step: Step, 
 def training_step(config: Config, classes: int, where: torch.device, dtype: torch.dtype) -> Step:
     """One optimizer step, as `fracgen pretrain` takes it."""
     objective = objective_of(config, classes)
-    model = build_model(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
+    model = create(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
     if where.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), config.learning_rate, config.momentum)
@@ -119,7 +119,7 @@ def training_step(config: Config, classes: int, where: torch.device, dtype: torc
     def step(images: torch.Tensor, labels: torch.Tensor) -> None:
         with torch.autocast(where.type, dtype, enabled=dtype != torch.float32):
             outputs = model(images_of_pairs(images))
-        loss = objective.loss(outputs.float(), labels)
+        loss = objective.loss(outputs.float(), [], labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

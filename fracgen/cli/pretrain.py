@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated
 
 import typer
 
 from fracgen.cli.slurm import Account, Detach, Executor, Memory, Partition, Sbatch, Time, slurm_options
 
-FOR_SLURM = ("context", "executor", "detach", "dry_run", "time", "partition", "memory", "account", "sbatch")
 STOP_BEFORE_LIMIT = "USR1@120"
 """The signal that a job gets before its time limit, and how many seconds before."""
 
@@ -63,8 +61,8 @@ def pretrain(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="class, several, pairs, contrastive (supervised, on pairs), dense, or damage (of the second "
-                     "of two shots); auto: by the recipe.", show_default="the preset's"),
+        typer.Option(help="class, several, pairs, or damage (of the second of two shots); auto: by the recipe.",
+                     show_default="the preset's"),
     ] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Share of the target spread over all classes.", show_default="0")
@@ -130,18 +128,18 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    # Not the context's parameters, which Typer before 0.29 keeps as they were typed.
-    given = SimpleNamespace(**{name: value for name, value in locals().items() if name not in FOR_SLURM})
-    from fracgen.cli.pretrain_here import train_here
+    given = dict(locals())  # not the context's parameters, which Typer before 0.29 keeps as they were typed
+    from fracgen.cli.pretrain_here import Options, train_here
     from fracgen.support.extras import need
 
     need("train", *(logger or ()))
-    options = slurm_options(
+    slurm = slurm_options(
         context, ("detach", "dry_run"), nodes=num_nodes, tasks=devices or 1,
         gpus=0 if device == "cpu" else devices or 1, signal=STOP_BEFORE_LIMIT,
     )  # fmt: skip
-    if options is None:
-        raise typer.Exit(train_here(given))
+    options = Options.of(given)
+    if slurm is None:
+        raise typer.Exit(train_here(options))
     from fracgen.cli.pretrain_job import run_as_job
 
-    raise typer.Exit(run_as_job(given, options, detach=detach, dry_run=dry_run))
+    raise typer.Exit(run_as_job(options, slurm, detach=detach, dry_run=dry_run))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from fracgen.cli.pretrain_here import train_here, what_is_asked
+from fracgen.cli.pretrain_here import Options, train_here, what_is_asked
 from fracgen.slurm.queue import end_of, states
 from fracgen.slurm.submission import SlurmFolder, Task, held
 from fracgen.slurm.watch import LOOK_S, Watch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NAME, RUN = "fracgen-pretrain", "run"
 
 
-def run_as_job(given: SimpleNamespace, options: SlurmOptions, *, detach: bool, dry_run: bool) -> int:
+def run_as_job(options: Options, slurm: SlurmOptions, *, detach: bool, dry_run: bool) -> int:
     """Submit a pre-training unless a job is at it already, and show its log until the job has ended; the exit code.
 
     Raises:
@@ -30,14 +30,15 @@ def run_as_job(given: SimpleNamespace, options: SlurmOptions, *, detach: bool, d
         SlurmError: SLURM cannot be asked, or refuses.
         KeyboardInterrupt: Ctrl-C; the job goes on.
     """
-    if given.resume not in (None, "auto"):
-        raise ValueError(f"--resume {given.resume}: a job goes on from its newest checkpoint: use auto")
-    given.resume, given.device = "auto", "cuda" if given.device == "auto" else given.device
-    run = what_is_asked(given).folder
-    given.output = run.path.absolute()
+    if options.resume not in (None, "auto"):
+        raise ValueError(f"--resume {options.resume}: a job goes on from its newest checkpoint: use auto")
+    machine = options.machine if options.machine.device != "auto" else replace(options.machine, device="cuda")
+    options = replace(options, resume="auto", machine=machine)
+    run = what_is_asked(options).folder
+    options = replace(options, output=run.path.absolute())
     folder = SlurmFolder(run.path)
     if dry_run:
-        print(folder.script(1, options, NAME), end="")
+        print(folder.script(1, slurm, NAME), end="")
         return 0
     if run.export.is_dir():
         say("this run is finished")
@@ -48,7 +49,7 @@ def run_as_job(given: SimpleNamespace, options: SlurmOptions, *, detach: bool, d
         if job is not None:
             say(f"attached to job {job}; log: {folder.log(job)}")
         else:
-            job = folder.submit([Task((RUN,), partial(train_in_job, given))], options, NAME).job
+            job = folder.submit([Task((RUN,), partial(train_in_job, options))], slurm, NAME).job
             say(f"submitted job {job}; log: {folder.log(job)}")
     try:
         if detach:
@@ -60,9 +61,9 @@ def run_as_job(given: SimpleNamespace, options: SlurmOptions, *, detach: bool, d
         raise
 
 
-def train_in_job(given: SimpleNamespace) -> None:
+def train_in_job(options: Options) -> None:
     """What each process of the job does."""
-    if code := train_here(given):
+    if code := train_here(options):
         sys.exit(code)
 
 

@@ -3,7 +3,7 @@
 What a method of anomaly detection does with features is to compare a patch with patches of sound
 pictures. So the two shots show one ground, by two cameras that differ a little in place, light,
 tint, sharpness and noise, and between them the second ground is damaged somewhere. Features are
-good where the twins are alike except there (`fracgen.training.damage`). No photograph is needed:
+good where the twins are alike except there (`fracgen.training.losses`). No photograph is needed:
 
 1. the ground is a rendered picture, in half of the cases blended with its partner by the mask of a
    third picture, or, sometimes, two colours where an attractor does or does not show. In a third of

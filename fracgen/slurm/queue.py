@@ -52,3 +52,18 @@ def job_here() -> str | None:
     """This process's job, `41` or `41_3`; None outside of SLURM."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def requeue() -> str:
+    """Queue this process's job again, unless it is being cancelled or is past its limit; what was done, in words."""
+    job = job_here()
+    if job is None:
+        return "continue with --resume auto"
+    try:
+        state = ask("squeue", "--noheader", "--array", f"--jobs={job}", "--format=%T").strip()
+        if state != "RUNNING":
+            return f"job {job} is ending: continue with --resume auto"
+        ask("scontrol", "requeue", job)
+    except SlurmError as error:
+        return f"job {job} could not be queued again ({error}): continue with --resume auto"
+    return f"job {job} is queued again, to go on"

@@ -51,12 +51,12 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     """
     import torch
 
-    from fracgen.training.model import build_model
+    from fracgen.networks import create
 
     file = read_weights(weights_file(model))
     about = file.config["pretrained_cfg"]
     with torch.random.fork_rng(devices=[]):
-        network = build_model(model, 1, about["input_size"][1], 0)
+        network = create(model, 1, about["input_size"][1], 0)
     parent, _, last = about["classifier"].rpartition(".")
     setattr(network.get_submodule(parent), last, torch.nn.Identity())
     network.load_state_dict(file.tensors, strict=True)

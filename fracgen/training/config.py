@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -20,9 +21,14 @@ from fracgen.support.decode import from_json
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Objective = Literal["auto", "class", "several", "pairs", "contrastive", "dense", "damage"]
+Objective = Literal["auto", "class", "several", "pairs", "damage"]
 Schedule = Literal["one-cycle", "cosine", "trapezoid"]
 LOGGERS = ("tensorboard", "wandb")
+FIRST = 1 / 25
+"""First learning rate of a one-cycle, as a share of its peak; this and the next are torch's (OneCycleLR)."""
+LAST = FIRST / 1e4
+COOL_DOWN = 0.2
+"""Share of the steps in which a trapezoid comes down."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,10 @@ class Config:
     augmentation: Augmentation | None = None
     """What is done to training images on their device; validation sees them as they were rendered."""
     objective: Objective = "auto"
-    """What the network predicts: the class of an image, several classes, which two images are a pair, which images
-    share a class (supervised contrastive, on pairs), the class of an image and of its cells, or where the second of two
-    shots of a picture is damaged. auto: by the recipe's labels."""
+    """What the network predicts: the class of an image, several classes, which two images are a pair, or where the
+    second of two shots of a picture is damaged. auto: by the recipe's labels."""
     label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes; `class` and `dense` only."""
+    """Share of the target that is spread over all classes; `class` only."""
     optimizer: Optimizer = "sgd"
     learning_rate: float = 0.1
     """The schedule's peak."""
@@ -110,19 +115,19 @@ class Config:
     def _check_objective(self) -> None:
         """Raise ValueError where objective, augmentation and label smoothing do not fit the recipe or each other."""
         recipe, task = self.recipe, self.task
-        if task in ("pairs", "contrastive") and recipe.views != 2:
-            raise ValueError(f"objective {task} compares pairs, and recipe {recipe.name!r} has 1 view: use --views 2, "
+        if task == "pairs" and recipe.views != 2:
+            raise ValueError(f"objective pairs compares pairs, and recipe {recipe.name!r} has 1 view: use --views 2, "
                              "or the preset two-view")  # fmt: skip
-        if task not in ("pairs", "contrastive") and recipe.views == 2:
+        if task != "pairs" and recipe.views == 2:
             raise ValueError(f"objective {task} looks at single images, and recipe {recipe.name!r} has 2 views: use "
-                             "pairs or contrastive")  # fmt: skip
+                             "--objective pairs, or --views 1")  # fmt: skip
         if task == "damage" and self.augmentation is not None:
             raise ValueError("objective damage has two cameras in place of an augmentation: use --augment none")
         if task != "damage" and (task == "several") != (recipe.source == "bank") and recipe.views == 1:
             several = "several classes" if recipe.source == "bank" else "one class"
             raise ValueError(f"objective {task} does not fit recipe {recipe.name!r}, whose images have {several}: use "
-                             f"{'several' if recipe.source == 'bank' else 'class, dense'}, or damage")  # fmt: skip
-        if self.label_smoothing and task not in ("class", "dense"):
+                             f"{'several' if recipe.source == 'bank' else 'class'}, or damage")  # fmt: skip
+        if self.label_smoothing and task != "class":
             raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {task}: use 0")
         if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:
             raise ValueError(f"recipe {recipe.name!r} has 2 views, and pairs are not mixed: use --augment unmixed")
@@ -143,6 +148,10 @@ class Config:
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        return self.learning_rate * share_of_peak(self.schedule, step, self.steps, self.warm_up)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types."""
@@ -215,6 +224,32 @@ class Machine:
         for logger in self.loggers:
             if logger not in LOGGERS:
                 raise ValueError(f"logger {logger!r} is unknown: use {' or '.join(LOGGERS)}, or none")
+
+
+def share_of_peak(schedule: str, step: int, steps: int, warm_up: float) -> float:
+    """The learning rate of a step as a share of its peak.
+
+    Args:
+        schedule: one-cycle (Smith and Topin, 2017: a half cosine up, then a half cosine down), cosine or trapezoid.
+        step: 0 to steps - 1; later steps get the last rate.
+        steps: of the whole run.
+        warm_up: share of the steps in which the rate rises.
+    """
+    rising = warm_up * steps
+    if schedule == "one-cycle":
+        if step < rising - 1:
+            return _half_cosine(FIRST, 1.0, step / (rising - 1))
+        top = max(rising - 1, 0.0)
+        return _half_cosine(1.0, LAST, min(1.0, (step - top) / max(1.0, steps - 1 - top)))
+    if step + 1 < rising:
+        return (step + 1) / rising
+    if schedule == "cosine":
+        return _half_cosine(1.0, 0.0, min(1.0, max(0.0, step - rising) / max(1.0, steps - rising)))
+    return min(1.0, max(0.0, steps - step) / max(1.0, COOL_DOWN * steps))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

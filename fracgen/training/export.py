@@ -11,17 +11,21 @@ The folder is one that `timm.create_model("local-dir:FOLDER", pretrained=True)` 
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from safetensors.torch import save
+from torch import nn
+
+import fracgen
+from fracgen.loading.augment import AUGMENTATIONS
+from fracgen.networks import create, features_into, first_convolution, last_layer, library_of
 from fracgen.support.files import whole_file
 from fracgen.training.config import Config
 from fracgen.training.folder import RunFolder, write_json
+from fracgen.training.losses import Objective, objective_of
 from fracgen.weights import fault
-
-if TYPE_CHECKING:
-    import torch
 
 
 def export(
@@ -46,92 +50,185 @@ def export(
             large ones become as float16.
         OSError: something is missing, or cannot be written.
     """
-    from safetensors.torch import save
-
-    from fracgen.training.card import card
-    from fracgen.training.model import build_model, last_layer
-    from fracgen.training.objective import objective_of
-
     config, sha256 = folder.read_config()
     bank = folder.read_bank(sha256)
     state = folder.read_checkpoint(checkpoint, config, bank)[0]
     objective = objective_of(config, bank.classes)
-    model = build_model(config.model, objective.outputs, config.recipe.size, config.seed)
-    trained = state.get("average") or state["model"]
-    model.load_state_dict(trained)
-    layer = last_layer(model, objective.outputs)
-    weights = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in trained.items()
-        if classifier or not name.startswith(layer + ".")
-    }  # fmt: skip
-    for tensors, remedy in ((trained, "export an earlier one with --checkpoint"), (weights, "export without --half")):
-        if bad := fault(tensors):
-            raise ValueError(f"the weights of {folder.path}: {bad}: {remedy}")
-    target = output or folder.export
-    target.mkdir(parents=True, exist_ok=True)
-    data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it
-    about = description(config, state, model, layer, objective.outputs if classifier else 0)
-    about["fracgen"] |= {
-        "bank_sha256": sha256, "weights_sha256": hashlib.sha256(data).hexdigest(), "objective": objective.name,
-        "accuracy_measure": objective.measure, "images_seen": _images_seen(state),
-    }  # fmt: skip
-    with whole_file(target / "model.safetensors") as file:
-        file.write(data)
-    write_json(target / "config.json", about)
-    write_json(target / "environment.json", _starts(folder))
-    with whole_file(target / "README.md") as file:
-        file.write(card(config, about).encode())
-    return target
+    model = create(config.model, objective.outputs, config.recipe.size, config.seed)
+    model.load_state_dict(state["average"] or state["model"])
+    trained = Trained(config, sha256, objective, model, step=state["step"], validation=state["validation"])
+    return trained.write(output or folder.export, folder.starts(), classifier=classifier, half=half)
 
 
-def tag(config: Config) -> str:
-    """What these weights are called after the architecture's name: never another data set's tag."""
-    return f"fracgen_{config.recipe.name.replace('-', '_')}"
+@dataclass(frozen=True)
+class Trained:
+    """A network after some steps of a run, and what is told of it."""
+
+    config: Config
+    bank_sha256: str
+    objective: Objective
+    model: nn.Module
+    """Whose weights are written: the average of them where the run keeps one."""
+    _: KW_ONLY
+    step: int
+    validation: dict[str, float]
+
+    def write(
+        self, target: Path, starts: list[dict[str, Any]], *, classifier: bool = True, half: bool = False
+    ) -> Path:
+        """Write the folder `target`, with `starts` as environment.json; see `export`.
+
+        Raises:
+            ValueError: a number is not finite.
+            OSError: the folder cannot be written.
+        """
+        layer = last_layer(self.model, self.objective.outputs)
+        own = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+        weights = {
+            name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in own.items()
+            if classifier or not name.startswith(layer + ".")
+        }  # fmt: skip
+        for tensors, remedy in ((own, "export an earlier one with --checkpoint"), (weights, "export without --half")):
+            if bad := fault(tensors):
+                raise ValueError(f"nothing is exported to {target}: {bad}: {remedy}")
+        data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it
+        about = self._about(layer, self.objective.outputs if classifier else 0)
+        about["fracgen"]["weights_sha256"] = hashlib.sha256(data).hexdigest()
+        target.mkdir(parents=True, exist_ok=True)
+        with whole_file(target / "model.safetensors") as file:
+            file.write(data)
+        write_json(target / "config.json", about)
+        write_json(target / "environment.json", starts)
+        with whole_file(target / "README.md") as file:
+            file.write(card(self.config, about).encode())
+        return target
+
+    def _about(self, layer: str, outputs: int) -> dict[str, Any]:
+        """config.json: timm's fields, and ours under `fracgen`."""
+        c, recipe, model = self.config, self.config.recipe, self.model
+        own, named = getattr(model, "pretrained_cfg", None) or {}, f"fracgen_{recipe.name.replace('-', '_')}"
+        epochs, steps = divmod(self.step, c.steps_per_epoch)
+        return {
+            "architecture": c.model.removeprefix("timm/"),
+            "num_classes": outputs,
+            "num_features": features_into(model, layer),
+            "pretrained_cfg": {
+                "tag": named, "custom_load": False, "input_size": [3, recipe.size, recipe.size],
+                "fixed_input_size": bool(own.get("fixed_input_size", False)), "interpolation": "bilinear",
+                "crop_pct": 1.0, "crop_mode": "center", "mean": list(recipe.mean), "std": list(recipe.std),
+                "num_classes": outputs, "classifier": layer, "first_conv": first_convolution(model),
+            },
+            "fracgen": {
+                "tag": named, "library": library_of(c.model), "versions": {"fracgen": fracgen.__version__},
+                "step": self.step, "steps": c.steps, "epochs_done": self.step / c.steps_per_epoch,
+                "validation": self.validation, "config": c.to_json(), "recipe_digest": recipe.digest,
+                "bank_sha256": self.bank_sha256, "weights_sha256": "", "objective": self.objective.name,
+                "accuracy_measure": self.objective.measure,
+                "images_seen": epochs * c.epoch_size + steps * c.batch_size,
+            },
+        }  # fmt: skip
 
 
-def description(
-    config: Config, state: dict[str, Any], model: torch.nn.Module, layer: str, outputs: int
-) -> dict[str, Any]:
-    """config.json: timm's fields, and ours under `fracgen`."""
-    import fracgen
-    from fracgen.training.model import features_into, library_of
+def card(config: Config, about: dict[str, Any]) -> str:
+    """Markdown with the front matter that model hubs read, from an export's config.json."""
+    own, name = about["fracgen"], about["architecture"]
+    recipe = config.recipe
+    return f"""---
+license: apache-2.0
+tags:
+- fractals
+- pre-training
+- image-classification
+library_name: {own["library"]}
+---
+# {name}.{own["tag"]}
 
-    c, recipe = config, config.recipe
-    own = getattr(model, "pretrained_cfg", None) or {}
-    return {
-        "architecture": c.model.removeprefix("timm/"),
-        "num_classes": outputs,
-        "num_features": features_into(model, layer),
-        "pretrained_cfg": {
-            "tag": tag(c), "custom_load": False, "input_size": [3, recipe.size, recipe.size],
-            "fixed_input_size": bool(own.get("fixed_input_size", False)), "interpolation": "bilinear",
-            "crop_pct": 1.0, "crop_mode": "center", "mean": list(recipe.mean), "std": list(recipe.std),
-            "num_classes": outputs, "classifier": layer, "first_conv": first_convolution(model),
-        },
-        "fracgen": {
-            "tag": tag(c), "library": library_of(c.model), "versions": {"fracgen": fracgen.__version__},
-            "step": state["step"], "steps": c.steps, "epochs_done": state["step"] / c.steps_per_epoch,
-            "validation": state["validation"], "config": c.to_json(), "recipe_digest": recipe.digest,
-        },
-    }  # fmt: skip
+A {name} pre-trained by fracgen {own["versions"]["fracgen"]} on images of fractals only: no photograph, no person,
+no data set was involved.
+
+| | |
+|---|---|
+| Recipe | `{recipe.name}`, {recipe.size} px, digest `{own["recipe_digest"]}`, render version {recipe.render_version} |
+| Codes | {config.bank.codes:,} in {config.bank.classes:,} classes, bank SHA-256 `{own["bank_sha256"]}` |
+| Images seen | {_seen(config, own)} |
+| Optimisation | {_optimisation(config)} |
+| Objective | {own["objective"]} |
+| Seed | {config.seed} (bank: {config.bank_seed}) |
+| First weights | {f"those of SHA-256 `{config.initial}`, but for the last layer" if config.initial else "random"} |
+| Validation | {_validation(own)} |
+| Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
+| Augmentation | {_augmentation(config)} |
+| Versions and hardware | of every start: `environment.json` |
+| Weights' SHA-256 | `{own["weights_sha256"]}` |
+
+## Loading
+
+{_loading(config, about)}
+
+## Known limits
+
+- The weights saw fractals only. They are meant as features for anomaly detection and for further training; the
+  classifier, where it is included, {_classifier(config)}.
+- They expect the normalisation above, not ImageNet's.
+- Validation measures the objective on pictures that training never showed. It says little about another task.
+{_unfinished(own)}"""
 
 
-def first_convolution(model: torch.nn.Module) -> str | None:
-    """Name of the layer that sees the image."""
-    import torch
-
-    return next((name for name, part in model.named_modules() if isinstance(part, torch.nn.Conv2d)), None)
+def _classifier(c: Config) -> str:
+    return "was not trained" if c.task == "damage" else f"tells `{c.recipe.formula}` codes apart and nothing else"
 
 
-def _starts(folder: RunFolder) -> list[dict[str, Any]]:
-    if not folder.environment.is_file():
-        return []
-    starts: list[dict[str, Any]] = json.loads(folder.environment.read_text(encoding="utf-8"))
-    return starts
+def _seen(c: Config, own: dict[str, Any]) -> str:
+    twice = ", two shots of each" if c.task == "damage" else ""
+    return f"{own['images_seen']:,}{twice} ({own['epochs_done']:.2f} of {c.epochs} epochs of {c.epoch_size:,})"
 
 
-def _images_seen(state: dict[str, Any]) -> int:
-    config = state["config"]
-    epochs, steps = divmod(state["step"], -(-config["epoch_size"] // config["batch_size"]))
-    return int(epochs * config["epoch_size"] + steps * config["batch_size"])
+def _optimisation(c: Config) -> str:
+    name = f"SGD, momentum {c.momentum:g}" if c.optimizer == "sgd" else "AdamW"
+    return (
+        f"{name}, weight decay {c.weight_decay:g}, batches of {c.batch_size:,}, {c.schedule} learning rate up to "
+        f"{c.learning_rate:g} with {c.warm_up:.1%} warm-up"
+        + (f", label smoothing {c.label_smoothing:g}" if c.label_smoothing else "")
+        + (f", average of the weights with decay {c.ema:g}" if c.ema else "")
+    )
+
+
+def _validation(own: dict[str, Any]) -> str:
+    v = own["validation"]
+    if not v:
+        return "not measured"
+    return f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({own['accuracy_measure']}), after step {v['step']:,.0f}"
+
+
+def _augmentation(c: Config) -> str:
+    if c.augmentation is None:
+        text = "none"
+    else:
+        named = [name for name, known in AUGMENTATIONS.items() if known == c.augmentation]
+        text = named[0] if named else "own: " + ", ".join(f"{k} {v}" for k, v in c.augmentation.to_json().items())
+    return text + (f"; {c.pictures:,} pictures, shown again and again" if c.pictures else "")
+
+
+def _loading(config: Config, about: dict[str, Any]) -> str:
+    name, classes, own = about["architecture"], about["num_classes"], about["fracgen"]
+    size = config.recipe.size
+    lines = ["```python", "from safetensors.torch import load_file", "weights = load_file('model.safetensors')", ""]
+    if own["library"] == "torchvision":
+        lines += ["import torchvision" if classes else "import torch, torchvision"]
+        lines += [f"model = torchvision.models.get_model('{name}', num_classes={classes or 1000})"]
+        if classes:
+            lines += ["model.load_state_dict(weights)", ""]
+        else:
+            lines += [f"model.{about['pretrained_cfg']['classifier']} = torch.nn.Identity()",
+                      "model.load_state_dict(weights)", ""]  # fmt: skip
+    lines += ["import timm", f"model = timm.create_model('{name}', num_classes={classes})"]
+    lines += ["model.load_state_dict(weights)  # where timm's names are torchvision's, as for ResNets", "```"]
+    lines += ["", f"Images of {size} px were shown; convolutional networks take other sizes as well."]
+    return "\n".join(lines)
+
+
+def _unfinished(own: dict[str, Any]) -> str:
+    if own["step"] >= own["steps"]:
+        return ""
+    return f"- The run was not finished: {own['step']:,} of {own['steps']:,} steps were taken.\n"

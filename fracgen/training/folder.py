@@ -99,7 +99,7 @@ class RunFolder:
             known = data.get("format") == FORMAT and data.get("format_version") == FORMAT_VERSION
             config, sha256 = (Config.from_json(data["config"]), str(data["bank_sha256"])) if known else (None, "")
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, ValueError) as error:
-            raise ValueError(f"{self.config} is damaged or was edited: {error}") from None
+            raise ValueError(f"{self.config} is damaged, edited or of another release: {error}") from None
         if config is None:
             raise ValueError(f"{self.config} is not a run of this version of fracgen: use the release that began it")
         return config, sha256
@@ -149,10 +149,14 @@ class RunFolder:
             raise checkpoint.CheckpointError(f"{path} was trained on another bank, {state['bank_sha256'][:16]}...")
         return state, path, passed
 
+    def starts(self) -> list[dict[str, Any]]:
+        """Versions and hardware of every start, from environment.json."""
+        known: list[dict[str, Any]] = []
+        return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else known
+
     def add_environment(self, extra: dict[str, Any]) -> None:
         """Add this start to environment.json."""
-        starts = json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else []
-        write_json(self.environment, [*starts, {**environment(), **extra}])
+        write_json(self.environment, [*self.starts(), {**environment(), **extra}])
 
     def say(self, line: str) -> None:
         """A line on stderr and, with the time, in log.txt."""

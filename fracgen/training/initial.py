@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fracgen.training.model import last_layer
+from fracgen.networks import last_layer
 from fracgen.weights import differences, read_weights, weights_path
 
 if TYPE_CHECKING:

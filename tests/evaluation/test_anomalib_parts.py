@@ -216,7 +216,7 @@ def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_one
 
 
 def test_the_objective_damage_compares_the_patches_that_anomalibs_patchcore_compares():
-    from fracgen.training.damage import neighbourhoods
+    from fracgen.training.losses import neighbourhoods
 
     model = PatchcoreModel(layers=["layer2", "layer3"], backbone="resnet18", pre_trained=False)
     maps = [torch.randn(2, 4, 12, 12), torch.randn(2, 6, 6, 6)]

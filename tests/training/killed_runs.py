@@ -27,7 +27,7 @@ from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import BankSpec
 from fracgen.recipes.variations import VariationSpec
-from fracgen.training import checkpoint, config, folder, module, run
+from fracgen.training import checkpoint, config, folder, loop, run
 
 KILLS = {
     "in the first step": ("step", 0),
@@ -41,8 +41,8 @@ KILLS = {
 CONFIGS = {
     "ifs": config.Config(
         "test", config.QUICK_RECIPE.at_size(32), BankSpec(4, 2), model="mobilenet_v3_small", epochs=3, epoch_size=20,
-        batch_size=8, validation_size=8, learning_rate=0.02, augmentation=AUGMENTATIONS["full"], objective="dense",
-        label_smoothing=0.1, ema=0.9,
+        batch_size=8, validation_size=8, learning_rate=0.02, augmentation=AUGMENTATIONS["full"], label_smoothing=0.1,
+        ema=0.9,
     ),
     "mandelbulb": config.Config(
         "mandelbulb", preset("mandelbulb").recipe.at_size(64), VariationSpec((3, 8), (42, 168)), model="resnet18",
@@ -54,7 +54,7 @@ CONFIGS = {
     ),
 }  # fmt: skip
 """Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures. `ifs`: a
-model with dropout and batch normalisation, heads of its own for the objective, and a moving average. `mandelbulb`: the
+model with dropout and batch normalisation, and a moving average. `mandelbulb`: the
 other formula as its preset has it, but small. `twins`: two shots of every picture, judged by a network's middle."""
 CASES = [("ifs", name) for name in KILLS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
 CASES += [("twins", "in a step"), ("twins", "between epochs, in validation")]
@@ -69,25 +69,23 @@ def die() -> None:
 def arm(point: str, at: int) -> None:
     """Make this process die at a point of its run."""
     if point == "step":
-        inner_step = module.Pretraining.training_step
+        inner_step = loop.Run._take_step
 
-        def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
-            loss = inner_step(self, batch, batch_idx)
-            if self.steps_done == at:
-                loss.backward()
-                die()
-            return loss
+        def take_step(self: Any, network: Any, batch: Any) -> Any:
+            if self.step == at:
+                self.optimizer.step = die
+            return inner_step(self, network, batch)
 
-        module.Pretraining.training_step = training_step  # type: ignore[method-assign]
+        loop.Run._take_step = take_step  # type: ignore[method-assign]
     elif point == "validation":
-        inner_validation = module.Pretraining.validation_step
+        inner_forward = loop.Run._forward
 
-        def validation_step(self: Any, batch: Any, batch_idx: int) -> None:
-            inner_validation(self, batch, batch_idx)
-            if self.steps_done == at:
+        def forward(self: Any, network: Any, images: Any) -> Any:
+            if self.step == at and not torch.is_grad_enabled():
                 die()
+            return inner_forward(self, network, images)
 
-        module.Pretraining.validation_step = validation_step  # type: ignore[method-assign]
+        loop.Run._forward = forward  # type: ignore[method-assign]
     elif point == "write":
         inner_file = checkpoint.whole_file
 
@@ -127,17 +125,17 @@ def arm(point: str, at: int) -> None:
 
 def log_samples(path: Path) -> None:
     """Let every step write down what it was fed."""
-    inner = module.Pretraining.on_train_batch_start
+    inner = loop.Run._take_step
 
-    def on_train_batch_start(self: Any, batch: Any, batch_idx: int) -> None:
-        inner(self, batch, batch_idx)
-        loader = self.data._training
-        samples = loader.indices(self.steps_done % len(loader)).tolist()
+    def take_step(self: Any, network: Any, batch: Any) -> Any:
+        samples = self.training.indices(self.step % len(self.training)).tolist()
         assert len(samples) == len(batch[0])
         with path.open("a") as file:
-            file.write(json.dumps([self.steps_done, self.global_rank, samples, float(batch[0].double().sum())]) + "\n")
+            line = [self.step, self.fabric.global_rank, samples, float(batch[0].double().sum())]
+            file.write(json.dumps(line) + "\n")
+        return inner(self, network, batch)
 
-    module.Pretraining.on_train_batch_start = on_train_batch_start  # type: ignore[method-assign]
+    loop.Run._take_step = take_step  # type: ignore[method-assign]
 
 
 def fork(
@@ -181,8 +179,8 @@ def outcome(path: Path) -> dict[str, Any]:
     """Digest of the weights of a run's newest checkpoint, the step it was taken at, and the rows of its metrics."""
     state = checkpoint.newest(path / "checkpoints")[0]
     digest = hashlib.sha256()
-    for part in (state["model"], state["cells"], state["average"], *state["optimizer"]["state"].values()):
-        for value in (part or {}).values():  # None where the objective needs no cells, or nothing is averaged
+    for part in (state["model"], state["average"], *state["optimizer"]["state"].values()):
+        for value in (part or {}).values():  # None where nothing is averaged
             digest.update(value.contiguous().numpy().tobytes() if torch.is_tensor(value) else repr(value).encode())
     columns = [line.split(",")[:7] for line in (path / "metrics.csv").read_text().splitlines()]
     left = sorted(entry.name for entry in (path / "checkpoints").iterdir())

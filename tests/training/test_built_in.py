@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import fracgen
+from fracgen.networks import create
 from fracgen.training import built_in, checkpoint
 from fracgen.training.built_in import WEIGHTS, models, weights_file
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
-from fracgen.training.model import build_model
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -29,7 +29,7 @@ def box(finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def features(run: RunFolder) -> torch.Tensor:
-    model = build_model("resnet18", 2, 32, 1)
+    model = create("resnet18", 2, 32, 1)
     model.load_state_dict(checkpoint.newest(run.checkpoints)[0]["model"])
     model.fc = torch.nn.Identity()
     made: torch.Tensor = model.eval()(IMAGES)

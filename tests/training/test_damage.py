@@ -10,12 +10,21 @@ import torchvision
 
 from fracgen import FractalLoader, make_bank
 from fracgen.loading.augment import AUGMENTATIONS
+from fracgen.networks import FeatureNetwork, create, stages
 from fracgen.recipes.recipe import BankSpec
-from fracgen.training.config import CONFIGS, Config, Machine
-from fracgen.training.damage import DamageJudge, order_loss, scores, sound_and_damaged
-from fracgen.training.folder import RunFolder
-from fracgen.training.objective import images_of_pairs, objective_of
-from fracgen.training.run import prepare
+from fracgen.training.config import CONFIGS, Config
+from fracgen.training.losses import (
+    STRIDES,
+    damage_loss,
+    damage_score,
+    distances,
+    images_of_pairs,
+    objective_of,
+    order_loss,
+    sound_and_damaged,
+)  # fmt: skip
+
+from .conftest import train
 
 
 def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +37,7 @@ def planted(times: float, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_loss_falls_as_damaged_cells_differ_more_and_is_log_2_where_they_do_not() -> None:
-    losses = [order_loss(scores(maps), damage).item() for maps, damage in map(planted, (0.5, 1.0, 2.0, 8.0))]
+    losses = [order_loss(distances(maps), damage).item() for maps, damage in map(planted, (0.5, 1.0, 2.0, 8.0))]
     assert losses == sorted(losses, reverse=True)
     assert losses[1] == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-6)
     # Squared distances of 64 and 1, with 5 % of a sound one's added, at temperature 0.5.
@@ -38,20 +47,20 @@ def test_the_loss_falls_as_damaged_cells_differ_more_and_is_log_2_where_they_do_
 
 def test_nothing_is_gained_by_the_scale_of_features() -> None:
     maps, damage = planted(2.0)
-    assert order_loss(scores(1000 * maps), damage).item() == pytest.approx(
-        order_loss(scores(maps), damage).item(), rel=1e-5
+    assert order_loss(distances(1000 * maps), damage).item() == pytest.approx(
+        order_loss(distances(maps), damage).item(), rel=1e-5
     )
 
 
 def test_a_pair_without_damage_has_no_loss_and_a_finite_gradient() -> None:
     maps = torch.randn(2, 3, 8, 8, requires_grad=True)
-    loss = order_loss(scores(maps), torch.zeros(1, 32, 32))
+    loss = order_loss(distances(maps), torch.zeros(1, 32, 32))
     loss.backward()
     assert loss.item() == 0
     assert maps.grad is not None
     assert torch.isfinite(maps.grad).all()
     same = torch.zeros(2, 3, 8, 8, requires_grad=True)
-    order_loss(scores(same), planted(1)[1]).backward()
+    order_loss(distances(same), planted(1)[1]).backward()
     assert same.grad is not None
     assert torch.isfinite(same.grad).all()
 
@@ -70,33 +79,29 @@ def test_a_score_is_the_squared_distance_to_the_nearest_patch_wherever_it_is() -
     maps = torch.randn(6, 8, 5, 7, generator=torch.Generator().manual_seed(0))
     first, second = maps.flatten(2).transpose(1, 2).chunk(2)
     nearest = torch.cdist(second, first).amin(2).square().reshape(3, 5, 7)
-    torch.testing.assert_close(scores(maps), nearest, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(distances(maps), nearest, rtol=1e-4, atol=1e-4)
     moved = torch.cat((maps[:3], maps[:3].roll((2, 3), (2, 3))))
-    assert scores(moved).max() < 1e-4
+    assert distances(moved).max() < 1e-4
 
 
 def test_large_maps_are_compared_on_a_coarser_grid() -> None:
-    assert scores(torch.randn(4, 2, 56, 56)).shape == (2, 14, 14)
-    assert scores(torch.randn(4, 2, 12, 12)).shape == (2, 12, 12)
+    assert distances(torch.randn(4, 2, 56, 56)).shape == (2, 14, 14)
+    assert distances(torch.randn(4, 2, 12, 12)).shape == (2, 12, 12)
 
 
-def test_the_judge_hears_the_four_stages_and_the_share_in_order_is_that_of_the_middle() -> None:
-    torch.manual_seed(0)
-    model = torchvision.models.resnet18(weights=None)
-    judge = DamageJudge()
-    judge.listen_to(model, 64)
-    model(torch.randn(4, 3, 64, 64))
-    assert [tuple(x.shape[1:]) for x in judge._features] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
+def test_the_score_is_that_of_the_middle_maps_and_the_loss_is_of_each_map_as_well() -> None:
     first = torch.zeros(2, 128, 8, 8)
     second = torch.ones(2, 128, 8, 8)
     second[0, :, :4, :4], second[1, :, :4, :4] = 2, 0.5
-    silent = torch.zeros(4, 1, 4, 4)
-    judge._features = [silent, torch.cat((first, second)), silent, silent]
-    right, wrong = judge.ordered(planted(1)[1].expand(2, -1, -1)).tolist()
+    silent, pairs = torch.zeros(4, 1, 4, 4), torch.cat((first, second))
+    damage, outputs = planted(1)[1].expand(2, -1, -1), torch.zeros(4, 1)
+    right, wrong = damage_score(outputs, [silent, pairs, silent, silent], damage).tolist()
     assert right > 0.9  # cells at the edge see both sides
     assert wrong < 0.1
-    with pytest.raises(ValueError, match="convolutional network"):
-        DamageJudge().listen_to(torchvision.models.vit_b_16(weights=None, image_size=64), 64)
+    without = damage_loss(outputs, [silent, pairs, silent, silent], damage)
+    shown = damage_loss(outputs, [pairs, pairs, silent, silent], damage)
+    alone = order_loss(distances(pairs), damage) - order_loss(distances(silent), damage)
+    assert (shown - without).item() == pytest.approx(0.25 * alone.item(), rel=1e-4)
 
 
 SMALL: Config = dataclasses.replace(
@@ -110,21 +115,19 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
     bank = make_bank(config.bank, 0)
     images, _, damage = FractalLoader(bank, config.recipe, 8, "cpu", epoch_size=8, twins=True, threads=1)[0]
     objective, model = objective_of(config, bank.classes), torchvision.models.resnet18(weights=None)
-    assert objective.listen_to is not None
-    objective.listen_to(model, config.recipe.size)
+    network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     seen = damage.amax((1, 2)) > 0.9  # of a pair whose damage cannot be seen no cells can be in order
     assert 5 <= seen.sum() < 8
-    assert not objective.correct(model(images_of_pairs(images)), damage)[damage.amax((1, 2)) < 0.02].any()
+    assert not objective.score(*network(images_of_pairs(images)), damage)[damage.amax((1, 2)) < 0.02].any()
     shares = []
     for _ in range(20):
-        outputs = model(images_of_pairs(images))
-        shares.append(objective.correct(outputs, damage)[seen].mean().item())
-        loss = objective.loss(outputs, damage)
+        outputs, maps = network(images_of_pairs(images))
+        shares.append(objective.score(outputs, maps, damage)[seen].mean().item())
+        loss = objective.loss(outputs, maps, damage)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert all(p.grad is not None for p in model.parameters())
     assert 0.4 < shares[0] < 0.8
     assert shares[-1] > 0.97
 
@@ -142,7 +145,25 @@ def test_what_does_not_fit_is_refused(changes, message) -> None:
         dataclasses.replace(CONFIGS["twins"], **changes)
 
 
-def test_compiling_is_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="--compile hides"):
-        prepare(SMALL, RunFolder(tmp_path / "run"), Machine("cpu", compile=True))
-    assert not (tmp_path / "run").exists()
+def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path) -> None:
+    from safetensors.torch import load_file
+
+    config = dataclasses.replace(SMALL, epoch_size=16, validation_size=0, model="tf_efficientnet_lite0", ema=0.0)
+    run = train(config, tmp_path / "run")
+    fresh, made = create(config.model, 128, 32, config.seed), load_file(run.export / "model.safetensors")
+    for name, value in fresh.named_parameters():
+        behind = name.startswith(("conv_head.", "bn2.", "classifier."))
+        assert torch.equal(value, made[name]) or not behind, name
+        assert not torch.equal(value, made[name]) or behind or value.dim() == 1, name  # a bias may make no difference
+    assert not torch.equal(made["bn2.running_mean"], fresh.bn2.running_mean)  # features behind it are normalised
+
+
+def test_a_compiled_network_gives_the_same() -> None:
+    model = create("resnet18", 5, 64, 0)
+    network, images = FeatureNetwork(model, stages(model, 64, STRIDES)).eval(), torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        outputs, maps = network(images)
+        network.compile(backend="eager", fullgraph=True)
+        compiled, theirs = network(images)
+    assert torch.equal(outputs, compiled)
+    assert all(torch.equal(one, other) for one, other in zip(maps, theirs, strict=True))

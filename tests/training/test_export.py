@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
+from fracgen.networks import create
 from fracgen.training import checkpoint
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
-from fracgen.training.model import build_model, last_layer
 
 from .conftest import TINY, train
 
@@ -30,7 +30,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def trained(run: RunFolder) -> torch.nn.Module:
-    model = build_model("resnet18", 2, 32, 1)
+    model = create("resnet18", 2, 32, 1)
     model.load_state_dict(checkpoint.newest(run.checkpoints)[0]["model"])
     return model.eval()
 
@@ -203,29 +203,6 @@ def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"the run's bank .* is missing"):
         export(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [("resnet18", "fc"), ("squeezenet1_1", "classifier.1"), ("mobilenet_v3_small", "classifier.3"),
-     ("timm/resnet18", "fc"), ("timm/convnext_atto", "head.fc"), ("timm/vit_tiny_patch16_224", "head"),
-     ("vit_b_32", "heads.head")],
-)  # fmt: skip
-def test_models_by_name(name: str, layer: str) -> None:
-    model = build_model(name, 7, 64, 5)
-    assert last_layer(model, 7) == layer
-    again = build_model(name, 7, 64, 5).state_dict()
-    assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [("wide_resnet52", r"no classifier of that name; did you mean wide_resnet50_2"),
-     ("inception_v3", r"does not make \[2, 7\] of images \[2, 3, 32, 32\]")],
-)  # fmt: skip
-def test_models_that_cannot_be_trained_are_refused(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build_model(name, 7, 32, 5)
 
 
 def test_another_networks_export_loads_in_all_eight_methods(tmp_path: Path) -> None:

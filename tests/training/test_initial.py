@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fracgen.cli.pretrain_here import first_weights
+from fracgen.networks import create, last_layer
 from fracgen.training import checkpoint
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
 from fracgen.training.initial import digest, initial_file
-from fracgen.training.model import build_model, last_layer
 from fracgen.training.run import prepare
 
 from .conftest import TINY
@@ -39,13 +39,13 @@ def begun(sha256: str, folder: Path, *, path: Path | None, **machine: int) -> Ru
 def test_all_but_the_last_layer_is_as_given(weights: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, seed=7, ema=0.5, initial=digest(weights))
     run = prepare(config, RunFolder(tmp_path / "run"), Machine("cpu"), initial=weights)
-    given, model, outputs = load_file(weights), run.module.model, 2
-    fresh = build_model(TINY.model, outputs, SIZE, 7).state_dict()
-    assert run.module.average is not None
+    given, model, outputs = load_file(weights), run.model, 2
+    fresh = create(TINY.model, outputs, SIZE, 7).state_dict()
+    assert run.average is not None
     for name, tensor in model.state_dict().items():
         last = name.startswith(last_layer(model, outputs) + ".")
         assert torch.equal(tensor, fresh[name] if last else given[name]), name
-        assert torch.equal(run.module.average.state_dict()[name], tensor)
+        assert torch.equal(run.average.state_dict()[name], tensor)
 
 
 def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights: Path, tmp_path: Path) -> None:

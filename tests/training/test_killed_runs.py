@@ -92,9 +92,9 @@ def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, formula: str
 def test_dropout_is_part_of_what_was_compared(runs: Runs) -> None:
     import torch
 
-    from fracgen.training.model import build_model
+    from fracgen.networks import create
 
-    assert any(isinstance(part, torch.nn.Dropout) for part in build_model("mobilenet_v3_small", 2, 32, 0).modules())
+    assert any(isinstance(part, torch.nn.Dropout) for part in create("mobilenet_v3_small", 2, 32, 0).modules())
 
 
 def test_a_mandelbulb_runs_weights_load_in_torchvision_timm_and_anomalib(runs: Runs) -> None:

@@ -15,17 +15,14 @@ from fracgen.draws import Stream
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.loading.loader import FractalLoader
+from fracgen.networks import create
 from fracgen.recipes.presets import preset as recipe_preset
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import choose, fast_bfloat16
-from fracgen.training.average import MovingAverage
-from fracgen.training.cells import STRIDES, CellClassifier, at_centres, feature_maps
-from fracgen.training.config import Config, Machine
+from fracgen.training.config import Config, Machine, share_of_peak
 from fracgen.training.folder import RunFolder
-from fracgen.training.model import build_model
-from fracgen.training.module import step_seed
-from fracgen.training.objective import contrastive_loss, images_of_pairs, objective_of, pair_correct, pair_loss
-from fracgen.training.schedule import one_cycle, rate
+from fracgen.training.loop import MovingAverage, step_seed
+from fracgen.training.losses import images_of_pairs, objective_of, pair_loss, pair_score
 
 from .conftest import TINY, train
 
@@ -36,14 +33,15 @@ def test_schedule_is_the_usual_one_cycle(steps: int, warm_up: float) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], 0.1)
     usual = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps, pct_start=warm_up)
     for step in range(min(steps - 1, 2000)):
-        assert 0.1 * one_cycle(step, steps, warm_up) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        share = share_of_peak("one-cycle", step, steps, warm_up)
+        assert 0.1 * share == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         usual.step()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
 @pytest.mark.parametrize("warm_up", [0.0, 0.1, 0.5])
 def test_schedule_of_short_runs_is_finite_and_ends_low(steps: int, warm_up: float) -> None:
-    rates = [one_cycle(step, steps, warm_up) for step in range(steps + 2)]
+    rates = [share_of_peak("one-cycle", step, steps, warm_up) for step in range(steps + 2)]
     assert all(0 < rate <= 1 for rate in rates)
     assert rates[-1] == pytest.approx(4e-6)
 
@@ -52,9 +50,9 @@ def test_pairs_are_told_from_others() -> None:
     first = torch.eye(8, 16)
     aligned, shuffled = torch.cat((first, first)), torch.cat((first, first.roll(1, 0)))
     labels = torch.arange(8)
-    assert pair_loss(aligned, labels) < 0.1 < pair_loss(shuffled, labels)
-    assert pair_correct(aligned, labels).tolist() == [True] * 8
-    assert pair_correct(shuffled, labels).tolist() == [False] * 8
+    assert pair_loss(aligned, [], labels) < 0.1 < pair_loss(shuffled, [], labels)
+    assert pair_score(aligned, [], labels).tolist() == [True] * 8
+    assert pair_score(shuffled, [], labels).tolist() == [False] * 8
 
 
 def test_pairs_are_laid_out_first_views_first() -> None:
@@ -67,15 +65,13 @@ def test_pairs_are_laid_out_first_views_first() -> None:
 def test_several_classes_count_where_the_top_one_is_present() -> None:
     objective = objective_of(dataclasses.replace(TINY, recipe=recipe_preset("multi-instance").recipe), 3)
     logits, present = torch.tensor([[2.0, 1, 0], [0, 1, 2]]), torch.tensor([[1.0, 0, 1], [1, 1, 0]])
-    assert objective.correct(logits, present).tolist() == [True, False]
-    assert objective.loss(logits, present) > objective.loss(10 * (present - 0.5), present)
+    assert objective.score(logits, [], present).tolist() == [True, False]
+    assert objective.loss(logits, [], present) > objective.loss(10 * (present - 0.5), [], present)
 
 
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "several": ("multi-instance", {"augmentation": AUGMENTATIONS["full"]}),
     "pairs": ("two-view", {"augmentation": AUGMENTATIONS["unmixed"]}),
-    "contrastive": ("two-view", {"objective": "contrastive"}),
-    "dense": ("multi-formula", {"objective": "dense", "augmentation": AUGMENTATIONS["full"], "label_smoothing": 0.1}),
     "class": ("paper", {"pictures": 4, "ema": 0.9, "schedule": "cosine", "label_smoothing": 0.1}),
 }
 
@@ -95,18 +91,18 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
 
 def assert_trained(config: Config, state: dict[str, Any]) -> None:
     """Every weight that the loss depends on has moved from where it began."""
-    fresh = build_model(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
+    fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
 
 def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
-    """The share of right answers on the validation stream, counted without Lightning."""
+    """The share of right answers on the validation stream, counted by a loop of its own."""
     told = run.read_arithmetic()
     assert told is not None
     dtype = torch.bfloat16 if told["precision"] == "bfloat16" else torch.float32
     objective = objective_of(config, config.bank.classes)
-    model = build_model(config.model, objective.outputs, 32, 0)
+    model = create(config.model, objective.outputs, 32, 0)
     model.load_state_dict(state["average"] or state["model"])
     if told["channels_last"]:
         model = model.to(memory_format=torch.channels_last)
@@ -117,7 +113,7 @@ def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
     answers = []
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
         for images, labels in loader:
-            answers.append(objective.correct(model.eval()(images_of_pairs(images)).float(), labels))
+            answers.append(objective.score(model.eval()(images_of_pairs(images)).float(), [], labels))
     return float(torch.cat(answers).double().mean())
 
 
@@ -129,51 +125,13 @@ def test_every_step_and_rank_has_its_own_random_numbers() -> None:
 
 @pytest.mark.parametrize("schedule", ["cosine", "trapezoid"])
 def test_other_schedules_rise_stay_within_their_peak_and_end_at_nothing(schedule: str) -> None:
-    rates = [rate(schedule, step, 200, 0.1) for step in range(201)]
+    rates = [share_of_peak(schedule, step, 200, 0.1) for step in range(201)]
     assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert max(rates) == 1.0
     assert all(late <= early for early, late in itertools.pairwise(rates[20:]))
     assert rates[200] == pytest.approx(0, abs=1e-9)
     assert rates[150] == pytest.approx(1.0 if schedule == "trapezoid" else (1 + math.cos(math.pi * 130 / 180)) / 2)
-    assert 0 <= rate(schedule, 0, 1, 0.0) <= 1
-
-
-def test_images_of_a_class_attract_each_other() -> None:
-    labels = torch.tensor([0, 0, 1, 1])
-    pairs, by_class = torch.eye(4, 16).repeat(2, 1), torch.eye(2, 16)[labels].repeat(2, 1)
-    assert contrastive_loss(by_class, labels) < contrastive_loss(pairs, labels)
-    apart = torch.arange(4)  # where every class has one image, pairs are all there is
-    assert contrastive_loss(pairs, apart) == pytest.approx(pair_loss(pairs, apart))
-
-
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "mobilenet_v3_small"])
-def test_cells_are_asked_in_feature_maps_of_8_and_16_pixels(name: str) -> None:
-    model = build_model(name, 5, 64, 0)
-    cells = CellClassifier(model, 5, 64, 0)
-    shapes = []
-    for part, channels in feature_maps(model, 64, STRIDES):
-        model.get_submodule(part).register_forward_hook(
-            lambda _module, _inputs, output, channels=channels: shapes.append((channels, *output.shape))
-        )
-    model(torch.randn(2, 3, 64, 64))
-    assert [(shape[0], shape[3:]) for shape in shapes] == [(shapes[0][2], (8, 8)), (shapes[1][2], (4, 4))]
-    loss = cells.loss(torch.zeros(2, 64, 64, dtype=torch.int64))
-    loss.backward()
-    assert all(part.grad is not None for part in cells.parameters())
-    first = next(model.parameters())
-    assert first.grad is not None
-    assert first.grad.abs().sum() > 0
-
-
-def test_cells_are_asked_about_their_centres() -> None:
-    maps = torch.arange(64).reshape(1, 8, 8)
-    assert at_centres(maps, (2, 2)).tolist() == [[[18, 22], [50, 54]]]
-    assert torch.equal(at_centres(maps, (8, 8)), maps)
-
-
-def test_networks_without_such_maps_are_refused() -> None:
-    with pytest.raises(ValueError, match="dense and damage ask feature maps of 8, 16 pixels a cell"):
-        CellClassifier(build_model("timm/vit_tiny_patch16_224", 5, 64, 0), 5, 64, 0)
+    assert 0 <= share_of_peak(schedule, 0, 1, 0.0) <= 1
 
 
 def test_the_average_follows_the_weights_slowly() -> None:
@@ -191,7 +149,7 @@ def test_the_average_follows_the_weights_slowly() -> None:
 
 
 def test_the_arithmetic_follows_the_network_and_what_was_asked() -> None:
-    dense, grouped = build_model("resnet18", 2, 32, 0), build_model("tf_efficientnet_lite0", 2, 64, 0)
+    dense, grouped = create("resnet18", 2, 32, 0), create("tf_efficientnet_lite0", 2, 64, 0)
     half = "bfloat16" if fast_bfloat16() else "float32"
     assert [choose(Machine(), model, "cpu").precision for model in (dense, grouped)] == [half, "float32"]
     assert choose(Machine(), grouped, "cpu").channels_last

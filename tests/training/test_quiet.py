@@ -4,7 +4,7 @@ import warnings
 
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
-from fracgen.training.run import build_trainer
+from fracgen.training.run import build_fabric
 
 
 def test_lightning_gives_no_hint_where_a_cluster_has_srun(tmp_path, monkeypatch):
@@ -13,5 +13,5 @@ def test_lightning_gives_no_hint_where_a_cluster_has_srun(tmp_path, monkeypatch)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        build_trainer(Machine(device="cpu"), RunFolder(tmp_path / "run"))
+        build_fabric(Machine(device="cpu"), RunFolder(tmp_path / "run"))
     assert not [str(w.message) for w in said if "srun" in str(w.message)]

@@ -10,7 +10,6 @@ import json
 import pickle
 import resource
 import shutil
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def test_a_finished_run_that_is_resumed_takes_no_step(run: RunFolder, capsys: py
     shutil.rmtree(run.export)
     again = resume(run)
     again.train()
-    assert again.module.steps_done == 3
+    assert again.step == 3
     assert run.metrics.read_text() == before
     assert (run.export / "model.safetensors").is_file()
     assert "going on from step 3 of 3" in capsys.readouterr().err
@@ -202,7 +201,7 @@ def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: d
 
 def test_a_damaged_configuration_is_told(run: RunFolder) -> None:
     run.config.write_text(run.config.read_text()[:100])
-    with pytest.raises(ValueError, match=r"config\.json is damaged or was edited"):
+    with pytest.raises(ValueError, match=r"config\.json is damaged, edited or of another release"):
         resume(run)
     run.config.write_text("{}")
     with pytest.raises(ValueError, match="is not a run of this version"):
@@ -238,19 +237,30 @@ def test_part_of_a_row_that_a_full_disk_left_is_no_row(tmp_path: Path, cut: int)
     assert folder.metrics.read_text() == whole.metrics.read_text()
 
 
-def test_ctrl_c_while_lightning_trains_is_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fracgen.training.module import Pretraining
+def test_ctrl_c_ends_a_run_and_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fracgen.training.loop import Run
 
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Pretraining, "training_step", press)
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(TINY, tmp_path / "run")
-    finally:
-        signal.signal(signal.SIGINT, before)  # Lightning ignores it from then on
+    monkeypatch.setattr(Run, "_take_step", press)
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, tmp_path / "run")
+    gc.collect()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fracgen-loader")]
+
+
+def test_a_checkpoint_of_the_former_version_is_continued(run: RunFolder) -> None:
+    """It held the position of the loader and the schedule as well, which follow from the step."""
+    state = checkpoint.load(checkpoint.path_of(run.checkpoints, 2))
+    former = {"loader": {"epoch": 0, "batch": 2}, "schedule": {"last_epoch": 2}, "cells": None}
+    shutil.rmtree(run.checkpoints)
+    shutil.rmtree(run.export)
+    run.checkpoints.mkdir()
+    checkpoint.save({**state, **former}, run.checkpoints, 2)
+    before = [line.split(",")[:7] for line in run.metrics.read_text().splitlines()]
+    train(TINY, run.path, resume="auto", log_steps=1)
+    assert [line.split(",")[:7] for line in run.metrics.read_text().splitlines()] == before
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path: Path) -> None:
@@ -270,13 +280,13 @@ def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path
         (["--preset", "quick", "--logger", "wandd"], 2, "logger 'wandd' is unknown"),
         (["--preset", "quick", "--device", "cuda:1"], 2, "device 'cuda:1' is unknown"),
         (["--preset", "quick", "--augment", "fulll"], 2, "unknown augmentation 'fulll': use one of none, "),
-        (["--preset", "quick", "--objective", "dens"], 2, "objective 'dens' is unknown: use one of auto, "),
-        (["--preset", "quick", "--objective", "contrastive"], 2, "objective contrastive compares pairs, and recipe"),
-        (["--preset", "two-view", "--objective", "dense"], 2, "objective dense looks at single images"),
-        (["--preset", "multi-instance", "--objective", "dense"], 2, "whose images have several classes: use several"),
+        (["--preset", "quick", "--objective", "dense"], 2, "objective 'dense' is unknown: use one of auto, "),
+        (["--preset", "quick", "--objective", "pairs"], 2, "objective pairs compares pairs, and recipe"),
+        (["--preset", "two-view", "--objective", "class"], 2, "objective class looks at single images"),
+        (["--preset", "multi-instance", "--objective", "class"], 2, "whose images have several classes: use several"),
         (["--preset", "quick", "--views", "2", "--augment", "full"], 2, "pairs are not mixed: use --augment unmixed"),
         (["--preset", "two-view", "--label-smoothing", "0.1"], 2, "has no meaning for objective pairs"),
-        (["--preset", "quick", "--objective", "dense", "--compile"], 2, "which --compile hides: drop one"),
+        (["--preset", "twins", "--model", "vit_b_32"], 2, "gives no feature maps of 4, 8, 16 pixels a cell: use a"),
         (["--preset", "quick", "--pictures", "0"], 2, "pictures 0 is out of range"),
         (["--preset", "quick", "--schedule", "linear"], 2, "schedule 'linear' is unknown"),
     ],

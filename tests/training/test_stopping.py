@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fracgen import CodeBank
-from fracgen.training.stopping import SIGNALS, StopSignals
+from fracgen.training.loop import STOPS, StopSignals
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_signal_is_remembered_and_ends_nothing(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with StopSignals() as stop:
@@ -24,7 +24,7 @@ def test_a_signal_is_remembered_and_ends_nothing(number: signal.Signals) -> None
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_signal_that_is_ignored_stays_so(number: signal.Signals) -> None:
     """As SIGHUP under nohup."""
     before = signal.signal(number, signal.SIG_IGN)
