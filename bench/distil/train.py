@@ -98,8 +98,10 @@ class Leg:
     def save(self) -> None:
         """Replace the file."""
         with whole_file(self.path) as file:
-            torch.save({"network": self.network.state_dict(), "average": self.average.model.state_dict(),
-                        "optimizer": self.optimizer.state_dict(), "step": self.step, "terms": self.terms}, file)  # fmt: skip
+            torch.save({
+                "network": self.network.state_dict(), "average": self.average.model.state_dict(), "step": self.step,
+                "optimizer": self.optimizer.state_dict(), "terms": self.terms,
+            }, file)  # fmt: skip
 
     def train(self, pool: list[dict[str, Tensor]]) -> None:
         """The steps that are left of the first part."""
