@@ -98,7 +98,7 @@ class RunFolder:
             data = read_json(self.config)
             known = data.get("format") == FORMAT and data.get("format_version") == FORMAT_VERSION
             config, sha256 = (Config.from_json(data["config"]), str(data["bank_sha256"])) if known else (None, "")
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, AttributeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{self.config} is damaged, edited or of another release: {error}") from None
         if config is None:
             raise ValueError(f"{self.config} is not a run of this version of fracgen: use the release that began it")
@@ -150,9 +150,9 @@ class RunFolder:
         return state, path, passed
 
     def starts(self) -> list[dict[str, Any]]:
-        """Versions and hardware of every start, from environment.json."""
-        known: list[dict[str, Any]] = []
-        return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else known
+        """Versions and hardware of every start, from environment.json. Raises ValueError where it is damaged."""
+        known: list[dict[str, Any]] = read_json(self.environment, list) if self.environment.is_file() else []
+        return known
 
     def add_environment(self, extra: dict[str, Any]) -> None:
         """Add this start to environment.json."""
