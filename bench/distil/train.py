@@ -91,15 +91,17 @@ class Leg:
                     f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"
                 )
             self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
+            self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.step = state["step"]
 
     def save(self) -> None:
         """Replace the file."""
         with whole_file(self.path) as file:
-            torch.save({"network": self.network.state_dict(), "average": self.average.state_dict(), "step": self.step,
-                        "optimizer": self.optimizer.state_dict(), "terms": self.terms}, file)  # fmt: skip
+            torch.save({
+                "network": self.network.state_dict(), "average": self.average.model.state_dict(), "step": self.step,
+                "optimizer": self.optimizer.state_dict(), "terms": self.terms,
+            }, file)  # fmt: skip
 
     def train(self, pool: list[dict[str, Tensor]]) -> None:
         """The steps that are left of the first part."""
@@ -147,8 +149,9 @@ class Leg:
             errors.append(error.detach())
             if (step + 1) % 500 == 0:
                 print(f"last stages, step {step + 1}: error {torch.stack(errors[-500:]).mean():.3f}", flush=True)
+        made = average.model.state_dict().items()
         tensors = {name: value.half() if value.is_floating_point() else value
-                   for name, value in average.state_dict().items() if not name.startswith("classifier.")}  # fmt: skip
+                   for name, value in made if not name.startswith("classifier.")}  # fmt: skip
         if bad := fault(tensors):
             raise ValueError(f"{bad}: train with a lower --rate")
         with whole_file(o.output) as file:

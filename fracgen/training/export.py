@@ -134,6 +134,8 @@ def card(config: Config, about: dict[str, Any]) -> str:
     """Markdown with the front matter that model hubs read, from an export's config.json."""
     own, name = about["fracgen"], about["architecture"]
     recipe = config.recipe
+    tells = "was not trained" if config.task == "damage" else f"tells `{recipe.formula}` codes apart and nothing else"
+    open_end = f"- The run was not finished: {own['step']:,} of {own['steps']:,} steps were taken.\n"
     return f"""---
 license: apache-2.0
 tags:
@@ -169,14 +171,10 @@ no data set was involved.
 ## Known limits
 
 - The weights saw fractals only. They are meant as features for anomaly detection and for further training; the
-  classifier, where it is included, {_classifier(config)}.
+  classifier, where it is included, {tells}.
 - They expect the normalisation above, not ImageNet's.
 - Validation measures the objective on pictures that training never showed. It says little about another task.
-{_unfinished(own)}"""
-
-
-def _classifier(c: Config) -> str:
-    return "was not trained" if c.task == "damage" else f"tells `{c.recipe.formula}` codes apart and nothing else"
+{open_end if own["step"] < own["steps"] else ""}"""
 
 
 def _seen(c: Config, own: dict[str, Any]) -> str:
@@ -226,9 +224,3 @@ def _loading(config: Config, about: dict[str, Any]) -> str:
     lines += ["model.load_state_dict(weights)  # where timm's names are torchvision's, as for ResNets", "```"]
     lines += ["", f"Images of {size} px were shown; convolutional networks take other sizes as well."]
     return "\n".join(lines)
-
-
-def _unfinished(own: dict[str, Any]) -> str:
-    if own["step"] >= own["steps"]:
-        return ""
-    return f"- The run was not finished: {own['step']:,} of {own['steps']:,} steps were taken.\n"

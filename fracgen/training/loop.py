@@ -208,7 +208,7 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            self.average.model.load_state_dict(state["average"])
         self._saved = self.step
 
     def _due(self) -> bool:
@@ -224,7 +224,7 @@ class Run:
             return
         state = {
             "config": self.config.to_json(), "bank_sha256": self.bank.sha256, "step": self.step,
-            "model": self.model.state_dict(), "average": self.average and self.average.state_dict(),
+            "model": self.model.state_dict(), "average": self.average and self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "validation": self.validation,
         }  # fmt: skip
         checkpoint.save(state, self.folder.checkpoints, self.step)
@@ -276,14 +276,6 @@ class MovingAverage:
         """Update with the weights after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._values(self.model), self._values(model), 1 - decay)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The averaged network's."""
-        return self.model.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a saved average."""
-        self.model.load_state_dict(state)
 
     @staticmethod
     def _values(model: nn.Module) -> list[Tensor]:

@@ -8,7 +8,7 @@ from fracgen_eval.datasets.elpv import COUNTS, Elpv
 from fracgen_eval.errors import EvaluationError
 from PIL import Image
 
-from fracgen.cli import main
+from tests.command_line import command_line
 
 
 @pytest.fixture
@@ -65,10 +65,8 @@ def test_without_the_package_a_line_says_which_extra(monkeypatch, capsys, tmp_pa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "elpv" in name else find_spec(name, *a))
     run = ["run", "--dataset", "elpv", "--method", "panda", "--weights", "random", "-o", str(tmp_path / "out")]
     for command in (["data", "elpv"], run):
-        with pytest.raises(SystemExit) as end:
-            main(["eval", *command])
-        said = capsys.readouterr()
-        assert end.value.code == 2
+        said = command_line(capsys)("eval", *command)
+        assert said.code == 2
         assert said.out == ""
         assert 'pip install "fracgen[elpv]"' in said.err
         assert len(said.err.splitlines()) == 1

@@ -268,13 +268,18 @@ def test_what_does_not_fit_is_refused(name, options, message, weights):
         ("[patchcore]\nneighbours = -1", "out of range"),
         ("[panda]\nvariant = 'dn3'", "use one of dn2, early, ewc"),
         ("coreset = 1", "one table per method"),
-        ("[patchcore", "cannot be read"),
+        ("[patchcore", "give a table per method in TOML or JSON"),
     ],
 )
 def test_bad_overrides_are_refused(text, message, tmp_path):
     (tmp_path / "o.toml").write_text(text)
+
+    def read() -> None:
+        for method, table in read_overrides(tmp_path / "o.toml").items():
+            settings_for(method, overrides=table)
+
     with pytest.raises(EvaluationError, match=message):
-        read_overrides(tmp_path / "o.toml")
+        read()
 
 
 def test_overrides_reach_the_settings(tmp_path):

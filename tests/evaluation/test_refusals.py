@@ -49,7 +49,7 @@ CASES = {
     "nowhere.png: no such picture": ["eval", "predict", "nowhere.png", "--train", "x"],
     "nowhere: no such folder of normal pictures": ["eval", "predict", __file__, "--train", "nowhere"],
     "nowhere: no such fitted model": ["eval", "predict", __file__, "--load", "nowhere"],
-    "no pictures (.png": ["eval", "predict", __file__, "--train", "."],
+    "cannot be read as an image (none of PNG": ["eval", "predict", __file__, "--train", "."],
     "where is visa? give its folder": ["eval", "data", "visa"],
 }
 

@@ -188,7 +188,7 @@ def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
     names = ["test/a.png", "test/b.png"]
     for weights, order in (("random", [0, 1]), ("fractal", [1, 0])):
         np.savez(tmp_path / f"maps/{weights}.npz", maps=masks[order].astype(np.float32), masks=masks[order])
-        images = [{"path": names[n], "defect": "stain", "score": 1.0} for n in order]
+        images = [{"path": names[n], "defect": "stain", "score": 1.0 + n} for n in order]
         add(tmp_path, weights=weights, maps=f"maps/{weights}.npz", images=images, side=8)
     (gallery,), _ = galleries(gather(tmp_path), {})
     assert len(gallery.cases) == 2

@@ -45,7 +45,7 @@ def test_all_but_the_last_layer_is_as_given(weights: Path, tmp_path: Path) -> No
     for name, tensor in model.state_dict().items():
         last = name.startswith(last_layer(model, outputs) + ".")
         assert torch.equal(tensor, fresh[name] if last else given[name]), name
-        assert torch.equal(run.average.state_dict()[name], tensor)
+        assert torch.equal(run.average.model.state_dict()[name], tensor)
 
 
 def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights: Path, tmp_path: Path) -> None:
