@@ -1,7 +1,11 @@
 """Image files that Pillow does not write, byte by byte; and plain ways to turn pixels."""
 
+from __future__ import annotations
+
 import struct
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +16,7 @@ ORIENTED = {
 """By EXIF's orientation, what makes the stored rows and columns an upright picture."""
 
 
-def tiff(path, samples, bits, *, photometric=1, sample_format=1):
+def tiff(path: Path, samples: Any, bits: Any, *, photometric: Any = 1, sample_format: Any = 1) -> None:
     """A TIFF of grey numbers of `bits` bits; of 12 bits, two lie in three bytes."""
     height, width = samples.shape
     data = samples.tobytes()
@@ -27,7 +31,7 @@ def tiff(path, samples, bits, *, photometric=1, sample_format=1):
     path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
 
 
-def png16(path, pixels):
+def png16(path: Path, pixels: Any) -> None:
     """A PNG of 16-bit colours [H, W, 3]."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)

@@ -1,5 +1,8 @@
 """`surfaces` tells good weights from none: a small version of the calibration in docs/evaluation.md."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from statistics import fmean
 
 from fracgen_eval.grid.plan import Request, make_plan
@@ -10,7 +13,7 @@ from fracgen_eval.weights.backbones import WeightsSpec
 from tests.evaluation.reporter import Silent
 
 
-def test_imagenet_finds_faint_defects_that_random_features_do_not_see(surfaces, tmp_path):
+def test_imagenet_finds_faint_defects_that_random_features_do_not_see(surfaces: Path, tmp_path: Path) -> None:
     """PatchCore, EfficientNet-Lite0, three of ten categories, 28 of 56 test images: 90 against 50 in full."""
     request = Request(
         out=tmp_path, methods=("patchcore",), dataset="surfaces", root=surfaces, categories=("brick", "coins", "stars"),

@@ -1,5 +1,7 @@
 """A grid in processes of its own: survives being killed, shards without a race, computes no cell twice."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import time
 from multiprocessing import active_children
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
@@ -20,7 +23,7 @@ from tests.forks import Fork
 TWO = ("gravel", "grass")
 
 
-def test_killed_and_run_again_equals_never_killed(surfaces, tmp_path):
+def test_killed_and_run_again_equals_never_killed(surfaces: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     grid = {"methods": ("panda", "cutpaste"), "categories": TWO}
     process = Fork(run, request(out, surfaces, **grid))
@@ -42,7 +45,7 @@ def test_killed_and_run_again_equals_never_killed(surfaces, tmp_path):
     assert not list(out.rglob("*.part"))
 
 
-def test_two_shards_into_one_folder_give_the_union(surfaces, tmp_path):
+def test_two_shards_into_one_folder_give_the_union(surfaces: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     grid = {"categories": TWO, "seeds": (0, 1)}
     processes = [Fork(run, request(out, surfaces, shard=(i, 2), **grid)) for i in range(2)]
@@ -54,7 +57,7 @@ def test_two_shards_into_one_folder_give_the_union(surfaces, tmp_path):
     assert numbers(out) == numbers(whole)
 
 
-def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path):
+def test_two_processes_with_the_same_cells_compute_each_once(surfaces: Path, tmp_path: Path) -> None:
     """Both have planned all four cells before either begins."""
     meet = tmp_path / "meet"
     meet.mkdir()
@@ -70,12 +73,12 @@ def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path)
         assert said.count(DONE) + said.count("elsewhere") == said.count("started") == 4
 
 
-def test_processes_end_with_a_grid_that_is_stopped(monkeypatch):
+def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the grid would wait until their cells are finished."""
     from fracgen_eval.grid import run as grid
 
     class Stopping:
-        def started(self, cell):
+        def started(self, cell: Any) -> None:
             if cell == "second":
                 raise KeyboardInterrupt
 
@@ -110,7 +113,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.study
-def test_a_process_that_dies_costs_its_own_cell_only(surfaces, tmp_path):
+def test_a_process_that_dies_costs_its_own_cell_only(surfaces: Path, tmp_path: Path) -> None:
     """With several jobs; the method's process kills itself in one of two cells."""
     out, script, root = tmp_path / "out", tmp_path / "dying.py", Path(__file__).parents[2]
     script.write_text(DYING.format(out=str(out), surfaces=str(surfaces)))
@@ -125,7 +128,7 @@ def test_a_process_that_dies_costs_its_own_cell_only(surfaces, tmp_path):
 
 
 @pytest.mark.study
-def test_processes_of_a_killed_grid_do_not_live_on(surfaces, tmp_path):
+def test_processes_of_a_killed_grid_do_not_live_on(surfaces: Path, tmp_path: Path) -> None:
     process = Fork(run, request(tmp_path, surfaces, seeds=(0, 1, 2)), 2)
     while process.receive()[0] != DONE:
         pass

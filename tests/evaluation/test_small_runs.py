@@ -2,8 +2,12 @@
 exactly the file's tensors, before it is fitted and after. The quickest method on two networks always, the others as a
 study; `test_networks.py` fits all methods on these networks without a grid."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -26,13 +30,15 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "model"), CASES)
-def test_a_small_run_holds_exactly_the_files_tensors(model, name, surfaces, tmp_path, monkeypatch):
+def test_a_small_run_holds_exactly_the_files_tensors(
+    model: Any, name: str, surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, built = tmp_path / "w.safetensors", []
     torch.manual_seed(11)
     save_file(timm.create_model(model, num_classes=7).state_dict(), path)
     file = load_file(path)
 
-    def build(*arguments, **options):
+    def build(*arguments: Any, **options: Any) -> Any:
         method = build_method(*arguments, **options)
         built.append((method, {key: tensor.clone() for key, tensor in method.frozen().items()}))
         return method

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -140,12 +142,12 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
         ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, message) -> None:
+def test_what_does_not_fit_is_refused(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["twins"], **changes)
 
 
-def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path) -> None:
+def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     config = dataclasses.replace(SMALL, epoch_size=16, validation_size=0, model="tf_efficientnet_lite0", ema=0.0)
