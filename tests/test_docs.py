@@ -22,7 +22,7 @@ COMMAND = re.compile(r"(?<![\w-])fracgen ([a-z]+(?: [^|`#\n]*)?)")
 
 def command_lines(sentences: bool) -> list[str]:
     """Every `fracgen ...` in the documents' blocks of commands, continued lines as one; or in their sentences."""
-    found = set()
+    found: set[str] = set()
     for page in PAGES:
         text = page.read_text()
         pieces = re.findall(r"```(?:console|bash|sh)\n(.*?)```", text, re.S)
@@ -76,6 +76,8 @@ def test_a_wrong_command_would_be_seen(line: Any, fault: Any) -> None:
 
 def test_recipes_page_is_what_the_presets_say() -> None:
     spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs/make_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
     page = (ROOT / "docs/recipes.md").read_text()

@@ -34,7 +34,7 @@ def terminal_of_a_test(monkeypatch: pytest.MonkeyPatch) -> Screen:
 def clock(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
     """Let every look at the clock find it some seconds later."""
     now = iter(range(1_000_000))
-    monkeypatch.setattr(terminal.time, "perf_counter", lambda: step * next(now))
+    monkeypatch.setattr("fracgen.support.terminal.time.perf_counter", lambda: step * next(now))
 
 
 def test_a_line_is_rewritten_and_messages_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:

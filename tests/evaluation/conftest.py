@@ -12,7 +12,7 @@ import pytest
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any attempt to reach another machine fails the test that made it."""
 
-    def refuse(self, address: Any, *rest: Any) -> Any:
+    def refuse(self: socket.socket, address: Any, *rest: Any) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             raise AssertionError(f"a test tried to reach {address}: the evaluation must work without a network")
         return connect(self, address, *rest)

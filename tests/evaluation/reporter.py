@@ -9,7 +9,7 @@ class Silent:
     """Remembers how the cells ended."""
 
     def __init__(self) -> None:
-        self.ends = []
+        self.ends: list[str] = []
 
     def started(self, cell: Any) -> None:
         """Nothing to do."""

@@ -63,7 +63,9 @@ REPLACED = {
 def code_of(function: Any) -> Any:
     """First 12 hex digits of a SHA-256 over a function's source, without docstring and indentation."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-    first = ast.parse("\n".join(lines)).body[0].body[0]
+    (function,) = ast.parse("\n".join(lines)).body
+    assert isinstance(function, ast.FunctionDef)
+    first = function.body[0]
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         del lines[first.lineno - 1 : first.end_lineno]
     words = " ".join(line.strip() for line in lines if line.strip())
@@ -83,7 +85,7 @@ def test_anomalibs_side_is_as_it_was(place: Any) -> None:
 
 
 def test_a_change_is_told_by_name() -> None:
-    def forward(self) -> Any:
+    def forward(self: Any) -> Any:
         return 2
 
     with pytest.raises(AssertionError, match=r"changed .*forward, for which methods/anomalib/padim_gaussian.py"):
@@ -212,10 +214,10 @@ def shapes(module: Any) -> Any:
 
 def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_ones() -> None:
     anything = SimpleNamespace(parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]))
-    rd = ReverseDistillation.configure_optimizers(
-        SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
-    ).defaults
-    stfpm = Stfpm.configure_optimizers(SimpleNamespace(model=SimpleNamespace(student_model=anything))).defaults
+    teacher: Any = SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
+    student: Any = SimpleNamespace(model=SimpleNamespace(student_model=anything))
+    rd = ReverseDistillation.configure_optimizers(teacher).defaults
+    stfpm = Stfpm.configure_optimizers(student).defaults
     assert (rd["lr"], rd["betas"]) == (0.005, (0.5, 0.99)), "protocol 'paper' uses betas (0.5, 0.999)"
     assert (stfpm["lr"], stfpm["momentum"], stfpm["weight_decay"]) == (0.4, 0.9, 0.001), "'paper' decays by 1e-4"
 

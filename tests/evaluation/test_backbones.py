@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def load(path: Path, **options: Any) -> Any:
     return load_weights(WeightsSpec("mine", path), "resnet18", **options)
 
 
-STYLES = {
+STYLES: dict[str, Callable[[Any], Any]] = {
     "torchvision": lambda s: s,
     "without head": lambda s: {k: v for k, v in s.items() if not k.startswith("fc.")},
     "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},

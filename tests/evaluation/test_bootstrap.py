@@ -93,7 +93,9 @@ def test_intervals_of_a_paired_difference_cover_it_and_are_narrower_than_unpaire
         scores = [0.8 * shared + 0.6 * rng.normal(size=70) + d * labels for d in (1.0, 1.5)]
         counts = resamples(labels, [n])
         first, second = (image_replicates(labels, s, counts)["image_auroc"] for s in scores)
-        low, high = difference_interval(auroc(labels, scores[1]) - auroc(labels, scores[0]), first, second)
+        interval = difference_interval(auroc(labels, scores[1]) - auroc(labels, scores[0]), first, second)
+        assert interval is not None
+        low, high = interval
         covered += low <= truths[1] - truths[0] <= high
         paired.append(high - low)
         unpaired.append(2 * 1.96 * np.hypot(first.std(), second.std()))

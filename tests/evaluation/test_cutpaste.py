@@ -141,7 +141,7 @@ def bytes_of(number: Any, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize(("kind", "classes"), [("3way", 3), ("normal", 2), ("scar", 2), ("union", 2)])
 def test_views_are_balanced_and_normal_first(weights: Any, kind: Any, classes: Any) -> None:
-    method = build_method("cutpaste", weights, small(kind))
+    method: Any = build_method("cutpaste", weights, small(kind))
     batch, labels = method._views(bytes_of(9), np.random.default_rng(0))
     assert batch.shape == (4 * classes, 3, 64, 64)
     assert labels.tolist() == [k for k in range(classes) for _ in range(4)]
@@ -165,7 +165,7 @@ def test_untouched_scores_are_those_of_a_run_without_steps(weights: Any) -> None
 
 
 def fitted_again(weights: Any, images: Any) -> Any:
-    method = build_method("cutpaste", weights, small())
+    method: Any = build_method("cutpaste", weights, small())
     method.fit(images)
     return method
 
@@ -174,7 +174,7 @@ def test_the_density_is_ledoit_wolf_on_unit_features(weights: Any) -> None:
     from sklearn.covariance import LedoitWolf
 
     images, test = bytes_of(9), bytes_of(5, seed=9)
-    method = build_method("cutpaste", weights, small(steps=0))
+    method: Any = build_method("cutpaste", weights, small(steps=0))
     method.fit(images)
     normal, judged = (method._features(method.network, x, 16).numpy() for x in (images, test))
     assert np.linalg.norm(normal, axis=1) == pytest.approx(np.ones(9))
@@ -183,7 +183,7 @@ def test_the_density_is_ledoit_wolf_on_unit_features(weights: Any) -> None:
 
 
 def test_the_backbone_rests_during_the_frozen_steps(weights: Any) -> None:
-    method = build_method("cutpaste", weights, small(steps=2))
+    method: Any = build_method("cutpaste", weights, small(steps=2))
     method.fit(bytes_of(9))
     for key, tensor in method.network.state_dict().items():
         assert torch.equal(tensor, weights.tensors[key]), key

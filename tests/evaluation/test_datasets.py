@@ -16,7 +16,7 @@ from fracgen_eval.errors import EvaluationError
 from PIL import Image
 
 
-def picture(path: Path, size: int = (4, 4), value: Any = 128) -> None:
+def picture(path: Path, size: tuple[int, int] = (4, 4), value: Any = 128) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).save(path)
 

@@ -130,7 +130,8 @@ def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
 def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model: Any, side: int, possible: Any) -> None:
     """STFPM's student is a network like any other: from which side on a batch of one can be trained is its own."""
     settings = settings_of("stfpm", side=side, layers=["layer1", "layer2", "layer3"])
-    student = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings).module.model.student_model
+    method: Any = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings)
+    student = method.module.model.student_model
     if possible:
         check_fit("stfpm", model, settings, 1)
         student.train()(torch.rand(1, 3, side, side))
@@ -206,7 +207,7 @@ DEGENERATE = {
     "12 of 12 scores are not finite": lambda n: Prediction(np.full(n, np.inf), maps(n)),
     "all 49152 values of the maps are 0, which is no result": lambda n: Prediction(spread(n), maps(n) * 0),
     "49152 of 49152 values of the maps are not finite": lambda n: Prediction(spread(n), maps(n) * np.nan),
-    "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n)}),
+    "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n, np.float32)}),
 }
 
 
@@ -232,6 +233,7 @@ def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores:
     add(tmp_path, "padim", images=[image | {"score": n} for n, image in enumerate(images)], value=0.75)
     (_, bad), (_, good) = sorted(read_results(tmp_path), key=lambda pair: isinstance(pair[1], CellResult))
     assert f"all {len(scores)} scores are {scores[0]:g}, which is no result" in str(bad)
+    assert isinstance(good, CellResult)
     assert good.metrics["image_auroc"] == 0.75
     done = write_report(tmp_path)
     assert any("which is no result" in problem for problem in done.problems)

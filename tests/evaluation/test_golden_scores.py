@@ -25,7 +25,7 @@ from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from fracgen.benchmarking.record import Machine
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_scores.json").read_text())
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 2, "batch": 3},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 64, "blocks": 2},
     "patchcore": {"image_size": 64},

@@ -81,10 +81,17 @@ def test_a_grid_loads_and_hashes_each_of_its_weights_once(
     from fracgen_eval.grid import run as running
     from fracgen_eval.weights import backbones
 
-    counted = []
+    counted: list[str] = []
+
+    def counting(name: str, done: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            counted.append(name)
+            return done(*arguments)
+
+        return call
+
     for module, name in ((planning, "load_weights"), (running, "load_weights"), (backbones, "digest_of")):
-        done = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, n=name, f=done: counted.append(n) or f(*a))
+        monkeypatch.setattr(module, name, counting(name, getattr(module, name)))
     assert run(request(tmp_path, surfaces, seeds=(0, 1)))[0] == [DONE, DONE]
     assert sorted(counted) == ["digest_of", "load_weights"]
 
@@ -109,7 +116,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
 
     fit = panda.Panda.fit
 
-    def sometimes(self, images: Any, watch: Any = None) -> Any:
+    def sometimes(self: Any, images: Any, watch: Any = None) -> Any:
         if self.seed == 0:
             raise RuntimeError("out of luck\nsecond line")
         return fit(self, images, watch)

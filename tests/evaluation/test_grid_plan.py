@@ -67,7 +67,7 @@ def test_the_estimate_learns_from_finished_cells(surfaces: Path, tmp_path: Path)
     assert after.seconds == pytest.approx(result["wall_s"])
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": ({"methods": ("patchcor",)}, "unknown method 'patchcor'"),
     "unknown layer": ({"methods": ("padim",), "layers": (("layer7",),)}, "resnet18 has no layer 'layer7': use some of"),
     "layers for none": ({"layers": (("layer1",),)}, "which --method does not name"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,12 +83,20 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
             if cell == "second":
                 raise KeyboardInterrupt
 
+        def ended(self, cell: Any, status: str) -> None:
+            raise AssertionError("no cell is finished")
+
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(grid, "run_locked", time.sleep)
     monkeypatch.setattr(grid, "_begin", int)
-    work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
-    started = []
-    monkeypatch.setattr(grid, "active_children", lambda: started.extend(active_children()) or active_children())
+    work: Any = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
+    started: list[BaseProcess] = []
+
+    def children() -> list[BaseProcess]:
+        started.extend(active_children())
+        return active_children()
+
+    monkeypatch.setattr(grid, "active_children", children)
     with pytest.raises(KeyboardInterrupt):
         list(grid._side_by_side(work, Stopping(), 2))
     for process in started:

@@ -115,7 +115,9 @@ def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path: Path)
         picture(tmp_path / part / "0.png")
     picture(tmp_path / "test_public/ground_truth/bad/0_mask.png", 255)
     (tmp_path / "test_public/ground_truth/bad/notes.txt").touch()
-    found = load_tree(tmp_path, MVTecAD2()._tree, "mvtec-ad2", "can", "CC BY")
+    tree = MVTecAD2()._tree
+    assert tree is not None
+    found = load_tree(tmp_path, tree, "mvtec-ad2", "can", "CC BY")
     assert found.left_out == "1 file of another kind (test_public/ground_truth/bad/notes.txt)"
 
 

@@ -46,7 +46,7 @@ FAILED = {
 
 @given(st.sampled_from([DONE, FAILED]).flatmap(altered_text))
 @few
-def test_results(tmp_path: Path, text: str) -> None:
+def test_results(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(text)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_what_lossy_compression_leaves_is_no_defect(
 
 def test_numbers_of_classes_count_in_every_width(tmp_path: Path) -> None:
     classes = np.arange(64, dtype=np.uint8).reshape(8, 8) % 9
-    kinds = {
+    kinds: dict[str, Callable[[Path], Any]] = {
         "8.png": lambda p: save(p, classes),
         "16.png": lambda p: save(p, classes.astype(np.uint16)),
         "16.tif": lambda p: tiff(p, classes.astype(np.uint16) * 300, 16),

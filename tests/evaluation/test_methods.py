@@ -219,7 +219,7 @@ def test_paper_protocol_stops_early_and_keeps_the_best_state(weights: Any) -> No
 def test_honest_protocol_runs_its_epochs_and_never_looks(name: str, weights: Any) -> None:
     """It is given the test images all the same, and must not judge them."""
 
-    def score(prediction: Any) -> None:
+    def score(prediction: Any) -> float:
         raise AssertionError("the honest protocol judged the test images")
 
     facts = build(name, weights).fit(pictures(6), Watch(pictures(2, seed=1), score))

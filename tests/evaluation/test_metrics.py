@@ -23,7 +23,7 @@ def brute_force_aupro(maps: Any, masks: Any, limit: Any = 0.3) -> Any:
     """Every threshold, every region, every pixel; images may differ in size."""
     regions = []
     for image, mask in enumerate(masks):
-        labels = label(mask != 0, connectivity=2)
+        labels = label(mask != 0, connectivity=2)  # type: ignore[no-untyped-call]
         regions += [(image, labels == k) for k in range(1, labels.max() + 1)]
     normal = sum(int((mask == 0).sum()) for mask in masks)
     curve = [(0.0, 0.0)]

@@ -58,6 +58,7 @@ def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(n
         assert torch.equal(before[key], weights.tensors[key]), key
         assert torch.equal(after[key], weights.tensors[key]), key
     judged = method.predict(pictures(2, seed=1, side=settings["image_size"]))
+    assert judged.maps is not None
     assert judged.maps.shape == (2, settings["image_size"], settings["image_size"])
     assert judged.maps.std() > 0
 

@@ -33,7 +33,7 @@ def settings(**changes: Any) -> Any:
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_scores_equal_a_direct_computation(weights: Any, k: Any) -> None:
-    method = build_method("panda", weights, settings(k=k))
+    method: Any = build_method("panda", weights, settings(k=k))
     train, test = pictures(9), pictures(5, seed=1)
     method.fit(train)
     network = get_model("resnet18", weights=None)
@@ -55,13 +55,13 @@ def test_scores_equal_a_direct_computation(weights: Any, k: Any) -> None:
 
 
 def test_a_training_image_has_its_neighbour_as_only_distance(weights: Any) -> None:
-    method = build_method("panda", weights, settings(k=1))
+    method: Any = build_method("panda", weights, settings(k=1))
     method.fit(pictures(6))
     assert method.predict(pictures(6), batch=6).scores == pytest.approx(np.zeros(6), abs=1e-6)
 
 
 def test_early_changes_the_last_two_stages_alone_and_never_the_running_statistics(weights: Any) -> None:
-    method = build_method("panda", weights, settings(variant="early", max_steps=3, lr=100.0))
+    method: Any = build_method("panda", weights, settings(variant="early", max_steps=3, lr=100.0))
     facts = method.fit(pictures(9))
     assert facts["steps"] == 3
     changed = {k for k, v in method.network.state_dict().items() if not torch.equal(v, weights.tensors[k])}
@@ -83,7 +83,7 @@ def test_early_makes_normal_features_more_compact(weights: Any) -> None:
 
 
 def test_ewc_is_refused_without_the_pretraining_task(weights: Any) -> None:
-    method = build_method("panda", weights, settings(variant="ewc"))
+    method: Any = build_method("panda", weights, settings(variant="ewc"))
     with pytest.raises(EvaluationError, match=r"lacks its classifier .*bank_spec in its metadata.*'dn2' or 'early'"):
         method.fit(pictures(3))
 
@@ -107,7 +107,7 @@ def with_task(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_ewc_holds_the_weights_closer_than_early_does(with_task: Any) -> None:
     def moved(variant: Any) -> Any:
         common = {"max_steps": 4, "clip": 1.0, "fisher_images": 4, "batch": 4, "ewc_lambda": 1e6}
-        method = build_method("panda", with_task, settings(variant=variant, **common))
+        method: Any = build_method("panda", with_task, settings(variant=variant, **common))
         method.fit(pictures(8))
         now = method.network.state_dict()
         return sum(((now[k] - v) ** 2).sum().item() for k, v in with_task.tensors.items() if v.is_floating_point())
@@ -136,7 +136,7 @@ def test_the_fisher_is_the_mean_squared_gradient_of_a_batch(with_task: Any) -> N
     options = settings(variant="ewc", fisher_images=8, batch=4)
     network = build_backbone(with_task)
     found = diagonal_fisher(network, with_task, options, "cpu")
-    expected = 0.0
+    expected = torch.zeros(())
     for images, labels in _pretraining_batches(with_task, options):
         network.zero_grad()
         features = network(normalised(images, with_task, "cpu"))

@@ -46,7 +46,7 @@ def save(path: Path, array: Any, orientation: Any = None, mode: Any = None, **ho
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(list(LOSSLESS)), st.booleans(), st.integers(0, 9))
 def test_eight_bits_are_read_as_they_are_and_upright(
-    place: Any, size: int, seed: int, suffix: Any, colour: Any, orientation: Any
+    place: Any, size: tuple[int, int], seed: int, suffix: Any, colour: Any, orientation: Any
 ) -> None:
     stored = pixels((*size, 3) if colour else size, seed)
     how = {} if suffix == ".bmp" else {"orientation": orientation}
@@ -59,7 +59,7 @@ def test_eight_bits_are_read_as_they_are_and_upright(
 @given(SIDES, st.integers(0, 99), st.sampled_from(["png", "tif", "tif, big-endian", "tif, white is zero"]),
        st.sampled_from([256, 4096, 65536]), st.integers(1, 8))  # fmt: skip
 def test_sixteen_bits_become_eight_by_the_types_range(
-    place: Any, size: int, seed: int, kind: Any, used: Any, orientation: Any
+    place: Any, size: tuple[int, int], seed: int, kind: Any, used: Any, orientation: Any
 ) -> None:
     """Never by the picture's own: one that uses 12 of 16 bits is dark, in whatever picture it stands."""
     stored = np.random.default_rng(seed).integers(0, used, size).astype(np.uint16)
@@ -85,7 +85,9 @@ def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path: Path) -> None:
 
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(["grey", "colour", "palette", "premultiplied"]), st.integers(1, 8))
-def test_what_is_transparent_is_black(place: Any, size: int, seed: int, kind: Any, orientation: Any) -> None:
+def test_what_is_transparent_is_black(
+    place: Any, size: tuple[int, int], seed: int, kind: Any, orientation: Any
+) -> None:
     rng = np.random.default_rng(seed)
     colours, alpha = rng.integers(0, 256, (*size, 3)), rng.choice([0, 7, 128, 255], size)
     alpha[0, 0] = 255
@@ -174,7 +176,7 @@ def damaged_files(folder: Path) -> Any:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", damaged_files(None))
+@pytest.mark.parametrize("name", damaged_files(Path()))
 def test_what_is_not_read_is_refused_with_its_name_and_a_remedy(name: str, tmp_path: Path) -> None:
     make, message = damaged_files(tmp_path)[name]
     make(tmp_path / name)

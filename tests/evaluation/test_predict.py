@@ -47,6 +47,8 @@ def test_a_kept_model_judges_alike(fitted: Any, pictures: Any, tmp_path: Path) -
     again = FittedModel.load(tmp_path / "m.safetensors")
     first, second = fitted.judge(pictures), again.judge(pictures)
     assert np.array_equal(first.scores, second.scores)
+    assert first.maps is not None
+    assert second.maps is not None
     assert np.array_equal(first.maps, second.maps)
     assert (again.fit, again.normal) == (fitted.fit, fitted.normal)
     assert (again.fit.train_images, again.fit.held_out_images) == (36, 4)
@@ -101,7 +103,7 @@ def test_foreign_and_damaged_models_are_refused(fitted: Any, tmp_path: Path) -> 
         assert "\n" not in str(caught.value)
 
 
-CRAFTED = {
+CRAFTED: dict[str, dict[str, Any]] = {
     "method is 3 instead of a text": {"method": 3},
     "unknown method 'svm'": {"method": "svm"},
     "patchcore.image_size = 4000000000 is out of range: use 2048 at most": {"settings": {"image_size": 4_000_000_000}},
@@ -265,7 +267,7 @@ def test_a_grid_with_failed_cells_exits_with_3(
 ) -> None:
     import fracgen_eval.methods.panda as panda
 
-    def broken(self, images: Any, watch: Any = None) -> None:
+    def broken(self: Any, images: Any, watch: Any = None) -> None:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(panda.Panda, "fit", broken)

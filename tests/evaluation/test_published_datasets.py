@@ -31,15 +31,15 @@ LOCO_KINDS = [
 ]
 
 
-def picture(path: Path, seed: int = 0, spot: Any = False, size: int = (SIDE, SIDE)) -> None:
-    pixels = np.random.default_rng([seed, 1]).integers(60, 120, (size[1], size[0], 3), np.uint8)
+def picture(path: Path, seed: int = 0, spot: Any = False, size: tuple[int, int] = (SIDE, SIDE)) -> None:
+    pixels = np.random.default_rng([seed, 1]).integers(60, 120, (size[1], size[0], 3), dtype=np.uint8)
     if spot:
         pixels[4:9, 5:10] = 250
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
 
-def mask(path: Path, value: Any = 255, size: int = (SIDE, SIDE), at: Any = (4, 9)) -> None:
+def mask(path: Path, value: Any = 255, size: tuple[int, int] = (SIDE, SIDE), at: Any = (4, 9)) -> None:
     pixels = np.zeros((size[1], size[0]), np.uint8)
     pixels[at[0] : at[1], 5:10] = value
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def make_mpdd(root: Any, name: str) -> None:
 
 def make_realiad(root: Any, name: str) -> None:
     images = root / "realiad_1024" / name
-    lists = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
+    lists: dict[str, Any] = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
     for part, kind, number in [("train", "OK", 14), ("test", "OK", 8), ("test", "AK", 6), ("test", "HS", 5)]:
         for n in range(number):
             folder = f"OK/{part}{n:04d}" if kind == "OK" else f"NG/{kind}/S{n:04d}"
@@ -162,7 +162,7 @@ def test_the_counts_are_the_published_ones() -> None:
     assert totals("mvtec-ad2") == [2528, 302, 379, 705]
     assert totals("btad") == [1799, 0, 451, 290]
     assert totals("mpdd") == [888, 0, 176, 282]
-    assert len(dataset("real-iad").categories(None)) == 30
+    assert len(dataset("real-iad").categories(Path())) == 30
     assert [len(published_counts(name)) for name in DATASETS][:7] == [15, 12, 5, 8, 3, 6, 0]
 
 

@@ -60,9 +60,12 @@ def test_a_cells_digest_and_path_are_those_of_the_first_version() -> None:
 def test_what_a_file_does_not_say_is_as_it_is_by_default() -> None:
     few = {"schema": DONE["schema"], "cell": CELL, "status": "done", "metrics": {"image_auroc": 0.75}}
     outcome = CellResult.from_json(few).outcome
+    assert isinstance(outcome, Measurement)
     assert outcome.judged.maps is None
     assert outcome.scores.by_defect == {}
-    assert CellResult.from_json(DONE).outcome.judged.mask_threshold == Threshold(1.5, "best pixel F1 on the test set")
+    whole = CellResult.from_json(DONE).outcome
+    assert isinstance(whole, Measurement)
+    assert whole.judged.mask_threshold == Threshold(1.5, "best pixel F1 on the test set")
 
 
 BAD = {
@@ -88,7 +91,7 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_a_value_that_is_none_is_named(message: str, tmp_path: Path) -> None:
     part, key, value = BAD[message]
-    table = copy.deepcopy(DONE)
+    table: Any = copy.deepcopy(DONE)
     (table if part is None else table[part])[key] = value
     path = result_path(tmp_path, Cell.from_json(CELL))
     path.parent.mkdir(parents=True)

@@ -20,6 +20,13 @@ from fracgen.support.errors import DeviceError
 FAULT = availability.cuda_fault()
 
 
+def fault_here() -> str:
+    """What keeps the GPU from being used, which something must."""
+    fault = availability.cuda_fault()
+    assert fault is not None
+    return fault
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(FAULT is not None, reason=f"needs a GPU: {FAULT}")
 def test_bytes_on_the_card() -> None:
@@ -66,24 +73,24 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(availability.ctypes, "CDLL", missing)
-    assert "no NVIDIA driver was found (libcuda.so.1)" in availability.cuda_fault()
+    monkeypatch.setattr("fracgen.rendering.device.ctypes.CDLL", missing)
+    assert "no NVIDIA driver was found (libcuda.so.1)" in fault_here()
 
 
 def test_no_cupy(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "CuPy is not installed; install fracgen[cuda13]" in availability.cuda_fault()
+    assert "CuPy is not installed; install fracgen[cuda13]" in fault_here()
 
 
 def test_torch_without_cuda(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert "is a build without CUDA" in availability.cuda_fault()
+    assert "is a build without CUDA" in fault_here()
 
 
 def test_driver_too_old(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(availability, "driver_cuda", lambda: "12.4")
-    fault = availability.cuda_fault()
+    fault = fault_here()
     assert "driver supports CUDA 12.4" in fault
     assert "needs CUDA 13.0; update the driver" in fault
 
@@ -92,7 +99,7 @@ def test_wrong_cupy_wheel(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     import cupy
 
     monkeypatch.setattr(cupy.cuda, "runtime", type("Runtime", (), {"runtimeGetVersion": lambda: 12090}))
-    fault = availability.cuda_fault()
+    fault = fault_here()
     assert "is built for CUDA 12, torch for CUDA 13.0; install fracgen[cuda13]" in fault
 
 
@@ -103,7 +110,7 @@ def test_nvrtc_missing(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
         raise RuntimeError("libnvrtc.so.13 not found")
 
     monkeypatch.setattr(nvrtc, "getVersion", fail)
-    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in availability.cuda_fault()
+    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in fault_here()
 
 
 def test_nothing_wrong(driver: Any) -> None:
@@ -112,7 +119,7 @@ def test_nothing_wrong(driver: Any) -> None:
 
 def test_out_of_memory_says_which_batch_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     renderer = CudaRenderer.__new__(CudaRenderer)
-    renderer.parameters, renderer.device = Parameters.of(PRESETS["paper"].recipe), "cuda:0"
+    renderer.parameters, renderer.device = Parameters.of(PRESETS["paper"].recipe), torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400 << 20, 16 << 30))
     message = str(renderer._out_of_memory(100_000, OutputFormat(4)))
     fits = int(message.rsplit("batch of ", 1)[1].split()[0])

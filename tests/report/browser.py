@@ -30,7 +30,7 @@ def chromium(path: Path) -> Iterator[Any]:
 def faults(browser: Any, path: Path) -> Any:
     """Every fault of the report at `path`, each as "kind: what". Kinds: console, page, request, image, alt, contrast,
     overflow, keyboard, print, published, sort, filter."""
-    found = []
+    found: list[str] = []
     with opened(browser, path, found, viewport={"width": 390, "height": 844}, is_mobile=True) as page:
         published(page)
         found += [f"overflow: {what}" for what in page.evaluate(OVERFLOW)]
@@ -53,7 +53,7 @@ PAPER = 1047
 
 def printed(browser: Any, path: Path) -> Any:
     """Whether paper is wide enough, with everything shown."""
-    found = []
+    found: list[str] = []
     with opened(browser, path, found, viewport={"width": PAPER, "height": 700}) as page:
         published(page)
         page.emulate_media(media="print")
@@ -120,7 +120,7 @@ def keyboard(page: Any) -> Any:
 
 
 def sorting(page: Any) -> Any:
-    found = []
+    found: list[str] = []
     tables = page.locator("table.results")
     if not tables.count():
         found.append("sort: no table.results")
@@ -160,7 +160,7 @@ def ordered(keys: Any, number: Any, descending: Any) -> Any:
 
 
 def filtering(page: Any) -> Any:
-    found = []
+    found: list[str] = []
     for table in page.locator("table.results").all():
         name = table.get_attribute("id")
         box = page.locator(f'input[type=search].filter[data-for="{name}"]')

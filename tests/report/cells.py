@@ -14,18 +14,12 @@ KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside"
 
 
 def add(
-    out: Path,
-    method: Any = "patchcore",
-    category: Any = "brick",
-    weights: Any = "random",
-    seed: int = 0,
-    value: Any = 0.9,
-    status: Any = "done",
-    **more: Any,
-) -> Any:
+    out: Path, method: str = "patchcore", category: str = "brick", weights: str = "random", seed: int = 0,
+    value: float = 0.9, status: str = "done", **more: Any,
+) -> Cell:  # fmt: skip
     extra = {k: more.pop(k) for k in KEPT if k in more}
     settings = more.pop("settings", settings_for(method))
-    fields = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
+    fields: dict[str, Any] = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
     fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
     cell = Cell.from_json(fields)

@@ -43,7 +43,9 @@ def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: An
         add(tmp_path, category=category, weights="fractal", value=0.8 + shift,
             replicates={"image_auroc": [0.8 + shift - w for w in wave]})  # fmt: skip
     table = make_tables(gather(tmp_path))[0]
-    low, high = table.value("brick", "patchcore", "random").interval
+    interval = table.value("brick", "patchcore", "random").interval
+    assert interval is not None
+    low, high = interval
     assert low < 80 < high
     assert table.column_average("patchcore", "random").interval is not None
     done = write_report(tmp_path)

@@ -103,7 +103,7 @@ def test_odd_files_never_stop_the_report(tmp_path: Path) -> None:
     good = {"maps": np.zeros((1, 4, 4)), "masks": np.eye(4, dtype=bool)[None]}
     (tmp_path / "maps").mkdir()
     (tmp_path / "filters").mkdir()
-    odd = {
+    odd: dict[str, tuple[Any, dict[str, Any]]] = {
         "empty": (b"", {}), "nan": (good | {"maps": np.full((1, 4, 4), np.nan)}, {}), "side": (good, {"side": None}),
         "defect": (good, {"images": [{"path": "test/a.png"}]}), "threshold": (good, {"mask_threshold": 0.5}),
         "many": (good, {"images": images * 2}),
@@ -111,7 +111,7 @@ def test_odd_files_never_stop_the_report(tmp_path: Path) -> None:
     for name, (content, more) in odd.items():
         path = tmp_path / f"maps/{name}.npz"
         path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
-        add(tmp_path, category=name, maps=f"maps/{name}.npz", **({"images": images, "side": 4} | more))
+        add(tmp_path, category=name, maps=f"maps/{name}.npz", **{"images": images, "side": 4, **more})
     save_file({"conv1.weight": torch.zeros(4, 3, 7, 7, dtype=torch.bfloat16)}, tmp_path / "filters/bf16.safetensors")
     save_file({"conv1.weight": torch.zeros(4, 3, 0, 0)}, tmp_path / "filters/empty.safetensors")
     (tmp_path / "cells/deep.json").write_text("[" * 100_000)

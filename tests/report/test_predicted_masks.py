@@ -35,7 +35,7 @@ def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores: An
 @pytest.mark.parametrize("threshold", [7.5, 70_000.0, -70_000.0])
 def test_whole_numbers_and_thresholds_out_of_range(threshold: Any) -> None:
     assert predicted_mask([[9, 7], [8, 1]], threshold).tolist() == (np.array([[9, 7], [8, 1]]) >= threshold).tolist()
-    assert predicted_mask(np.float16([9, 7]), threshold).tolist() == [threshold <= 9, threshold <= 7]
+    assert predicted_mask(np.array([9, 7], np.float16), threshold).tolist() == [threshold <= 9, threshold <= 7]
     assert segmentation_f1([[[9, 7], [8, 1]]], [[[1, 0], [1, 0]]], 7.5) == 1
 
 
@@ -56,5 +56,7 @@ def test_a_gallery_draws_the_mask_of_the_best_f1(kept: Any, tmp_path: Path) -> N
     (gallery,), _ = galleries(gather(tmp_path), {})
     (case,) = gallery.cases
     ((_, _, mask, _),) = case.judged
+    assert mask is not None
+    assert case.truth is not None
     assert mask.shape == (TILE, TILE, 3)
     assert np.array_equal(mask, case.truth)

@@ -19,7 +19,7 @@ from fracgen_eval.report.tables import make_tables
 
 from tests.report.cells import add
 
-SETTING = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
+SETTING: dict[str, Any] = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
 
 
 def test_every_source_has_every_class_and_the_averages_that_it_states() -> None:
