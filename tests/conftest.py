@@ -22,7 +22,7 @@ TOGETHER = ("tests/slurm/",)
 """Folders whose tests run in one process, as they share a cluster."""
 
 
-class _ByFile(LoadFileScheduling):
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
     """Tests of a file run in one process, which makes their fixtures once; so do those of a folder in `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:

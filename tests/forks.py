@@ -10,9 +10,10 @@ from multiprocessing import get_context
 from typing import Any
 
 _CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["fracgen_eval.grid.run", "fracgen_eval.methods.cutpaste", "fracgen_eval.methods.panda", "torchvision", "timm"]
-)
+_CONTEXT.set_forkserver_preload([
+    "fracgen_eval.grid.run", "fracgen_eval.methods.cutpaste", "fracgen_eval.methods.panda", "torchvision", "timm",
+    "sklearn.metrics", "scipy.stats",
+])  # fmt: skip
 
 
 class Fork:

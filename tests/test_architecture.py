@@ -92,7 +92,7 @@ def layer(module: str) -> int | None:
 def edges() -> dict[str, set[str]]:
     """Which of our modules each of them imports, the two facades left out."""
     return {
-        name: (imports(path) & modules().keys()) - FACADES - {name}
+        name: set(imports(path) & modules().keys()) - FACADES - {name}
         for name, path in modules().items()
         if name not in FACADES
     }
@@ -162,7 +162,7 @@ def test_no_function_takes_a_long_row_of_arguments() -> None:
 def bound(path: Path) -> set[str]:
     """Names that a module binds outside of its functions and classes."""
     names: set[str] = set()
-    todo = list(parsed(path).body)
+    todo: list[ast.AST] = list(parsed(path).body)
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

@@ -22,7 +22,7 @@ COMMAND = re.compile(r"(?<![\w-])fracgen ([a-z]+(?: [^|`#\n]*)?)")
 
 def command_lines(sentences: bool) -> list[str]:
     """Every `fracgen ...` in the documents' blocks of commands, continued lines as one; or in their sentences."""
-    found = set()
+    found: set[str] = set()
     for page in PAGES:
         text = page.read_text()
         pieces = re.findall(r"```(?:console|bash|sh)\n(.*?)```", text, re.S)
@@ -43,20 +43,20 @@ def find_command(line: str) -> tuple[Any, list[str]]:
     return command, words
 
 
-def test_there_are_commands_to_check():
+def test_there_are_commands_to_check() -> None:
     assert len(command_lines(sentences=False)) >= 30
     assert len(command_lines(sentences=True)) >= 8
 
 
 @pytest.mark.parametrize("line", command_lines(sentences=False))
-def test_commands_in_the_documents_are_understood(line):
+def test_commands_in_the_documents_are_understood(line: Any) -> None:
     """Names, options, types of values, and that nothing is missing; the command is parsed and not run."""
     command, words = find_command(line)
     command.make_context(f"fracgen {line}", words)
 
 
 @pytest.mark.parametrize("line", command_lines(sentences=True))
-def test_commands_in_sentences_exist(line):
+def test_commands_in_sentences_exist(line: Any) -> None:
     command, words = find_command(line)
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.split("=")[0] for word in words if word.startswith("-") and word != "-"} <= known
@@ -69,13 +69,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("line", "fault"), WRONG.items())
-def test_a_wrong_command_would_be_seen(line, fault):
+def test_a_wrong_command_would_be_seen(line: Any, fault: Any) -> None:
     with pytest.raises(Exception, match=fault):
         test_commands_in_the_documents_are_understood(line)
 
 
-def test_recipes_page_is_what_the_presets_say():
+def test_recipes_page_is_what_the_presets_say() -> None:
     spec = importlib.util.spec_from_file_location("make_pictures", ROOT / "docs/make_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
     page = (ROOT / "docs/recipes.md").read_text()
@@ -84,7 +86,7 @@ def test_recipes_page_is_what_the_presets_say():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_inside_the_repository_lead_somewhere(page):
+def test_links_inside_the_repository_lead_somewhere(page: Any) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target
@@ -100,7 +102,7 @@ def paths_in(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md", "kernels/README.md"])
-def test_paths_that_a_page_names_exist(name):
+def test_paths_that_a_page_names_exist(name: str) -> None:
     paths = paths_in(ROOT / name)
     assert len(paths) > 4
     gone = [path for path in paths if not list(ROOT.glob(path.rstrip("/.,"))) and "{" not in path]

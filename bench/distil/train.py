@@ -113,7 +113,7 @@ class Leg:
             maps = middle(self.network, pictures(shown["pictures"]))
             parts = [(m - shown[name].float()).square().mean() for m, name in zip(maps, STAGES[:3], strict=True)]
             self.optimizer.zero_grad(set_to_none=True)
-            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()
             self.optimizer.step()
             self.average.update(self.network, self.step)
             self.step += 1

@@ -169,7 +169,7 @@ def clock_hz(cycles: int = 20_000_000) -> float:
 
     count = torch.cuda.get_device_properties(0).multi_processor_count
     spin = cupy.RawModule(code=CLOCK).get_function("spin")
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     with cupy.cuda.Stream.from_external(torch.cuda.current_stream()):
         for _ in range(2):  # the first is the warm-up
             begin.record()
@@ -204,7 +204,7 @@ def other_ways() -> Results:
     renderer = CudaRenderer(small_bank(PRESETS["paper"]), recipe)
     index = torch.arange(64, dtype=torch.int64, device="cuda")
     plain = renderer.render(index, seed=7).images
-    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()  # type: ignore[no-untyped-call]
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     given, captured = torch.zeros_like(plain), torch.zeros_like(plain)
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

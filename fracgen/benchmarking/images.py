@@ -117,7 +117,7 @@ def _cuda_stages(renderer: CudaRenderer, index: Any, options: dict[str, Any]) ->
     launch, names, marks = backend.launch, {id(f): key[0] for key, f in renderer.pipeline.functions.items()}, []
 
     def timed(function: Any, *arguments: Any) -> None:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         launch(function, *arguments)
         end.record()

@@ -121,7 +121,7 @@ def training_step(config: Config, classes: int, where: torch.device, dtype: torc
             outputs = model(images_of_pairs(images))
         loss = objective.loss(outputs.float(), [], labels)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     return step

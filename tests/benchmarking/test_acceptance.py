@@ -21,7 +21,7 @@ SCRIPTS = {
     "slow": "sleep 60 & sleep 60",
     "mute": "true",
 }
-IDENTITY = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
+IDENTITY: dict[str, Any] = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
 
 
 def command(part: Part, path: Path, **identity: str) -> list[str]:

@@ -141,7 +141,7 @@ def test_a_live_block_pays_for_all_the_batches_it_takes(monkeypatch: pytest.Monk
     loader = FractalLoader(CodeBank.sample(2, classes=2), RECIPE, 2, "cpu", epoch_size=100, prefetch=2, threads=1)
     whole = loader._make
 
-    def slow(epoch: int, batch: int) -> Any:
+    def slow(epoch: int, batch: range) -> Any:
         time.sleep(0.02)
         return whole(epoch, batch)
 

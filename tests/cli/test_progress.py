@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +34,10 @@ def terminal_of_a_test(monkeypatch: pytest.MonkeyPatch) -> Screen:
 def clock(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
     """Let every look at the clock find it some seconds later."""
     now = iter(range(1_000_000))
-    monkeypatch.setattr(terminal.time, "perf_counter", lambda: step * next(now))
+    monkeypatch.setattr("fracgen.support.terminal.time.perf_counter", lambda: step * next(now))
 
 
-def test_a_line_is_rewritten_and_messages_stand_above_it(monkeypatch):
+def test_a_line_is_rewritten_and_messages_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal_of_a_test(monkeypatch)
     clock(monkeypatch, 2.0)
     progress = terminal.Progress(100, "images", done=40)
@@ -49,7 +50,7 @@ def test_a_line_is_rewritten_and_messages_stand_above_it(monkeypatch):
     assert screen.lines() == ["fracgen: a shard is finished", ""]
 
 
-def test_a_run_shows_its_steps_and_leaves_only_its_messages(monkeypatch, tmp_path):
+def test_a_run_shows_its_steps_and_leaves_only_its_messages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     screen = terminal_of_a_test(monkeypatch)
     clock(monkeypatch, 0.2)
     train(TINY, tmp_path / "run", log_steps=1)
@@ -60,7 +61,7 @@ def test_a_run_shows_its_steps_and_leaves_only_its_messages(monkeypatch, tmp_pat
     assert any("epoch 1 of 1" in line for line in screen.lines())
 
 
-def test_nothing_is_rewritten_where_there_is_no_terminal(capsys):
+def test_nothing_is_rewritten_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     progress = terminal.Progress(2, "images")
     progress.add(1)
     progress.clear()

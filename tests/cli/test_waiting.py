@@ -1,5 +1,7 @@
 """Threads that wait for one that has no core must not burn the core it needs: shared servers are where this runs."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -35,7 +37,7 @@ print(json.dumps([seconds(1), seconds(2)]))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can take cores away")
-def test_threads_that_share_a_core_wait_without_using_it():
+def test_threads_that_share_a_core_wait_without_using_it() -> None:
     """The processor's time, which others on the machine do not change, of two threads against one's: 1.1 times it was
     measured, and 7.7 times with threads that spin."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
@@ -44,7 +46,7 @@ def test_threads_that_share_a_core_wait_without_using_it():
     assert two < 1.3 * one + 0.15, f"{two:.2f} s of two threads, {one:.2f} s of one"
 
 
-def test_what_the_user_says_about_waiting_stands():
+def test_what_the_user_says_about_waiting_stands() -> None:
     said = "import atexit, os, fracgen.cli\natexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))\n"
     said += "fracgen.cli.main(['--version'])"
     done = subprocess.run(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from fracgen_eval.grid import run as grid
 from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.measure import run_cell
 from fracgen_eval.grid.plan import Request, make_plan
 
 
@@ -35,14 +36,14 @@ def run(connection: Connection, request: Request, jobs: int = 1) -> None:
 
 def race(connection: Connection, request: Request, meet: Path) -> None:
     """The grid, once another process has planned the same cells; sends ("computed", path) of those it computes."""
-    plan, run_cell = make_plan(request), grid.run_cell
+    plan = make_plan(request)
 
     def slow(cell: Cell, *rest: Any) -> Any:
         connection.send(("computed", cell.path))
         time.sleep(0.5)  # so that the other process comes by
         return run_cell(cell, *rest)
 
-    grid.run_cell = slow
+    grid.run_cell = slow  # type: ignore[attr-defined, assignment]
     (meet / str(os.getpid())).touch()
     while len(os.listdir(meet)) < 2:
         time.sleep(0.01)

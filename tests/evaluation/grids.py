@@ -1,5 +1,10 @@
 """A small grid on the demo dataset, which several tests run."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from fracgen_eval.grid.plan import Request, make_plan
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
@@ -16,9 +21,9 @@ QUICK = {
 }
 
 
-def request(out, surfaces, **changes):
+def request(out: Path, surfaces: Path, **changes: Any) -> Request:
     """PANDA on one category with random weights; anything may be changed."""
-    options = {
+    options: dict[str, Any] = {
         "out": out, "methods": ("panda",), "dataset": "surfaces", "root": surfaces,
         "weights": (WeightsSpec.parse("random"),), "categories": ("gravel",), "model": "resnet18", "limit": "12",
         "overrides": QUICK,
@@ -26,14 +31,14 @@ def request(out, surfaces, **changes):
     return Request(**(options | changes))
 
 
-def run(wanted, **options):
+def run(wanted: Request, **options: Any) -> tuple[list[str], int]:
     """What became of each cell that was run, and how many failed."""
     reporter = Silent()
     failed = run_plan(make_plan(wanted), reporter, **options)
     return reporter.ends, failed
 
 
-def numbers(out):
+def numbers(out: Path) -> dict[str, dict[str, Any]]:
     """What must not depend on when or where a cell was run."""
     found = {}
     for result in files_of(out):

@@ -1,18 +1,23 @@
 """Image files that Pillow does not write, byte by byte; and plain ways to turn pixels."""
 
+from __future__ import annotations
+
 import struct
 import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-ORIENTED = {
+ORIENTED: dict[int, Callable[[Any], Any]] = {
     1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: np.rot90(np.fliplr(a)),
     6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(np.fliplr(a), -1), 8: np.rot90,
 }  # fmt: skip
 """By EXIF's orientation, what makes the stored rows and columns an upright picture."""
 
 
-def tiff(path, samples, bits, *, photometric=1, sample_format=1):
+def tiff(path: Path, samples: Any, bits: Any, *, photometric: Any = 1, sample_format: Any = 1) -> None:
     """A TIFF of grey numbers of `bits` bits; of 12 bits, two lie in three bytes."""
     height, width = samples.shape
     data = samples.tobytes()
@@ -27,7 +32,7 @@ def tiff(path, samples, bits, *, photometric=1, sample_format=1):
     path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
 
 
-def png16(path, pixels):
+def png16(path: Path, pixels: Any) -> None:
     """A PNG of 16-bit colours [H, W, 3]."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)

@@ -1,10 +1,13 @@
 """What is replaced or rebuilt of Anomalib, beside Anomalib's own: a release that changes its side fails by name."""
 
+from __future__ import annotations
+
 import ast
 import hashlib
 import inspect
 import textwrap
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import timm
@@ -57,17 +60,19 @@ REPLACED = {
 """Anomalib's functions that files of methods/anomalib stand in for or rely on, as they were when that was written."""
 
 
-def code_of(function):
+def code_of(function: Any) -> Any:
     """First 12 hex digits of a SHA-256 over a function's source, without docstring and indentation."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-    first = ast.parse("\n".join(lines)).body[0].body[0]
+    (function,) = ast.parse("\n".join(lines)).body
+    assert isinstance(function, ast.FunctionDef)
+    first = function.body[0]
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         del lines[first.lineno - 1 : first.end_lineno]
     words = " ".join(line.strip() for line in lines if line.strip())
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
-def check(place, function, written):
+def check(place: Any, function: Any, written: Any) -> None:
     assert code_of(function) == written, (
         f"Anomalib changed {function.__qualname__}, for which methods/anomalib/{place} was written: compare the two, "
         f"then write {code_of(function)} here"
@@ -75,19 +80,19 @@ def check(place, function, written):
 
 
 @pytest.mark.parametrize("place", list(REPLACED))
-def test_anomalibs_side_is_as_it_was(place):
+def test_anomalibs_side_is_as_it_was(place: Any) -> None:
     check(place, *REPLACED[place])
 
 
-def test_a_change_is_told_by_name():
-    def forward(self):
+def test_a_change_is_told_by_name() -> None:
+    def forward(self: Any) -> Any:
         return 2
 
     with pytest.raises(AssertionError, match=r"changed .*forward, for which methods/anomalib/padim_gaussian.py"):
         check("padim_gaussian.py: the Gaussians", forward, REPLACED["padim_gaussian.py: the Gaussians"][1])
 
 
-def parts(model, method, side=64, layers=("layer1", "layer2", "layer3")):
+def parts(model: Any, method: Any, side: int = 64, layers: Any = ("layer1", "layer2", "layer3")) -> Any:
     from anomalib.pre_processing import PreProcessor
     from torchvision.transforms.v2 import Resize
 
@@ -99,13 +104,13 @@ def parts(model, method, side=64, layers=("layer1", "layer2", "layer3")):
     return Parts(net, net.chosen(layers), settings_for(method), side, lightning)
 
 
-def same_tensors(ours, theirs):
+def same_tensors(ours: Any, theirs: Any) -> None:
     assert list(ours) == list(theirs)
     for key, tensor in theirs.items():
         assert torch.equal(ours[key], tensor), key
 
 
-def test_the_search_finds_what_anomalibs_finds():
+def test_the_search_finds_what_anomalibs_finds() -> None:
     torch.manual_seed(0)
     model = PatchcoreModel(["layer1"], "resnet18", pre_trained=False)
     model.memory_bank = torch.randn(200, 16)
@@ -116,14 +121,14 @@ def test_the_search_finds_what_anomalibs_finds():
         assert torch.allclose(ours[0], theirs[0], rtol=1e-4)
 
 
-def test_the_gaussians_are_anomalibs():
+def test_the_gaussians_are_anomalibs() -> None:
     embedding = torch.randn(9, 20, 6, 5, generator=torch.Generator().manual_seed(0))
     (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), block_gaussian().fit(embedding)
     assert torch.allclose(ours_mean, mean, atol=1e-6)
     assert torch.allclose(ours, inverse, rtol=1e-3, atol=1e-3 * inverse.abs().max().item())
 
 
-def all_places_at_once(embedding):
+def all_places_at_once(embedding: Any) -> Any:
     """Means and inverse covariances without blocks of places."""
     vectors = embedding.flatten(2)
     mean = vectors.mean(0)
@@ -133,7 +138,9 @@ def all_places_at_once(embedding):
 
 
 @pytest.mark.parametrize(("images", "channels", "side", "batch"), [(40, 20, 16, 7), (9, 448, 16, 4), (35, 550, 16, 32)])
-def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(images, channels, side, batch):
+def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(
+    images: Any, channels: Any, side: int, batch: Any
+) -> None:
     embedding = torch.randn(images, channels, side, side, generator=torch.Generator().manual_seed(0))
     blocks = PlaceBlocks()
     blocks.expect(images)
@@ -147,7 +154,7 @@ def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(images, cha
     assert blocks.places == 0  # each was let go
 
 
-def test_the_bank_is_anomalibs_to_the_last_bit():
+def test_the_bank_is_anomalibs_to_the_last_bit() -> None:
     patches = torch.randn(6 * 16, 12, generator=torch.Generator().manual_seed(1))
     theirs = PatchcoreModel(["layer1"], "resnet18", pre_trained=False)
     theirs.embedding_store = list(patches.split(32))
@@ -163,7 +170,7 @@ def test_the_bank_is_anomalibs_to_the_last_bit():
     assert len(ours.embedding_store) == 0
 
 
-def test_fastflow_on_a_network_that_anomalib_knows_is_anomalibs():
+def test_fastflow_on_a_network_that_anomalib_knows_is_anomalibs() -> None:
     torch.manual_seed(0)
     theirs = FastflowModel((64, 64), "resnet18", pre_trained=False, flow_steps=8, conv3x3_only=True, hidden_ratio=1.0)
     torch.manual_seed(0)
@@ -175,7 +182,7 @@ def test_fastflow_on_a_network_that_anomalib_knows_is_anomalibs():
         assert torch.equal(ours.eval()(images).anomaly_map, theirs.eval()(images).anomaly_map)
 
 
-def test_stfpm_without_a_download_is_anomalibs(monkeypatch):
+def test_stfpm_without_a_download_is_anomalibs(monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: create(name, pretrained=False, **more)
                         if pretrained else create(name, **more))  # fmt: skip
@@ -187,7 +194,7 @@ def test_stfpm_without_a_download_is_anomalibs(monkeypatch):
     assert set(vars(theirs)) == set(vars(ours))
 
 
-def test_distillations_parts_are_anomalibs_but_for_what_is_documented():
+def test_distillations_parts_are_anomalibs_but_for_what_is_documented() -> None:
     ours, theirs = _bottleneck([64, 128, 256]), bottleneck.get_bottleneck_layer("resnet18")
     unused = {k for k in theirs.state_dict() if k.startswith(("conv4.", "bn4."))}
     assert shapes(ours) == {k: v for k, v in shapes(theirs).items() if k not in unused}
@@ -201,21 +208,21 @@ def test_distillations_parts_are_anomalibs_but_for_what_is_documented():
         assert [tuple(part.shape) for part in decoder(code)] == [tuple(part.shape) for part in features]
 
 
-def shapes(module):
+def shapes(module: Any) -> Any:
     return {k: tuple(v.shape) for k, v in module.state_dict().items()}
 
 
-def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_ones():
+def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_ones() -> None:
     anything = SimpleNamespace(parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]))
-    rd = ReverseDistillation.configure_optimizers(
-        SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
-    ).defaults
-    stfpm = Stfpm.configure_optimizers(SimpleNamespace(model=SimpleNamespace(student_model=anything))).defaults
+    teacher: Any = SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
+    student: Any = SimpleNamespace(model=SimpleNamespace(student_model=anything))
+    rd = ReverseDistillation.configure_optimizers(teacher).defaults
+    stfpm = Stfpm.configure_optimizers(student).defaults
     assert (rd["lr"], rd["betas"]) == (0.005, (0.5, 0.99)), "protocol 'paper' uses betas (0.5, 0.999)"
     assert (stfpm["lr"], stfpm["momentum"], stfpm["weight_decay"]) == (0.4, 0.9, 0.001), "'paper' decays by 1e-4"
 
 
-def test_the_objective_damage_compares_the_patches_that_anomalibs_patchcore_compares():
+def test_the_objective_damage_compares_the_patches_that_anomalibs_patchcore_compares() -> None:
     from fracgen.training.losses import neighbourhoods
 
     model = PatchcoreModel(layers=["layer2", "layer3"], backbone="resnet18", pre_trained=False)

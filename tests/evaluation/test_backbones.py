@@ -1,8 +1,13 @@
 """Weights by name: every key style, strict comparison, the right normalisation, no network."""
 
+from __future__ import annotations
+
 import json
 import math
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -14,16 +19,16 @@ from torchvision.models import get_model
 
 
 @pytest.fixture(scope="module")
-def state():
+def state() -> Any:
     torch.manual_seed(1)
     return get_model("resnet18", weights=None, num_classes=7).state_dict()
 
 
-def load(path, **options):
+def load(path: Path, **options: Any) -> Any:
     return load_weights(WeightsSpec("mine", path), "resnet18", **options)
 
 
-STYLES = {
+STYLES: dict[str, Callable[[Any], Any]] = {
     "torchvision": lambda s: s,
     "without head": lambda s: {k: v for k, v in s.items() if not k.startswith("fc.")},
     "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},
@@ -35,7 +40,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", list(STYLES))
-def test_every_key_style_gives_the_same_tensors(state, tmp_path, style):
+def test_every_key_style_gives_the_same_tensors(state: Any, tmp_path: Path, style: Any) -> None:
     torch.save(STYLES[style](state), tmp_path / "w.pth")
     weights = load(tmp_path / "w.pth")
     network = build_backbone(weights).state_dict()
@@ -45,7 +50,7 @@ def test_every_key_style_gives_the_same_tensors(state, tmp_path, style):
     assert (weights.head is None) == (style == "without head")
 
 
-def test_timm_and_torchvision_features_agree(state, tmp_path):
+def test_timm_and_torchvision_features_agree(state: Any, tmp_path: Path) -> None:
     save_file(timm.create_model("resnet18", num_classes=7).state_dict() | state, tmp_path / "w.safetensors")
     weights = load(tmp_path / "w.safetensors")
     other = timm.create_model("resnet18", num_classes=0).eval()
@@ -66,7 +71,7 @@ def test_timm_and_torchvision_features_agree(state, tmp_path):
         (lambda s: s.update({f"student.{k}": v.clone() for k, v in s.items()}), "2 networks"),
     ],
 )
-def test_tensors_that_do_not_match_are_refused(state, tmp_path, change, message):
+def test_tensors_that_do_not_match_are_refused(state: Any, tmp_path: Path, change: Any, message: str) -> None:
     changed = dict(state)
     change(changed)
     save_file(changed, tmp_path / "w.safetensors")
@@ -85,14 +90,16 @@ def test_tensors_that_do_not_match_are_refused(state, tmp_path, change, message)
         ("bn1.bias", lambda t: t.to(torch.complex64), "tensor {} is complex64"),
     ],
 )
-def test_numbers_that_no_network_computes_with_are_refused_by_tensor(state, tmp_path, name, change, message):
+def test_numbers_that_no_network_computes_with_are_refused_by_tensor(
+    state: Any, tmp_path: Path, name: str, change: Any, message: str
+) -> None:
     changed = {k: v.half() if v.dim() == 1 else v for k, v in state.items()}
     save_file(changed | {name: change(changed[name])}, tmp_path / "w.safetensors")
     with pytest.raises(EvaluationError, match=re.escape(message.format(name))):
         load(tmp_path / "w.safetensors")
 
 
-def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state, tmp_path):
+def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state: Any, tmp_path: Path) -> None:
     averaged = {f"module.{k}": v + 1 for k, v in state.items()}
     torch.save({"arch": "resnet18", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "last.pth.tar")
     weights = load(tmp_path / "last.pth.tar")
@@ -102,7 +109,7 @@ def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state, tmp_path
 
 
 @pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "timm/tf_efficientnet_lite0"])
-def test_another_architecture_with_the_same_tensors_is_refused(model, tmp_path):
+def test_another_architecture_with_the_same_tensors_is_refused(model: Any, tmp_path: Path) -> None:
     save_file(timm.create_model("efficientnet_lite0").state_dict(), tmp_path / "w.safetensors")
     config = {"architecture": "efficientnet_lite0", "pretrained_cfg": {"tag": "in1k"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -112,7 +119,7 @@ def test_another_architecture_with_the_same_tensors_is_refused(model, tmp_path):
         load_weights(spec, model)
 
 
-def test_tensors_of_one_name_under_two_prefixes_are_refused(state, tmp_path):
+def test_tensors_of_one_name_under_two_prefixes_are_refused(state: Any, tmp_path: Path) -> None:
     torch.save({f"model.{k}": v for k, v in state.items()} | {"bn1.bias": state["bn1.bias"]}, tmp_path / "w.pth")
     with pytest.raises(EvaluationError, match=r"w\.pth: holds model\.bn1\.bias and bn1\.bias"):
         load(tmp_path / "w.pth")
@@ -130,7 +137,9 @@ def test_tensors_of_one_name_under_two_prefixes_are_refused(state, tmp_path):
         ("half", [1, 1, 1], "input-norm imagenet"),
     ],
 )
-def test_a_normalisation_that_cannot_be_is_refused(state, tmp_path, mean, std, message):
+def test_a_normalisation_that_cannot_be_is_refused(
+    state: Any, tmp_path: Path, mean: Any, std: Any, message: str
+) -> None:
     save_file(state, tmp_path / "w.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": mean, "std": std}}))
     with pytest.raises(EvaluationError, match=message):
@@ -138,13 +147,13 @@ def test_a_normalisation_that_cannot_be_is_refused(state, tmp_path, mean, std, m
     assert load(tmp_path / "w.safetensors", input_norm="imagenet").normalisation == IMAGENET
 
 
-def test_another_models_file_is_refused(state, tmp_path):
+def test_another_models_file_is_refused(state: Any, tmp_path: Path) -> None:
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(EvaluationError, match="not the tensors of a resnet50"):
         load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "resnet50")
 
 
-def test_damaged_and_foreign_files_are_refused(state, tmp_path):
+def test_damaged_and_foreign_files_are_refused(state: Any, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
     torch.save(state, tmp_path / "cut.pth")
     (tmp_path / "cut.pth").write_bytes((tmp_path / "cut.pth").read_bytes()[:5000])
@@ -157,7 +166,7 @@ def test_damaged_and_foreign_files_are_refused(state, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind, state, tmp_path):
+def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind: Any, state: Any, tmp_path: Path) -> None:
     save_file({k: v.to(kind) if v.dim() == 4 else v for k, v in state.items()}, tmp_path / "small.safetensors")
     weights = load(tmp_path / "small.safetensors")
     backbone = build_backbone(weights).state_dict()
@@ -166,7 +175,7 @@ def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind, state, tm
     assert torch.equal(backbone["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"].to(kind).float())
 
 
-def test_its_own_normalisation_by_default(state, tmp_path):
+def test_its_own_normalisation_by_default(state: Any, tmp_path: Path) -> None:
     save_file(state, tmp_path / "plain.safetensors")
     half = "[0.5, 0.5, 0.5]"
     save_file(state, tmp_path / "own.safetensors", {"mean": half, "std": half, "recipe": "paper"})
@@ -179,7 +188,7 @@ def test_its_own_normalisation_by_default(state, tmp_path):
     assert load(tmp_path / "plain.safetensors").normalisation.mean == (0.2, 0.2, 0.2)
 
 
-def test_random_weights_are_always_the_same_and_leave_the_generator_alone():
+def test_random_weights_are_always_the_same_and_leave_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -189,14 +198,14 @@ def test_random_weights_are_always_the_same_and_leave_the_generator_alone():
     assert first.digest == load_weights(WeightsSpec.parse("random"), "resnet18").digest
 
 
-def test_digest_sees_one_changed_number(state):
+def test_digest_sees_one_changed_number(state: Any) -> None:
     changed = {k: v.clone() for k, v in state.items()}
     changed["conv1.weight"][0, 0, 0, 0] += 1
     assert digest_of(changed) != digest_of(state)
     assert digest_of(dict(reversed(state.items()))) == digest_of(state)
 
 
-def test_imagenet_is_never_downloaded(tmp_path, monkeypatch):
+def test_imagenet_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(EvaluationError, match="IMAGENET1K_V1 is not in torch's cache, and nothing is downloaded"):
         load_weights(WeightsSpec.parse("imagenet"), "wide_resnet50_2")
@@ -204,7 +213,7 @@ def test_imagenet_is_never_downloaded(tmp_path, monkeypatch):
         load_weights(WeightsSpec.parse("imagenet-v2"), "resnet18")
 
 
-def test_a_damaged_imagenet_file_is_refused(tmp_path, monkeypatch, state):
+def test_a_damaged_imagenet_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(state, tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
@@ -213,17 +222,17 @@ def test_a_damaged_imagenet_file_is_refused(tmp_path, monkeypatch, state):
 
 
 @pytest.mark.parametrize("text", ["imagnet", "=x", "a/b=x", "a=", "../a=x"])
-def test_bad_names_are_refused(text):
+def test_bad_names_are_refused(text: str) -> None:
     with pytest.raises(EvaluationError, match="weights"):
         WeightsSpec.parse(text)
 
 
-def test_unknown_model_is_refused():
+def test_unknown_model_is_refused() -> None:
     with pytest.raises(EvaluationError, match=r"unknown model 'resnet19': .* did you mean resnet1"):
         load_weights(WeightsSpec.parse("random"), "resnet19")
 
 
-def test_random_networks_of_other_seeds():
+def test_random_networks_of_other_seeds() -> None:
     first, again, other = (load_weights(WeightsSpec.parse(n), "resnet18") for n in ("random", "random", "random-7"))
     assert first.digest == again.digest != other.digest
     assert other.source == "torchvision's initialisation, seed 7"
@@ -231,6 +240,6 @@ def test_random_networks_of_other_seeds():
 
 
 @pytest.mark.parametrize("text", ["random-0", "random-01", "random-x", "random-7=w.pth"])
-def test_names_of_random_networks_are_theirs(text):
+def test_names_of_random_networks_are_theirs(text: str) -> None:
     with pytest.raises(EvaluationError, match=r"unknown weights|is a random network"):
         WeightsSpec.parse(text)

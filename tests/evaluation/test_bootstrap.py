@@ -1,5 +1,9 @@
 """The bootstrap: it equals the exact metrics, its intervals cover, its draws are paired, and it costs little."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from fracgen_eval.metrics import aupro, auroc, average_precision, f1_max, pixel_auroc
@@ -16,7 +20,7 @@ from sklearn.metrics import f1_score
 LABELS = np.repeat([False, True], [30, 40])
 
 
-def test_a_resample_keeps_the_number_of_each_kind_and_is_the_keys():
+def test_a_resample_keeps_the_number_of_each_kind_and_is_the_keys() -> None:
     counts = resamples(LABELS, [5], 50)
     assert (counts[:, ~LABELS].sum(1) == 30).all()
     assert (counts[:, LABELS].sum(1) == 40).all()
@@ -25,7 +29,7 @@ def test_a_resample_keeps_the_number_of_each_kind_and_is_the_keys():
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_a_replicate_is_the_metric_of_the_images_that_it_drew(ties):
+def test_a_replicate_is_the_metric_of_the_images_that_it_drew(ties: Any) -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(size=70) + LABELS
     scores = scores.round() if ties else scores
@@ -38,13 +42,13 @@ def test_a_replicate_is_the_metric_of_the_images_that_it_drew(ties):
         assert replicates["image_f1_max"][n] == pytest.approx(f1_max(labels, drawn), abs=1e-12)
 
 
-def test_f1_max_is_the_best_over_all_thresholds():
+def test_f1_max_is_the_best_over_all_thresholds() -> None:
     rng = np.random.default_rng(3)
     scores = rng.normal(size=70) + LABELS
     assert f1_max(LABELS, scores) == pytest.approx(max(f1_score(LABELS, scores >= s) for s in scores))
 
 
-def maps_and_masks(rng, images=12, side=48):
+def maps_and_masks(rng: Any, images: Any = 12, side: int = 48) -> Any:
     masks = np.zeros((images, side, side), np.uint8)
     maps = rng.normal(size=masks.shape).astype(np.float32)
     for n in range(images // 2, images):
@@ -53,7 +57,7 @@ def maps_and_masks(rng, images=12, side=48):
     return maps, masks
 
 
-def test_pixel_replicates_are_the_metrics_of_the_images_drawn():
+def test_pixel_replicates_are_the_metrics_of_the_images_drawn() -> None:
     """Bins make them approximate: within 0.002, a tenth of their own spread."""
     maps, masks = maps_and_masks(np.random.default_rng(0))
     counts = resamples(masks.any((1, 2)), [2], 6)
@@ -66,7 +70,7 @@ def test_pixel_replicates_are_the_metrics_of_the_images_drawn():
 
 
 @pytest.mark.parametrize(("good", "bad", "truth"), [(28, 28, 0.6), (28, 28, 0.95), (30, 60, 0.85), (100, 100, 0.75)])
-def test_intervals_cover_the_true_auroc_in_95_of_100(good, bad, truth):
+def test_intervals_cover_the_true_auroc_in_95_of_100(good: Any, bad: Any, truth: Any) -> None:
     """200 draws of scores whose AUROC is known; between 92 and 98 % of the intervals hold it."""
     labels = np.repeat([False, True], [good, bad])
     rng = np.random.default_rng(20)
@@ -79,7 +83,7 @@ def test_intervals_cover_the_true_auroc_in_95_of_100(good, bad, truth):
     assert 184 <= covered <= 196
 
 
-def test_intervals_of_a_paired_difference_cover_it_and_are_narrower_than_unpaired_ones():
+def test_intervals_of_a_paired_difference_cover_it_and_are_narrower_than_unpaired_ones() -> None:
     labels = np.repeat([False, True], [30, 40])
     rng = np.random.default_rng(20)
     truths = [norm.cdf(d / np.sqrt(2)) for d in (1.0, 1.5)]
@@ -89,7 +93,9 @@ def test_intervals_of_a_paired_difference_cover_it_and_are_narrower_than_unpaire
         scores = [0.8 * shared + 0.6 * rng.normal(size=70) + d * labels for d in (1.0, 1.5)]
         counts = resamples(labels, [n])
         first, second = (image_replicates(labels, s, counts)["image_auroc"] for s in scores)
-        low, high = difference_interval(auroc(labels, scores[1]) - auroc(labels, scores[0]), first, second)
+        interval = difference_interval(auroc(labels, scores[1]) - auroc(labels, scores[0]), first, second)
+        assert interval is not None
+        low, high = interval
         covered += low <= truths[1] - truths[0] <= high
         paired.append(high - low)
         unpaired.append(2 * 1.96 * np.hypot(first.std(), second.std()))
@@ -97,7 +103,7 @@ def test_intervals_of_a_paired_difference_cover_it_and_are_narrower_than_unpaire
     assert np.mean(paired) < 0.75 * np.mean(unpaired)
 
 
-def test_a_perfect_score_has_no_interval():
+def test_a_perfect_score_has_no_interval() -> None:
     scores = LABELS + 0.0
     replicates = image_replicates(LABELS, scores, resamples(LABELS, [0]))
     assert interval(1.0, replicates["image_auroc"]) is None

@@ -1,5 +1,9 @@
 """CutPaste: where views are cut and pasted, what they look like, and the whole method."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +15,20 @@ SIDE, MANY = 256, 20_000
 
 
 @pytest.fixture(scope="module")
-def patches():
+def patches() -> Any:
     return views.draw_patches(np.random.default_rng(0), MANY, SIDE)
 
 
 @pytest.fixture(scope="module")
-def scars():
+def scars() -> Any:
     return views.draw_scars(np.random.default_rng(0), MANY, SIDE)
 
 
-def pictures(number, side=SIDE, seed=0):
+def pictures(number: Any, side: int = SIDE, seed: int = 0) -> Any:
     return torch.rand(number, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def test_patch_areas_are_uniform_on_their_range(patches):
+def test_patch_areas_are_uniform_on_their_range(patches: Any) -> None:
     area = patches.height * patches.width / SIDE**2
     assert area.min() > 0.02 - 0.002
     assert area.max() < 0.15 + 0.004
@@ -32,7 +36,7 @@ def test_patch_areas_are_uniform_on_their_range(patches):
     assert quartiles == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
 
 
-def test_patch_aspects_are_uniform_on_either_interval(patches):
+def test_patch_aspects_are_uniform_on_either_interval(patches: Any) -> None:
     aspect = patches.width / patches.height
     assert aspect.min() > 0.3 * 0.95
     assert aspect.max() < 3.3 * 1.05
@@ -43,7 +47,7 @@ def test_patch_aspects_are_uniform_on_either_interval(patches):
     assert aspect[aspect < 0.98].mean() == pytest.approx(0.65, abs=0.02)
 
 
-def test_patch_positions_are_uniform_over_all_that_fit(patches):
+def test_patch_positions_are_uniform_over_all_that_fit(patches: Any) -> None:
     for start, extent in [
         (patches.top, patches.height), (patches.cut_top, patches.height),
         (patches.left, patches.width), (patches.cut_left, patches.width),
@@ -53,7 +57,7 @@ def test_patch_positions_are_uniform_over_all_that_fit(patches):
         assert np.quantile(start / (SIDE - extent), [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
 
 
-def test_scars_keep_their_ranges_and_stay_inside(scars):
+def test_scars_keep_their_ranges_and_stay_inside(scars: Any) -> None:
     assert (scars.width.min(), scars.width.max()) == (2, 16)
     assert (scars.length.min(), scars.length.max()) == (10, 25)
     assert np.abs(scars.angle).max() <= 45
@@ -66,7 +70,7 @@ def test_scars_keep_their_ranges_and_stay_inside(scars):
             assert corner.max() <= SIDE + 1e-9
 
 
-def test_a_pasted_patch_is_the_cut_one_and_nothing_else_changes():
+def test_a_pasted_patch_is_the_cut_one_and_nothing_else_changes() -> None:
     images = pictures(16)
     where = views.draw_patches(np.random.default_rng(1), 16, SIDE)
     pasted, mask = views.paste_patches(images, where)
@@ -79,7 +83,7 @@ def test_a_pasted_patch_is_the_cut_one_and_nothing_else_changes():
         assert torch.equal(pasted[n][:, ~mask[n]], images[n][:, ~mask[n]])
 
 
-def test_a_pasted_scar_comes_from_its_rectangle_and_nothing_else_changes():
+def test_a_pasted_scar_comes_from_its_rectangle_and_nothing_else_changes() -> None:
     images = pictures(32)
     where = views.draw_scars(np.random.default_rng(2), 32, SIDE)
     pasted, mask = views.paste_scars(images, where)
@@ -95,7 +99,7 @@ def test_a_pasted_scar_comes_from_its_rectangle_and_nothing_else_changes():
         assert torch.equal(pasted[n][:, ~mask[n]], images[n][:, ~mask[n]])
 
 
-def test_an_unturned_scar_is_a_plain_rectangle():
+def test_an_unturned_scar_is_a_plain_rectangle() -> None:
     images = pictures(1)
     places = {"cut_top": 30, "cut_left": 40, "y": 100.0, "x": 60.5}
     where = views.Scars(*map(np.atleast_1d, (12, 5, 0.0)), **{n: np.array([v]) for n, v in places.items()})
@@ -105,7 +109,7 @@ def test_an_unturned_scar_is_a_plain_rectangle():
     assert torch.equal(pasted[0, :, 94:106, 58:63], images[0, :, 30:42, 40:45])
 
 
-def test_jitter_touches_the_patch_alone_and_agrees_with_torchvision():
+def test_jitter_touches_the_patch_alone_and_agrees_with_torchvision() -> None:
     from torchvision.transforms.v2 import functional as F
 
     images = pictures(6, 64)
@@ -122,22 +126,22 @@ def test_jitter_touches_the_patch_alone_and_agrees_with_torchvision():
 
 
 @pytest.fixture(scope="module")
-def weights():
+def weights() -> Any:
     return load_weights(WeightsSpec.parse("random"), "resnet18")
 
 
-def small(kind="3way", **changes):
+def small(kind: Any = "3way", **changes: Any) -> Any:
     short = {"steps": 4, "frozen_steps": 2, "batch": 4, "image_size": 64, "views": kind} | changes
     return settings_for("cutpaste", overrides=short)
 
 
-def bytes_of(number, seed=0):
+def bytes_of(number: Any, seed: int = 0) -> Any:
     return (pictures(number, 64, seed) * 255).to(torch.uint8)
 
 
 @pytest.mark.parametrize(("kind", "classes"), [("3way", 3), ("normal", 2), ("scar", 2), ("union", 2)])
-def test_views_are_balanced_and_normal_first(weights, kind, classes):
-    method = build_method("cutpaste", weights, small(kind))
+def test_views_are_balanced_and_normal_first(weights: Any, kind: Any, classes: Any) -> None:
+    method: Any = build_method("cutpaste", weights, small(kind))
     batch, labels = method._views(bytes_of(9), np.random.default_rng(0))
     assert batch.shape == (4 * classes, 3, 64, 64)
     assert labels.tolist() == [k for k in range(classes) for _ in range(4)]
@@ -147,7 +151,7 @@ def test_views_are_balanced_and_normal_first(weights, kind, classes):
     assert (changed < 0.4).all()
 
 
-def test_untouched_scores_are_those_of_a_run_without_steps(weights):
+def test_untouched_scores_are_those_of_a_run_without_steps(weights: Any) -> None:
     images = bytes_of(9)
     plain = build_method("cutpaste", weights, small(steps=0))
     trained = build_method("cutpaste", weights, small())
@@ -160,17 +164,17 @@ def test_untouched_scores_are_those_of_a_run_without_steps(weights):
     assert np.array_equal(trained.predict(test).scores, fitted_again(weights, images).predict(test).scores)
 
 
-def fitted_again(weights, images):
-    method = build_method("cutpaste", weights, small())
+def fitted_again(weights: Any, images: Any) -> Any:
+    method: Any = build_method("cutpaste", weights, small())
     method.fit(images)
     return method
 
 
-def test_the_density_is_ledoit_wolf_on_unit_features(weights):
+def test_the_density_is_ledoit_wolf_on_unit_features(weights: Any) -> None:
     from sklearn.covariance import LedoitWolf
 
     images, test = bytes_of(9), bytes_of(5, seed=9)
-    method = build_method("cutpaste", weights, small(steps=0))
+    method: Any = build_method("cutpaste", weights, small(steps=0))
     method.fit(images)
     normal, judged = (method._features(method.network, x, 16).numpy() for x in (images, test))
     assert np.linalg.norm(normal, axis=1) == pytest.approx(np.ones(9))
@@ -178,8 +182,8 @@ def test_the_density_is_ledoit_wolf_on_unit_features(weights):
     assert method.predict(test).scores == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_backbone_rests_during_the_frozen_steps(weights):
-    method = build_method("cutpaste", weights, small(steps=2))
+def test_the_backbone_rests_during_the_frozen_steps(weights: Any) -> None:
+    method: Any = build_method("cutpaste", weights, small(steps=2))
     method.fit(bytes_of(9))
     for key, tensor in method.network.state_dict().items():
         assert torch.equal(tensor, weights.tensors[key]), key

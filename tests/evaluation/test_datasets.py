@@ -1,7 +1,11 @@
 """Datasets: layouts, counts and what is refused before work begins."""
 
+from __future__ import annotations
+
 import csv
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.datasets import check_files, dataset, draw_shots, limited
@@ -12,12 +16,12 @@ from fracgen_eval.errors import EvaluationError
 from PIL import Image
 
 
-def picture(path, size=(4, 4), value=128):
+def picture(path: Path, size: tuple[int, int] = (4, 4), value: Any = 128) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).save(path)
 
 
-def mvtec_category(root, name):
+def mvtec_category(root: Any, name: str) -> None:
     """A tree with the published counts, of tiny pictures."""
     want = published_counts("mvtec")[name]
     for kind, number in [("train/good", want.train), ("test/good", want.test_good)]:
@@ -29,7 +33,7 @@ def mvtec_category(root, name):
             picture(root / name / "ground_truth" / defect / f"{n:03d}_mask.png", value=255)
 
 
-def test_mvtec_with_published_counts(tmp_path):
+def test_mvtec_with_published_counts(tmp_path: Path) -> None:
     mvtec_category(tmp_path, "toothbrush")
     category = dataset("mvtec").load(tmp_path, "toothbrush")
     check_files(category)
@@ -40,7 +44,7 @@ def test_mvtec_with_published_counts(tmp_path):
         dataset("mvtec").load(tmp_path, "toothbrush")
 
 
-def test_missing_category_says_what_is_expected(tmp_path):
+def test_missing_category_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"bottle: no such folder; expected <category>/train/good"):
         dataset("mvtec").load(tmp_path, "bottle")
     with pytest.raises(EvaluationError, match="unknown MVTec AD category 'botle'"):
@@ -50,7 +54,7 @@ def test_missing_category_says_what_is_expected(tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["raw", "prepared"])
-def test_visa_in_both_layouts(tmp_path, layout):
+def test_visa_in_both_layouts(tmp_path: Path, layout: Any) -> None:
     want = published_counts("visa")["cashew"]
     rows = []
     plan = [("train", "normal", want.train), ("test", "normal", want.test_good), ("test", "anomaly", 100)]
@@ -78,7 +82,7 @@ def test_visa_in_both_layouts(tmp_path, layout):
     assert category.has_masks
 
 
-def test_a_folder_of_ones_own_without_masks(surfaces, tmp_path):
+def test_a_folder_of_ones_own_without_masks(surfaces: Path, tmp_path: Path) -> None:
     shutil.copytree(surfaces / "brick", tmp_path / "mine")
     shutil.rmtree(tmp_path / "mine" / "ground_truth")
     category = dataset("folder").load(tmp_path / "mine", "mine")
@@ -87,7 +91,7 @@ def test_a_folder_of_ones_own_without_masks(surfaces, tmp_path):
     assert dataset("folder").categories(tmp_path) == ["mine"]
 
 
-def damage(folder, how):
+def damage(folder: Path, how: Any) -> None:
     if how == "mask size":
         picture(folder / "ground_truth" / "stain" / "001_mask.png", (5, 7), 255)
     elif how == "mask missing":
@@ -121,7 +125,9 @@ def damage(folder, how):
         ("no good", r"must be of both kinds"),
     ],
 )
-def test_bad_data_is_refused_with_the_file_and_the_remedy(surfaces, tmp_path, how, message):
+def test_bad_data_is_refused_with_the_file_and_the_remedy(
+    surfaces: Path, tmp_path: Path, how: Any, message: str
+) -> None:
     shutil.copytree(surfaces / "gravel", tmp_path / "gravel")
     damage(tmp_path / "gravel", how)
     with pytest.raises(EvaluationError, match=message) as caught:
@@ -129,7 +135,7 @@ def test_bad_data_is_refused_with_the_file_and_the_remedy(surfaces, tmp_path, ho
     assert "\n" not in str(caught.value)
 
 
-def test_shots_are_drawn_by_the_seed(surfaces):
+def test_shots_are_drawn_by_the_seed(surfaces: Path) -> None:
     category = dataset("surfaces").load(surfaces, "grass")
     drawn = [tuple(s.path.name for s in draw_shots(category, 4, seed).train) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -139,7 +145,7 @@ def test_shots_are_drawn_by_the_seed(surfaces):
         draw_shots(category, 41, 0)
 
 
-def test_a_limit_keeps_both_kinds_and_every_defect_type(surfaces):
+def test_a_limit_keeps_both_kinds_and_every_defect_type(surfaces: Path) -> None:
     small = limited(dataset("surfaces").load(surfaces, "grass"), 14)
     assert len(small.train) == len(small.test) == 14
     assert {s.defect for s in small.test} == {"good", *DEFECTS}

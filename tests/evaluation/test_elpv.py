@@ -1,6 +1,10 @@
 """`elpv`: the installed package's cells, a split by a seed, and what is refused."""
 
+from __future__ import annotations
+
 import importlib.util
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.datasets import check_files, dataset
@@ -12,7 +16,7 @@ from tests.command_line import command_line
 
 
 @pytest.fixture
-def cells(tmp_path):
+def cells(tmp_path: Path) -> Any:
     """A tree like the package's, of tiny pictures, in its order: kinds mixed."""
     (tmp_path / "images").mkdir()
     kinds = [
@@ -30,7 +34,7 @@ def cells(tmp_path):
 
 
 @pytest.mark.parametrize("name", list(COUNTS))
-def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells, name):
+def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells: Any, name: str) -> None:
     category = dataset("elpv").load(cells, name)
     sound, defective = COUNTS[name]
     assert len(category.train) == sound // 2
@@ -41,13 +45,13 @@ def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells, name):
     check_files(category)
 
 
-def test_the_split_is_the_seeds(cells):
+def test_the_split_is_the_seeds(cells: Any) -> None:
     first, again, other = (Elpv().load(cells, "mono", seed).train for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
 
-def test_a_package_that_is_not_whole_is_refused(cells):
+def test_a_package_that_is_not_whole_is_refused(cells: Any) -> None:
     (cells / "images/cell0000.png").unlink()
     with pytest.raises(EvaluationError, match=r"cell0000.png: listed in .*install elpv-dataset again"):
         Elpv().load(cells, "mono")
@@ -60,7 +64,9 @@ def test_a_package_that_is_not_whole_is_refused(cells):
         Elpv().load(cells, "poly")
 
 
-def test_without_the_package_a_line_says_which_extra(monkeypatch, capsys, tmp_path):
+def test_without_the_package_a_line_says_which_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "elpv" in name else find_spec(name, *a))
     run = ["run", "--dataset", "elpv", "--method", "panda", "--weights", "random", "-o", str(tmp_path / "out")]

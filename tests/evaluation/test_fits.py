@@ -1,6 +1,11 @@
 """How many images and what sizes a method needs: what is refused before the grid could not be done, and what is just
 allowed can; and cells whose scores rank nothing are no results."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,22 +36,22 @@ SHORT = {
 
 
 @pytest.fixture(scope="module")
-def weights():
+def weights() -> Any:
     return load_weights(WeightsSpec("random"), "resnet18")
 
 
-def settings_of(method, **changes):
+def settings_of(method: Any, **changes: Any) -> Any:
     side = changes.pop("side", 64)
     sides = {"resize": side, "crop": side} if method == "panda" else {"image_size": side}
     return settings_for(method, overrides=SHORT.get(method, {}) | sides | changes)
 
 
-def pictures(number, side):
+def pictures(number: Any, side: int) -> Any:
     generator = torch.Generator().manual_seed(number)
     return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
-def scores_of(method, weights, settings, images):
+def scores_of(method: Any, weights: Any, settings: Any, images: Any) -> Any:
     """Of four pictures, of a method fitted on so many."""
     made = build_method(method, weights, settings)
     made.fit(pictures(images, made.geometry.side))
@@ -70,7 +75,7 @@ LEAST = [
 
 
 @pytest.mark.parametrize(("method", "images", "changes"), LEAST)
-def test_the_least_that_is_allowed_gives_scores(method, images, changes, weights):
+def test_the_least_that_is_allowed_gives_scores(method: Any, images: Any, changes: Any, weights: Any) -> None:
     settings = settings_of(method, **changes)
     check_fit(method, "resnet18", settings, images)
     check_ranking(scores_of(method, weights, settings, images))
@@ -96,7 +101,9 @@ TOO_LITTLE = [
 
 
 @pytest.mark.parametrize(("method", "images", "changes", "message"), TOO_LITTLE)
-def test_what_is_refused_could_not_be_done(method, images, changes, message, weights, monkeypatch):
+def test_what_is_refused_could_not_be_done(
+    method: Any, images: Any, changes: Any, message: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_of(method, **changes)
     with pytest.raises(EvaluationError, match=message) as caught:
         check_fit(method, "resnet18", settings, images)
@@ -107,7 +114,7 @@ def test_what_is_refused_could_not_be_done(method, images, changes, message, wei
         check_ranking(scores_of(method, weights, settings, images))
 
 
-def test_a_crop_larger_than_the_picture_is_refused(tmp_path):
+def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "picture.png")
     settings = settings_of("panda", resize=32, crop=64)
     with pytest.raises(EvaluationError, match=r"panda\.crop = 64 is more than panda\.resize = 32: crop that or less"):
@@ -120,10 +127,11 @@ def test_a_crop_larger_than_the_picture_is_refused(tmp_path):
     ("model", "side", "possible"),
     [("tf_efficientnet_lite0", 33, True), ("tf_efficientnet_lite0", 32, False), ("resnest14d", 64, False)],
 )
-def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model, side, possible):
+def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model: Any, side: int, possible: Any) -> None:
     """STFPM's student is a network like any other: from which side on a batch of one can be trained is its own."""
     settings = settings_of("stfpm", side=side, layers=["layer1", "layer2", "layer3"])
-    student = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings).module.model.student_model
+    method: Any = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings)
+    student = method.module.model.student_model
     if possible:
         check_fit("stfpm", model, settings, 1)
         student.train()(torch.rand(1, 3, side, side))
@@ -144,20 +152,22 @@ def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model, side
         (("rd",), {"overrides": {"rd": {"image_size": 32, "batch": 10}}}, "^gravel: rd cannot train on a batch of one"),
     ],
 )  # fmt: skip
-def test_no_cell_begins_where_one_could_not_be_fitted(methods, changes, message, surfaces, tmp_path):
+def test_no_cell_begins_where_one_could_not_be_fitted(
+    methods: Any, changes: Any, message: str, surfaces: Path, tmp_path: Path
+) -> None:
     """Of 12 training images 11 are fitted on, the others are kept back."""
     with pytest.raises(EvaluationError, match=message):
         make_plan(request(tmp_path / "out", surfaces, methods=methods, **changes))
     assert not (tmp_path / "out").exists()
 
 
-def test_predict_refuses_too_few_pictures_before_it_fits(tmp_path):
+def test_predict_refuses_too_few_pictures_before_it_fits(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "picture.png")
     with pytest.raises(EvaluationError, match="cutpaste needs 2 training images or more, and there are 1"):
         fit_model("cutpaste", tmp_path, WeightsSpec("random"))
 
 
-def test_settings_of_methods_that_are_not_run_are_left_alone(surfaces, tmp_path):
+def test_settings_of_methods_that_are_not_run_are_left_alone(surfaces: Path, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('[panda]\nk = 3\n[stfpm]\nno_such = 1\n["anomalib:none_such"]\nx = 1\n')
     overrides = read_overrides(tmp_path / "s.toml")
     check_names(request(tmp_path / "out", surfaces, overrides=overrides))
@@ -173,21 +183,21 @@ def test_settings_of_methods_that_are_not_run_are_left_alone(surfaces, tmp_path)
 class Stub:
     """A method whose prediction is given."""
 
-    def __init__(self, weights, geometry, prediction):
+    def __init__(self, weights: Any, geometry: Any, prediction: Any) -> None:
         self.weights, self.geometry, self.prediction = weights, geometry, prediction
 
-    def fit(self, images, watch=None):
+    def fit(self, images: Any, watch: Any = None) -> Any:
         return {}
 
-    def predict(self, images, batch=16):
+    def predict(self, images: Any, batch: Any = 16) -> Any:
         return self.prediction(len(images))
 
 
-def spread(number):
+def spread(number: Any) -> Any:
     return np.linspace(0, 1, number, dtype=np.float32)
 
 
-def maps(number):
+def maps(number: Any) -> Any:
     return spread(number * 64 * 64).reshape(number, 64, 64)
 
 
@@ -197,12 +207,14 @@ DEGENERATE = {
     "12 of 12 scores are not finite": lambda n: Prediction(np.full(n, np.inf), maps(n)),
     "all 49152 values of the maps are 0, which is no result": lambda n: Prediction(spread(n), maps(n) * 0),
     "49152 of 49152 values of the maps are not finite": lambda n: Prediction(spread(n), maps(n) * np.nan),
-    "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n)}),
+    "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n, np.float32)}),
 }
 
 
 @pytest.mark.parametrize("message", DEGENERATE)
-def test_scores_that_rank_nothing_are_a_failed_cell(message, surfaces, tmp_path, monkeypatch, weights):
+def test_scores_that_rank_nothing_are_a_failed_cell(
+    message: str, surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Any
+) -> None:
     geometry = needs.geometry_of("padim", settings_of("padim"))
     stub = Stub(weights, geometry, DEGENERATE[message])
     monkeypatch.setattr(measure, "build_method", lambda *_, **__: stub)
@@ -214,13 +226,14 @@ def test_scores_that_rank_nothing_are_a_failed_cell(message, surfaces, tmp_path,
 
 
 @pytest.mark.parametrize("scores", [[0.0, 0.0, 0.0], [1.5, 1.5]])
-def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores, tmp_path):
+def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores: Any, tmp_path: Path) -> None:
     """As versions before this one wrote them."""
     images = [{"path": f"{n}.png", "defect": "good", "score": score} for n, score in enumerate(scores)]
     add(tmp_path, "patchcore", images=images, value=0.5)
     add(tmp_path, "padim", images=[image | {"score": n} for n, image in enumerate(images)], value=0.75)
     (_, bad), (_, good) = sorted(read_results(tmp_path), key=lambda pair: isinstance(pair[1], CellResult))
     assert f"all {len(scores)} scores are {scores[0]:g}, which is no result" in str(bad)
+    assert isinstance(good, CellResult)
     assert good.metrics["image_auroc"] == 0.75
     done = write_report(tmp_path)
     assert any("which is no result" in problem for problem in done.problems)
@@ -229,12 +242,12 @@ def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores,
     assert "patchcore" not in tables
 
 
-def test_one_image_or_unequal_ones_are_a_ranking():
+def test_one_image_or_unequal_ones_are_a_ranking() -> None:
     Judged(images=(ImageScore("a", "good", 1.0),))
     with pytest.raises(EvaluationError, match="all 2 scores are 1"):
         Judged(images=(ImageScore("a", "good", 1.0), ImageScore("b", "crack", 1.0)))
     check_ranking([1.0, np.nextafter(1.0, 2)])
 
 
-def test_every_model_of_anomalib_with_a_least_number_exists():
+def test_every_model_of_anomalib_with_a_least_number_exists() -> None:
     assert set(others.LEAST_IMAGES) <= set(others._classes())

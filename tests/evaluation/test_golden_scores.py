@@ -7,10 +7,14 @@ moved scores by 0.08 % of the largest one at most (by 3e-6 without training), an
 AMD EPYC, both with AVX-512, the last bits; another normalisation 1.3 % at least, and 0.5 % is allowed.
 """
 
+from __future__ import annotations
+
 import json
 import platform
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +25,7 @@ from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from fracgen.benchmarking.record import Machine
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_scores.json").read_text())
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 2, "batch": 3},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 64, "blocks": 2},
     "patchcore": {"image_size": 64},
@@ -37,13 +41,13 @@ SMALL = {
 QUICK = [f"resnet18/{name}" for name in dict.fromkeys((*METHODS, *SMALL))] + ["wide_resnet50_2/patchcore"]
 
 
-def pictures(number, seed=0, side=64):
+def pictures(number: Any, seed: int = 0, side: int = 64) -> Any:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
     return noise // 2 + torch.arange(side, dtype=torch.uint8)
 
 
-def same_environment():
+def same_environment() -> Any:
     here = {package: import_module(package).__version__ for package in ("torch", "torchvision", "timm", "anomalib")}
     here |= {"cpu": torch.backends.cpu.get_cpu_capability(), "machine": platform.machine()}
     here["maker"] = Machine.here().processor.split()[0]
@@ -51,7 +55,7 @@ def same_environment():
 
 
 @pytest.fixture
-def one_thread():
+def one_thread() -> Iterator[Any]:
     """Sums of several threads run in another order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -62,7 +66,7 @@ def one_thread():
 @pytest.mark.parametrize(
     "cell", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.study) for c in GOLDEN["cells"]]
 )
-def test_scores_are_those_of_before(cell, one_thread):
+def test_scores_are_those_of_before(cell: Any, one_thread: Any) -> None:
     model, name = cell.split("/")
     weights = load_weights(WeightsSpec.parse("random"), model)
     assert weights.digest == GOLDEN["digests"][model]

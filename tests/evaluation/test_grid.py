@@ -1,6 +1,10 @@
 """The cells of a grid: what a result holds, that a finished one is never redone, and what becomes of a failed one."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ from tests.evaluation.grids import request, run
 from tests.evaluation.results import files_of
 
 
-def test_a_result_holds_what_it_should(surfaces, tmp_path):
+def test_a_result_holds_what_it_should(surfaces: Path, tmp_path: Path) -> None:
     wanted = request(tmp_path, surfaces, methods=("padim", "cutpaste"))
     assert run(wanted, keep_maps=True) == ([DONE, DONE], 0)
     padim, cutpaste = sorted(files_of(tmp_path), key=lambda r: r["cell"]["method"] != "padim")
@@ -36,7 +40,7 @@ def test_a_result_holds_what_it_should(surfaces, tmp_path):
     assert cutpaste["maps"] is None
 
 
-def test_metrics_are_those_of_the_kept_maps_and_scores(surfaces, tmp_path):
+def test_metrics_are_those_of_the_kept_maps_and_scores(surfaces: Path, tmp_path: Path) -> None:
     from fracgen_eval.metrics import aupro
     from sklearn.metrics import roc_auc_score
 
@@ -50,7 +54,7 @@ def test_metrics_are_those_of_the_kept_maps_and_scores(surfaces, tmp_path):
     assert result["metrics"]["pixel_auroc"] == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=2e-3)
 
 
-def test_finished_cells_are_not_run_again(surfaces, tmp_path):
+def test_finished_cells_are_not_run_again(surfaces: Path, tmp_path: Path) -> None:
     wanted = request(tmp_path, surfaces, seeds=(0, 1))
     assert run(wanted) == ([DONE, DONE], 0)
     files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.json")}
@@ -70,23 +74,34 @@ def test_finished_cells_are_not_run_again(surfaces, tmp_path):
     assert sum(p.stat().st_mtime_ns != when for p, when in files.items()) == 1
 
 
-def test_a_grid_loads_and_hashes_each_of_its_weights_once(surfaces, tmp_path, monkeypatch):
+def test_a_grid_loads_and_hashes_each_of_its_weights_once(
+    surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fracgen_eval.grid import plan as planning
     from fracgen_eval.grid import run as running
     from fracgen_eval.weights import backbones
 
-    counted = []
+    counted: list[str] = []
+
+    def counting(name: str, done: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            counted.append(name)
+            return done(*arguments)
+
+        return call
+
     for module, name in ((planning, "load_weights"), (running, "load_weights"), (backbones, "digest_of")):
-        done = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, n=name, f=done: counted.append(n) or f(*a))
+        monkeypatch.setattr(module, name, counting(name, getattr(module, name)))
     assert run(request(tmp_path, surfaces, seeds=(0, 1)))[0] == [DONE, DONE]
     assert sorted(counted) == ["digest_of", "load_weights"]
 
 
-def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(surfaces, tmp_path, monkeypatch):
+def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(
+    surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fracgen_eval.grid.measure as measure
 
-    def watch(*_):
+    def watch(*_: Any) -> None:
         raise RuntimeError("looked")
 
     monkeypatch.setattr(measure, "Watch", watch)
@@ -94,12 +109,14 @@ def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(surfaces, tm
     assert run(request(tmp_path, surfaces, protocol="paper"))[0] == [FAILED]
 
 
-def test_a_failed_cell_is_recorded_and_the_grid_goes_on(surfaces, tmp_path, monkeypatch):
+def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
+    surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fracgen_eval.methods.panda as panda
 
     fit = panda.Panda.fit
 
-    def sometimes(self, images, watch=None):
+    def sometimes(self: Any, images: Any, watch: Any = None) -> Any:
         if self.seed == 0:
             raise RuntimeError("out of luck\nsecond line")
         return fit(self, images, watch)
@@ -114,7 +131,7 @@ def test_a_failed_cell_is_recorded_and_the_grid_goes_on(surfaces, tmp_path, monk
     assert run(request(tmp_path, surfaces, seeds=(0, 1))) == ([DONE], 0)  # a failed one is tried again
 
 
-def test_original_size_maps_are_measured_at_the_files_size(surfaces, tmp_path):
+def test_original_size_maps_are_measured_at_the_files_size(surfaces: Path, tmp_path: Path) -> None:
     run(request(tmp_path, surfaces, methods=("padim",)))
     run(request(tmp_path, surfaces, methods=("padim",), map_size="original"))
     small, large = (r["metrics"] for r in sorted(files_of(tmp_path), key=lambda r: r["cell"]["map_size"]))
@@ -123,7 +140,7 @@ def test_original_size_maps_are_measured_at_the_files_size(surfaces, tmp_path):
     assert small["pixel_auroc"] == pytest.approx(large["pixel_auroc"], abs=0.05)
 
 
-def test_damaged_and_foreign_results_are_told_apart(surfaces, tmp_path):
+def test_damaged_and_foreign_results_are_told_apart(surfaces: Path, tmp_path: Path) -> None:
     run(request(tmp_path, surfaces))
     (path,) = (tmp_path / "cells").rglob("*.json")
     path.write_text(path.read_text()[:100])

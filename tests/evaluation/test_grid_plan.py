@@ -1,7 +1,10 @@
 """What a grid consists of, how long it will take, and what is refused before work begins."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from tests.evaluation.grids import QUICK, request, run
 from tests.evaluation.results import files_of
 
 
-def test_other_weights_settings_or_data_are_other_cells(surfaces, tmp_path):
+def test_other_weights_settings_or_data_are_other_cells(surfaces: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(get_model("resnet18", weights=None).state_dict(), path)
     named = (WeightsSpec("mine", path),)
@@ -33,7 +36,7 @@ def test_other_weights_settings_or_data_are_other_cells(surfaces, tmp_path):
     assert len({cell.path for cell in (first, second, third, fourth)}) == 4
 
 
-def test_layers_make_cells_for_two_methods_only(surfaces, tmp_path):
+def test_layers_make_cells_for_two_methods_only(surfaces: Path, tmp_path: Path) -> None:
     sets = (("layer1", "layer2"), ("layer2", "layer3"))
     plan = make_plan(request(tmp_path, surfaces, methods=("patchcore", "padim", "panda"), layers=sets))
     assert [(c.method.name, c.method.layers) for c in plan.pending] == [
@@ -43,7 +46,7 @@ def test_layers_make_cells_for_two_methods_only(surfaces, tmp_path):
     assert usual.pending[0].path == plan.pending[1].path  # layers 2 and 3 are PatchCore's own: the same cell
 
 
-def test_shards_are_disjoint_and_complete(surfaces, tmp_path):
+def test_shards_are_disjoint_and_complete(surfaces: Path, tmp_path: Path) -> None:
     options = {"methods": ("panda", "padim"), "seeds": (0, 1, 2), "categories": None}
     whole = {c.path for c in make_plan(request(tmp_path, surfaces, **options)).pending}
     shards = [make_plan(request(tmp_path, surfaces, shard=(i, 5), **options)).pending for i in range(5)]
@@ -53,7 +56,7 @@ def test_shards_are_disjoint_and_complete(surfaces, tmp_path):
     assert sum(map(len, parts)) == 60
 
 
-def test_the_estimate_learns_from_finished_cells(surfaces, tmp_path):
+def test_the_estimate_learns_from_finished_cells(surfaces: Path, tmp_path: Path) -> None:
     wanted = request(tmp_path, surfaces, seeds=(0, 1))
     plan = make_plan(wanted)
     assert estimate(plan, 1, "cpu", False).measured == 0
@@ -64,7 +67,7 @@ def test_the_estimate_learns_from_finished_cells(surfaces, tmp_path):
     assert after.seconds == pytest.approx(result["wall_s"])
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": ({"methods": ("patchcor",)}, "unknown method 'patchcor'"),
     "unknown layer": ({"methods": ("padim",), "layers": (("layer7",),)}, "resnet18 has no layer 'layer7': use some of"),
     "layers for none": ({"layers": (("layer1",),)}, "which --method does not name"),
@@ -85,7 +88,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", list(BAD))
-def test_bad_requests_are_one_line_before_work_begins(case, surfaces, tmp_path):
+def test_bad_requests_are_one_line_before_work_begins(case: Any, surfaces: Path, tmp_path: Path) -> None:
     changes, message = BAD[case]
     with pytest.raises(EvaluationError, match=message) as caught:
         make_plan(request(tmp_path / "out", surfaces, **changes))
@@ -93,7 +96,7 @@ def test_bad_requests_are_one_line_before_work_begins(case, surfaces, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_data_is_found_before_work_begins(surfaces, tmp_path):
+def test_damaged_data_is_found_before_work_begins(surfaces: Path, tmp_path: Path) -> None:
     shutil.copytree(surfaces, tmp_path / "data")
     path = tmp_path / "data" / "gravel" / "train" / "good" / "002.png"
     path.write_bytes(path.read_bytes()[:500])

@@ -1,13 +1,17 @@
 """A grid in processes of its own: survives being killed, shards without a race, computes no cell twice."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
 import time
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
@@ -20,7 +24,7 @@ from tests.forks import Fork
 TWO = ("gravel", "grass")
 
 
-def test_killed_and_run_again_equals_never_killed(surfaces, tmp_path):
+def test_killed_and_run_again_equals_never_killed(surfaces: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     grid = {"methods": ("panda", "cutpaste"), "categories": TWO}
     process = Fork(run, request(out, surfaces, **grid))
@@ -42,7 +46,7 @@ def test_killed_and_run_again_equals_never_killed(surfaces, tmp_path):
     assert not list(out.rglob("*.part"))
 
 
-def test_two_shards_into_one_folder_give_the_union(surfaces, tmp_path):
+def test_two_shards_into_one_folder_give_the_union(surfaces: Path, tmp_path: Path) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
     grid = {"categories": TWO, "seeds": (0, 1)}
     processes = [Fork(run, request(out, surfaces, shard=(i, 2), **grid)) for i in range(2)]
@@ -54,7 +58,7 @@ def test_two_shards_into_one_folder_give_the_union(surfaces, tmp_path):
     assert numbers(out) == numbers(whole)
 
 
-def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path):
+def test_two_processes_with_the_same_cells_compute_each_once(surfaces: Path, tmp_path: Path) -> None:
     """Both have planned all four cells before either begins."""
     meet = tmp_path / "meet"
     meet.mkdir()
@@ -70,21 +74,29 @@ def test_two_processes_with_the_same_cells_compute_each_once(surfaces, tmp_path)
         assert said.count(DONE) + said.count("elsewhere") == said.count("started") == 4
 
 
-def test_processes_end_with_a_grid_that_is_stopped(monkeypatch):
+def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the grid would wait until their cells are finished."""
     from fracgen_eval.grid import run as grid
 
     class Stopping:
-        def started(self, cell):
+        def started(self, cell: Any) -> None:
             if cell == "second":
                 raise KeyboardInterrupt
+
+        def ended(self, cell: Any, status: str) -> None:
+            raise AssertionError("no cell is finished")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(grid, "run_locked", time.sleep)
     monkeypatch.setattr(grid, "_begin", int)
-    work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
-    started = []
-    monkeypatch.setattr(grid, "active_children", lambda: started.extend(active_children()) or active_children())
+    work: Any = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
+    started: list[BaseProcess] = []
+
+    def children() -> list[BaseProcess]:
+        started.extend(active_children())
+        return active_children()
+
+    monkeypatch.setattr(grid, "active_children", children)
     with pytest.raises(KeyboardInterrupt):
         list(grid._side_by_side(work, Stopping(), 2))
     for process in started:
@@ -110,7 +122,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.study
-def test_a_process_that_dies_costs_its_own_cell_only(surfaces, tmp_path):
+def test_a_process_that_dies_costs_its_own_cell_only(surfaces: Path, tmp_path: Path) -> None:
     """With several jobs; the method's process kills itself in one of two cells."""
     out, script, root = tmp_path / "out", tmp_path / "dying.py", Path(__file__).parents[2]
     script.write_text(DYING.format(out=str(out), surfaces=str(surfaces)))
@@ -125,7 +137,7 @@ def test_a_process_that_dies_costs_its_own_cell_only(surfaces, tmp_path):
 
 
 @pytest.mark.study
-def test_processes_of_a_killed_grid_do_not_live_on(surfaces, tmp_path):
+def test_processes_of_a_killed_grid_do_not_live_on(surfaces: Path, tmp_path: Path) -> None:
     process = Fork(run, request(tmp_path, surfaces, seeds=(0, 1, 2)), 2)
     while process.receive()[0] != DONE:
         pass

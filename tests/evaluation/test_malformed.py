@@ -1,6 +1,10 @@
 """Results, settings and fitted models that were altered are refused in a line, or are good ones."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +46,7 @@ FAILED = {
 
 @given(st.sampled_from([DONE, FAILED]).flatmap(altered_text))
 @few
-def test_results(tmp_path, text):
+def test_results(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(text)
     try:
@@ -55,7 +59,7 @@ def test_results(tmp_path, text):
 
 @given(altered(DONE))
 @settings(few, max_examples=12)
-def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path, table):
+def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path: Path, table: Any) -> None:
     folder = tmp_path / CELLS
     folder.mkdir(exist_ok=True)
     (folder / "whole.json").write_text(json.dumps(DONE | {"cell": CELL | {"category": "wood"}}))
@@ -78,7 +82,7 @@ TOML = b'[patchcore]\ncoreset = 0.01\nlayers = ["layer2"]\nimage_size = 128\n[pa
 
 @given(st.tuples(st.just("json"), altered_text(SETTINGS)) | st.tuples(st.just("toml"), altered_bytes(TOML)))
 @few
-def test_settings(tmp_path, file):
+def test_settings(tmp_path: Path, file: Any) -> None:
     suffix, text = file
     path = tmp_path / f"own.{suffix}"
     path.write_bytes(text)
@@ -98,7 +102,7 @@ ABOUT = {
 
 @given(altered(ABOUT).map(json.dumps))
 @settings(few, max_examples=25)
-def test_fitted_models(tmp_path, about):
+def test_fitted_models(tmp_path: Path, about: Any) -> None:
     path = tmp_path / "kept.safetensors"
     path.write_bytes(save({"memory_bank": torch.zeros(2, 3)}, {"format": "fracgen-eval-model/1", "about": about}))
     with pytest.raises(EvaluationError) as caught:  # the network's tensors are missing
@@ -118,7 +122,7 @@ def test_fitted_models(tmp_path, about):
         ({"a": torch.zeros(8, 3, 3, 3), "b": torch.zeros(8, 3, 3, 3)}, "no first layer"),
     ],
 )
-def test_filters_of_other_types(tmp_path, tensors, says):
+def test_filters_of_other_types(tmp_path: Path, tensors: Any, says: Any) -> None:
     save_file(tensors, tmp_path / "filters.safetensors")
     with pytest.raises(EvaluationError, match=says) as caught:
         read_filters(tmp_path / "filters.safetensors")

@@ -1,6 +1,11 @@
 """Masks: which one is a picture's, and what in it is a defect."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,32 +28,34 @@ BOXES = st.lists(st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(3, 20)] * 2)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tmp_path_factory.mktemp("masks")
 
 
-def drawn(boxes, value=255):
+def drawn(boxes: Any, value: Any = 255) -> Any:
     mask = np.zeros((64, 64), np.uint8)
     for top, left, height, width in boxes:
         mask[top : top + height, left : left + width] = value
     return mask
 
 
-def save(path, array, **how):
+def save(path: Path, array: Any, **how: Any) -> Any:
     Image.fromarray(array).save(path, **how)
     return path
 
 
 @QUICK
 @given(BOXES, st.integers(1, 255), st.sampled_from([".png", ".bmp", ".tif"]))
-def test_in_a_lossless_mask_everything_but_black_is_a_defect(place, boxes, value, suffix):
+def test_in_a_lossless_mask_everything_but_black_is_a_defect(place: Any, boxes: Any, value: Any, suffix: Any) -> None:
     mask = drawn(boxes, value)
     assert np.array_equal(read_mask(save(place / f"a{suffix}", mask)), mask)
 
 
 @QUICK
 @given(BOXES, st.sampled_from([60, 75, 90, 95, 100]), st.booleans(), st.sampled_from(["jpg", "png", "tif", "webp"]))
-def test_what_lossy_compression_leaves_is_no_defect(place, boxes, quality, colour, kept_as):
+def test_what_lossy_compression_leaves_is_no_defect(
+    place: Any, boxes: Any, quality: Any, colour: Any, kept_as: Any
+) -> None:
     """Nor in a PNG to which somebody converted a JPEG."""
     mask = drawn(boxes)
     stored = np.stack([mask] * 3, -1) if colour else mask
@@ -71,9 +78,9 @@ def test_what_lossy_compression_leaves_is_no_defect(place, boxes, quality, colou
     assert wrong <= (0 if quality >= 75 and kept_as != "webp" else 0.05 * np.count_nonzero(mask))
 
 
-def test_numbers_of_classes_count_in_every_width(tmp_path):
+def test_numbers_of_classes_count_in_every_width(tmp_path: Path) -> None:
     classes = np.arange(64, dtype=np.uint8).reshape(8, 8) % 9
-    kinds = {
+    kinds: dict[str, Callable[[Path], Any]] = {
         "8.png": lambda p: save(p, classes),
         "16.png": lambda p: save(p, classes.astype(np.uint16)),
         "16.tif": lambda p: tiff(p, classes.astype(np.uint16) * 300, 16),
@@ -92,13 +99,13 @@ def test_numbers_of_classes_count_in_every_width(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "8.png", exact=True), classes)
 
 
-def test_paint_on_a_transparent_ground_is_a_defect_and_the_ground_is_not(tmp_path):
+def test_paint_on_a_transparent_ground_is_a_defect_and_the_ground_is_not(tmp_path: Path) -> None:
     painted = drawn([(5, 9, 20, 7)])
     layers = np.stack([np.full_like(painted, 255), painted * 0, painted * 0, painted], -1)
     assert np.array_equal(read_mask(save(tmp_path / "a.png", layers)), painted)
 
 
-def test_shades_at_the_edges_count_from_half_on(tmp_path):
+def test_shades_at_the_edges_count_from_half_on(tmp_path: Path) -> None:
     ramp = np.repeat(np.clip(np.arange(64) * 12 - 300, 0, 255).astype(np.uint8)[None], 64, 0)
     assert np.array_equal(read_mask(save(tmp_path / "a.png", ramp)) > 0, ramp >= 128)
     deep = ramp.astype(np.uint16) * 257
@@ -107,7 +114,7 @@ def test_shades_at_the_edges_count_from_half_on(tmp_path):
     assert np.array_equal(read_mask(save(tmp_path / "c.png", few)) > 0, few >= 128)
 
 
-def unclear_masks():
+def unclear_masks() -> Any:
     labels = np.zeros((64, 64), np.uint8)
     labels[:60, :60] = np.arange(60)[:, None] * 4 + 1
     rng = np.random.default_rng(0)
@@ -122,7 +129,7 @@ def unclear_masks():
 
 
 @pytest.mark.parametrize("name", unclear_masks())
-def test_what_is_not_clearly_a_mask_is_refused(name, tmp_path):
+def test_what_is_not_clearly_a_mask_is_refused(name: str, tmp_path: Path) -> None:
     array, message = unclear_masks()[name]
     path = save(tmp_path / name, array)
     with pytest.raises(EvaluationError, match=message) as caught:
@@ -130,7 +137,7 @@ def test_what_is_not_clearly_a_mask_is_refused(name, tmp_path):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_where_values_have_a_meaning_lossy_masks_are_refused(tmp_path):
+def test_where_values_have_a_meaning_lossy_masks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="in a lossy format do not tell kinds of defects apart"):
         read_mask(save(tmp_path / "a.jpg", drawn([(5, 5, 20, 20)])), exact=True)
 
@@ -141,7 +148,7 @@ ENDS = st.sampled_from([".png", ".PNG", ".Jpg", ".bmp"])
 
 @QUICK
 @given(st.data())
-def test_every_picture_finds_the_mask_that_was_made_for_it(place, data):
+def test_every_picture_finds_the_mask_that_was_made_for_it(place: Any, data: Any) -> None:
     """Whatever the other pictures are called, with one spelling of masks in a folder."""
     stems = data.draw(STEMS)
     if data.draw(st.booleans()):
@@ -177,7 +184,7 @@ def test_every_picture_finds_the_mask_that_was_made_for_it(place, data):
         (["b_mask.png", "a2.png", ".a_mask.png", "@a_mask.png", "a_mask.txt"], None),
     ],
 )
-def test_the_exact_name_comes_first_and_two_of_a_kind_are_refused(masks, found, tmp_path):
+def test_the_exact_name_comes_first_and_two_of_a_kind_are_refused(masks: Any, found: Any, tmp_path: Path) -> None:
     for name in masks:
         (tmp_path / name).touch()
     image = tmp_path / "a.png"
@@ -188,7 +195,7 @@ def test_the_exact_name_comes_first_and_two_of_a_kind_are_refused(masks, found, 
         assert match_masks([image], tmp_path) == ({} if found is None else {image: tmp_path / found})
 
 
-def small_category(root, names, masks):
+def small_category(root: Any, names: Any, masks: Any) -> Any:
     for part, stems in {"train/good": ["0.png"], "test/good": ["0.png"], "test/dent": names}.items():
         (root / part).mkdir(parents=True)
         for name in stems:
@@ -204,7 +211,7 @@ def small_category(root, names, masks):
     [(["part.png", "part.jpg"], ["part_mask.png"]), (["part.png", "Part.png"], ["part_mask.png"]),
      (["part.png", "part_mask.png"], ["part_mask.png"])],
 )  # fmt: skip
-def test_two_pictures_never_share_a_mask(names, masks, tmp_path):
+def test_two_pictures_never_share_a_mask(names: Any, masks: Any, tmp_path: Path) -> None:
     small_category(tmp_path, names, masks)
     with pytest.raises(EvaluationError, match=r"the mask of both .* and .*: give each picture its own"):
         load_folder(tmp_path, "folder", "mine")
@@ -215,7 +222,7 @@ def test_two_pictures_never_share_a_mask(names, masks, tmp_path):
         Category("visa", "pcb1", tmp_path, (), tuple(Sample(tmp_path / n, "bad", tmp_path / "m.png") for n in names))
 
 
-def test_pictures_of_one_name_and_two_kinds_have_masks_of_their_kind(tmp_path):
+def test_pictures_of_one_name_and_two_kinds_have_masks_of_their_kind(tmp_path: Path) -> None:
     small_category(tmp_path, ["part.png", "part.bmp"], ["part.png", "part.bmp"])
     found = load_folder(tmp_path, "folder", "mine")
     check_files(found)
@@ -223,7 +230,7 @@ def test_pictures_of_one_name_and_two_kinds_have_masks_of_their_kind(tmp_path):
     assert found.left_out == ""
 
 
-def test_a_turned_mask_lies_on_its_turned_picture(tmp_path):
+def test_a_turned_mask_lies_on_its_turned_picture(tmp_path: Path) -> None:
     """What a camera's orientation turns, size checks and maps see upright."""
     turned = Image.Exif()
     turned[274] = 6

@@ -1,7 +1,11 @@
 """The eight methods and three of Anomalib's others: whose weights they use, and that scores hang on images alone."""
 
+from __future__ import annotations
+
 import os
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,14 +37,14 @@ ALL = tuple(SMALL)
 assert set(METHODS) < set(ALL)
 
 
-def pictures(number, seed=0, side=64):
+def pictures(number: Any, seed: int = 0, side: int = 64) -> Any:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
     return noise // 2 + torch.arange(side, dtype=torch.uint8)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A file as a user brings it."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     torch.manual_seed(11)
@@ -52,17 +56,17 @@ def weights(tmp_path_factory):
     return load_weights(WeightsSpec("mine", path), "resnet18")
 
 
-def build(name, weights, **options):
+def build(name: str, weights: Any, **options: Any) -> Any:
     settings = settings_for(name, overrides=SMALL[name] | options.pop("changes", {}))
     return build_method(name, weights, settings, **options)
 
 
 @pytest.fixture(scope="module")
-def fitted(weights):
+def fitted(weights: Any) -> Any:
     """Every method, fitted once."""
     cache = {}
 
-    def get(name):
+    def get(name: str) -> Any:
         if name not in cache:
             method = build(name, weights)
             before = method.frozen()
@@ -74,7 +78,7 @@ def fitted(weights):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_frozen_network_holds_exactly_the_files_tensors(name, weights, fitted):
+def test_the_frozen_network_holds_exactly_the_files_tensors(name: str, weights: Any, fitted: Any) -> None:
     method, before, _ = fitted(name)
     after = method.frozen()
     assert set(before) == set(after)
@@ -85,7 +89,7 @@ def test_the_frozen_network_holds_exactly_the_files_tensors(name, weights, fitte
 
 
 @pytest.mark.parametrize("name", ["stfpm", "rd"])
-def test_students_and_decoders_are_not_pretrained(name, weights):
+def test_students_and_decoders_are_not_pretrained(name: str, weights: Any) -> None:
     module = build(name, weights).module.model
     other = module.student_model.feature_extractor if name == "stfpm" else module.decoder
     shapes = {tuple(v.shape): v for k, v in weights.tensors.items() if v.ndim == 4}
@@ -95,7 +99,7 @@ def test_students_and_decoders_are_not_pretrained(name, weights):
     assert all(p.requires_grad for p in other.parameters())
 
 
-def first_convolution(name, method):
+def first_convolution(name: str, method: Any) -> Any:
     if hasattr(method, "network"):
         return method.network.conv1
     if hasattr(method, "places"):
@@ -107,7 +111,9 @@ def first_convolution(name, method):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitted, monkeypatch):
+def test_the_backbones_own_normalisation_reaches_the_network(
+    name: str, weights: Any, fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The frozen network's first layer sees (x / 255 - mean) / std of the file."""
     method, _, _ = fitted(name)
     seen = []
@@ -123,7 +129,7 @@ def test_the_backbones_own_normalisation_reaches_the_network(name, weights, fitt
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_scores_have_the_right_form(name, fitted):
+def test_scores_have_the_right_form(name: str, fitted: Any) -> None:
     method, _, _ = fitted(name)
     found = method.predict(pictures(3, seed=2))
     assert found.scores.shape == (3,)
@@ -138,7 +144,7 @@ def test_scores_have_the_right_form(name, fitted):
 
 
 @pytest.mark.parametrize("name", [m for m in ALL if m != "cflow"])
-def test_scores_do_not_depend_on_the_batch_size(name, fitted):
+def test_scores_do_not_depend_on_the_batch_size(name: str, fitted: Any) -> None:
     method, _, _ = fitted(name)
     images = pictures(7, seed=3)
     whole, single = method.predict(images, batch=7), method.predict(images, batch=1)
@@ -147,14 +153,14 @@ def test_scores_do_not_depend_on_the_batch_size(name, fitted):
         assert np.allclose(single.maps, whole.maps, rtol=1e-5, atol=1e-5 * np.abs(whole.maps).max())
 
 
-def test_cflow_is_judged_in_batches_of_sixteen_whatever_is_asked(fitted):
+def test_cflow_is_judged_in_batches_of_sixteen_whatever_is_asked(fitted: Any) -> None:
     method, _, _ = fitted("cflow")
     images = pictures(7, seed=3)
     assert np.array_equal(method.predict(images, batch=1).maps, method.predict(images, batch=7).maps)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_path):
+def test_a_fitted_state_can_be_saved_and_taken_up(name: str, weights: Any, fitted: Any, tmp_path: Path) -> None:
     method, _, _ = fitted(name)
     save_file(method.state(), tmp_path / "fitted.safetensors")
     other = build(name, weights, seed=99)
@@ -164,7 +170,7 @@ def test_a_fitted_state_can_be_saved_and_taken_up(name, weights, fitted, tmp_pat
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_fitting_again_with_the_same_seed_gives_the_same_scores(name, weights, fitted):
+def test_fitting_again_with_the_same_seed_gives_the_same_scores(name: str, weights: Any, fitted: Any) -> None:
     method, _, _ = fitted(name)
     again = build(name, weights)
     torch.rand(3), np.random.rand(3)  # the state of global generators must not matter
@@ -173,7 +179,7 @@ def test_fitting_again_with_the_same_seed_gives_the_same_scores(name, weights, f
     assert np.array_equal(again.predict(images).scores, method.predict(images).scores)
 
 
-def test_global_generators_are_left_as_they_were(weights):
+def test_global_generators_are_left_as_they_were(weights: Any) -> None:
     torch.manual_seed(3), np.random.seed(3)
     expected = torch.rand(2), np.random.rand(2)
     torch.manual_seed(3), np.random.seed(3)
@@ -183,7 +189,9 @@ def test_global_generators_are_left_as_they_were(weights):
 
 
 @pytest.mark.parametrize("name", ["patchcore", "stfpm", "anomalib:cfa"])
-def test_nothing_is_printed_and_no_file_written(name, weights, tmp_path, monkeypatch, capfd):
+def test_nothing_is_printed_and_no_file_written(
+    name: str, weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     method = build(name, weights)
@@ -193,12 +201,12 @@ def test_nothing_is_printed_and_no_file_written(name, weights, tmp_path, monkeyp
     assert not os.listdir(tmp_path)
 
 
-def test_paper_protocol_stops_early_and_keeps_the_best_state(weights):
+def test_paper_protocol_stops_early_and_keeps_the_best_state(weights: Any) -> None:
     numbers = iter([0.5, 0.9, 0.6, 0.7, 0.8, 0.95])
     states = []
     method = build("stfpm", weights, protocol="paper", changes={"most_epochs": 6, "patience": 3})
 
-    def score(prediction):
+    def score(prediction: Any) -> Any:
         states.append(prediction.scores.copy())
         return next(numbers)
 
@@ -208,10 +216,10 @@ def test_paper_protocol_stops_early_and_keeps_the_best_state(weights):
 
 
 @pytest.mark.parametrize("name", [*(m for m in METHODS if settings_for(m).get("patience")), "anomalib:cfa"])
-def test_honest_protocol_runs_its_epochs_and_never_looks(name, weights):
+def test_honest_protocol_runs_its_epochs_and_never_looks(name: str, weights: Any) -> None:
     """It is given the test images all the same, and must not judge them."""
 
-    def score(prediction):
+    def score(prediction: Any) -> float:
         raise AssertionError("the honest protocol judged the test images")
 
     facts = build(name, weights).fit(pictures(6), Watch(pictures(2, seed=1), score))
@@ -219,7 +227,7 @@ def test_honest_protocol_runs_its_epochs_and_never_looks(name, weights):
     assert facts == {"epochs": SMALL[name]["epochs"]}
 
 
-def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights):
+def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights: Any) -> None:
     stfpm = build("stfpm", weights, protocol="paper").module.configure_optimizers()
     rd = build("rd", weights, protocol="paper").module.configure_optimizers()
     assert stfpm.defaults["weight_decay"] == 1e-4
@@ -227,7 +235,7 @@ def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights):
     assert build_method("patchcore", weights, protocol="paper").geometry.side == 224
 
 
-def test_padim_gaussians_equal_anomalibs():
+def test_padim_gaussians_equal_anomalibs() -> None:
     from anomalib.models.components import MultiVariateGaussian
     from fracgen_eval.methods.anomalib.padim_gaussian import block_gaussian
 
@@ -238,7 +246,7 @@ def test_padim_gaussians_equal_anomalibs():
 
 
 @pytest.mark.parametrize("name", ["patchcore", "padim"])
-def test_layers_can_be_chosen(name, weights):
+def test_layers_can_be_chosen(name: str, weights: Any) -> None:
     method = build(name, weights, layers=("layer1", "layer2"))
     method.fit(pictures(4))
     assert method.predict(pictures(2)).maps.shape == (2, 64, 64)
@@ -254,7 +262,7 @@ def test_layers_can_be_chosen(name, weights):
         ("padim", {"layers": ("layer2", "layer1")}, "in rising order"),
     ],
 )
-def test_what_does_not_fit_is_refused(name, options, message, weights):
+def test_what_does_not_fit_is_refused(name: str, options: Any, message: str, weights: Any) -> None:
     with pytest.raises(EvaluationError, match=message):
         build_method(name, weights, **options)
 
@@ -271,7 +279,7 @@ def test_what_does_not_fit_is_refused(name, options, message, weights):
         ("[patchcore", "give a table per method in TOML or JSON"),
     ],
 )
-def test_bad_overrides_are_refused(text, message, tmp_path):
+def test_bad_overrides_are_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "o.toml").write_text(text)
 
     def read() -> None:
@@ -282,14 +290,14 @@ def test_bad_overrides_are_refused(text, message, tmp_path):
         read()
 
 
-def test_overrides_reach_the_settings(tmp_path):
+def test_overrides_reach_the_settings(tmp_path: Path) -> None:
     (tmp_path / "o.toml").write_text("[patchcore]\ncoreset = 1\n[padim]\nlayers = ['layer1', 'layer2']\n")
     overrides = read_overrides(tmp_path / "o.toml")
     assert settings_for("patchcore", overrides=overrides["patchcore"])["coreset"] == 1.0
     assert settings_for("padim", overrides=overrides["padim"])["layers"] == ["layer1", "layer2"]
 
 
-def test_patchcore_finds_the_nearest_neighbours(weights, fitted):
+def test_patchcore_finds_the_nearest_neighbours(weights: Any, fitted: Any) -> None:
     method, _, _ = fitted("patchcore")
     model = method.module.model
     queries = torch.randn(50, model.memory_bank.shape[1], generator=torch.Generator().manual_seed(1)) * 0.1 + 0.5
@@ -301,10 +309,10 @@ def test_patchcore_finds_the_nearest_neighbours(weights, fitted):
     assert torch.equal(model.nearest_neighbors(queries, 1)[0], distance[:, 0])
 
 
-def test_ctrl_c_while_lightning_trains_is_an_interruption(weights, monkeypatch):
+def test_ctrl_c_while_lightning_trains_is_an_interruption(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     method = build("stfpm", weights)
 
-    def press(*_):
+    def press(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(method.module, "training_step", press)

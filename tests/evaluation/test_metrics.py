@@ -1,7 +1,10 @@
 """Pixel metrics against values worked by hand and against slow, direct computations."""
 
+from __future__ import annotations
+
 import itertools
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +19,11 @@ GOLDEN_MASKS = np.zeros((2, 4, 4), int)
 GOLDEN_MASKS[0, 0, 0] = GOLDEN_MASKS[0, 0, 1] = GOLDEN_MASKS[0, 1, 2] = GOLDEN_MASKS[1, 2, 3] = 1
 
 
-def brute_force_aupro(maps, masks, limit=0.3):
+def brute_force_aupro(maps: Any, masks: Any, limit: Any = 0.3) -> Any:
     """Every threshold, every region, every pixel; images may differ in size."""
     regions = []
     for image, mask in enumerate(masks):
-        labels = label(mask != 0, connectivity=2)
+        labels = label(mask != 0, connectivity=2)  # type: ignore[no-untyped-call]
         regions += [(image, labels == k) for k in range(1, labels.max() + 1)]
     normal = sum(int((mask == 0).sum()) for mask in masks)
     curve = [(0.0, 0.0)]
@@ -38,7 +41,7 @@ def brute_force_aupro(maps, masks, limit=0.3):
     return area / limit
 
 
-def random_case(seed):
+def random_case(seed: int) -> Any:
     """Maps with ties, masks with several regions, a good image."""
     rng = np.random.default_rng(seed)
     maps = rng.integers(0, rng.choice([4, 30, 10_000]), (4, 13, 17)).astype(np.float32)
@@ -48,20 +51,20 @@ def random_case(seed):
     return maps, masks
 
 
-def test_aupro_golden_values():
+def test_aupro_golden_values() -> None:
     assert aupro(GOLDEN_MAPS, GOLDEN_MASKS) == pytest.approx(23 / 28, abs=1e-15)
     assert aupro(np.full((2, 8, 8), 3.5), np.eye(8)[None].repeat(2, 0)) == pytest.approx(0.15, abs=1e-15)
     assert aupro(GOLDEN_MASKS.astype(float), GOLDEN_MASKS) == 1.0
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_aupro_equals_brute_force(seed):
+def test_aupro_equals_brute_force(seed: int) -> None:
     maps, masks = random_case(seed)
     assert aupro(maps, masks) == pytest.approx(brute_force_aupro(maps, masks), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_pixel_auroc_equals_scikit_learn_on_every_pixel(seed):
+def test_pixel_auroc_equals_scikit_learn_on_every_pixel(seed: int) -> None:
     from sklearn.metrics import roc_auc_score
 
     maps, masks = random_case(seed)
@@ -69,7 +72,7 @@ def test_pixel_auroc_equals_scikit_learn_on_every_pixel(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_best_f1_threshold_is_the_best_of_all(seed):
+def test_best_f1_threshold_is_the_best_of_all(seed: int) -> None:
     from sklearn.metrics import f1_score
 
     maps, masks = random_case(seed)
@@ -79,18 +82,18 @@ def test_best_f1_threshold_is_the_best_of_all(seed):
     assert f1_score(truth, values >= found) == pytest.approx(2 * max(hits), abs=1e-12)
 
 
-def test_metrics_do_not_change_under_a_rising_function_of_the_scores():
+def test_metrics_do_not_change_under_a_rising_function_of_the_scores() -> None:
     maps, masks = random_case(1)
     assert aupro(np.exp(maps / 1000), masks) == aupro(maps, masks)
     assert pixel_auroc(np.exp(maps / 1000), masks) == pixel_auroc(maps, masks)
 
 
-def test_images_of_different_sizes_and_made_on_access():
+def test_images_of_different_sizes_and_made_on_access() -> None:
     class Lazy:
-        def __len__(self):
+        def __len__(self) -> Any:
             return 3
 
-        def __getitem__(self, n):
+        def __getitem__(self, n: Any) -> Any:
             return np.random.default_rng(n).integers(0, 40, (10 + n, 20 - n))
 
     masks = [np.zeros((10 + n, 20 - n)) for n in range(3)]
@@ -102,7 +105,7 @@ def test_images_of_different_sizes_and_made_on_access():
     assert 0.02 < expected < 0.5
 
 
-def test_a_test_set_of_mvtec_size_takes_seconds():
+def test_a_test_set_of_mvtec_size_takes_seconds() -> None:
     """167 images of 256 x 256, as MVTec's largest; generous, for a busy machine."""
     rng = np.random.default_rng(0)
     maps = rng.random((167, 256, 256), np.float32)
@@ -113,7 +116,7 @@ def test_a_test_set_of_mvtec_size_takes_seconds():
     assert time.perf_counter() - start < 30
 
 
-def test_image_auroc():
+def test_image_auroc() -> None:
     assert auroc([0, 0, 1, 1], [1.0, 2.0, 2.0, 3.0]) == pytest.approx(0.875)
     with pytest.raises(EvaluationError, match="all 2 test images are normal"):
         auroc([0, 0], [1.0, 2.0])
@@ -131,6 +134,6 @@ def test_image_auroc():
         (np.zeros((1, 4, 4)), np.ones((1, 4, 4)), "needs normal pixels"),
     ],
 )
-def test_bad_input_is_refused(maps, masks, message):
+def test_bad_input_is_refused(maps: Any, masks: Any, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         aupro(maps, masks)

@@ -1,5 +1,10 @@
 """One description for every network: stages, pooled feature, names; and all eight methods on foreign ones."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -14,7 +19,7 @@ from safetensors.torch import save_file
 from torchvision.models import get_model
 
 FOREIGN = ("tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilenetv3_small_050")
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 1},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 256, "blocks": 1},
     "patchcore": {"image_size": 64},
@@ -28,13 +33,13 @@ SMALL = {
 }
 
 
-def pictures(number, seed=0, side=64):
+def pictures(number: Any, seed: int = 0, side: int = 64) -> Any:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
 @pytest.fixture(scope="module", params=FOREIGN)
-def weights(request, tmp_path_factory):
+def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Another network's file as a user brings it, no two of its tensors alike."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     torch.manual_seed(11)
@@ -47,7 +52,7 @@ def weights(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", dict.fromkeys((*METHODS, *SMALL)))
-def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(name, weights):
+def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(name: str, weights: Any) -> None:
     method = build_method(name, weights, settings_for(name, overrides=SMALL[name]), seed=3)
     before = method.frozen()
     method.fit(pictures(5))
@@ -60,11 +65,12 @@ def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(n
     judged = method.predict(pictures(2, seed=1))
     assert judged.scores.std() > 0
     if name not in IMAGE_LEVEL:
+        assert judged.maps is not None
         assert judged.maps.shape == (2, 64, 64)
         assert judged.maps.std() > 0
 
 
-def test_features_are_those_of_the_whole_network(weights):
+def test_features_are_those_of_the_whole_network(weights: Any) -> None:
     """Each stage's map, filled by name, equals what timm's network of the same file computes at that module."""
     net = weights.network
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -90,7 +96,7 @@ def test_features_are_those_of_the_whole_network(weights):
 
 
 @pytest.mark.parametrize("model", ["coat_tiny", "coat_mini", "coat_lite_tiny", "resnet18"])
-def test_stages_that_share_a_module_are_told_apart(model):
+def test_stages_that_share_a_module_are_told_apart(model: Any) -> None:
     """A CoaT's `parallel_blocks` gives the features of three strides; extractors take each by its number."""
     net = network(model)
     stages = net.chosen(["layer2", "layer3", "layer4"])
@@ -102,7 +108,7 @@ def test_stages_that_share_a_module_are_told_apart(model):
     assert [f.shape[2] for f in features.values()] == [28, 14, 7]
 
 
-def test_a_module_of_several_stages_names_none_of_them():
+def test_a_module_of_several_stages_names_none_of_them() -> None:
     with pytest.raises(EvaluationError, match=r"gives 3 stages in its module 'parallel_blocks': use .* layer2 \(par"):
         network("coat_tiny").stage("parallel_blocks")
     assert network("coat_tiny").stage("serial_blocks1").layer == "layer1"
@@ -111,7 +117,7 @@ def test_a_module_of_several_stages_names_none_of_them():
     assert [stage.layer for stage in made] == ["layer2:0", "layer1", "layer3:2", "layer3"]
 
 
-def test_what_panda_adapts_lies_behind_stride_eight():
+def test_what_panda_adapts_lies_behind_stride_eight() -> None:
     assert network("resnet18").after(network("resnet18").stage("layer2"))[0] == "layer3.0.conv1.weight"
     lite = network("tf_efficientnet_lite0")
     names = lite.after(lite.stage("layer2"))
@@ -139,17 +145,17 @@ def test_what_panda_adapts_lies_behind_stride_eight():
         ("tf_efficientnet_lite0", "rd", {"changes": {"layers": ["layer1", "layer3", "layer4"]}}, "have 64, 16, 8"),
     ],
 )  # fmt: skip
-def test_a_network_that_does_not_serve_is_one_line(model, method, options, message):
+def test_a_network_that_does_not_serve_is_one_line(model: Any, method: Any, options: Any, message: str) -> None:
     settings = settings_for(method, overrides=options.get("changes"))
     with pytest.raises(EvaluationError, match=message) as caught:
         stages_of(method, model, settings, layers=options.get("layers"))
     assert "\n" not in str(caught.value)
 
 
-def test_a_backbone_without_features_is_one_line(monkeypatch):
+def test_a_backbone_without_features_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
 
-    def refuse(name, **options):
+    def refuse(name: str, **options: Any) -> Any:
         if options.get("features_only"):
             raise RuntimeError("features_only not implemented\nfor this model")
         return create(name, **options)
@@ -160,7 +166,7 @@ def test_a_backbone_without_features_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_another_networks_file_is_refused(tmp_path):
+def test_another_networks_file_is_refused(tmp_path: Path) -> None:
     save_file(timm.create_model("regnety_002").state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(EvaluationError, match="expected the tensors of one convnext_atto, found none"):
         load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "convnext_atto")
@@ -168,7 +174,7 @@ def test_another_networks_file_is_refused(tmp_path):
         load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), "regnety_004")
 
 
-def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path):
+def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
     """`fracgen pretrain --model efficientnet_b0` trains torchvision's, whose tensors have other names."""
     save_file(get_model("efficientnet_b0").state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"fracgen": {"library": "torchvision"}}')
@@ -176,7 +182,7 @@ def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path):
         load_weights(WeightsSpec("mine", tmp_path / "model.safetensors"), "efficientnet_b0")
 
 
-def test_random_weights_differ_by_network_and_not_by_call():
+def test_random_weights_differ_by_network_and_not_by_call() -> None:
     first = load_weights(WeightsSpec.parse("random"), "convnext_atto")
     assert first.digest == load_weights(WeightsSpec.parse("random"), "timm/convnext_atto").digest
     assert first.source == "timm's initialisation, seed 0"

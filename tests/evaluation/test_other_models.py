@@ -1,8 +1,12 @@
 """Anomalib's other models through the one adapter: proof of their tensors, and refusals before work begins."""
 
+from __future__ import annotations
+
 import copy
 import json
 from dataclasses import astuple
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,19 +33,19 @@ SMALL = {
 """Beside CFA, DFM and DFKDE, which have all tests of the eight (test_methods.py)."""
 
 
-def pictures(number, seed=0, side=64):
+def pictures(number: Any, seed: int = 0, side: int = 64) -> Any:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
     return noise // 2 + torch.arange(side, dtype=torch.uint8)
 
 
 @pytest.fixture(scope="module")
-def weights():
+def weights() -> Any:
     return load_weights(WeightsSpec("random"), "resnet18")
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(name, weights):
+def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(name: str, weights: Any) -> None:
     settings = settings_for(name, overrides=SMALL[name])
     method = build_method(name, weights, settings, seed=3)
     before = method.frozen()
@@ -54,11 +58,12 @@ def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(n
         assert torch.equal(before[key], weights.tensors[key]), key
         assert torch.equal(after[key], weights.tensors[key]), key
     judged = method.predict(pictures(2, seed=1, side=settings["image_size"]))
+    assert judged.maps is not None
     assert judged.maps.shape == (2, settings["image_size"], settings["image_size"])
     assert judged.maps.std() > 0
 
 
-def test_all_means_the_eight_still():
+def test_all_means_the_eight_still() -> None:
     assert len(METHODS) == 8
     assert not any(":" in name for name in METHODS)
 
@@ -82,13 +87,13 @@ def test_all_means_the_eight_still():
         ("anomalib:uflow", "resnet18", {"flow_steps": 5000}, f"use {LARGEST['flow_steps']} at most"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_one_line(name, model, changes, message):
+def test_what_does_not_fit_is_one_line(name: str, model: Any, changes: Any, message: str) -> None:
     with pytest.raises(EvaluationError, match=message) as caught:
         check_fit(name, model, settings_for(name, overrides=changes), 20)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unfit_model_is_refused_before_work_begins(surfaces, tmp_path):
+def test_an_unfit_model_is_refused_before_work_begins(surfaces: Path, tmp_path: Path) -> None:
     request = Request(
         out=tmp_path / "out", methods=("patchcore", "anomalib:uninet"), dataset="surfaces", root=surfaces,
         weights=(WeightsSpec("random"),), model="resnet18",
@@ -98,7 +103,7 @@ def test_an_unfit_model_is_refused_before_work_begins(surfaces, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_paper_protocol_is_the_eights(tmp_path, surfaces):
+def test_the_paper_protocol_is_the_eights(tmp_path: Path, surfaces: Path) -> None:
     request = Request(
         out=tmp_path, methods=("anomalib:cfa",), dataset="surfaces", root=surfaces, weights=(WeightsSpec("random"),),
         protocol="paper",
@@ -110,9 +115,16 @@ def test_the_paper_protocol_is_the_eights(tmp_path, surfaces):
 class Spoilt:
     """CFA with something wrong in it, in the place of the real one."""
 
-    def __init__(self, monkeypatch, spoil=None, hook=None):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, spoil: Any = None, hook: Any = None) -> None:
         class Cfa(anomalib.models.Cfa):
-            def __init__(self, backbone="", pre_processor=True, post_processor=True, evaluator=True, visualizer=True):
+            def __init__(
+                self,
+                backbone: Any = "",
+                pre_processor: Any = True,
+                post_processor: Any = True,
+                evaluator: Any = True,
+                visualizer: Any = True,
+            ) -> None:
                 super().__init__(
                     backbone, pre_processor=pre_processor, post_processor=post_processor, evaluator=evaluator,
                     visualizer=visualizer,
@@ -120,19 +132,19 @@ class Spoilt:
                 if spoil is not None:
                     spoil(self.model)
 
-            def on_train_end(self):
+            def on_train_end(self) -> None:
                 if hook is not None:
                     hook(self.model)
 
         monkeypatch.setitem(others_module._classes(), "cfa", Cfa)
 
 
-def settings():
+def settings() -> Any:
     return {"image_size": 64, "batch": 4, "epochs": 1}
 
 
-def test_a_backbone_that_changes_while_it_is_fitted_is_found_out(weights, monkeypatch):
-    def nudge(model):
+def test_a_backbone_that_changes_while_it_is_fitted_is_found_out(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nudge(model: Any) -> None:
         with torch.no_grad():
             model.feature_extractor.bn1.running_mean[3] += 1e-6
 
@@ -142,8 +154,8 @@ def test_a_backbone_that_changes_while_it_is_fitted_is_found_out(weights, monkey
         method.fit(pictures(4))
 
 
-def test_a_copy_of_the_backbone_is_no_proof(weights, monkeypatch):
-    def swap(model):
+def test_a_copy_of_the_backbone_is_no_proof(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap(model: Any) -> None:
         model.feature_extractor = copy.deepcopy(model.feature_extractor)
 
     Spoilt(monkeypatch, spoil=swap)
@@ -151,8 +163,8 @@ def test_a_copy_of_the_backbone_is_no_proof(weights, monkeypatch):
         build_method("anomalib:cfa", weights, settings())
 
 
-def test_weights_of_another_network_are_not_fetched(weights, monkeypatch):
-    def another(model):
+def test_weights_of_another_network_are_not_fetched(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another(model: Any) -> None:
         import timm
 
         model.more = timm.create_model("resnet26", pretrained=True)
@@ -164,8 +176,8 @@ def test_weights_of_another_network_are_not_fetched(weights, monkeypatch):
         build_method("anomalib:cfa", weights, settings())
 
 
-def test_a_download_is_refused(weights, monkeypatch):
-    def fetch(model):
+def test_a_download_is_refused(weights: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(model: Any) -> None:
         torch.hub.load_state_dict_from_url("https://example.org/none-such-of-fracgen.pth")
 
     Spoilt(monkeypatch, spoil=fetch)
@@ -173,7 +185,7 @@ def test_a_download_is_refused(weights, monkeypatch):
         build_method("anomalib:cfa", weights, settings())
 
 
-def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights(weights):
+def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights(weights: Any) -> None:
     """DFM, built by Anomalib, filled by hand and fitted without the adapter."""
     plain = anomalib.models.Dfm("resnet18", pre_trained=False, pooling_kernel_size=2)
     inner = plain.model.feature_extractor.feature_extractor
@@ -191,13 +203,13 @@ def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights(weights):
     assert torch.allclose(torch.from_numpy(method.predict(pictures(8)[:3]).scores), theirs, rtol=1e-3)
 
 
-def test_settings_of_a_model_are_a_table_of_its_own(tmp_path):
+def test_settings_of_a_model_are_a_table_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('["anomalib:cfa"]\nnum_nearest_neighbors = 5\n')
     overrides = read_overrides(tmp_path / "s.toml")
     assert settings_for("anomalib:cfa", overrides=overrides["anomalib:cfa"])["num_nearest_neighbors"] == 5
 
 
-def test_a_grid_with_one_of_them_and_its_report(surfaces, tmp_path):
+def test_a_grid_with_one_of_them_and_its_report(surfaces: Path, tmp_path: Path) -> None:
     from fracgen_eval.grid.run import run_plan
     from fracgen_eval.report import write_report
 

@@ -1,8 +1,12 @@
 """Pictures as cameras, scanners and programs write them: read in one way, or refused in one line."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,15 +26,15 @@ LOSSLESS = {".png": {}, ".tif": {}, ".bmp": {}, ".webp": {"lossless": True, "exa
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tmp_path_factory.mktemp("pictures")
 
 
-def pixels(shape, seed, high=256):
+def pixels(shape: Any, seed: int, high: Any = 256) -> Any:
     return np.random.default_rng(seed).integers(0, high, shape, np.uint8 if high == 256 else np.uint16)
 
 
-def save(path, array, orientation=None, mode=None, **how):
+def save(path: Path, array: Any, orientation: Any = None, mode: Any = None, **how: Any) -> Any:
     if orientation is not None:
         how["exif"] = Image.Exif()
         how["exif"][274] = orientation
@@ -41,7 +45,9 @@ def save(path, array, orientation=None, mode=None, **how):
 
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(list(LOSSLESS)), st.booleans(), st.integers(0, 9))
-def test_eight_bits_are_read_as_they_are_and_upright(place, size, seed, suffix, colour, orientation):
+def test_eight_bits_are_read_as_they_are_and_upright(
+    place: Any, size: tuple[int, int], seed: int, suffix: Any, colour: Any, orientation: Any
+) -> None:
     stored = pixels((*size, 3) if colour else size, seed)
     how = {} if suffix == ".bmp" else {"orientation": orientation}
     path = save(place / f"a{suffix}", stored, **how, **LOSSLESS[suffix])
@@ -52,7 +58,9 @@ def test_eight_bits_are_read_as_they_are_and_upright(place, size, seed, suffix, 
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(["png", "tif", "tif, big-endian", "tif, white is zero"]),
        st.sampled_from([256, 4096, 65536]), st.integers(1, 8))  # fmt: skip
-def test_sixteen_bits_become_eight_by_the_types_range(place, size, seed, kind, used, orientation):
+def test_sixteen_bits_become_eight_by_the_types_range(
+    place: Any, size: tuple[int, int], seed: int, kind: Any, used: Any, orientation: Any
+) -> None:
     """Never by the picture's own: one that uses 12 of 16 bits is dark, in whatever picture it stands."""
     stored = np.random.default_rng(seed).integers(0, used, size).astype(np.uint16)
     path = place / f"deep.{kind[:3]}"
@@ -66,7 +74,7 @@ def test_sixteen_bits_become_eight_by_the_types_range(place, size, seed, kind, u
     assert (read == read[..., :1]).all()
 
 
-def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path):
+def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path: Path) -> None:
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     tiff(tmp_path / "packed.tif", ramp, 12)
     assert np.array_equal(read_picture(tmp_path / "packed.tif")[..., 0], np.rint(ramp * (255 / 4095)))
@@ -77,7 +85,9 @@ def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path):
 
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(["grey", "colour", "palette", "premultiplied"]), st.integers(1, 8))
-def test_what_is_transparent_is_black(place, size, seed, kind, orientation):
+def test_what_is_transparent_is_black(
+    place: Any, size: tuple[int, int], seed: int, kind: Any, orientation: Any
+) -> None:
     rng = np.random.default_rng(seed)
     colours, alpha = rng.integers(0, 256, (*size, 3)), rng.choice([0, 7, 128, 255], size)
     alpha[0, 0] = 255
@@ -107,7 +117,7 @@ def test_what_is_transparent_is_black(place, size, seed, kind, orientation):
     assert np.array_equal(read_picture(path), ORIENTED[orientation](expected))
 
 
-def test_a_grey_value_that_stands_for_transparency_is_black(tmp_path):
+def test_a_grey_value_that_stands_for_transparency_is_black(tmp_path: Path) -> None:
     for name, stored, key in (("8", pixels((5, 6), 1), 40), ("16", pixels((5, 6), 2, 65536), 9000)):
         stored[2, 3] = key
         path = save(tmp_path / f"{name}.png", stored, transparency=key)
@@ -119,7 +129,7 @@ def test_a_grey_value_that_stands_for_transparency_is_black(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK"])
-def test_other_colours_are_those_that_pillow_makes_of_them(mode, tmp_path):
+def test_other_colours_are_those_that_pillow_makes_of_them(mode: Any, tmp_path: Path) -> None:
     image = Image.fromarray(pixels((8, 9, 3), 3)).convert(mode)
     image.save(tmp_path / "a.tif")
     assert np.array_equal(read_picture(tmp_path / "a.tif"), np.asarray(image.convert("RGB")))
@@ -128,7 +138,7 @@ def test_other_colours_are_those_that_pillow_makes_of_them(mode, tmp_path):
         assert np.abs(read_picture(tmp_path / "a.tif") - (255 - inks[..., :3]) * (255 - inks[..., 3:]) / 255).max() <= 1
 
 
-def test_a_jpeg_from_a_camera_with_more_pictures_behind_the_first(tmp_path):
+def test_a_jpeg_from_a_camera_with_more_pictures_behind_the_first(tmp_path: Path) -> None:
     """MPO, as phones write it: what follows are previews and depths."""
     smooth = [np.full((16, 24, 3), value, np.uint8) for value in (40, 200)]
     exif = Image.Exif()
@@ -140,7 +150,7 @@ def test_a_jpeg_from_a_camera_with_more_pictures_behind_the_first(tmp_path):
     assert np.abs(read.astype(int) - 40).max() < 3
 
 
-def damaged_files(folder):
+def damaged_files(folder: Path) -> Any:
     """By name, a file and what is said of it."""
     grey = np.zeros((4, 5), np.uint8)
     float_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
@@ -166,8 +176,8 @@ def damaged_files(folder):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", damaged_files(None))
-def test_what_is_not_read_is_refused_with_its_name_and_a_remedy(name, tmp_path):
+@pytest.mark.parametrize("name", damaged_files(Path()))
+def test_what_is_not_read_is_refused_with_its_name_and_a_remedy(name: str, tmp_path: Path) -> None:
     make, message = damaged_files(tmp_path)[name]
     make(tmp_path / name)
     with pytest.raises(EvaluationError, match=message) as caught:
@@ -176,7 +186,7 @@ def test_what_is_not_read_is_refused_with_its_name_and_a_remedy(name, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def encoded(suffix):
+def encoded(suffix: Any) -> Any:
     stream = io.BytesIO()
     Image.fromarray(pixels((20, 30, 3), 5)).save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix))
     return stream.getvalue()
@@ -185,7 +195,7 @@ def encoded(suffix):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
 @settings(QUICK, max_examples=25)
 @given(data=st.data())
-def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(place, suffix, data):
+def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(place: Any, suffix: Any, data: Any) -> None:
     whole, path = encoded(suffix), place / f"broken.{suffix}"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) * 9 // 10))])
     with pytest.raises(EvaluationError):
@@ -200,7 +210,7 @@ def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(place, 
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_sizes_are_those_of_upright_pictures(tmp_path, orientation):
+def test_sizes_are_those_of_upright_pictures(tmp_path: Path, orientation: Any) -> None:
     stored = pixels((30, 50, 3), 7)
     path = save(tmp_path / "a.jpg", stored, orientation)
     upright = ORIENTED[orientation](stored)

@@ -1,8 +1,11 @@
 """Judging one's own pictures, and the commands of `fracgen eval` from the outside."""
 
+from __future__ import annotations
+
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,35 +24,37 @@ QUICK = {"patchcore": {"image_size": 64}, "panda": {"resize": 64, "crop": 64}}
 
 
 @pytest.fixture(scope="module")
-def fitted(surfaces):
+def fitted(surfaces: Path) -> Any:
     return fit_model(
         "patchcore", surfaces / "gravel" / "train" / "good", WeightsSpec("random"), overrides=QUICK["patchcore"]
     )
 
 
 @pytest.fixture(scope="module")
-def pictures(surfaces):
+def pictures(surfaces: Path) -> Any:
     return sorted((surfaces / "gravel" / "test" / "stain").iterdir())
 
 
 @pytest.fixture
-def quick(tmp_path):
+def quick(tmp_path: Path) -> Any:
     path = tmp_path / "quick.json"
     path.write_text(json.dumps(QUICK))
     return str(path)
 
 
-def test_a_kept_model_judges_alike(fitted, pictures, tmp_path):
+def test_a_kept_model_judges_alike(fitted: Any, pictures: Any, tmp_path: Path) -> None:
     fitted.save(tmp_path / "m.safetensors")
     again = FittedModel.load(tmp_path / "m.safetensors")
     first, second = fitted.judge(pictures), again.judge(pictures)
     assert np.array_equal(first.scores, second.scores)
+    assert first.maps is not None
+    assert second.maps is not None
     assert np.array_equal(first.maps, second.maps)
     assert (again.fit, again.normal) == (fitted.fit, fitted.normal)
     assert (again.fit.train_images, again.fit.held_out_images) == (36, 4)
 
 
-def test_heatmaps_show_the_picture_and_its_map(fitted, pictures, tmp_path):
+def test_heatmaps_show_the_picture_and_its_map(fitted: Any, pictures: Any, tmp_path: Path) -> None:
     written = write_heatmaps(fitted, pictures, fitted.judge(pictures), tmp_path / "maps")
     assert written == [tmp_path / "maps" / f"{p.name}_patchcore.png" for p in pictures]
     both, picture = read_picture(written[0]), read_picture(pictures[0])
@@ -58,7 +63,7 @@ def test_heatmaps_show_the_picture_and_its_map(fitted, pictures, tmp_path):
     assert not np.array_equal(both[:, :128], both[:, 128:])
 
 
-def test_every_picture_has_a_heatmap_of_its_own(fitted, pictures, tmp_path):
+def test_every_picture_has_a_heatmap_of_its_own(fitted: Any, pictures: Any, tmp_path: Path) -> None:
     """Whatever the pictures are called; two of the same folder and two of the same name never meet."""
     names = ["part.png", "part.jpg", "part_2.png", "lot2/part.png", "lot2/part.png.png", "lot2/lot2/part.png"]
     paths = [tmp_path / "in" / name for name in names]
@@ -73,7 +78,7 @@ def test_every_picture_has_a_heatmap_of_its_own(fitted, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (33, 200)])
-def test_heatmaps_have_the_shape_of_their_picture_and_stand_upright(shape, fitted, tmp_path):
+def test_heatmaps_have_the_shape_of_their_picture_and_stand_upright(shape: Any, fitted: Any, tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     exif = Image.Exif()
     exif[274] = 6
@@ -88,7 +93,7 @@ def test_heatmaps_have_the_shape_of_their_picture_and_stand_upright(shape, fitte
     assert np.abs(heat[:, edge + 3 :] - upright[:, edge + 3 :] / 4 - 0.75 * np.array([252, 255, 164])).max() <= 2
 
 
-def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
+def test_foreign_and_damaged_models_are_refused(fitted: Any, tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     fitted.save(tmp_path / "cut.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:999])
@@ -98,7 +103,7 @@ def test_foreign_and_damaged_models_are_refused(fitted, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-CRAFTED = {
+CRAFTED: dict[str, dict[str, Any]] = {
     "method is 3 instead of a text": {"method": 3},
     "unknown method 'svm'": {"method": "svm"},
     "patchcore.image_size = 4000000000 is out of range: use 2048 at most": {"settings": {"image_size": 4_000_000_000}},
@@ -119,7 +124,9 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("message", CRAFTED)
-def test_every_field_of_a_kept_model_is_checked(message, fitted, pictures, tmp_path, capsys):
+def test_every_field_of_a_kept_model_is_checked(
+    message: str, fitted: Any, pictures: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from safetensors.torch import load_file
 
     kept = tmp_path / "kept.safetensors"
@@ -137,7 +144,7 @@ def test_every_field_of_a_kept_model_is_checked(message, fitted, pictures, tmp_p
 
 
 @pytest.mark.parametrize("change", ["width", "missing", "type", "nan", "about"])
-def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp_path):
+def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change: Any, fitted: Any, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     kept = tmp_path / "kept.safetensors"
@@ -158,7 +165,9 @@ def test_tensors_of_a_kept_model_that_do_not_fit_are_refused(change, fitted, tmp
     assert "\n" not in str(caught.value)
 
 
-def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, tmp_path, capsys):
+def test_predict_command_fits_keeps_and_uses_a_model(
+    surfaces: Path, pictures: Any, quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = surfaces / "gravel" / "train" / "good"
     kept = str(tmp_path / "kept.safetensors")
     names = [str(p) for p in pictures]
@@ -173,7 +182,9 @@ def test_predict_command_fits_keeps_and_uses_a_model(surfaces, pictures, quick, 
     assert len(list((tmp_path / "h").iterdir())) == len(names)
 
 
-def test_predict_says_what_it_left_out(surfaces, pictures, quick, tmp_path, capsys):
+def test_predict_says_what_it_left_out(
+    surfaces: Path, pictures: Any, quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(surfaces / "gravel" / "train" / "good", tmp_path / "good")
     (tmp_path / "good/lot2").mkdir()
     (tmp_path / "good/000.png").rename(tmp_path / "good/lot2/000.png")
@@ -200,8 +211,8 @@ def test_predict_says_what_it_left_out(surfaces, pictures, quick, tmp_path, caps
     ],
 )  # fmt: skip
 def test_what_predict_cannot_read_or_write_is_refused_before_it_fits(
-    arguments, message, tmp_path, monkeypatch, capsys
-):
+    arguments: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("good").mkdir()
     Image.new("L", (8, 8)).save("good/0.png")
@@ -216,7 +227,9 @@ def test_what_predict_cannot_read_or_write_is_refused_before_it_fits(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, pictures, quick, capsys):
+def test_predict_takes_the_packages_own_weights_where_none_are_named(
+    surfaces: Path, pictures: Any, quick: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = surfaces / "gravel" / "train" / "good"
     options = ["--settings", quick, "--device", "cpu", "--json", str(pictures[0])]
     assert run(["eval", "predict", "--train", str(good), *options]) == 0
@@ -228,7 +241,7 @@ def test_predict_takes_the_packages_own_weights_where_none_are_named(surfaces, p
     assert "brings no fractal weights of 'resnet50' (there are those of resnet18, tf_efficientnet_lite0)" in refused
 
 
-def test_run_and_list_commands(surfaces, quick, tmp_path, capsys):
+def test_run_and_list_commands(surfaces: Path, quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = [
         "eval", "run", "--method", "panda", "--dataset", "surfaces", "--root", str(surfaces),
         "--category", "gravel,grass", "--weights", "random", "--model", "resnet18", "--limit", "small",
@@ -249,10 +262,12 @@ def test_run_and_list_commands(surfaces, quick, tmp_path, capsys):
     assert {p.split("/", 1)[1] for p in dry.out.split()} == {r["path"].split("/", 2)[2][:-5] for r in listed}
 
 
-def test_a_grid_with_failed_cells_exits_with_3(surfaces, quick, tmp_path, capsys, monkeypatch):
+def test_a_grid_with_failed_cells_exits_with_3(
+    surfaces: Path, quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fracgen_eval.methods.panda as panda
 
-    def broken(self, images, watch=None):
+    def broken(self: Any, images: Any, watch: Any = None) -> None:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(panda.Panda, "fit", broken)
@@ -277,7 +292,9 @@ def test_a_grid_with_failed_cells_exits_with_3(surfaces, quick, tmp_path, capsys
         (["predict", "nowhere.png"], "give either --train"),
     ],
 )
-def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch, capsys):
+def test_bad_command_lines_are_one_line_and_exit_code_2(
+    arguments: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["eval", *arguments]) == 2
     said = capsys.readouterr()
@@ -287,7 +304,7 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(arguments, message, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_data_command_checks(surfaces, capsys):
+def test_data_command_checks(surfaces: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "data", "surfaces", "--out", str(surfaces)]) == 0
     assert run(["eval", "data", "folder", "--root", str(surfaces)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -295,7 +312,7 @@ def test_data_command_checks(surfaces, capsys):
     assert lines[1].split() == ["brick", "40", "train", "28", "good", "28", "with", "defects"]
 
 
-def test_list_names_methods_and_categories(capsys):
+def test_list_names_methods_and_categories(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["eval", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed["methods"]) == 8

@@ -1,7 +1,11 @@
 """MVTec LOCO AD, MVTec AD 2, BTAD, MPDD and Real-IAD: trees of tiny pictures with the published counts."""
 
+from __future__ import annotations
+
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,27 +31,27 @@ LOCO_KINDS = [
 ]
 
 
-def picture(path, seed=0, spot=False, size=(SIDE, SIDE)):
-    pixels = np.random.default_rng([seed, 1]).integers(60, 120, (size[1], size[0], 3), np.uint8)
+def picture(path: Path, seed: int = 0, spot: Any = False, size: tuple[int, int] = (SIDE, SIDE)) -> None:
+    pixels = np.random.default_rng([seed, 1]).integers(60, 120, (size[1], size[0], 3), dtype=np.uint8)
     if spot:
         pixels[4:9, 5:10] = 250
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
 
-def mask(path, value=255, size=(SIDE, SIDE), at=(4, 9)):
+def mask(path: Path, value: Any = 255, size: tuple[int, int] = (SIDE, SIDE), at: Any = (4, 9)) -> None:
     pixels = np.zeros((size[1], size[0]), np.uint8)
     pixels[at[0] : at[1], 5:10] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
 
-def pictures(folder, number, suffix=".png", spot=False):
+def pictures(folder: Path, number: Any, suffix: Any = ".png", spot: Any = False) -> None:
     for n in range(number):
         picture(folder / f"{n:03d}{suffix}", n, spot)
 
 
-def make_loco(root, name):
+def make_loco(root: Any, name: str) -> None:
     want = published_counts("mvtec-loco")[name]
     for folder, number in [
         ("train", want.train),
@@ -65,7 +69,7 @@ def make_loco(root, name):
     (root / name / "defects_config.json").write_text(json.dumps(LOCO_KINDS))
 
 
-def make_ad2(root, name):
+def make_ad2(root: Any, name: str) -> None:
     want = published_counts("mvtec-ad2")[name]
     pictures(root / name / "train" / "good", want.train)
     pictures(root / name / "validation" / "good", want.validation)
@@ -75,7 +79,7 @@ def make_ad2(root, name):
         mask(root / name / "test_public" / "ground_truth" / "bad" / f"{n:03d}_mask.png")
 
 
-def make_btad(root, name):
+def make_btad(root: Any, name: str) -> None:
     want = published_counts("btad")[name]
     pictures(root / name / "train" / "ok", want.train, ".bmp")
     pictures(root / name / "test" / "ok", want.test_good, ".bmp")
@@ -84,7 +88,7 @@ def make_btad(root, name):
         mask(root / name / "ground_truth" / "ko" / f"{n:03d}.png", 0 if n in (3, 40) else 1)
 
 
-def make_mpdd(root, name):
+def make_mpdd(root: Any, name: str) -> None:
     want = published_counts("mpdd")[name]
     pictures(root / name / "train" / "good", want.train)
     pictures(root / name / "test" / "good", want.test_good)
@@ -94,9 +98,9 @@ def make_mpdd(root, name):
             mask(root / name / "ground_truth" / kind / f"{n:03d}_mask.png")
 
 
-def make_realiad(root, name):
+def make_realiad(root: Any, name: str) -> None:
     images = root / "realiad_1024" / name
-    lists = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
+    lists: dict[str, Any] = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
     for part, kind, number in [("train", "OK", 14), ("test", "OK", 8), ("test", "AK", 6), ("test", "HS", 5)]:
         for n in range(number):
             folder = f"OK/{part}{n:04d}" if kind == "OK" else f"NG/{kind}/S{n:04d}"
@@ -121,11 +125,11 @@ MAKERS = {
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory):
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A category of each dataset, made once; tests that damage it take a copy."""
     made = {}
 
-    def get(name):
+    def get(name: str) -> Any:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
             MAKERS[name](made[name], CATEGORY[name])
@@ -135,7 +139,7 @@ def trees(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_tree_is_found_and_counted(name, trees):
+def test_a_tree_is_found_and_counted(name: str, trees: Any) -> None:
     source, category = dataset(name), CATEGORY[name]
     found = source.load(trees(name), category)
     check_files(found)
@@ -147,8 +151,8 @@ def test_a_tree_is_found_and_counted(name, trees):
         assert {d: sum(s.defect == d for s in found.test) for d in want.defects} == want.defects
 
 
-def test_the_counts_are_the_published_ones():
-    def totals(name):
+def test_the_counts_are_the_published_ones() -> None:
+    def totals(name: str) -> Any:
         table = published_counts(name).values()
         return [
             sum(getattr(c, field) for c in table) for field in ("train", "validation", "test_good", "test_anomalous")
@@ -158,12 +162,12 @@ def test_the_counts_are_the_published_ones():
     assert totals("mvtec-ad2") == [2528, 302, 379, 705]
     assert totals("btad") == [1799, 0, 451, 290]
     assert totals("mpdd") == [888, 0, 176, 282]
-    assert len(dataset("real-iad").categories(None)) == 30
+    assert len(dataset("real-iad").categories(Path())) == 30
     assert [len(published_counts(name)) for name in DATASETS][:7] == [15, 12, 5, 8, 3, 6, 0]
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_two_methods_evaluate_it(name, trees, tmp_path):
+def test_two_methods_evaluate_it(name: str, trees: Any, tmp_path: Path) -> None:
     request = Request(
         out=tmp_path, methods=("patchcore", "panda"), dataset=name, root=trees(name), categories=(CATEGORY[name],),
         weights=(WeightsSpec("random"),), model="resnet18", limit="10",
@@ -202,7 +206,7 @@ TRAIN = {
 }
 
 
-def damaged(trees, name, tmp_path, damage):
+def damaged(trees: Any, name: str, tmp_path: Path, damage: Any) -> Any:
     """The message about a copy of the tree to which something was done."""
     root = tmp_path / "copy"
     shutil.copytree(trees(name), root)
@@ -214,7 +218,7 @@ def damaged(trees, name, tmp_path, damage):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_missing_picture_is_one_line(name, trees, tmp_path):
+def test_a_missing_picture_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
     message = damaged(trees, name, tmp_path, lambda folder: (folder / TRAIN[name]).unlink())
     if name == "real-iad":
         assert "listed in" in message
@@ -226,32 +230,32 @@ def test_a_missing_picture_is_one_line(name, trees, tmp_path):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_missing_mask_is_one_line(name, trees, tmp_path):
+def test_a_missing_mask_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
     message = damaged(trees, name, tmp_path, lambda folder: (folder / FIRST_MASK[name]).unlink())
     assert "missing" in message or "not there" in message
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_mask_of_another_picture_is_one_line(name, trees, tmp_path):
-    def swap(folder):
+def test_a_mask_of_another_picture_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
+    def swap(folder: Path) -> None:
         mask(folder / FIRST_MASK[name], 255, (SIDE + 2, SIDE))
 
     assert "the mask is 18x16 pixels" in damaged(trees, name, tmp_path, swap)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_picture_in_the_place_of_its_mask_is_one_line(name, trees, tmp_path):
-    def swap(folder):
+def test_a_picture_in_the_place_of_its_mask_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
+    def swap(folder: Path) -> None:
         picture(folder / FIRST_MASK[name], 5)
 
     assert "a picture in the place of the mask" in damaged(trees, name, tmp_path, swap)
 
 
 @pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2", "btad", "mpdd"])
-def test_a_mask_under_another_name_is_one_line(name, trees, tmp_path):
+def test_a_mask_under_another_name_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
     """A picture loses its mask, and the mask has no picture."""
 
-    def rename(folder):
+    def rename(folder: Path) -> None:
         path = folder / FIRST_MASK[name]
         if name == "mvtec-loco":
             path.parent.rename(path.parent.with_name("777"))
@@ -262,8 +266,8 @@ def test_a_mask_under_another_name_is_one_line(name, trees, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2", "btad", "mpdd"])
-def test_a_mask_too_many_and_a_picture_too_many_are_one_line(name, trees, tmp_path):
-    def add_mask(folder):
+def test_a_mask_too_many_and_a_picture_too_many_are_one_line(name: str, trees: Any, tmp_path: Path) -> None:
+    def add_mask(folder: Path) -> None:
         path = folder / FIRST_MASK[name]
         mask(path.parent.with_name("777") / "000.png" if name == "mvtec-loco" else path.with_name("777.png"))
 
@@ -276,7 +280,7 @@ def test_a_mask_too_many_and_a_picture_too_many_are_one_line(name, trees, tmp_pa
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_an_absent_dataset_says_what_is_expected_and_under_which_licence(name, tmp_path):
+def test_an_absent_dataset_says_what_is_expected_and_under_which_licence(name: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"expected .*\(.*CC BY") as caught:
         dataset(name).load(tmp_path, CATEGORY[name])
     assert "\n" not in str(caught.value)
@@ -284,22 +288,22 @@ def test_an_absent_dataset_says_what_is_expected_and_under_which_licence(name, t
         dataset(name).load(tmp_path, "none")
 
 
-def test_a_folder_that_is_missing_is_named(trees, tmp_path):
+def test_a_folder_that_is_missing_is_named(trees: Any, tmp_path: Path) -> None:
     message = damaged(trees, "mvtec-ad2", tmp_path, lambda folder: shutil.rmtree(folder / "validation"))
     assert "validation/good: no such folder; expected <category>/train/good, <category>/validation/good" in message
 
 
-def test_more_empty_masks_than_btad_has_are_one_line(trees, tmp_path):
+def test_more_empty_masks_than_btad_has_are_one_line(trees: Any, tmp_path: Path) -> None:
     check_files(dataset("btad").load(trees("btad"), "03"))
 
-    def empty(folder):
+    def empty(folder: Path) -> None:
         for n in range(11):
             mask(folder / "ground_truth" / "ko" / f"{n:03d}.png", 0)
 
     assert "the mask is empty" in damaged(trees, "btad", tmp_path, empty)
 
 
-def test_splicing_connectors_may_have_the_numbers_of_the_paper(tmp_path):
+def test_splicing_connectors_may_have_the_numbers_of_the_paper(tmp_path: Path) -> None:
     make_loco(tmp_path, "splicing_connectors")
     folder = tmp_path / "splicing_connectors"
     assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").train) == 360
@@ -321,7 +325,7 @@ def test_splicing_connectors_may_have_the_numbers_of_the_paper(tmp_path):
         (json.dumps(LOCO_KINDS[:1]), "value 254 stands for no kind of defect in defects_config.json"),
     ],
 )  # fmt: skip
-def test_a_damaged_list_of_defects_is_one_line(trees, tmp_path, content, message):
+def test_a_damaged_list_of_defects_is_one_line(trees: Any, tmp_path: Path, content: Any, message: str) -> None:
     found = damaged(trees, "mvtec-loco", tmp_path, lambda folder: (folder / "defects_config.json").write_text(content))
     assert message in found
 
@@ -336,7 +340,7 @@ def test_a_damaged_list_of_defects_is_one_line(trees, tmp_path, content, message
         (lambda lists: lists.pop("test"), "not a list of Real-IAD"),
     ],
 )  # fmt: skip
-def test_a_damaged_list_of_real_iad_is_one_line(trees, tmp_path, change, message):
+def test_a_damaged_list_of_real_iad_is_one_line(trees: Any, tmp_path: Path, change: Any, message: str) -> None:
     root = tmp_path / "copy"
     shutil.copytree(trees("real-iad"), root)
     path = root / "realiad_jsons" / "realiad_jsons_sv" / "pcb.json"
@@ -348,5 +352,5 @@ def test_a_damaged_list_of_real_iad_is_one_line(trees, tmp_path, change, message
     assert "\n" not in str(caught.value)
 
 
-def test_a_limit_keeps_some_validation_images(trees):
+def test_a_limit_keeps_some_validation_images(trees: Any) -> None:
     assert len(limited(dataset("mvtec-ad2").load(trees("mvtec-ad2"), "sheet_metal"), 5).validation) == 5

@@ -1,11 +1,14 @@
 """What can be told from names alone is told at once: before anything heavy is imported, for little more than what
 a command line costs."""
 
+from __future__ import annotations
+
 import json
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,13 +73,13 @@ def least(folder: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def allowed(tmp_path_factory):
+def allowed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a refusal may take once all is imported."""
     return (RATIO - 1) * least(tmp_path_factory.mktemp("least"))
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory):
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Every refusal in one process: message -> exit code, heavy modules imported so far, files left, its seconds."""
     folder = tmp_path_factory.mktemp("refused")
     done, _ = python(CODE % HEAVY, json.dumps(list(CASES.values())), folder=folder)
@@ -86,7 +89,7 @@ def refused(tmp_path_factory):
 
 
 @pytest.mark.parametrize("message", CASES)
-def test_a_refusal_imports_nothing_heavy_and_costs_little(message, refused, allowed):
+def test_a_refusal_imports_nothing_heavy_and_costs_little(message: str, refused: Any, allowed: Any) -> None:
     said, (code, heavy, files, seconds) = refused[message]
     assert message in said
     assert len(said.splitlines()) == 1
@@ -96,7 +99,7 @@ def test_a_refusal_imports_nothing_heavy_and_costs_little(message, refused, allo
 
 
 @pytest.mark.parametrize("message", [next(iter(CASES)), "nowhere: no such fitted model"])
-def test_a_process_that_only_refuses_costs_little(message, tmp_path):
+def test_a_process_that_only_refuses_costs_little(message: str, tmp_path: Path) -> None:
     ratios = []
     for _ in range(3):
         done, seconds = python(CODE % HEAVY, json.dumps([CASES[message]]), folder=tmp_path)

@@ -1,7 +1,11 @@
 """Results' files: what earlier versions wrote is read alike, and what nobody wrote is refused by name."""
 
+from __future__ import annotations
+
 import copy
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.errors import EvaluationError
@@ -38,7 +42,7 @@ FAILED = {
 
 
 @pytest.mark.parametrize("table", [DONE, FAILED], ids=["done", "failed"])
-def test_a_file_of_the_first_version_is_read_and_written_alike(table, tmp_path):
+def test_a_file_of_the_first_version_is_read_and_written_alike(table: Any, tmp_path: Path) -> None:
     result = CellResult.from_json(table)
     written = json.loads(json.dumps(result.to_json()))
     assert {key: written[key] for key in table} == table
@@ -47,18 +51,21 @@ def test_a_file_of_the_first_version_is_read_and_written_alike(table, tmp_path):
     assert isinstance(result.outcome, Measurement if table is DONE else Failure)
 
 
-def test_a_cells_digest_and_path_are_those_of_the_first_version():
+def test_a_cells_digest_and_path_are_those_of_the_first_version() -> None:
     cell = Cell.from_json(CELL)
     assert cell.digest == DIGEST
     assert cell.path == f"mvtec/tile/patchcore/fractal-resnet18-seed3-layers12-shots4-paper-limitsmall-{DIGEST}"
 
 
-def test_what_a_file_does_not_say_is_as_it_is_by_default():
+def test_what_a_file_does_not_say_is_as_it_is_by_default() -> None:
     few = {"schema": DONE["schema"], "cell": CELL, "status": "done", "metrics": {"image_auroc": 0.75}}
     outcome = CellResult.from_json(few).outcome
+    assert isinstance(outcome, Measurement)
     assert outcome.judged.maps is None
     assert outcome.scores.by_defect == {}
-    assert CellResult.from_json(DONE).outcome.judged.mask_threshold == Threshold(1.5, "best pixel F1 on the test set")
+    whole = CellResult.from_json(DONE).outcome
+    assert isinstance(whole, Measurement)
+    assert whole.judged.mask_threshold == Threshold(1.5, "best pixel F1 on the test set")
 
 
 BAD = {
@@ -82,9 +89,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_value_that_is_none_is_named(message, tmp_path):
+def test_a_value_that_is_none_is_named(message: str, tmp_path: Path) -> None:
     part, key, value = BAD[message]
-    table = copy.deepcopy(DONE)
+    table: Any = copy.deepcopy(DONE)
     (table if part is None else table[part])[key] = value
     path = result_path(tmp_path, Cell.from_json(CELL))
     path.parent.mkdir(parents=True)

@@ -1,5 +1,10 @@
 """AU-sPRO and SegF1 beside their definitions, written down plainly."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from fracgen_eval.datasets.base import Sample, Saturation
@@ -8,7 +13,7 @@ from fracgen_eval.metrics import Region, aupro_of, count_pixels, normal_threshol
 from PIL import Image
 
 
-def plain_au_spro(maps, masks, regions, limit):
+def plain_au_spro(maps: Any, masks: Any, regions: Any, limit: Any) -> Any:
     """Thresholds at every score, the mean over regions of min(found / saturation, 1), trapezoid to the limit."""
     maps, masks = np.asarray(maps, float), np.asarray(masks) != 0
     flat = [(n, region) for n, of in enumerate(regions) for region in of]
@@ -27,7 +32,7 @@ def plain_au_spro(maps, masks, regions, limit):
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("limit", [0.05, 0.3])
-def test_au_spro_is_that_of_its_definition(seed, limit):
+def test_au_spro_is_that_of_its_definition(seed: int, limit: Any) -> None:
     rng = np.random.default_rng(seed)
     maps = rng.normal(size=(4, 20, 24)).round(1 if seed % 2 else 6)  # with and without many ties
     masks, regions = np.zeros((4, 20, 24), bool), []
@@ -46,7 +51,7 @@ def test_au_spro_is_that_of_its_definition(seed, limit):
     assert ours == pytest.approx(plain_au_spro(maps, masks, regions, limit), abs=1e-12)
 
 
-def test_without_saturation_it_is_aupro_of_those_regions():
+def test_without_saturation_it_is_aupro_of_those_regions() -> None:
     rng = np.random.default_rng(3)
     maps, masks = rng.normal(size=(3, 16, 16)), np.zeros((3, 16, 16), bool)
     masks[0, 2:6, 3:9] = masks[1, 8:12, 8:12] = True
@@ -57,7 +62,7 @@ def test_without_saturation_it_is_aupro_of_those_regions():
         )
 
 
-def test_half_of_a_region_is_all_of_it_where_that_saturates():
+def test_half_of_a_region_is_all_of_it_where_that_saturates() -> None:
     maps = [[[9, 9, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]]
     masks = [[[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]]
     whole = np.asarray(masks[0], bool)
@@ -65,7 +70,7 @@ def test_half_of_a_region_is_all_of_it_where_that_saturates():
     assert aupro_of(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
 
 
-def test_regions_of_files_keep_their_share_at_another_size(tmp_path):
+def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> None:
     values = np.zeros((40, 40), np.uint8)
     values[:20, :20] = 255
     Image.fromarray(values).save(tmp_path / "000.png")
@@ -85,11 +90,11 @@ def test_regions_of_files_keep_their_share_at_another_size(tmp_path):
     (Saturation(1, 1000, False), 1.0), (Saturation(1, 1.0, True), 1.0), (Saturation(1, 1e-9, True), 0.02),
     (Saturation(1, 10, False), 0.2),
 ])  # fmt: skip
-def test_a_region_saturates_at_one_pixel_at_least_and_at_all_of_it_at_most(kind, share):
+def test_a_region_saturates_at_one_pixel_at_least_and_at_all_of_it_at_most(kind: Any, share: Any) -> None:
     assert kind.share(50) == pytest.approx(share)
 
 
-def test_seg_f1_is_scikit_learns_at_the_threshold_of_the_validation_maps():
+def test_seg_f1_is_scikit_learns_at_the_threshold_of_the_validation_maps() -> None:
     from sklearn.metrics import f1_score
 
     rng = np.random.default_rng(0)

@@ -1,10 +1,13 @@
 """Longer checks of the whole: fractal weights tell an easy category's defects apart in all eight methods."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +37,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def fractal_weights(tmp_path_factory):
+def fractal_weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """ResNet-18 after a short pre-training on fractals, in a plain loop."""
     from torchvision.models import resnet18
 
@@ -59,7 +62,9 @@ def fractal_weights(tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_fractal_weights_tell_an_easy_categorys_defects_apart(method, fractal_weights, surfaces, tmp_path):
+def test_fractal_weights_tell_an_easy_categorys_defects_apart(
+    method: Any, fractal_weights: Any, surfaces: Path, tmp_path: Path
+) -> None:
     request = Request(
         out=tmp_path, methods=(method,), dataset="surfaces", root=surfaces, categories=("brick",), model="resnet18",
         weights=(WeightsSpec("fractal", fractal_weights),), overrides=SETTINGS,
@@ -70,7 +75,7 @@ def test_fractal_weights_tell_an_easy_categorys_defects_apart(method, fractal_we
     assert result["metrics"]["image_auroc"] >= 0.75
 
 
-def grid_in_a_process(out, *arguments):
+def grid_in_a_process(out: Path, *arguments: Any) -> Any:
     """Seconds, peak memory in GB and results of a grid of its own process."""
     script = "import sys; from fracgen.cli import main; main(['eval', 'run', *sys.argv[1:]])"
     start = time.perf_counter()
@@ -82,7 +87,7 @@ def grid_in_a_process(out, *arguments):
     return seconds, max(r["peak_memory_mb"] for r in results) / 1024, results
 
 
-def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path):
+def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path: Path) -> None:
     seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--model", "resnet18")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
     assert len(results) == 16
@@ -90,7 +95,7 @@ def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path)
     assert peak < 6
 
 
-def test_all_methods_with_a_wide_resnet_stay_under_14_gb(tmp_path):
+def test_all_methods_with_a_wide_resnet_stay_under_14_gb(tmp_path: Path) -> None:
     seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--category", "brick")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
     assert len(results) == 8

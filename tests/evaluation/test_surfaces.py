@@ -1,6 +1,10 @@
 """`surfaces`: a pure function of its seed, exact masks, parts that never meet, and defects that are faint."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +16,11 @@ from fracgen_eval.datasets.surfaces.views import SIDE
 from fracgen_eval.errors import EvaluationError
 
 
-def tree(folder):
+def tree(folder: Path) -> Any:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_files_are_a_pure_function_of_seed_and_strength(few_surfaces, tmp_path):
+def test_the_files_are_a_pure_function_of_seed_and_strength(few_surfaces: Any, tmp_path: Path) -> None:
     few_surfaces(2)
     first = write_surfaces(tmp_path / "first")
     assert tree(write_surfaces(tmp_path / "again")) == tree(first)
@@ -36,14 +40,14 @@ def test_the_files_are_a_pure_function_of_seed_and_strength(few_surfaces, tmp_pa
 
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, 4.5, float("nan"), float("inf")])
-def test_a_strength_out_of_range_is_refused_and_nothing_is_written(strength, tmp_path):
+def test_a_strength_out_of_range_is_refused_and_nothing_is_written(strength: Any, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="use a number above 0"):
         write_surfaces(tmp_path / "out", strength=strength)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", list(PHOTOGRAPHS))
-def test_every_category_loads_and_passes_its_own_check(surfaces, name):
+def test_every_category_loads_and_passes_its_own_check(surfaces: Path, name: str) -> None:
     category = dataset("surfaces").load(surfaces, name)
     check_files(category)
     assert len(category.train) == 40
@@ -53,7 +57,7 @@ def test_every_category_loads_and_passes_its_own_check(surfaces, name):
 
 
 @pytest.mark.parametrize("name", list(PHOTOGRAPHS))
-def test_no_training_picture_sees_what_a_test_picture_shows(name, monkeypatch):
+def test_no_training_picture_sees_what_a_test_picture_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of the one part stay the same to the last bit when the other part is painted over."""
     photograph, pixels = PHOTOGRAPHS[name], photographs.read_photograph(name)
     for mine, others in ((photograph.train, photograph.test), (photograph.test, photograph.train)):
@@ -73,7 +77,7 @@ def test_no_training_picture_sees_what_a_test_picture_shows(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", list(PHOTOGRAPHS))
-def test_every_window_lies_inside_its_part(name):
+def test_every_window_lies_inside_its_part(name: str) -> None:
     """The most turned and largest window fits every box, so that no picture is filled up at its edge."""
     turn = np.deg2rad(views.ROTATION)
     widest = (np.cos(turn) + np.sin(turn)) * PHOTOGRAPHS[name].window * np.exp(views.SCALE)
@@ -88,7 +92,7 @@ def test_every_window_lies_inside_its_part(name):
 
 @pytest.mark.parametrize("defect", list(DEFECTS))
 @pytest.mark.parametrize("name", ["brick", "petals", "stars"])
-def test_masks_are_exact(defect, name):
+def test_masks_are_exact(defect: Any, name: str) -> None:
     for n in range(3):
         clean, _ = damaged_picture(name, defect, [7, n], strength=0.0)
         damaged, mask = damaged_picture(name, defect, [7, n])
@@ -98,7 +102,7 @@ def test_masks_are_exact(defect, name):
         assert 20 < mask.sum() < 0.2 * mask.size
 
 
-def test_a_stronger_defect_differs_more():
+def test_a_stronger_defect_differs_more() -> None:
     for defect in DEFECTS:
         clean, *pictures = (
             damaged_picture("gravel", defect, [3, 0], strength)[0].astype(int) for strength in (0.0, 0.3, 0.6, 1.2)
@@ -108,7 +112,7 @@ def test_a_stronger_defect_differs_more():
         assert differences[0] < differences[-1]
 
 
-def test_normal_pictures_vary_in_light_colour_and_sharpness():
+def test_normal_pictures_vary_in_light_colour_and_sharpness() -> None:
     """Every nuisance on its own is larger between two normal pictures than a faint defect is in one."""
     cameras = [views.Camera.drawn(np.random.default_rng(n)) for n in range(40)]
     grey = np.full((SIDE, SIDE, 3), 128.0)

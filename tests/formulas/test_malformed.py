@@ -81,7 +81,8 @@ def of_shape(formula: str, **shapes: list[int]) -> Callable[[Path], Path]:
     types = {"maps": "F32", "sizes": "U8", "probabilities": "F32", "powers": "U8", "rules": "U16"}
 
     def make(path: Path) -> Path:
-        header, at = {"__metadata__": {"format": "fracgen-bank", "format_version": "1", "formula": formula}}, 0
+        header: dict[str, Any] = {"__metadata__": {"format": "fracgen-bank", "format_version": "1", "formula": formula}}
+        at = 0
         for name, shape in shapes.items():
             end = at + math.prod(shape) * {"F32": 4, "U16": 2, "U8": 1}[types[name]]
             header[name] = {"dtype": types[name], "shape": shape, "data_offsets": [at, end]}

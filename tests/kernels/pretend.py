@@ -125,6 +125,7 @@ class Machine:
         self.launches: list[str] = []
         self.chosen: list[list[Stream]] = [[], []]
         self.memory: dict[int, Allocation] = {}
+        self.launching: Any = None
         _machine.append(self)
         for device in range(DEVICES):
             self.chosen[device].append(Stream(torch.device("cuda", device)))
@@ -139,7 +140,8 @@ class Machine:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         whole = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
         self.memory[whole.data_ptr()] = Allocation(whole, {self.stream(device)})
-        return marked(tensor, device)
+        made: torch.Tensor = marked(tensor, device)
+        return made
 
     def allocation(self, address: int) -> Allocation:
         """The one that an address lies in."""
@@ -194,7 +196,8 @@ class Tensors(TorchFunctionMode):
             on = device_of(args[0])
             return (on is not None if owner == "is_cuda" else on) if on is not None else func(*args, **kwargs)
         if name in METADATA:
-            return marked(func(*args, **kwargs), device_of(args[0])) if name == "__get__" and tensors else func(*args)
+            on = device_of(args[0]) if name == "__get__" and tensors else None
+            return func(*args, **kwargs) if on is None else marked(func(*args, **kwargs), on)
         if name == "pin_memory":
             return args[0]
         if name in ("to", "cpu", "cuda"):
@@ -214,7 +217,7 @@ class Tensors(TorchFunctionMode):
             torch.empty(0, dtype=torch.uint8).set_(made.untyped_storage()).fill_(RUBBISH)
         return state().allocate(made, _indexed(device))
 
-    def _move(self, func: Any, args: Any, kwargs: Any) -> torch.Tensor:
+    def _move(self, func: Any, args: Any, kwargs: Any) -> Any:
         source, rest = args[0], list(args[1:])
         places = [torch.device(a) for a in rest if isinstance(a, (str, torch.device))]
         rest = [a for a in rest if not isinstance(a, (str, torch.device))]
@@ -237,7 +240,7 @@ class Tensors(TorchFunctionMode):
         return state().allocate(converted.clone(), _indexed(place))
 
     def _operation(self, func: Any, name: str, args: Any, kwargs: Any, tensors: list[Any]) -> Any:
-        devices = {device_of(t) for t in tensors}
+        devices = {device for t in tensors if (device := device_of(t)) is not None}
         strangers = [
             a for a in _flat((args, kwargs)) if isinstance(a, torch.Tensor) and device_of(a) is None and a.dim()
         ]
@@ -302,9 +305,7 @@ class Function:
         assert shared_mem <= self._most_shared, f"{self.name} asks for more shared memory than it was given"
         stream = machine.launching
         assert stream.device.index == self.device
-        kept = [
-            machine.use(int(a), stream) for a in arguments if isinstance(a, np.uint64) and int(a) >= LOWEST_ADDRESS
-        ]
+        kept = [machine.use(int(a), stream) for a in arguments if isinstance(a, np.uint64) and int(a) >= LOWEST_ADDRESS]
         boxes = [{4: ctypes.c_uint32, 8: ctypes.c_uint64}[a.itemsize](int(a)) for a in arguments]
         machine.launches.append(self.name)
 
@@ -379,7 +380,6 @@ def switched_on(folder: Path, patch: pytest.MonkeyPatch, free: int = 1 << 33) ->
     patch.setattr(cupy.cuda.Stream, "from_external", staticmethod(lambda stream: _attribute("launching", stream)))
     patch.setattr(cupy, "RawModule", lambda path: types.SimpleNamespace(get_function=lambda name: Function(path, name)))
     patch.setattr("fracgen.rendering.device.cuda_fault", lambda: None)
-    machine.launching = None
     try:
         with Tensors():
             yield machine

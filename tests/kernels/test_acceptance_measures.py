@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench.gpu import measures
-from fracgen.benchmarking.record import Results
+from fracgen.benchmarking.record import Record, Results
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering.cuda import renderer as cuda_renderer
@@ -70,7 +70,7 @@ def test_parity_names_the_first_buffer_that_differs(
 
 def test_cycles_stand_beside_predictions(card: Machine) -> None:
     results = measures.stages(4)
-    predicted = measures.Record.read(measures.PREDICTED).results
+    predicted = Record.read(measures.PREDICTED).results
     for name in ("scout", "attractor", "noise", "compose"):
         assert results[f"`paper` {name}, predicted"] == predicted[f"`paper` {name}"]
         assert results[f"`paper` {name}"].median == pytest.approx(1e-3 * 1.8e9 * 2 / 4)  # a millisecond, here

@@ -178,7 +178,7 @@ def ptx(kernel: str, text: str, options: tuple[str, ...]) -> Any:
 def left_to_the_compiler(kernel: str, text: str) -> bool:
     """Whether leave to fuse products with sums, and to divide and take roots roughly, changes anything."""
     strict = tuple(option for option in nvrtc.OPTIONS if "ptxas" not in option)
-    return ptx(kernel, text, strict) != ptx(kernel, text, LOOSE)
+    return bool(ptx(kernel, text, strict) != ptx(kernel, text, LOOSE))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,16 @@ from fracgen.support.errors import DeviceError
 FAULT = availability.cuda_fault()
 
 
+def fault_here() -> str:
+    """What keeps the GPU from being used, which something must."""
+    fault = availability.cuda_fault()
+    assert fault is not None
+    return fault
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(FAULT is not None, reason=f"needs a GPU: {FAULT}")
-def test_bytes_on_the_card():
+def test_bytes_on_the_card() -> None:
     from bench.gpu import measures
 
     results = measures.parity(64, 120.0) | measures.other_ways()
@@ -29,7 +37,7 @@ def test_bytes_on_the_card():
 
 
 @pytest.mark.skipif(FAULT is None, reason="this machine has a GPU")
-def test_asking_for_a_gpu_where_there_is_none():
+def test_asking_for_a_gpu_where_there_is_none() -> None:
     bank = fracgen.CodeBank.sample(10, classes=10)
     with pytest.raises(DeviceError, match=r"no usable GPU: .*; "):
         fracgen.render(bank, [0], device="cuda")
@@ -43,7 +51,9 @@ def test_asking_for_a_gpu_where_there_is_none():
         (availability._NO_DRIVER, False, ""),
     ],
 )
-def test_auto_falls_back_with_one_line_where_something_can_be_mended(fault, sight, said, monkeypatch, capsys):
+def test_auto_falls_back_with_one_line_where_something_can_be_mended(
+    fault: Any, sight: Any, said: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(availability, "cuda_fault", lambda: fault)
     monkeypatch.setattr(availability, "gpu_in_sight", lambda: sight)
     fracgen.make_renderer(fracgen.CodeBank.sample(10, classes=10), "paper", "auto")
@@ -51,7 +61,7 @@ def test_auto_falls_back_with_one_line_where_something_can_be_mended(fault, sigh
 
 
 @pytest.fixture
-def driver(monkeypatch):
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose driver lists a GPU and supports CUDA 13.0."""
     monkeypatch.setattr(availability, "driver_fault", lambda: None)
     monkeypatch.setattr(availability, "driver_cuda", lambda: "13.0")
@@ -59,57 +69,57 @@ def driver(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
 
 
-def test_no_driver(monkeypatch):
+def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(availability.ctypes, "CDLL", missing)
-    assert "no NVIDIA driver was found (libcuda.so.1)" in availability.cuda_fault()
+    monkeypatch.setattr("fracgen.rendering.device.ctypes.CDLL", missing)
+    assert "no NVIDIA driver was found (libcuda.so.1)" in fault_here()
 
 
-def test_no_cupy(monkeypatch, driver):
+def test_no_cupy(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "CuPy is not installed; install fracgen[cuda13]" in availability.cuda_fault()
+    assert "CuPy is not installed; install fracgen[cuda13]" in fault_here()
 
 
-def test_torch_without_cuda(monkeypatch, driver):
+def test_torch_without_cuda(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
-    assert "is a build without CUDA" in availability.cuda_fault()
+    assert "is a build without CUDA" in fault_here()
 
 
-def test_driver_too_old(monkeypatch, driver):
+def test_driver_too_old(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(availability, "driver_cuda", lambda: "12.4")
-    fault = availability.cuda_fault()
+    fault = fault_here()
     assert "driver supports CUDA 12.4" in fault
     assert "needs CUDA 13.0; update the driver" in fault
 
 
-def test_wrong_cupy_wheel(monkeypatch, driver):
+def test_wrong_cupy_wheel(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     import cupy
 
     monkeypatch.setattr(cupy.cuda, "runtime", type("Runtime", (), {"runtimeGetVersion": lambda: 12090}))
-    fault = availability.cuda_fault()
+    fault = fault_here()
     assert "is built for CUDA 12, torch for CUDA 13.0; install fracgen[cuda13]" in fault
 
 
-def test_nvrtc_missing(monkeypatch, driver):
+def test_nvrtc_missing(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
     from cupy.cuda import nvrtc
 
     def fail() -> None:
         raise RuntimeError("libnvrtc.so.13 not found")
 
     monkeypatch.setattr(nvrtc, "getVersion", fail)
-    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in availability.cuda_fault()
+    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in fault_here()
 
 
-def test_nothing_wrong(driver):
+def test_nothing_wrong(driver: Any) -> None:
     assert availability.cuda_fault() is None
 
 
-def test_out_of_memory_says_which_batch_fits(monkeypatch):
+def test_out_of_memory_says_which_batch_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     renderer = CudaRenderer.__new__(CudaRenderer)
-    renderer.parameters, renderer.device = Parameters.of(PRESETS["paper"].recipe), "cuda:0"
+    renderer.parameters, renderer.device = Parameters.of(PRESETS["paper"].recipe), torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400 << 20, 16 << 30))
     message = str(renderer._out_of_memory(100_000, OutputFormat(4)))
     fits = int(message.rsplit("batch of ", 1)[1].split()[0])
@@ -117,7 +127,7 @@ def test_out_of_memory_says_which_batch_fits(monkeypatch):
     assert 0 < fits * 3 * 256 * 256 * 4 <= 400 << 20
 
 
-def test_importing_the_cuda_renderer_needs_no_cupy():
+def test_importing_the_cuda_renderer_needs_no_cupy() -> None:
     """Only launching does: a machine without CuPy can still say what is missing."""
     import subprocess
 

@@ -203,7 +203,7 @@ def test_the_host_does_not_run_away(ahead: int, together: int, machine: Machine)
     batches = prefetch.on_side_stream(make, range(40), ahead, prefetch.Meter(), torch.device("cuda:0"), together)
     unfinished = []
     for number, _ in enumerate(batches):
-        torch.cuda.current_stream().queue.append(lambda: None)  # a training step that nobody waits for
+        machine.stream().queue.append(lambda: None)  # a training step that nobody waits for
         event = torch.cuda.Event()
         event.record()
         work.append(event)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def bank_for(name: str) -> Bank:
     return CodeBank.from_spec(BankSpec(120, classes, spec.maps), seed=5)
 
 
-def check(host: HostRenderer, index, **options) -> None:
+def check(host: HostRenderer, index: Any, **options: Any) -> None:
     """Bytes of pictures, masks and codes; on failure, names the first that differs."""
     ours = host.render(index, masks=True, **options)
     cpu = CpuRenderer(host.bank, host.recipe).render(index, masks=True, **options)
@@ -43,7 +45,7 @@ def check(host: HostRenderer, index, **options) -> None:
 
 @pytest.mark.parametrize("shared_memory", [227, 64])
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_recipe_in_shared_and_global_memory(name, shared_memory, build_folder):
+def test_every_recipe_in_shared_and_global_memory(name: str, shared_memory: Any, build_folder: Path) -> None:
     recipe = PRESETS[name].recipe
     if recipe.formula == "mandelbulb":
         recipe = recipe.at_size(48)  # rays on fibers are slow; sizes are `test_mandelbulb_parity.py`'s
@@ -52,13 +54,13 @@ def test_every_recipe_in_shared_and_global_memory(name, shared_memory, build_fol
 
 
 @pytest.mark.parametrize("size", [8, 33, 100, 224, 300])
-def test_sizes(size, build_folder):
+def test_sizes(size: int, build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(size), points=20_000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
     check(host, range(6), seed=1)
 
 
-def test_largest_size_takes_global_memory(build_folder):
+def test_largest_size_takes_global_memory(build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(1024), points=50_000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
     assert host.layout.histogram_global
@@ -66,19 +68,19 @@ def test_largest_size_takes_global_memory(build_folder):
 
 
 @pytest.mark.parametrize("points", [1, 1023, 1024, 8192, 32 * 1024, 32 * 1024 + 1, 65_536, 97_280, 131_073])
-def test_numbers_of_points(points, build_folder):
+def test_numbers_of_points(points: Any, build_folder: Path) -> None:
     recipe = Recipe("points", size=64, canvas=64, points=points)
     check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(3))
 
 
 @pytest.mark.parametrize("jitter", ["none", "scale", "svd", "sval", "fractaldb"])
-def test_jitters(jitter, build_folder):
+def test_jitters(jitter: Any, build_folder: Path) -> None:
     recipe = Recipe("jitter", size=32, canvas=32, points=3000, jitter=jitter, jitter_strength=0.4)
     check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(24), seed=2)
 
 
 @pytest.mark.parametrize("size", [48, 60])
-def test_a_part_of_a_scene(size, build_folder):
+def test_a_part_of_a_scene(size: int, build_folder: Path) -> None:
     recipe = dataclasses.replace(
         PRESETS["multi-instance"].recipe.at_size(size), scene=2 * size + 3, objects=(3, 6), views=2, points=3000
     )
@@ -86,7 +88,7 @@ def test_a_part_of_a_scene(size, build_folder):
 
 
 @pytest.mark.parametrize("order", [1, 2])
-def test_order_of_threads_does_not_matter(order, build_folder):
+def test_order_of_threads_does_not_matter(order: Any, build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["multi-instance"].recipe.at_size(96), points=20_000)
     check(HostRenderer(bank_for("multi-instance"), recipe, HostBackend(build_folder, order)), range(3))
 
@@ -95,12 +97,12 @@ def test_order_of_threads_does_not_matter(order, build_folder):
     {"attractor_threads": 256, "noise_threads": 128, "compose_threads": 64},
     {"attractor_threads": 512, "noise_threads": 1024, "compose_threads": 512},
 ])  # fmt: skip
-def test_block_size_does_not_matter(threads, build_folder):
+def test_block_size_does_not_matter(threads: Any, build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(80), points=40_000)
     check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder), **threads), range(3))
 
 
-def test_many_codes(build_folder):
+def test_many_codes(build_folder: Path) -> None:
     """Breadth: 300 codes of 2 to 8 maps, small pictures, the validation stream, a seed above 32 bits."""
     bank = CodeBank.sample(300, seed=9, classes=300)
     recipe = Recipe("small", size=32, canvas=32, points=4096)
@@ -108,21 +110,21 @@ def test_many_codes(build_folder):
 
 
 @pytest.mark.parametrize("shared_memory", [227, 3])
-def test_counters_that_become_full(shared_memory, build_folder):
+def test_counters_that_become_full(shared_memory: Any, build_folder: Path) -> None:
     """Several times, in shared and in global memory; canvases of a multiple of four pixels and of others."""
     for size, points in ((40, 150_000), (41, 700_001)):
         recipe = Recipe("dots", size=size, canvas=size, points=points, jitter="none")
         check(HostRenderer(dots(), recipe, HostBackend(build_folder), shared_memory * KB), range(6))
 
 
-def test_probabilities_of_their_own(build_folder):
+def test_probabilities_of_their_own(build_folder: Path) -> None:
     bank = CodeBank.sample(8, seed=9, classes=8)
     own = np.roll(bank.probabilities, 3, axis=0) + np.float32(0.05)
     recipe = Recipe("own", size=32, canvas=32, points=3000)
     check(HostRenderer(CodeBank(bank.maps, bank.sizes, 8, own), recipe, HostBackend(build_folder)), range(16))
 
 
-def test_chunks_and_batches_do_not_matter(build_folder):
+def test_chunks_and_batches_do_not_matter(build_folder: Path) -> None:
     recipe = Recipe("small", size=32, canvas=32, points=2000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
     whole = host.render(range(7)).images
@@ -131,14 +133,14 @@ def test_chunks_and_batches_do_not_matter(build_folder):
     assert np.array_equal(host.render([5, 2, 2]).images, whole[[5, 2, 2]])
 
 
-def test_an_empty_batch(build_folder):
+def test_an_empty_batch(build_folder: Path) -> None:
     host = HostRenderer(bank_for("paper"), Recipe("small", size=32, canvas=32), HostBackend(build_folder))
     assert host.render([]).images.shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("element_bytes", [1, 2, 4])
-def test_output_formats(element_bytes, channels_last, build_folder):
+def test_output_formats(element_bytes: Any, channels_last: Any, build_folder: Path) -> None:
     """Every type is a table look-up of the byte, in either order of axes."""
     recipe = Recipe("small", size=32, canvas=32, points=2000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
@@ -151,7 +153,7 @@ def test_output_formats(element_bytes, channels_last, build_folder):
 
 
 @pytest.mark.parametrize(("size", "classes"), [(1, 1), (7, 3), (1000, 10), (65_537, 100), (1_000_000, 1000)])
-def test_order(size, classes, build_folder):
+def test_order(size: int, classes: Any, build_folder: Path) -> None:
     bank = CodeBank.sample(classes, classes=classes)
     host = HostRenderer(bank, Recipe("small", size=8, canvas=8, points=1), HostBackend(build_folder))
     count = min(size, 500)
@@ -168,7 +170,7 @@ def test_order(size, classes, build_folder):
     assert np.array_equal(labels, expected % classes)
 
 
-def test_undefined_behaviour_sanitizer(build_folder):
+def test_undefined_behaviour_sanitizer(build_folder: Path) -> None:
     """Aborts the process on signed overflow, bad shifts and the like, so reaching the end is passing."""
     for name in ("paper", "multi-formula"):
         recipe = dataclasses.replace(PRESETS[name].recipe.at_size(64), points=10_000)

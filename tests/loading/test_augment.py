@@ -179,7 +179,8 @@ def test_erasing_puts_one_colour_into_a_box() -> None:
 def test_mixing_gives_each_label_the_weight_of_its_picture(way: str) -> None:
     x, masks = pictures().float(), (pictures()[:, 0] > 99).to(torch.uint8)
     who = Partners.of(np.arange(16), 0, 16, mixes=True)
-    p = alterations(Augmentation(**{way: 1.0}), uniforms(np.arange(16), 0, 0, 0))
+    changes: dict[str, Any] = {way: 1.0}
+    p = alterations(Augmentation(**changes), uniforms(np.arange(16), 0, 0, 0))
     mixed, weights, shown = mix(x, masks if way == "blend" else None, who, p, dtype=torch.float32, channels_last=False)
     assert torch.allclose(shown.mean((1, 2, 3)), weights, atol=1e-6)
     partner = x.roll(-8, 0)

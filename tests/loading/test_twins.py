@@ -193,7 +193,8 @@ def test_damage_counts_as_far_as_it_is_seen() -> None:
 
 
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    found: torch.Tensor = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    return found
 
 
 def test_the_tile_is_normal() -> None:

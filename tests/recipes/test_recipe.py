@@ -118,6 +118,8 @@ def test_bad_json_is_refused() -> None:
 
 
 def test_a_bank_is_sampled_as_specified() -> None:
-    bank = CodeBank.from_spec(PRESETS["anderson2022"].bank)
+    spec = PRESETS["anderson2022"].bank
+    assert isinstance(spec, BankSpec)
+    bank = CodeBank.from_spec(spec)
     assert (len(bank), bank.classes) == (1000, 1000)
     assert (bank.sizes.min(), bank.sizes.max()) == (2, 4)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
+from fracgen.formulas.banks import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Recipe
 from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform
@@ -17,7 +18,7 @@ from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform
 TRIES = 4
 
 
-def choose(recipe: Recipe, bank: CodeBank, draws: Draws, slot: int) -> int:
+def choose(recipe: Recipe, bank: Bank, draws: Draws, slot: int) -> int:
     """Sample i has class i mod C and code (i div C) mod K of it; other attractors may differ."""
     label = draws.index % bank.classes
     word = draws.words(Purpose.OBJECT, 3, slot)[0]
@@ -47,7 +48,7 @@ def sigma(m: Any) -> np.float32:
     norm, det = squares(m)
     total = np.sqrt(fma(det, F(2), norm))
     difference = np.sqrt(max(fma(det, F(-2), norm), F(0)))
-    return fma(total, F(1.5), F(difference * F(-0.5)))
+    return F(fma(total, F(1.5), F(difference * F(-0.5))))
 
 
 def scale(code: Any, w: Any, recipe: Recipe) -> Any:

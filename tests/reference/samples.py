@@ -28,14 +28,14 @@ class Ours:
 
     def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
         self.renderer = CpuRenderer(bank, recipe, threads=1)
-        self.recipe, self.n = recipe, n
+        self.bank, self.recipe, self.n = bank, recipe, n
         self.space = make_space(self.renderer.parameters, n)
         low, high = (np.uint32(word) for word in seed_key(seed))
         self.samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
 
     def scout(self) -> Ours:
         """Objects, tables, starts and windows."""
-        scout_stage(self.renderer.parameters, codes_of(self.renderer.bank), self.samples, self.space, 0, self.n)
+        scout_stage(self.renderer.parameters, codes_of(self.bank), self.samples, self.space, 0, self.n)
         return self
 
     def windows(self) -> Any:
@@ -80,7 +80,7 @@ class Theirs:
     def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
         assert bank.classes == len(bank)
         self.systems = [bank.maps[k, : bank.sizes[k]].astype(np.float64) for k in range(len(bank))]
-        self.recipe, self.n = recipe, n
+        self.bank, self.recipe, self.n = bank, recipe, n
         self.generator = Ancestor(recipe, seed)
 
     def _coordinates(self, i: int) -> Any:

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.banks import Bank, make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION
@@ -50,7 +51,7 @@ def test_golden_hashes() -> None:
 
 
 def test_golden_hashes_tell_a_changed_picture() -> None:
-    def other(bank: CodeBank, recipe: object) -> CpuRenderer:
+    def other(bank: Bank, recipe: object) -> CpuRenderer:
         return CpuRenderer(bank, dataclasses.replace(preset("paper").recipe, window_shift=0.2001))
 
     assert golden.compute("paper", other) != golden.load()["images"]["paper"]
@@ -84,11 +85,11 @@ def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
 
 def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     """Seeds, epochs, streams and indices that a sum or a swap of arguments would confuse all differ."""
-    keys = [
+    keys: list[dict[str, Any]] = [
         {"seed": 0, "epoch": 0}, {"seed": 0, "epoch": 1}, {"seed": 1, "epoch": 0}, {"seed": 1, "epoch": 1},
         {"seed": 2**32, "epoch": 0}, {"seed": 0, "epoch": 2**31}, {"seed": 0, "epoch": 0, "stream": Stream.VALIDATION},
     ]  # fmt: skip
-    seen = {}
+    seen: dict[bytes, tuple[Any, int]] = {}
     for key in keys:
         # Samples 0 and 60 are of the same code.
         for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).images, strict=True):

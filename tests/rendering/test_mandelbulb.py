@@ -89,7 +89,7 @@ def test_the_inverse_root() -> None:
     error = mandelbulb.inverse_root(values) * np.sqrt(values.astype(np.float64)) - 1
     assert np.abs(error).max() < 9e-7 + 3 * 2**-24  # the polynomial's own, and rounding
     with np.errstate(over="ignore"):
-        assert np.isfinite(mandelbulb.inverse_root(np.float32([0.0])))
+        assert np.isfinite(mandelbulb.inverse_root(np.array([0.0], np.float32)))
 
 
 @pytest.mark.parametrize("power", range(2, 25))

@@ -67,7 +67,7 @@ def summaries(density: Any) -> dict[str, Any]:
 
 def check_geometry(name: str, ours: Any, reference: Any, output: Path | None = None) -> None:
     """All checks of densities of one code in one window."""
-    where = {"output": output} if output else {}
+    where: dict[str, Any] = {"output": output} if output else {}
     check_pixels(f"{name}-density", ours, reference, **where)
     check_pixels(f"{name}-shown", ours > 0, reference > 0, **where)
 
@@ -171,13 +171,13 @@ def test_attractor_colours() -> None:
     mine, other = ours.density(), theirs.density()
     painted = np.stack([theirs.generator.colour(d) for d in other / 255.0]).transpose(0, 3, 1, 2)
     for name, low in (("densest", 255), ("middle", 40)):
-        pick = []
+        pick: list[Any] = []
         for density, picture in ((mine, images), (other, painted)):
             flat = ((density >= low) & (density <= max(low, 60) if low < 255 else density == 255)).reshape(1500, -1)
             has = flat.any(axis=1)
             at = np.unravel_index(flat.argmax(axis=1), density.shape[1:])
             pick.append(colours(picture[has], (at[0][has], at[1][has])))
-        check_values(f"attractor-colour-{name}", *pick)
+        check_values(f"attractor-colour-{name}", pick[0], pick[1])
 
 
 def looks(images: Any) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-def executable():
+def executable() -> Any:
     """The system's Chromium, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
-def chromium(path):
+def chromium(path: Path) -> Iterator[Any]:
     with sync_playwright() as playwright:
         # The sandbox refuses to run as root, and what is opened was written by the test.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -24,10 +27,10 @@ def chromium(path):
         browser.close()
 
 
-def faults(browser, path):
+def faults(browser: Any, path: Path) -> Any:
     """Every fault of the report at `path`, each as "kind: what". Kinds: console, page, request, image, alt, contrast,
     overflow, keyboard, print, published, sort, filter."""
-    found = []
+    found: list[str] = []
     with opened(browser, path, found, viewport={"width": 390, "height": 844}, is_mobile=True) as page:
         published(page)
         found += [f"overflow: {what}" for what in page.evaluate(OVERFLOW)]
@@ -48,9 +51,9 @@ PAPER = 1047
 """CSS pixels across A4 in landscape, between margins of 1 cm."""
 
 
-def printed(browser, path):
+def printed(browser: Any, path: Path) -> Any:
     """Whether paper is wide enough, with everything shown."""
-    found = []
+    found: list[str] = []
     with opened(browser, path, found, viewport={"width": PAPER, "height": 700}) as page:
         published(page)
         page.emulate_media(media="print")
@@ -59,7 +62,7 @@ def printed(browser, path):
 
 
 @contextmanager
-def opened(browser, path, found, **options):
+def opened(browser: Any, path: Path, found: Any, **options: Any) -> Iterator[Any]:
     """The page with every <details> open; what it logs or asks for goes to `found`, also while it is used."""
     # Offline: a planted request must fail at once, whatever network the machine has.
     context = browser.new_context(offline=True, reduced_motion="reduce", **options)
@@ -77,7 +80,7 @@ def opened(browser, path, found, **options):
     context.close()
 
 
-def published(page):
+def published(page: Any) -> Any:
     """Tick #show-published, which shows what nothing else does."""
     seen = "[...document.querySelectorAll('.published')].map(e => e.checkVisibility({visibilityProperty: true}))"
     before = page.evaluate(seen)
@@ -89,7 +92,7 @@ def published(page):
     return faults + (["published: hidden after #show-published is ticked"] if not all(after) else [])
 
 
-def images(page):
+def images(page: Any) -> Any:
     return page.evaluate("""async () => {
         const faults = []
         for (const image of document.images) {
@@ -103,7 +106,7 @@ def images(page):
     }""")
 
 
-def keyboard(page):
+def keyboard(page: Any) -> Any:
     """Press Tab until it has gone round: every control must have had the focus."""
     page.evaluate("window.reached = new Set()")
     for _ in range(page.evaluate("document.querySelectorAll('*').length")):
@@ -116,8 +119,8 @@ def keyboard(page):
     """)
 
 
-def sorting(page):
-    found = []
+def sorting(page: Any) -> Any:
+    found: list[str] = []
     tables = page.locator("table.results")
     if not tables.count():
         found.append("sort: no table.results")
@@ -147,7 +150,7 @@ def sorting(page):
     return found
 
 
-def ordered(keys, number, descending):
+def ordered(keys: Any, number: Any, descending: Any) -> Any:
     """The right orders: numbers with the missing ones last; text by code or without regard to case and signs."""
     if number:
         there = sorted((k for k in keys if k), key=float, reverse=descending)
@@ -156,8 +159,8 @@ def ordered(keys, number, descending):
     return [sorted(keys, key=key, reverse=descending) for key in (str, str.casefold, plain)]
 
 
-def filtering(page):
-    found = []
+def filtering(page: Any) -> Any:
+    found: list[str] = []
     for table in page.locator("table.results").all():
         name = table.get_attribute("id")
         box = page.locator(f'input[type=search].filter[data-for="{name}"]')

@@ -1,6 +1,10 @@
 """Cells as an evaluation leaves them, without running one."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.results import result_path
@@ -9,10 +13,13 @@ from fracgen_eval.methods import settings_for
 KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside", "by_defect", "replicates")
 
 
-def add(out, method="patchcore", category="brick", weights="random", seed=0, value=0.9, status="done", **more):
+def add(
+    out: Path, method: str = "patchcore", category: str = "brick", weights: str = "random", seed: int = 0,
+    value: float = 0.9, status: str = "done", **more: Any,
+) -> Cell:  # fmt: skip
     extra = {k: more.pop(k) for k in KEPT if k in more}
     settings = more.pop("settings", settings_for(method))
-    fields = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
+    fields: dict[str, Any] = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
     fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
     cell = Cell.from_json(fields)

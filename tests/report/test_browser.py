@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from tests.report.cells import add
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser() -> Iterator[Any]:
     path = executable()
     if path is None:
         # Skipped, this would pass unseen where nobody looks.
@@ -30,14 +33,14 @@ def browser():
 
 
 @pytest.fixture
-def report_html(tmp_path):
+def report_html(tmp_path: Path) -> Any:
     path = tmp_path / "report.html"
     path.write_text(PAGE)
     return path
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A report with everything in it: published numbers, charts, filters, galleries, gaps."""
     folder = tmp_path_factory.mktemp("eval")
     pictures = write_surfaces(folder / "data" / "surfaces")
@@ -66,7 +69,7 @@ def report(tmp_path_factory):
     return write_report(folder)
 
 
-def test_report_in_a_browser(browser, report):
+def test_report_in_a_browser(browser: Any, report: Any) -> None:
     assert faults(browser, report.html) == []
     page = report.html.read_text()
     drawn = {p.name for p in report.files if p.suffix == ".svg"}
@@ -80,12 +83,12 @@ def test_report_in_a_browser(browser, report):
     assert len(report.problems) == 1
 
 
-def test_the_published_report_in_a_browser(browser, tmp_path):
+def test_the_published_report_in_a_browser(browser: Any, tmp_path: Path) -> None:
     write_cells(tmp_path)
     assert faults(browser, write_report(tmp_path).html) == []
 
 
-def test_a_wide_table_fits_on_paper(browser, tmp_path):
+def test_a_wide_table_fits_on_paper(browser: Any, tmp_path: Path) -> None:
     for method in METHODS:
         for weights in ("imagenet", "random", "fractal"):
             for seed, value in enumerate((0.5, 0.9, 1.0)):
@@ -94,11 +97,11 @@ def test_a_wide_table_fits_on_paper(browser, tmp_path):
     assert printed(browser, write_report(tmp_path).html) == []
 
 
-def test_the_page_for_planted_faults_has_none(browser, report_html):
+def test_the_page_for_planted_faults_has_none(browser: Any, report_html: Any) -> None:
     assert faults(browser, report_html) == []
 
 
-def picture():
+def picture() -> Any:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -183,7 +186,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_planted_faults_are_found(browser, report_html, planted):
+def test_planted_faults_are_found(browser: Any, report_html: Any, planted: Any) -> None:
     page, expected = PAGE, set()
     for old, new, kinds in planted:
         assert old in page

@@ -1,6 +1,10 @@
 """Numbers by type of defect: beside each category, and their mean where several categories have the type."""
 
+from __future__ import annotations
+
 import csv
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.report import write_report
@@ -12,7 +16,7 @@ from fracgen_eval.report.verdict import verdict
 from tests.report.cells import add
 
 
-def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path):
+def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path: Path) -> None:
     for category, crack in (("brick", 0.9), ("coins", 0.7)):
         kinds = {"crack": {"image_auroc": crack}} | ({"drop": {"image_auroc": 0.5}} if category == "coins" else {})
         add(tmp_path, category=category, by_defect=kinds)
@@ -32,14 +36,16 @@ def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path):
 
 @pytest.mark.parametrize(("shift", "said"), [(0.1, "more than a change of test pictures explains"),
                                              (0.005, "which other test pictures could turn round")])  # fmt: skip
-def test_intervals_stand_in_tables_summary_and_verdict(tmp_path, shift, said):
+def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: Any, said: Any) -> None:
     for category in ("brick", "coins"):
         wave = [0.02 * (-1) ** n for n in range(40)]
         add(tmp_path, category=category, value=0.8, replicates={"image_auroc": [0.8 + w for w in wave]})
         add(tmp_path, category=category, weights="fractal", value=0.8 + shift,
             replicates={"image_auroc": [0.8 + shift - w for w in wave]})  # fmt: skip
     table = make_tables(gather(tmp_path))[0]
-    low, high = table.value("brick", "patchcore", "random").interval
+    interval = table.value("brick", "patchcore", "random").interval
+    assert interval is not None
+    low, high = interval
     assert low < 80 < high
     assert table.column_average("patchcore", "random").interval is not None
     done = write_report(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from fracgen_eval.report.text import number
 from tests.report.cells import add
 
 
-def test_seeds_give_mean_spread_and_a_paired_test(tmp_path):
+def test_seeds_give_mean_spread_and_a_paired_test(tmp_path: Path) -> None:
     for n in range(8):
         for seed in (0, 1, 2):
             add(tmp_path, category=f"c{n}", seed=seed, value=0.6 + 0.01 * seed)
@@ -27,7 +29,9 @@ def test_seeds_give_mean_spread_and_a_paired_test(tmp_path):
             add(tmp_path, "padim", f"c{n}", "fractal", seed, 0.7 + 0.01 * (-1) ** n * (n + 1))
     table = make_tables(gather(tmp_path))[0]
     value = table.value("c0", "patchcore", "random")
-    assert (value.mean, value.spread, value.seeds) == (pytest.approx(61), pytest.approx(1), (0, 1, 2))
+    assert value.mean == pytest.approx(61)
+    assert value.spread == pytest.approx(1)
+    assert value.seeds == (0, 1, 2)
     patchcore, padim = compare(table)
     assert patchcore.difference == pytest.approx(10 + 0.3 * 3.5)
     assert patchcore.p == pytest.approx(2 * 2**-8 * 2)  # all eight of one sign, exact, two-sided, Holm of two
@@ -36,7 +40,7 @@ def test_seeds_give_mean_spread_and_a_paired_test(tmp_path):
     assert "61.0 ± 1.0" in write_report(tmp_path).html.read_text()
 
 
-def test_figures_of_layers_shots_and_cost(tmp_path):
+def test_figures_of_layers_shots_and_cost(tmp_path: Path) -> None:
     for n, layers in enumerate([None, ("layer1", "layer2"), ("layer3", "layer4")]):
         for weights in ("random", "fractal"):
             add(tmp_path, weights=weights, layers=layers, value=0.6 + n / 10, wall_s=3.0, device="cpu")
@@ -52,7 +56,7 @@ def test_figures_of_layers_shots_and_cost(tmp_path):
     assert "{2, 3}" in page
 
 
-def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
+def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path: Path) -> None:
     """A set of layers that ran on the easy category alone must not look better for it."""
     for category, value in (("brick", 0.9), ("coins", 0.5)):
         add(tmp_path, category=category, value=value)
@@ -75,15 +79,16 @@ def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path):
     assert sum("is not drawn" in problem for problem in found.problems) == 3
 
 
-def test_the_summary_counts_only_what_all_weights_have(tmp_path):
+def test_the_summary_counts_only_what_all_weights_have(tmp_path: Path) -> None:
     for category, random, fractal in (("brick", 0.9, 0.7), ("coins", 0.5, 0.6), ("gravel", 0.8, 0.80004)):
         add(tmp_path, category=category, value=random)
         add(tmp_path, category=category, weights="fractal", value=fractal)
     add(tmp_path, "padim", value=0.1, settings=settings_for("padim") | {"features": 10})
     table = make_tables(gather(tmp_path))[0]
-    random, fractal = (table.overall(w) for w in ("random", "fractal"))
-    assert (random.mean, random.count, random.total) == (pytest.approx(100 * 2.2 / 3), 3, 6)
-    assert fractal.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
+    first, second = (table.overall(w) for w in ("random", "fractal"))
+    assert first.mean == pytest.approx(100 * 2.2 / 3)
+    assert (first.count, first.total) == (3, 6)
+    assert second.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
     assert table.best_overall() == {"random"}
     assert (table.wins("random"), table.wins("fractal")) == (1, 1)  # 80.0 and 80.0, as printed, is nobody's
     assert list(table.titles.values()) == ["PatchCore", "PaDiM"]
@@ -94,7 +99,7 @@ def test_the_summary_counts_only_what_all_weights_have(tmp_path):
     assert "  better in 1 / 1 of 3 cells" in done.summary
 
 
-def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path):
+def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path: Path) -> None:
     for n, method in enumerate(("patchcore", "padim", "stfpm")):
         for weights in ("random", "fractal"):
             add(tmp_path, method, weights=weights, value=0.5 + n / 10)
@@ -105,7 +110,7 @@ def test_one_spider_with_all_weights_where_there_are_no_groups(tmp_path):
     assert chart.rows == [["random", "50.0", "60.0", "70.0"], ["fractal", "50.0", "60.0", "70.0"]]
 
 
-def test_layers_are_compared_over_the_same_seeds_each_once(tmp_path):
+def test_layers_are_compared_over_the_same_seeds_each_once(tmp_path: Path) -> None:
     for seed, value in ((0, 0.9), (1, 0.6), (2, 0.6)):
         add(tmp_path, seed=seed, value=value)
     add(tmp_path, layers=("layer1", "layer2"), value=0.88)
@@ -115,7 +120,7 @@ def test_layers_are_compared_over_the_same_seeds_each_once(tmp_path):
     assert "brick, seed 0 " in chart.title
 
 
-def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path):
+def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         add(tmp_path, seed=seed, value=0.6)
     add(tmp_path, weights="fractal", value=0.5)
@@ -130,7 +135,7 @@ def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path):
     assert "nothing in common" in write_report(tmp_path).html.read_text()
 
 
-def test_other_seeds_or_the_order_of_a_sum_are_no_significant_difference(tmp_path):
+def test_other_seeds_or_the_order_of_a_sum_are_no_significant_difference(tmp_path: Path) -> None:
     for n in range(8):
         for seed, value in enumerate((0.57 - 0.013, 0.57, 0.57 + 0.013)):
             add(tmp_path, category=f"c{n}", seed=seed, value=value)
@@ -142,12 +147,12 @@ def test_other_seeds_or_the_order_of_a_sum_are_no_significant_difference(tmp_pat
     assert other.why_not.startswith("0 categories with the same seeds")
 
 
-def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path):
+def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Path) -> None:
     from fracgen_eval.report.published import published
     from fracgen_eval.report.tables import GROUPS
 
     classes = [c for group in GROUPS["mvtec"].values() for c in group]
-    shared = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
+    shared: dict[str, Any] = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
     for category in classes:
         add(tmp_path, "padim", category, value=0.9, **shared)
         if category != "grid":
@@ -165,14 +170,14 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path):
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path, other):
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: Any) -> None:
     add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page
     assert 'id="show-published"' not in page
 
 
-def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path):
+def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path: Path) -> None:
     for seed in (0, 1):
         add(tmp_path, seed=seed)
         add(tmp_path, seed=seed, weights="fractal", value=0.7, data_digest="d" if seed else "e")
@@ -181,7 +186,7 @@ def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path):
     assert "saw other pictures of surfaces/brick" in found.problems[0]
 
 
-def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
+def test_a_gallery_finds_a_picture_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     masks = np.zeros((2, 8, 8), bool)
     masks[0, :4], masks[1, :, :2] = True, True
@@ -196,7 +201,7 @@ def test_a_gallery_finds_a_picture_by_its_name(tmp_path):
         assert [quality for *_, quality in case.judged] == [100, 100]
 
 
-def test_cost_is_that_of_full_cells_on_the_same_categories(tmp_path):
+def test_cost_is_that_of_full_cells_on_the_same_categories(tmp_path: Path) -> None:
     add(tmp_path, wall_s=100.0, device="cpu")
     add(tmp_path, "padim", wall_s=10.0, device="cpu")
     add(tmp_path, "padim", "coins", wall_s=999.0, device="cpu")
@@ -207,7 +212,7 @@ def test_cost_is_that_of_full_cells_on_the_same_categories(tmp_path):
     assert chart.rows == [["PatchCore", "100.0"], ["PaDiM", "10.0"]]
 
 
-def test_nothing_that_was_run_is_left_out(tmp_path):
+def test_nothing_that_was_run_is_left_out(tmp_path: Path) -> None:
     add(tmp_path, layers=("layer1", "layer2"), value=0.7)
     add(tmp_path, "padim", layers=("layer1", "layer2", "layer3"), value=0.8)  # its own: the usual column
     add(tmp_path, layers=("layer1", "layer2"), shots=2, value=0.6)
@@ -219,7 +224,7 @@ def test_nothing_that_was_run_is_left_out(tmp_path):
     assert any("shots-patchcore-layers=-1-2" in slug for slug in slugs), slugs
 
 
-def test_weights_without_a_number_do_not_empty_the_comparison(tmp_path):
+def test_weights_without_a_number_do_not_empty_the_comparison(tmp_path: Path) -> None:
     for weights in ("random", "fractal"):
         for method in ("patchcore", "panda"):
             add(tmp_path, method, weights=weights)
@@ -231,7 +236,7 @@ def test_weights_without_a_number_do_not_empty_the_comparison(tmp_path):
     assert pixel.compared == [("brick", "patchcore")]
 
 
-def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_path):
+def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_path: Path) -> None:
     for category, untouched in (("brick", 0.8), ("coins", 0.6)):
         add(tmp_path, "cutpaste", category, value=0.9, beside={"steps=0": {"image_auroc": untouched}})
     table = make_tables(gather(tmp_path))[0]
@@ -243,7 +248,7 @@ def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_pa
     assert "random 70.0 (brick 80.0, coins 60.0)" in " ".join(page.split())
 
 
-def test_random_networks_are_one_row_with_their_spread(tmp_path):
+def test_random_networks_are_one_row_with_their_spread(tmp_path: Path) -> None:
     for category in ("brick", "coins"):
         for n, value in enumerate((0.5, 0.6, 0.7)):
             name = f"random-{n}" if n else "random"
@@ -252,10 +257,11 @@ def test_random_networks_are_one_row_with_their_spread(tmp_path):
         add(tmp_path, category=category, weights="fractal", value=0.8)
     table = make_tables(gather(tmp_path))[0]
     assert table.weights == ["random", "fractal"]
-    value = table.value("brick", "patchcore", "random")
-    assert (value.mean, value.spread) == (pytest.approx(60), pytest.approx(10))
-    assert (value.seeds, value.networks) == ((0,), (0, 1, 2))
-    assert value.replicates == pytest.approx([0.6, 0.7])
+    random = table.value("brick", "patchcore", "random")
+    assert random.mean == pytest.approx(60)
+    assert random.spread == pytest.approx(10)
+    assert (random.seeds, random.networks) == ((0,), (0, 1, 2))
+    assert random.replicates == pytest.approx([0.6, 0.7])
     assert table.better("brick", "patchcore") == {"fractal"}
     page = write_report(tmp_path).html.read_text()
     assert "60.0 ± 10.0" in page
@@ -263,7 +269,7 @@ def test_random_networks_are_one_row_with_their_spread(tmp_path):
     assert "random-1" not in page
 
 
-def test_a_random_network_that_was_not_run_is_named(tmp_path):
+def test_a_random_network_that_was_not_run_is_named(tmp_path: Path) -> None:
     add(tmp_path, category="brick")
     add(tmp_path, category="brick", weights="random-4")
     add(tmp_path, category="coins")
@@ -272,8 +278,8 @@ def test_a_random_network_that_was_not_run_is_named(tmp_path):
     assert len(lines) == 1
 
 
-def test_roc_curves_are_means_over_what_all_weights_have(tmp_path):
-    def images(good, bad):
+def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None:
+    def images(good: Any, bad: Any) -> Any:
         return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
             {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
         ]

@@ -1,7 +1,11 @@
 """Folders as people have them: failed, missing, double, foreign, hostile."""
 
+from __future__ import annotations
+
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +25,7 @@ from fracgen.support.files import whole_file
 from tests.report.cells import add
 
 
-def test_a_messy_folder_gives_a_report_that_says_so(tmp_path, capsys):
+def test_a_messy_folder_gives_a_report_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = add(tmp_path)
     add(tmp_path, weights="fractal", status="failed")
     add(tmp_path, category="gravel", weights="fractal", value=0.8)
@@ -56,7 +60,7 @@ def test_a_messy_folder_gives_a_report_that_says_so(tmp_path, capsys):
     assert make_tables(found)[0].value("brick", "patchcore", "random").mean == pytest.approx(90)
 
 
-def test_only_failures_is_still_a_report(tmp_path):
+def test_only_failures_is_still_a_report(tmp_path: Path) -> None:
     add(tmp_path, status="failed", layers=("layer1", "layer2"), shots=4)
     page = write_report(tmp_path).html.read_text()
     assert "Failed cells (1)" in page
@@ -64,7 +68,7 @@ def test_only_failures_is_still_a_report(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "foreign", "file out", "root", "published", "column"])
-def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, what):
+def test_refusals_are_one_line_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: Any) -> None:
     folder, more = tmp_path / "eval", []
     if what != "nothing":
         (folder / "cells").mkdir(parents=True)
@@ -84,7 +88,7 @@ def test_refusals_are_one_line_and_write_nothing(tmp_path, capsys, what):
     assert not (folder / "report").exists()
 
 
-def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path):
+def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path: Path) -> None:
     done = add(tmp_path)
     path = result_path(tmp_path, done)
     again = json.loads(path.read_text()) | {"status": "failed", "finished": "2027-01-01T00:00:00+00:00"}
@@ -94,12 +98,12 @@ def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path)
     assert "which failed; the newest that is done counts" in found.problems[0]
 
 
-def test_odd_files_never_stop_the_report(tmp_path):
+def test_odd_files_never_stop_the_report(tmp_path: Path) -> None:
     images = [{"path": "test/a.png", "defect": "stain", "score": 1.0}]
     good = {"maps": np.zeros((1, 4, 4)), "masks": np.eye(4, dtype=bool)[None]}
     (tmp_path / "maps").mkdir()
     (tmp_path / "filters").mkdir()
-    odd = {
+    odd: dict[str, tuple[Any, dict[str, Any]]] = {
         "empty": (b"", {}), "nan": (good | {"maps": np.full((1, 4, 4), np.nan)}, {}), "side": (good, {"side": None}),
         "defect": (good, {"images": [{"path": "test/a.png"}]}), "threshold": (good, {"mask_threshold": 0.5}),
         "many": (good, {"images": images * 2}),
@@ -107,7 +111,7 @@ def test_odd_files_never_stop_the_report(tmp_path):
     for name, (content, more) in odd.items():
         path = tmp_path / f"maps/{name}.npz"
         path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, **content)
-        add(tmp_path, category=name, maps=f"maps/{name}.npz", **({"images": images, "side": 4} | more))
+        add(tmp_path, category=name, maps=f"maps/{name}.npz", **{"images": images, "side": 4, **more})
     save_file({"conv1.weight": torch.zeros(4, 3, 7, 7, dtype=torch.bfloat16)}, tmp_path / "filters/bf16.safetensors")
     save_file({"conv1.weight": torch.zeros(4, 3, 0, 0)}, tmp_path / "filters/empty.safetensors")
     (tmp_path / "cells/deep.json").write_text("[" * 100_000)
@@ -116,14 +120,14 @@ def test_odd_files_never_stop_the_report(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "data/surfaces/side/test/a.png")
     (tmp_path / "report").mkdir()
     ours = '{"schema": "fracgen-report/1", "files": '
-    for manifest in ("{}", "[1]", '{"files": ["."]}', ours + '3}', ours + '[1, "figures/..", "a"]}'):
+    for manifest in ("{}", "[1]", '{"files": ["."]}', ours + "3}", ours + '[1, "figures/..", "a"]}'):
         (tmp_path / "report/report.json").write_text(manifest)
         told = " ".join(write_report(tmp_path).problems)
     for name in (*odd, "deep.json", "bf16", "empty.safetensors"):
         assert name in told, name
 
 
-def test_a_report_deletes_nothing_but_reports_files(tmp_path):
+def test_a_report_deletes_nothing_but_reports_files(tmp_path: Path) -> None:
     add(tmp_path)
     (tmp_path / "report").mkdir()
     (tmp_path / "report/mine.txt").write_text("mine")
@@ -132,7 +136,7 @@ def test_a_report_deletes_nothing_but_reports_files(tmp_path):
     assert (tmp_path / "report/mine.txt").read_text() == "mine"
 
 
-def test_pictures_outside_of_a_datasets_folder_are_not_shown(tmp_path):
+def test_pictures_outside_of_a_datasets_folder_are_not_shown(tmp_path: Path) -> None:
     root, folder = tmp_path / "data", tmp_path / "eval"
     (root / "brick").mkdir(parents=True)
     (tmp_path / "private/test").mkdir(parents=True)
@@ -146,7 +150,7 @@ def test_pictures_outside_of_a_datasets_folder_are_not_shown(tmp_path):
     assert "leads out of" in " ".join(problems)
 
 
-def test_names_are_escaped_in_every_format(tmp_path):
+def test_names_are_escaped_in_every_format(tmp_path: Path) -> None:
     add(tmp_path, category="a_b|<script>alert(1)</script>")
     out = write_report(tmp_path)
     assert "<script>alert" not in out.html.read_text()
@@ -166,7 +170,7 @@ def test_names_are_escaped_in_every_format(tmp_path):
     assert "| average | **10.0**" in md
 
 
-def test_other_settings_weights_and_conditions_stand_apart(tmp_path):
+def test_other_settings_weights_and_conditions_stand_apart(tmp_path: Path) -> None:
     add(tmp_path)
     add(tmp_path, settings=settings_for("patchcore") | {"coreset": 0.01}, value=0.7)
     add(tmp_path, weights="fractal", weights_digest="aaaaaaaa", value=0.6)
@@ -180,7 +184,7 @@ def test_other_settings_weights_and_conditions_stand_apart(tmp_path):
     assert "TRIAL" in tables[1].title
 
 
-def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path):
+def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path: Path) -> None:
     images = [{"path": "test/a.png", "defect": "stain", "score": 1.0}]
     np.savez(tmp_path / "secret.npz", maps=np.zeros((1, 4, 4)), masks=np.ones((1, 4, 4), bool))
     folder = tmp_path / "eval"
@@ -193,7 +197,7 @@ def test_maps_that_lead_out_of_the_folder_or_hold_pickles_are_refused(tmp_path):
     assert "allow_pickle" in problems
 
 
-def test_an_old_reports_files_go_and_others_stay(tmp_path):
+def test_an_old_reports_files_go_and_others_stay(tmp_path: Path) -> None:
     first = add(tmp_path, dataset="folder")
     out = write_report(tmp_path)
     (out.html.parent / "mine.txt").write_text("mine")
@@ -214,13 +218,13 @@ def test_an_old_reports_files_go_and_others_stay(tmp_path):
     assert (out.html.parent / "mine.txt").read_text() == "mine"
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path):
+def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     add(tmp_path / "e")
     add(tmp_path / "e", "padim")
     one, two = (write_report(tmp_path / "e", tmp_path / name) for name in ("one", "two"))
     assert [p.read_bytes() for p in one.files] == [p.read_bytes() for p in two.files]
 
 
-def test_no_results_at_all_is_an_error_of_the_evaluation(tmp_path):
+def test_no_results_at_all_is_an_error_of_the_evaluation(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="fracgen eval run"):
         gather(tmp_path)

@@ -1,5 +1,10 @@
 """Predicted masks of galleries: `map >= threshold`, as the threshold was found, whatever type the maps were kept in."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from fracgen_eval.metrics import best_f1_threshold, count_pixels, predicted_mask, segmentation_f1
@@ -16,7 +21,7 @@ SCORES = arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
 
 @settings(max_examples=60)
 @given(SCORES, st.integers(0, 11))
-def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores, place):
+def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores: Any, place: Any) -> None:
     threshold = float(scores.flat[place])
     exact = scores >= np.float32(threshold)
     assert np.array_equal(predicted_mask(scores, threshold), exact)
@@ -28,14 +33,14 @@ def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores, pl
 
 
 @pytest.mark.parametrize("threshold", [7.5, 70_000.0, -70_000.0])
-def test_whole_numbers_and_thresholds_out_of_range(threshold):
+def test_whole_numbers_and_thresholds_out_of_range(threshold: Any) -> None:
     assert predicted_mask([[9, 7], [8, 1]], threshold).tolist() == (np.array([[9, 7], [8, 1]]) >= threshold).tolist()
-    assert predicted_mask(np.float16([9, 7]), threshold).tolist() == [threshold <= 9, threshold <= 7]
+    assert predicted_mask(np.array([9, 7], np.float16), threshold).tolist() == [threshold <= 9, threshold <= 7]
     assert segmentation_f1([[[9, 7], [8, 1]]], [[[1, 0], [1, 0]]], 7.5) == 1
 
 
 @pytest.mark.parametrize("kept", [np.float32, np.float16])
-def test_a_gallery_draws_the_mask_of_the_best_f1(kept, tmp_path):
+def test_a_gallery_draws_the_mask_of_the_best_f1(kept: Any, tmp_path: Path) -> None:
     """The defect's own lowest score is the threshold: all of the defect is drawn, and nothing else."""
     truth = np.zeros((1, 8, 8), bool)
     truth[0, 2:5, 1:6] = True
@@ -51,5 +56,7 @@ def test_a_gallery_draws_the_mask_of_the_best_f1(kept, tmp_path):
     (gallery,), _ = galleries(gather(tmp_path), {})
     (case,) = gallery.cases
     ((_, _, mask, _),) = case.judged
+    assert mask is not None
+    assert case.truth is not None
     assert mask.shape == (TILE, TILE, 3)
     assert np.array_equal(mask, case.truth)

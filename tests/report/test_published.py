@@ -1,7 +1,10 @@
 """A report of the paper's numbers alone says what the paper says."""
 
+from __future__ import annotations
+
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fracgen_eval.report import write_report
@@ -14,25 +17,25 @@ ROWS = list(csv.DictReader(TABLES.read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("published")
     assert write_cells(out) == 27 * 8 * 2
     return out
 
 
 @pytest.fixture(scope="module")
-def tables(folder):
+def tables(folder: Path) -> Any:
     return {t.number: t for t in make_tables(gather(folder))}
 
 
-def test_the_six_tables_in_order(tables):
+def test_the_six_tables_in_order(tables: Any) -> None:
     assert list(tables) == [1, 2, 3, 4, 5, 6]
     assert [len(t.classes) for t in tables.values()] == [15] * 3 + [12] * 3
     assert [len(t.columns) for t in tables.values()] == [8, 6, 6] * 2
     assert not any(t.absent for t in tables.values())
 
 
-def test_every_cell_and_the_one_that_is_missing(tables):
+def test_every_cell_and_the_one_that_is_missing(tables: Any) -> None:
     for row in ROWS:
         if row["class"] != AVERAGE:
             for w in ("imagenet", "fractals"):
@@ -44,7 +47,7 @@ def test_every_cell_and_the_one_that_is_missing(tables):
                     assert (value.mean, value.state) == (None, "none")
 
 
-def test_averages_are_the_papers(tables):
+def test_averages_are_the_papers(tables: Any) -> None:
     checked = 0
     for row in (r for r in ROWS if r["class"] == AVERAGE):
         for w in ("imagenet", "fractals"):
@@ -57,7 +60,7 @@ def test_averages_are_the_papers(tables):
     assert tables[3].column_average("fastflow", "imagenet").count == 14
 
 
-def test_best_of_each_row_with_ties(tables):
+def test_best_of_each_row_with_ties(tables: Any) -> None:
     ties = 0
     for number, table in tables.items():
         for name in table.classes:
@@ -73,7 +76,7 @@ def test_best_of_each_row_with_ties(tables):
     assert tables[1].better("wood", "fastflow") == {"fractals"}
 
 
-def test_spider_group_means_recomputed(tables):
+def test_spider_group_means_recomputed(tables: Any) -> None:
     for number in (1, 4):
         table, means = tables[number], tables[number].group_means()
         assert len(means) == len(GROUPS[table.condition.dataset]) * 8 * 2
@@ -85,7 +88,7 @@ def test_spider_group_means_recomputed(tables):
     assert rd["objects"] - rd["textures"] == pytest.approx(13.9, abs=0.05)
 
 
-def test_differences_from_the_paper_are_zero_and_files_are_written(folder, tmp_path):
+def test_differences_from_the_paper_are_zero_and_files_are_written(folder: Path, tmp_path: Path) -> None:
     done = write_report(folder, tmp_path / "out")
     assert not done.problems
     assert done.summary[-1] == "1 not run or without a number"

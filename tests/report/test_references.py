@@ -1,8 +1,12 @@
 """Calibration: published numbers beside cells of the same setting, and marks on what is off."""
 
+from __future__ import annotations
+
 import csv
 import json
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from fracgen_eval.datasets.counts import published_counts
@@ -15,10 +19,10 @@ from fracgen_eval.report.tables import make_tables
 
 from tests.report.cells import add
 
-SETTING = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
+SETTING: dict[str, Any] = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
 
 
-def test_every_source_has_every_class_and_the_averages_that_it_states():
+def test_every_source_has_every_class_and_the_averages_that_it_states() -> None:
     classes = set(published_counts("mvtec"))
     stated = {
         ("amazon-patchcore", "image_auroc"): 99.16, ("amazon-patchcore", "pixel_auroc"): 98.11,
@@ -37,11 +41,11 @@ def test_every_source_has_every_class_and_the_averages_that_it_states():
     assert len(references()) == len(SOURCES) * len(classes) * 2
 
 
-def run(folder):
+def run(folder: Path) -> Any:
     return calibrate(make_tables(gather(folder)))
 
 
-def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path):
+def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path: Path) -> None:
     add(tmp_path, "patchcore", "bottle", value=0.99, **SETTING)  # Amazon: 100.0 and 98.5
     add(tmp_path, "patchcore", "cable", value=0.97, **SETTING)  # Amazon: 99.7 and 98.4
     compared = {(c.source, c.metric, c.row): c for c in run(tmp_path)}
@@ -66,7 +70,7 @@ def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path):
     [{"protocol": "honest"}, {"model": "resnet18"}, {"weights": "random"}, {"limit": "12"}, {"shots": 4},
      {"settings": settings_for("patchcore", overrides={"coreset": 0.01})}],
 )  # fmt: skip
-def test_cells_of_another_setting_are_not_compared(tmp_path, other):
+def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: Any) -> None:
     add(tmp_path, "patchcore", "bottle", **(SETTING | other))
     assert run(tmp_path) == []
     done = write_report(tmp_path)
@@ -74,6 +78,6 @@ def test_cells_of_another_setting_are_not_compared(tmp_path, other):
     assert not (tmp_path / "report/tables/calibration.csv").exists()
 
 
-def test_the_papers_own_numbers_are_not_held_against_each_other(tmp_path):
+def test_the_papers_own_numbers_are_not_held_against_each_other(tmp_path: Path) -> None:
     write_cells(tmp_path)
     assert not any("calibration" in line for line in write_report(tmp_path).summary)

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_there_is_one_of_each_command() -> None:
 
 
 @pytest.mark.parametrize("words", examples(), ids=lambda words: words[0])
-def test_an_example_runs(fracgen, slurm, words):
+def test_an_example_runs(fracgen: Any, slurm: Any, words: Any) -> None:
     from fracgen_eval.datasets import write_surfaces
 
     CodeBank.sample(15, classes=5).save("bank.safetensors")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import save_file
@@ -30,7 +31,7 @@ TWO_A_JOB = 14 / 60
 
 
 @pytest.fixture
-def grid(surfaces, slurm) -> list[str]:
+def grid(surfaces: Path, slurm: Any) -> list[str]:
     """Eight cells, each of a second, without where and how to run them."""
     Path("quick.json").write_text(json.dumps(QUICK))
     return [
@@ -46,7 +47,9 @@ def numbers(out: Path) -> dict[str, object]:
     return {result["path"]: {name: result[name] for name in parts} for result in files_of(out)}
 
 
-def test_a_grid_outlives_its_jobs_and_its_controller(fracgen, grid, slurm, monkeypatch, tmp_path):
+def test_a_grid_outlives_its_jobs_and_its_controller(
+    fracgen: Any, grid: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Of four jobs one is killed, one is cancelled, one runs past its time limit and one goes well."""
     hold, folder = Hold(tmp_path / "hold", monkeypatch), SlurmFolder(Path("out"))
     command = [*grid, "-o", "out", "--executor", "slurm", "--job-minutes", TWO_A_JOB, "--time", "10"]
@@ -99,7 +102,7 @@ def test_a_grid_outlives_its_jobs_and_its_controller(fracgen, grid, slurm, monke
     assert numbers(Path("out")) == numbers(Path("here"))
 
 
-def test_control_c_leaves_jobs_alone(fracgen, grid, slurm):
+def test_control_c_leaves_jobs_alone(fracgen: Any, grid: Any, slurm: Any) -> None:
     def press() -> None:
         until(SlurmFolder(Path("out")).submissions, "jobs are submitted")
         time.sleep(1)
@@ -126,7 +129,7 @@ def test_control_c_leaves_jobs_alone(fracgen, grid, slurm):
     assert "submitted 8 cells" in fracgen(*command, "--detach").err
 
 
-def test_a_failed_cell_names_its_log(fracgen, grid, slurm):
+def test_a_failed_cell_names_its_log(fracgen: Any, grid: Any, slurm: Any) -> None:
     weights, folder = Path("mine.safetensors"), SlurmFolder(Path("out"))
 
     def change() -> None:
@@ -149,7 +152,7 @@ def test_a_failed_cell_names_its_log(fracgen, grid, slurm):
     assert files_of(Path("out"))[0]["job"] == job
 
 
-def test_the_script_is_printed(fracgen, grid, slurm):
+def test_the_script_is_printed(fracgen: Any, grid: Any, slurm: Any) -> None:
     told = fracgen(
         *grid, "-o", "out", "--executor", "slurm", "--job-minutes", TWO_A_JOB, "--time", "1-0:30", "--gpus", "1",
         "--partition", "low", "--memory", "4G", "--account", "lab", "--jobs", "3", "--sbatch", "comment=two words",
@@ -182,7 +185,7 @@ def test_the_script_is_printed(fracgen, grid, slurm):
         (["--executor", "local", "--detach"], "--detach: it is for --executor slurm; leave it out"),
     ],
 )
-def test_what_slurm_cannot_do_is_refused_in_a_line(fracgen, grid, options, message):
+def test_what_slurm_cannot_do_is_refused_in_a_line(fracgen: Any, grid: Any, options: Any, message: str) -> None:
     told = fracgen(*grid, "-o", "out", "--executor", "slurm", *options)
     assert told.code == 2
     assert told.out == ""

@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -17,7 +18,7 @@ from tests.slurm.hold import Hold
 
 
 @pytest.fixture
-def training(slurm) -> list[str]:
+def training(slurm: Any) -> list[str]:
     """A run of nine steps in three epochs, without where."""
     CodeBank.sample(15, classes=5).save("bank.safetensors")
     return [
@@ -33,7 +34,9 @@ def columns(run: Path) -> list[list[str]]:
         return [row[:7] for row in csv.reader(file)]
 
 
-def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monkeypatch, tmp_path):
+def test_a_preempted_run_ends_with_the_same_bits(
+    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Preempted in steps 2 and 4, told in step 8 that its time is up: by SLURM each time."""
     whole = subprocess.Popen([sys.executable, "-m", "fracgen", *training, "-o", "whole"], stderr=subprocess.DEVNULL)
     hold = Hold(tmp_path / "hold", monkeypatch)
@@ -73,7 +76,9 @@ def test_a_preempted_run_ends_with_the_same_bits(fracgen, training, slurm, monke
     assert "this run is finished" in finished.err
 
 
-def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(fracgen, training, slurm, monkeypatch, tmp_path):
+def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(
+    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     hold, command = Hold(tmp_path / "hold", monkeypatch), [*training, "-o", "run", "--executor", "slurm"]
     hold.at("step-000000002")
     assert fracgen(*command, "--detach").code == 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.slurm.cluster import LONG, until
 
 
 @pytest.fixture
-def images(slurm) -> list[str]:
+def images(slurm: Any) -> list[str]:
     """Forty small images in ten files, without where."""
     CodeBank.sample(15, classes=5).save("bank.safetensors")
     Path("tiny.json").write_text(json.dumps({"name": "tiny", "size": 16, "canvas": 16, "points": 300}))
@@ -30,7 +31,7 @@ def tars(folder: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(folder).glob("*.tar")}
 
 
-def test_shards_are_the_files_of_one_machine(fracgen, images, slurm):
+def test_shards_are_the_files_of_one_machine(fracgen: Any, images: Any, slurm: Any) -> None:
     command = [*images, "-o", "out", "--executor", "slurm", "--shards", "3", "--sbatch", "hold"]
     assert fracgen(*command, "--detach").code == 0
     folder = SlurmFolder(Path("out"))
@@ -60,7 +61,7 @@ def test_shards_are_the_files_of_one_machine(fracgen, images, slurm):
     assert "submitted" not in again.err
 
 
-def test_the_script_of_shards_is_printed(fracgen, images, slurm):
+def test_the_script_of_shards_is_printed(fracgen: Any, images: Any, slurm: Any) -> None:
     told = fracgen(*images, "-o", "out", "--executor", "slurm", "--shards", "3", "--jobs", "2", "--dry-run")
     assert told.code == 0
     assert "#SBATCH --array=0-2%2" in told.out.splitlines()
@@ -79,7 +80,7 @@ def test_the_script_of_shards_is_printed(fracgen, images, slurm):
         (["--executor", "local", "--shards", "2"], "--shards: it is for --executor slurm; leave it out"),
     ],
 )
-def test_what_cannot_be_shards_is_refused(fracgen, images, options, message):
+def test_what_cannot_be_shards_is_refused(fracgen: Any, images: Any, options: Any, message: str) -> None:
     if "--format" in options:  # which writes no tar files
         images = [word for word in images if word not in ("--per-file", "4")]
     told = fracgen(*images, "-o", "out", "--executor", "slurm", *options)

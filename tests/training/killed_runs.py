@@ -27,6 +27,7 @@ from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import BankSpec
 from fracgen.recipes.variations import VariationSpec
+from fracgen.support.files import whole_file
 from fracgen.training import checkpoint, config, folder, loop, run
 
 KILLS = {
@@ -87,7 +88,7 @@ def arm(point: str, at: int) -> None:
 
         loop.Run._forward = forward  # type: ignore[method-assign]
     elif point == "write":
-        inner_file = checkpoint.whole_file
+        inner_file = whole_file
 
         class Half:
             def __init__(self, file: Any) -> None:
@@ -111,13 +112,13 @@ def arm(point: str, at: int) -> None:
             def __exit__(self, *error: Any) -> Any:
                 return self.inner.__exit__(*error)
 
-        checkpoint.whole_file = WholeFile  # type: ignore[assignment]
+        checkpoint.whole_file = WholeFile  # type: ignore[attr-defined, assignment]
     elif point == "written":
         inner_sync = checkpoint._sync_folder
 
-        def sync(where: Path) -> None:
-            inner_sync(where)
-            if checkpoint.steps_in(where)[-1] == at:
+        def sync(folder: Path) -> None:
+            inner_sync(folder)
+            if checkpoint.steps_in(folder)[-1] == at:
                 die()
 
         checkpoint._sync_folder = sync

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def features(run: RunFolder) -> torch.Tensor:
 def test_the_network_is_ready_and_says_what_it_expects(box: Path, finished: RunFolder) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    network = fracgen.pretrained("resnet18")
+    network: Any = fracgen.pretrained("resnet18")
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not network.training
     assert {part.dtype for part in network.parameters()} == {torch.float32}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -119,7 +121,8 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     seen = damage.amax((1, 2)) > 0.9  # of a pair whose damage cannot be seen no cells can be in order
     assert 5 <= seen.sum() < 8
-    assert not objective.score(*network(images_of_pairs(images)), damage)[damage.amax((1, 2)) < 0.02].any()
+    outputs, maps = network(images_of_pairs(images))
+    assert not objective.score(outputs, maps, damage)[damage.amax((1, 2)) < 0.02].any()
     shares = []
     for _ in range(20):
         outputs, maps = network(images_of_pairs(images))
@@ -140,17 +143,18 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
         ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, message) -> None:
+def test_what_does_not_fit_is_refused(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["twins"], **changes)
 
 
-def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path) -> None:
+def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
     config = dataclasses.replace(SMALL, epoch_size=16, validation_size=0, model="tf_efficientnet_lite0", ema=0.0)
     run = train(config, tmp_path / "run")
-    fresh, made = create(config.model, 128, 32, config.seed), load_file(run.export / "model.safetensors")
+    fresh: Any = create(config.model, 128, 32, config.seed)
+    made = load_file(run.export / "model.safetensors")
     for name, value in fresh.named_parameters():
         behind = name.startswith(("conv_head.", "bn2.", "classifier."))
         assert torch.equal(value, made[name]) or not behind, name

@@ -54,7 +54,7 @@ def test_timm_loads_it_strictly(finished: RunFolder) -> None:
 def test_timm_opens_the_folder_with_our_normalisation(finished: RunFolder) -> None:
     import timm
 
-    model = timm.create_model(f"local-dir:{finished.export}", pretrained=True)
+    model: Any = timm.create_model(f"local-dir:{finished.export}", pretrained=True)
     torch.testing.assert_close(model.eval()(IMAGES), trained(finished)(IMAGES))
     assert model.pretrained_cfg["mean"] == (0.1, 0.2, 0.3) or model.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
     assert list(model.pretrained_cfg["std"]) == [0.4, 0.5, 0.6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def weights(finished: RunFolder) -> Path:
     return finished.export / "model.safetensors"
 
 
-def begun(sha256: str, folder: Path, *, path: Path | None, **machine: int) -> RunFolder:
+def begun(sha256: str, folder: Path, *, path: Path | None, **machine: Any) -> RunFolder:
     """A run that begins with weights, or, without their file, goes on."""
     config = dataclasses.replace(TINY, seed=7, ema=0.5, initial=sha256)
     resume = "auto" if path is None else None

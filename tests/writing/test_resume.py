@@ -73,13 +73,15 @@ def test_an_interrupted_export_carries_on_to_the_same_bytes(
     assert export(selection(), writer(format, tmp_path / "out"), resume=True) == 0
 
 
+@pytest.mark.parametrize("name", ["paper", "two-view"])
 @pytest.mark.parametrize("format", FOLDERS)
-def test_resuming_makes_what_is_missing(tmp_path: Path, format: str) -> None:
-    export(selection(), writer(format, tmp_path / "out"))
+def test_resuming_makes_what_is_missing(tmp_path: Path, format: str, name: str) -> None:
+    """Of a pair, too, of which one file is there."""
+    export(selection(name=name), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
-    for name in list(before)[::2]:
-        (tmp_path / "out" / name).unlink()
-    export(selection(), writer(format, tmp_path / "out"), resume=True)
+    for file in list(before)[::2]:
+        (tmp_path / "out" / file).unlink()
+    export(selection(name=name), writer(format, tmp_path / "out"), resume=True)
     assert contents(tmp_path / "out") == before
 
 

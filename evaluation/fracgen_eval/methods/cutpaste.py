@@ -101,7 +101,7 @@ class CutPaste:
             logits = head(self.network(batch))
             loss = torch.nn.functional.cross_entropy(logits, labels)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             losses.append(loss.item())
             right = (logits.argmax(1) == labels).float().mean().item()

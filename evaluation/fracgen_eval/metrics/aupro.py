@@ -11,17 +11,14 @@ IJCV 2022, section 3.4), up to a rate of 0.05: pixels counted with regions that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from fracgen_eval.metrics.counts import PixelCounts, count_pixels
+from fracgen_eval.metrics.counts import Images, PixelCounts, count_pixels
 
 FPR_LIMIT = 0.3
 
 
-def aupro(maps: Sequence[Any], masks: Sequence[Any], fpr_limit: float = FPR_LIMIT) -> float:
+def aupro(maps: Images, masks: Images, fpr_limit: float = FPR_LIMIT) -> float:
     """AUPRO in [0, 1] of score maps [H, W] against masks [H, W] (defect where not zero).
 
     Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.metrics.counts import PixelCounts, count_pixels
+from fracgen_eval.metrics.counts import Images, PixelCounts, count_pixels
 
 
 def auroc(labels: Any, scores: Any) -> float:
@@ -31,7 +30,7 @@ def auroc(labels: Any, scores: Any) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-def pixel_auroc(maps: Sequence[Any], masks: Sequence[Any]) -> float:
+def pixel_auroc(maps: Images, masks: Images) -> float:
     """AUROC in [0, 1] over all pixels of all images. Raises EvaluationError as `count_pixels` does.
 
     >>> pixel_auroc([[[9, 1], [1, 1]]], [[[1, 1], [0, 0]]])

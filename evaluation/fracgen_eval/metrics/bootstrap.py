@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen_eval.metrics.counts import Images
+
 REPLICATES = 500
 DEVIATIONS = 1.959964
 """Standard deviations either way of a normal 95 % interval."""
@@ -67,7 +69,7 @@ def image_replicates(labels: Any, scores: Any, counts: Array) -> dict[str, Array
 
 
 def pixel_replicates(
-    maps: Sequence[Any], masks: Sequence[Any], counts: Array, limits: dict[str, float]
+    maps: Images, masks: Images, counts: Array, limits: dict[str, float]
 ) -> dict[str, Array]:
     """`pixel_auroc`, and AUPRO to each of the limits, of every resample, each [B] in [0, 1].
 
@@ -115,7 +117,7 @@ def difference_interval(value: float, first: Any, second: Any) -> tuple[float, f
     return None if spread == 0 else (value - DEVIATIONS * spread, value + DEVIATIONS * spread)
 
 
-def _edges(maps: Sequence[Any], masks: Sequence[Any]) -> NDArray[Any]:
+def _edges(maps: Images, masks: Images) -> NDArray[Any]:
     """Rising edges between bins, at false-positive rates that are dense where AUPRO looks."""
     step = max(1, np.size(maps[0]) * len(maps) // 200_000)
     normal = np.sort(np.concatenate([np.ravel(maps[n])[np.ravel(masks[n]) == 0][::step] for n in range(len(maps))]))

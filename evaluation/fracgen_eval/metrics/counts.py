@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,15 @@ class PixelCounts:
         return int(self.tied.sum() + self.between.sum())
 
 
-def count_pixels(maps: Sequence[Any], masks: Sequence[Any], regions: Regions | None = None) -> PixelCounts:
+class Images(Protocol):
+    """Arrays [H, W] by number: a list of them, an array [N, H, W], or what reads them when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, n: int, /) -> Any: ...
+
+
+def count_pixels(maps: Images, masks: Images, regions: Regions | None = None) -> PixelCounts:
     """Count the pixels of a test set.
 
     Args:
@@ -87,7 +95,7 @@ def count_pixels(maps: Sequence[Any], masks: Sequence[Any], regions: Regions | N
 
 
 def _defect_pixels(
-    maps: Sequence[Any], masks: Sequence[Any], regions: Regions | None
+    maps: Images, masks: Images, regions: Regions | None
 ) -> tuple[Any, Any, Any, Any, int]:
     values: list[NDArray[Any]] = []
     weights: list[NDArray[np.float64]] = []

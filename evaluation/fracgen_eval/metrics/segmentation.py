@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fracgen_eval.metrics.counts import Images
 from fracgen_eval.metrics.threshold import predicted_mask
 
 DEVIATIONS = 3
@@ -22,7 +22,7 @@ def normal_threshold(maps: Any) -> float:
     return float(pixels.mean() + DEVIATIONS * pixels.std())
 
 
-def segmentation_f1(maps: Sequence[Any], masks: Sequence[Any], threshold: float) -> float:
+def segmentation_f1(maps: Images, masks: Images, threshold: float) -> float:
     """F1 in [0, 1] of `map >= threshold` against masks (defect where not zero), all pixels of all images pooled.
 
     Args:

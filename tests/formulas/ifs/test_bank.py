@@ -134,7 +134,11 @@ def test_sampling_refuses(arguments: dict[str, Any], says: str) -> None:
 def make(change: Any, **options: Any) -> CodeBank:
     """A bank of 20 codes after `change(arrays)`."""
     bank = CodeBank.sample(20, seed=2)
-    arrays = {"maps": bank.maps.copy(), "sizes": bank.sizes.copy(), "probabilities": bank.probabilities.copy()}
+    arrays: dict[str, Any] = {
+        "maps": bank.maps.copy(),
+        "sizes": bank.sizes.copy(),
+        "probabilities": bank.probabilities.copy(),
+    }
     change(arrays)
     return CodeBank(arrays["maps"], arrays["sizes"], 20, arrays["probabilities"], **options)
 

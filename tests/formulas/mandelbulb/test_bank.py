@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,12 +82,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_arrays_are_refused() -> None:
-    for powers, rules, message in (
+    cases: tuple[tuple[Any, Any, str], ...] = (
         (np.array([1], np.uint8), np.array([0], np.uint16), "code 0 has power 1"),
         (np.array([8], np.uint8), np.array([600], np.uint16), "code 0 has power 8 and rule 600"),
         (np.array([8], np.int64), np.array([0], np.uint16), "powers is int64"),
         (np.array([], np.uint8), np.array([], np.uint16), "no code"),
-    ):
+    )
+    for powers, rules, message in cases:
         with pytest.raises(BankError, match=message):
             VariationBank(powers, rules)
 

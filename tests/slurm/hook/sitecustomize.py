@@ -9,11 +9,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 _folder, _replace = os.environ.get("FRACGEN_TEST_HOLD"), os.replace
 
 
-def replace(source, target, **options):
+def replace(source: Any, target: Any, **options: Any) -> None:
     """`os.replace`, which is how a file appears."""
     path, folder = Path(target), Path(str(_folder))
     if path.suffix == ".ckpt" or (path.suffix == ".json" and "cells" in path.parts):
@@ -30,4 +31,4 @@ def replace(source, target, **options):
 
 
 if _folder is not None:
-    os.replace = replace
+    os.replace = replace  # type: ignore[assignment]
