@@ -25,6 +25,8 @@ import numpy as np
 
 METHODS = ("patchcore", "padim", "stfpm", "fastflow")
 SIDES = ("fracgen", "anomalib")
+JUDGED_AT_ONCE = 32
+"""Anomalib's own default."""
 
 
 def main() -> None:
@@ -136,11 +138,12 @@ def plain(
     module.eval()
     scores, maps = [], []
     with torch.no_grad():
-        for path in test:
-            result = module.model(module.pre_processor.transform(read_image(path, as_tensor=True)[None]))
-            scores.append(result.pred_score.item())
-            maps.append(result.anomaly_map[0, 0].numpy())
-    return np.array(scores, np.float32), np.stack(maps)
+        for start in range(0, len(test), JUDGED_AT_ONCE):
+            pictures = [read_image(path, as_tensor=True)[None] for path in test[start : start + JUDGED_AT_ONCE]]
+            result = module.model(torch.cat([module.pre_processor.transform(picture) for picture in pictures]))
+            scores.append(result.pred_score.reshape(-1).numpy())
+            maps.append(result.anomaly_map.reshape(len(pictures), *result.anomaly_map.shape[-2:]).numpy())
+    return np.concatenate(scores), np.concatenate(maps)
 
 
 def _model(method: str, weights: Any, settings: Any) -> Any:
@@ -162,6 +165,10 @@ def _model(method: str, weights: Any, settings: Any) -> Any:
         module = models.Padim(weights.model, layers, pre_trained=False, **common)
     elif method == "fastflow":
         module = models.Fastflow(weights.model, pre_trained=False, conv3x3_only=True, **common)
+    elif method == "cflow":
+        module = models.Cflow(weights.model, layers, pre_trained=False, **common)
+    elif method == "rd":
+        module = models.ReverseDistillation(weights.model, layers, pre_trained=False, **common)
     else:  # the only one whose constructor downloads
         create = timm.create_model
         timm.create_model = lambda *names, **more: create(*names, **{**more, "pretrained": False})
