@@ -58,7 +58,7 @@ def run(
     maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="Run finished cells again.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and estimate, list the cells (SLURM: the script); run nothing.")
+        bool, typer.Option("--dry-run", help="Check, count and list the cells (SLURM: print the script); run nothing.")
     ] = False,
     device: Device = "auto",
     executor: Executor = "local",

@@ -65,7 +65,7 @@ def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path: Path, table: An
     (folder / "whole.json").write_text(json.dumps(DONE | {"cell": CELL | {"category": "wood"}}))
     (folder / "altered.json").write_text(json.dumps(table))
     results = gather(tmp_path)
-    assert len(results.entries) + len(results.problems) >= 2
+    assert len(results.cells) + len(results.problems) >= 2
     tables = make_tables(results, {})
     for write in (to_csv, to_latex, to_markdown):
         assert all(write(table) for table in tables)

@@ -9,12 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fracgen.support.decode import read_json
 from fracgen.support.files import remove_parts, whole_file
 from fracgen_eval.errors import EvaluationError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fracgen_eval.report.gallery import Gallery
+    from fracgen_eval.report.gather import Results
+    from fracgen_eval.report.tables import Table
+
+Content = Callable[[], "str | bytes"]
+"""What makes the content of a file."""
 SCHEMA = "fracgen-report/1"
 MANIFEST = "report.json"
 """Lists the report's files, so that the next report in this place takes away what it no longer has."""
@@ -52,6 +62,7 @@ def write_report(
     from fracgen_eval.report import charts, text
     from fracgen_eval.report.by_defect import defect_tables
     from fracgen_eval.report.by_defect import to_csv as defects_to_csv
+    from fracgen_eval.report.drawing import chart_png, chart_svg
     from fracgen_eval.report.filters import filter_sheets
     from fracgen_eval.report.gallery import galleries
     from fracgen_eval.report.gather import gather, slug_of
@@ -71,36 +82,35 @@ def write_report(
     sheets, bad_filters = filter_sheets(source, results.weights())
     shown, bad_maps = galleries(results, roots or {})
     results.problems += [*bad_filters, *bad_maps]
-    content: dict[str, Callable[[], bytes]] = {}
+    by_defect = defect_tables(results)
+    content: dict[str, Content] = {}
     for table in tables:
         for suffix, make in (("md", text.to_markdown), ("tex", text.to_latex), ("csv", text.to_csv)):
-            content[f"tables/{table.slug}.{suffix}"] = partial(_encoded, make, table)
+            content[f"tables/{table.slug}.{suffix}"] = partial(make, table)
     for chart in drawn:
-        content[f"figures/{chart.slug}.svg"] = partial(_svg, chart)
-        content[f"figures/{chart.slug}.png"] = partial(_chart_png, chart)
-    for n, (_, sheet) in enumerate(sheets):
-        content[f"figures/filters-{n + 1}.png"] = partial(_png, sheet)
+        content[f"figures/{chart.slug}.svg"] = partial(chart_svg, chart)
+        content[f"figures/{chart.slug}.png"] = partial(chart_png, chart)
+    for n, (_, filters) in enumerate(sheets):
+        content[f"figures/filters-{n + 1}.png"] = partial(_png, filters)
     for gallery in shown:
         slug = f"{gallery.condition.slug}-gallery-{slug_of(gallery.column)}"
         content[f"figures/{slug}.png"] = partial(_gallery_png, gallery)
-    by_defect = defect_tables(results)
     for kinds in by_defect:
-        content[f"tables/{kinds.slug}.csv"] = partial(_encoded, defects_to_csv, kinds)
-    measured = any(not e.published for e in results.entries)
-    compared = calibrate(tables) if measured else []
+        content[f"tables/{kinds.slug}.csv"] = partial(defects_to_csv, kinds)
+    compared = [] if results.published_only else calibrate(tables)
     if compared:
-        content["tables/calibration.csv"] = to_csv(compared).encode
+        content["tables/calibration.csv"] = partial(to_csv, compared)
     page = render(
         results, tables=tables, charts=drawn, sheets=sheets, galleries=shown, not_run=missing(tables),
         files_made=sorted(content), show_published=show_published, compared=compared, by_defect=by_defect,
     )  # fmt: skip
-    content["report.html"] = page.encode
+    content["report.html"] = lambda: page
     files = _write(folder, content)
     summary = [*_summary(tables), *([line] if (line := calibration_line(compared)) else [])]
     return Report(folder / "report.html", files, results.problems, [*summary, *_gaps(results, missing(tables))])
 
 
-def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
+def _write(folder: Path, content: dict[str, Content]) -> list[Path]:
     """Write files, each whole; then take away those of an earlier report that are no longer there."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (".", "tables", "figures"):
@@ -111,7 +121,8 @@ def _write(folder: Path, content: dict[str, Callable[[], bytes]]) -> list[Path]:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         with whole_file(path, sync=False) as file:
-            file.write(make())
+            made = make()
+            file.write(made.encode() if isinstance(made, str) else made)
         files.append(path)
     with whole_file(folder / MANIFEST) as file:
         file.write(json.dumps({"schema": SCHEMA, "files": sorted(content)}, indent=1).encode() + b"\n")
@@ -133,17 +144,17 @@ def _earlier(folder: Path) -> set[str]:
     return {n for n in names if isinstance(n, str) and ours.fullmatch(n)} if isinstance(names, list) else set()
 
 
-def _summary(tables: list[Any]) -> list[str]:
+def _summary(tables: list[Table]) -> list[str]:
+    from fracgen_eval.grid.result import METRIC_NAMES, PAPER_METRICS
     from fracgen_eval.report.significance import difference
-    from fracgen_eval.report.tables import METRIC_NAMES
     from fracgen_eval.report.text import average
 
     lines = []
-    for table in tables:
+    for table in (t for t in tables if t.metric in PAPER_METRICS):
         lines.append(f"{METRIC_NAMES[table.metric]} on {table.condition.title}, {' / '.join(table.weights)}, averages:")
         wide = max(len(title) for title in table.titles.values())
         for column, title in table.titles.items():
-            means = [average(table.column_average(column, w)) for w in table.weights]
+            means = [average(table.averages[column, w]) for w in table.weights]
             lines.append(f"  {title:{wide}}  " + " / ".join(means))
         if len(table.weights_with_numbers) > 1 and table.compared:
             wins = " / ".join(str(table.wins(w)) for w in table.weights)
@@ -152,37 +163,21 @@ def _summary(tables: list[Any]) -> list[str]:
     return lines
 
 
-def _gaps(results: Any, not_run: list[str]) -> list[str]:
+def _gaps(results: Results, not_run: list[str]) -> list[str]:
     counts = {
-        "failed": len(results.failed), "not run or without a number": len(not_run),
+        "failed": int((~results.cells.done).sum()), "not run or without a number": len(not_run),
         "remarks on files and figures": len(results.problems),
     }  # fmt: skip
     return [f"{n} {what}" for what, n in counts.items() if n]
 
 
-def _encoded(make: Callable[[Any], str], table: Any) -> bytes:
-    return make(table).encode()
-
-
-def _svg(chart: Any) -> bytes:
-    from fracgen_eval.report.drawing import to_svg
-
-    return to_svg(chart.draw("light"), chart.slug)
-
-
-def _chart_png(chart: Any) -> bytes:
-    from fracgen_eval.report.drawing import to_png
-
-    return to_png(chart.draw("light"))
-
-
-def _gallery_png(gallery: Any) -> bytes:
+def _gallery_png(gallery: Gallery) -> bytes:
     from fracgen_eval.report.gallery import sheet
 
     return _png(sheet(gallery))
 
 
-def _png(pixels: Any) -> bytes:
+def _png(pixels: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     out = io.BytesIO()
