@@ -8,6 +8,9 @@ from typing import Any
 from fracgen_eval.methods.anomalib.parts import Parts
 from fracgen_eval.methods.coreset import select_coreset
 
+QUERIES = 512
+"""Patches compared with the bank at once."""
+
 
 class PatchStore:
     """Embeddings in the place of PatchCore's list of them, in one tensor from the beginning.
@@ -69,19 +72,21 @@ def _nearest(model: Any, embedding: Any, n_neighbors: int) -> tuple[Any, Any]:
     """Anomalib's search in a steadier order: distances [Q, k] of queries [Q, D] to the bank, and where.
 
     |x|^2 + |y|^2 - 2xy cancels, so Anomalib's distances change in the fifth digit with the batch. Here the
-    product only finds the neighbours; the distances to these few are taken directly.
+    product only finds the neighbours, in one buffer; the distances to these few are taken directly.
     """
     import torch
 
     centre = model.memory_bank.mean(0)
     bank = model.memory_bank - centre
-    length = (bank**2).sum(1)
+    length, bank = (bank**2).sum(1), bank.T * -2
+    apart = embedding.new_empty((QUERIES, bank.shape[1]))
     scores, places = [], []
-    for part in embedding.split(1024):
-        near = (length - 2 * (part - centre) @ bank.T).topk(n_neighbors, largest=False).indices
+    for part in embedding.split(QUERIES):
+        found = torch.addmm(length, part - centre, bank, out=apart[: len(part)])
+        near = found.argmin(1, keepdim=True) if n_neighbors == 1 else found.topk(n_neighbors, largest=False).indices
         distance = (part[:, None] - model.memory_bank[near]).norm(dim=2)
         distance, order = distance.sort(dim=1, stable=True)
         scores.append(distance)
         places.append(near.gather(1, order))
-    found, where = torch.cat(scores), torch.cat(places)
-    return (found[:, 0], where[:, 0]) if n_neighbors == 1 else (found, where)
+    distances, where = torch.cat(scores), torch.cat(places)
+    return (distances[:, 0], where[:, 0]) if n_neighbors == 1 else (distances, where)
