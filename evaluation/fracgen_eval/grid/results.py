@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,18 +87,25 @@ def read_results(out: Path) -> Iterator[tuple[Path, CellResult | EvaluationError
             yield path.relative_to(out), error
 
 
-def tidy(results: Iterable[tuple[Path, CellResult]]) -> DataFrame:
-    """Results as a table, a row each: `path`, `result`, `status`, every field of the cell, its cost and its origin, and
-    a column for each of `METRICS`, in [0, 1], NaN where there is none."""
+def read_table(out: Path) -> tuple[DataFrame, list[str]]:
+    """A result folder as a tidy table, and a line about each file in it that cannot be read.
+
+    The table has a row for each cell, by the names of their files, and these columns: `path` below the folder,
+    `result`, `status`, every field of the cell, its cost and its origin, and each of `METRICS`, in [0, 1], NaN where
+    there is none.
+    """
     from pandas import DataFrame
 
-    rows = [
-        {"path": str(path), "result": result, "status": result.status, **result.cell.to_json(),
-         **dataclasses.asdict(result.cost), **dataclasses.asdict(result.origin),
-         **{name: result.metrics.get(name, float("nan")) for name in METRICS}}
-        for path, result in results
-    ]  # fmt: skip
-    return DataFrame(rows)
+    rows: list[dict[str, object]] = []
+    problems = []
+    for path, result in read_results(out):
+        if isinstance(result, EvaluationError):
+            problems.append(str(result))
+            continue
+        numbers = {name: result.metrics.get(name, float("nan")) for name in METRICS}
+        rows.append({"path": str(path), "result": result, "status": result.status, **result.cell.to_json(),
+                     **dataclasses.asdict(result.cost), **dataclasses.asdict(result.origin), **numbers})  # fmt: skip
+    return DataFrame(rows), problems
 
 
 @contextlib.contextmanager

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Tile = NDArray[np.uint8]
 INK = {"light": "#1d1d1f", "dark": "#ececec"}
 FAINT = {"light": "#b8b8be", "dark": "#5c5c66"}
 COLOURS = {
@@ -48,6 +52,15 @@ def chart_png(chart: Chart) -> bytes:
     """A chart as PNG: 150 dots an inch, on white."""
     out = io.BytesIO()
     chart.draw("light").savefig(out, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return out.getvalue()
+
+
+def picture(pixels: Tile, kind: str = "PNG") -> bytes:
+    """Pixels [H, W, 3] as a file."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format=kind, **({"quality": 80} if kind == "WEBP" else {}))
     return out.getvalue()
 
 

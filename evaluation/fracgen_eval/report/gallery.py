@@ -18,6 +18,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.result import Judged, Measurement
 from fracgen_eval.images import Geometry
 from fracgen_eval.metrics import count_pixels, pixel_auroc, predicted_mask
+from fracgen_eval.report.drawing import Tile
 from fracgen_eval.report.gather import Condition, Results
 from fracgen_eval.report.tables import in_order
 
@@ -30,7 +31,6 @@ CASES = 2
 """Best and worst cases of each method."""
 TILE, GAP = 128, 6
 """Side of a tile in pixels, and what lies between two."""
-Tile = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fracgen.support.decode import shown
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import DONE, METRICS
-from fracgen_eval.grid.results import CELLS, read_results, tidy
+from fracgen_eval.grid.results import CELLS, read_table
 from fracgen_eval.methods import is_method, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import random_seed
@@ -70,7 +70,7 @@ def layers_text(layers: tuple[str, ...]) -> str:
 class Results:
     """Everything below a result folder.
 
-    `cells` has a row for each cell and the columns of `tidy`, with these differences: `weights` is their name in
+    `cells` has a row for each cell and the columns of `read_table`, with these differences: `weights` is their name in
     tables, with a part of their digest where others have the same name, and `random` for all random networks, which
     `network` numbers (0 for all other weights); `column` is the method's name in tables, with the settings that are not
     the usual ones; `layers` are those other than the method's own that are to be drawn against, else None; `condition`
@@ -112,21 +112,19 @@ def gather(folder: Path) -> Results:
         if (folder / "eval" / CELLS).is_dir():  # a demo's folder
             remedy = f"{folder / 'eval'} is one"
         raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
-    found, problems = [], []
-    for path, result in read_results(folder):
-        if isinstance(result, EvaluationError):
-            problems.append(str(result).replace(f"{folder}/", ""))
-        elif not is_method(method := result.cell.method.name):
-            problems.append(f"{path}: not a cell's result (method {shown(method)} is unknown): move it away")
-        else:
-            found.append((path, result))
+    cells, unread = read_table(folder)
+    problems = [line.replace(f"{folder}/", "") for line in unread]
+    for cell in cells.itertuples():
+        if not is_method(cell.method):
+            problems.append(f"{cell.path}: not a cell's result (method {shown(cell.method)} is unknown): move it away")
     for path in sorted((folder / CELLS).rglob("*")):
         if path.is_file() and path.suffix != ".json" and not path.name.endswith(".part"):
             problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
-    if not found:
+    if cells.empty or not any(map(is_method, cells.method)):
         only = f", only: {problems[0]}" if problems else ""
         raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
-    cells, others = _of_the_same_pictures(_named(tidy(found)))
+    known = cells[[is_method(method) for method in cells.method]].reset_index(drop=True)
+    cells, others = _of_the_same_pictures(_named(known))
     cells, doubles = _newest(cells)
     return Results(folder, _lone_layers(cells), problems + others + doubles)
 

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import base64
-import io
+from dataclasses import dataclass
 from importlib.resources import files
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fracgen_eval.grid.result import PAPER_METRICS
 from fracgen_eval.report.by_defect import DefectTable
-from fracgen_eval.report.drawing import Chart, chart_svg
-from fracgen_eval.report.gallery import Case, Gallery
+from fracgen_eval.report.drawing import Chart, chart_svg, picture
+from fracgen_eval.report.gallery import Gallery
 from fracgen_eval.report.gather import Results
 from fracgen_eval.report.references import SOURCES, Compared, calibration_line
-from fracgen_eval.report.significance import Comparison, compare
-from fracgen_eval.report.tables import Number, Table, column_title, over_cells
+from fracgen_eval.report.significance import compare
+from fracgen_eval.report.tables import Number, Table, column_title, missing, over_cells
 from fracgen_eval.report.text import average, caption, ends, number
 
-Tile = NDArray[np.uint8]
 TRACEBACK = 4_000
 """Last characters of a failed cell's traceback that a report shows."""
 
 
-def render(
-    results: Results, *, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
-    galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
-    compared: list[Compared], by_defect: list[DefectTable],
-) -> str:  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a page shows of a result folder."""
+
+    tables: list[Table]
+    by_defect: list[DefectTable]
+    compared: list[Compared]
+    charts: list[Chart]
+    sheets: list[tuple[str, bytes]]
+    """Title and PNG of each of the weights' filters."""
+    galleries: list[Gallery]
+
+
+def render(results: Results, content: Content, files_made: list[str], show_published: bool = False) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
@@ -37,47 +42,20 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         number=number, caption=caption, column_title=column_title, signed=_signed, average=average, share=_share,
-        width=_width, ends=ends, beside_average=_beside_average, paper_metrics=PAPER_METRICS,
+        width=_width, ends=ends, beside_average=_beside_average, uri=_uri, picture=picture, svg=chart_svg,
     )  # fmt: skip
     here, cells = files("fracgen_eval") / "report", results.cells
     template = environment.from_string((here / "page.html.j2").read_text())
     return template.render(
-        version=__version__, style=(here / "page.css").read_text(), script=(here / "page.js").read_text(),
-        tables=tables, summary=_by_weights(tables),
-        comparisons={t.slug: _tested(compare(t)) for t in tables if len(t.weights) > 1},
-        charts=[(c, *(_uri("image/svg+xml", chart_svg(c, scheme)) for scheme in ("light", "dark"))) for c in charts],
-        sheets=[(title, _picture(sheet, "PNG")) for title, sheet in sheets],
-        galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
-        failed=[(cell, cell.result.outcome) for cell in cells[~cells.done].itertuples()], problems=results.problems,
-        missing=not_run, longest_traceback=TRACEBACK,
+        vars(content), version=__version__, style=(here / "page.css").read_text(),
+        script=(here / "page.js").read_text(), summary=_by_weights(content.tables), paper_metrics=PAPER_METRICS,
+        comparisons={t.slug: compare(t) for t in content.tables if len(t.weights) > 1},
+        failed=[(cell, cell.result.outcome) for cell in cells[~cells.done].itertuples()],
+        longest_traceback=TRACEBACK, problems=results.problems, missing=missing(content.tables),
         weights=_described(results), versions=_versions(results), files=files_made, show_published=show_published,
-        compared=compared, by_defect=by_defect, calibration=calibration_line(compared), sources=SOURCES,
-        published_only=results.published_only, count=len(cells),
-        folder=results.folder.resolve().name,
+        calibration=calibration_line(content.compared), sources=SOURCES, published_only=results.published_only,
+        count=len(cells), folder=results.folder.resolve().name,
     )  # fmt: skip
-
-
-def _tested(comparisons: list[Comparison]) -> tuple[list[Comparison], bool]:
-    return comparisons, any(c.p is not None for c in comparisons)
-
-
-def _case_uris(case: Case) -> dict[str, object]:
-    return {
-        "picture": None if case.picture is None else _picture(case.picture, "WEBP"),
-        "truth": _picture(case.truth, "WEBP"),
-        "judged": [
-            (name, _picture(heat, "WEBP"), None if mask is None else _picture(mask, "WEBP"), quality)
-            for name, heat, mask, quality in case.judged
-        ],
-    }
-
-
-def _picture(pixels: Tile, kind: str) -> str:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format=kind, **({"quality": 80} if kind == "WEBP" else {}))
-    return _uri(f"image/{kind.lower()}", out.getvalue())
 
 
 def _uri(kind: str, content: bytes) -> str:
