@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(_measure(*options.one.split("/"), options)))
+        method, side = options.one.split("/")
+        print(json.dumps(_measure(method, side, options)))
         return
     found: dict[str, list[dict[str, float]]] = {}
     names = [f"{m}/{side}" for m in options.methods.split(",") for side in SIDES if side == SIDES[0] or m not in ALONE]
