@@ -100,7 +100,8 @@ def make_realiad(root: Path, name: str, want: Any) -> None:
     for part, kind, number in [("train", "OK", 14), ("test", "OK", 8), ("test", "AK", 6), ("test", "HS", 5)]:
         for n in range(number):
             folder = f"OK/{part}{n:04d}" if kind == "OK" else f"NG/{kind}/S{n:04d}"
-            row: dict[str, Any] = {"category": name, "anomaly_class": kind, "image_path": f"{folder}/{name}_C1.jpg", "mask_path": None}
+            row: dict[str, Any] = {"category": name, "anomaly_class": kind, "mask_path": None}
+            row["image_path"] = f"{folder}/{name}_C1.jpg"
             picture(images / row["image_path"], n, kind != "OK")
             if kind != "OK":
                 row["mask_path"] = f"{folder}/{name}_C1.png"
