@@ -1,20 +1,75 @@
-"""`fracgen codes`: look at codes, import those of other projects."""
+"""`fracgen sample` and `fracgen codes`: make banks of codes, look at them, import those of other projects."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given
+from fracgen.support.options import parse_numbers, parse_range
+
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from fracgen.formulas import banks
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Bank = Annotated[Path, typer.Argument(help="File of a code bank.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+def sample(
+    context: typer.Context,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
+    recipe: Annotated[str, typer.Option(help="Preset whose codes to sample; the options below override it.")] = "paper",
+    codes: Annotated[int | None, typer.Option(help="Number of codes.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes they form; must divide the codes.")] = None,
+    maps: Annotated[str | None, typer.Option(help="Number of maps a code, as LOW-HIGH.", show_default="2-8")] = None,
+    powers: Annotated[
+        str | None, typer.Option(help="Mandelbulb variations: powers, as 2-18 or 7,8.", show_default="2-18")
+    ] = None,
+    rules: Annotated[
+        str | None, typer.Option(help="Mandelbulb variations: rules, as 42,168.", show_default="the 61 published")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the codes, 0 to 2^64 - 1.")] = 0,
+) -> None:
+    """Make a bank of codes and print its SHA-256 and file: IFS codes, or Mandelbulb variations.
+
+    IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
+    Variations are every combination of the powers and rules; no seed decides them.
+    """
+    from fracgen.draws import seed_key
+    from fracgen.formulas.banks import make_bank
+    from fracgen.recipes.recipe import BankSpec
+    from fracgen.recipes.variations import VariationSpec
+    from fracgen.support.files import check_writable
+    from fracgen.support.terminal import say, working
+
+    spec = read_preset(recipe).bank
+    foreign = {"codes": codes, "classes": classes, "maps": maps}
+    if isinstance(spec, BankSpec):
+        count = spec.codes if codes is None else codes
+        if classes is None:
+            classes = spec.classes if count % spec.classes == 0 else count
+        spec = BankSpec(count, classes, spec.maps if maps is None else parse_range(maps))
+        foreign = {"powers": powers, "rules": rules}
+        of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {seed}"
+    else:
+        refuse_given(context, ("seed",), "Mandelbulb variations are every combination, no seed decides them")
+        given_powers = spec.powers if powers is None else parse_numbers(powers)
+        spec = VariationSpec(given_powers, spec.rules if rules is None else parse_numbers(rules))
+        of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"
+    if given := [f"--{name}" for name, value in foreign.items() if value is not None]:
+        raise ValueError(f"{given[0]} is not for codes of formula {spec.formula!r}: drop it, or change --recipe")
+    seed_key(seed)
+    check_writable(output)
+    with working():
+        bank = make_bank(spec, seed)
+        bank.save(output)
+    say(f"{len(bank):,} codes {of}")
+    print(f"{bank.sha256}  {output}")
 
 
 @app.command()
@@ -115,7 +170,7 @@ def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
         Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")
 
 
-def _describing(bank: banks.Bank) -> Any:
+def _describing(bank: banks.Bank) -> ModuleType:
     """The module that describes a bank's formula."""
     from importlib import import_module
 
