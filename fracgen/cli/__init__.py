@@ -15,6 +15,11 @@ from importlib import import_module
 
 import typer
 
+from fracgen.support.errors import WorkFailed
+from fracgen.support.stopping import listen, received
+from fracgen.support.streams import OutputLost, open_streams
+from fracgen.support.terminal import one_line, refusals, say, show
+
 # To add a command, add one line: its name, the line that `fracgen --help` shows, and where it is:
 # a function, or a `typer.Typer` that holds sub-commands. Only the command that is called is imported,
 # and it imports what is heavy (torch, numba, lightning, ...) inside its function.
@@ -38,9 +43,6 @@ OLD = {"--out": ("--output",), "--gpu": ("--device", "cuda"), "--batch": ("--bat
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fracgen`: runs the command line and exits."""
-    from fracgen.support.stopping import listen
-    from fracgen.support.streams import open_streams
-
     # OpenMP reads this when torch loads it. By default its threads spin while they wait, and on a machine that others
     # use they burn the core that the thread they wait for would need: ten times the time, of clock and processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -51,11 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code."""
-    from fracgen.support.errors import WorkFailed
-    from fracgen.support.stopping import received
-    from fracgen.support.streams import OutputLost
-    from fracgen.support.terminal import one_line, refusals, say, show
-
     try:
         try:
             return call(arguments)
@@ -96,8 +93,6 @@ def call(arguments: Sequence[str]) -> int:
 
 def _respelled(arguments: Sequence[str]) -> list[str]:
     """The arguments with old spellings of options replaced, each named on stderr."""
-    from fracgen.support.terminal import say
-
     words: list[str] = []
     for word in arguments:
         name, equals, value = word.partition("=")

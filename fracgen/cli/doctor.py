@@ -33,7 +33,6 @@ _IMPORT_NAMES = {"pillow": "PIL"}
 @dataclass(frozen=True)
 class Check:
     """One item that was checked."""
-
     name: str
     status: Literal["ok", "missing", "fault"]
     """`missing` is no fault: an extra that is not installed, a GPU that is not there."""

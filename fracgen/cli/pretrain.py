@@ -15,8 +15,9 @@ import typer
 from fracgen.cli.options import Cluster, Given, with_options
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
+from fracgen.support.extras import need
 from fracgen.support.options import Option
-from fracgen.support.terminal import say, show
+from fracgen.support.terminal import say, show, working
 from fracgen.training.config import Config, Machine
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ NAME, RUN = "fracgen-pretrain", "run"
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """What `fracgen pretrain` is given; no file is read yet."""
-
     preset: Annotated[
         str | None,
         Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, multi-instance, "
@@ -76,8 +76,6 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    from fracgen.support.extras import need
-
     machine = asked.machine
     need("train", *machine.loggers)
     processes = machine.devices or 1
@@ -100,8 +98,6 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
 ) -> None:
     """Export a run's weights as safetensors, with their own normalisation and a model card."""
-    from fracgen.support.extras import need
-
     need("train")
     from fracgen.training.export import export as write
     from fracgen.training.folder import RunFolder
@@ -111,7 +107,6 @@ def export(
 
 def train_here(asked: Pretraining) -> int:
     """Train in this process; the exit code."""
-    from fracgen.support.terminal import working
     from fracgen.training.loop import StopSignals
     from fracgen.training.run import prepare
 
@@ -133,7 +128,6 @@ def train_here(asked: Pretraining) -> int:
 @dataclass(frozen=True)
 class Read:
     """A pre-training with the files that its options name; nothing is written yet."""
-
     config: Config
     folder: RunFolder
     codes: Bank | None

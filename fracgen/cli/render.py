@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fracgen.cli.options import read_preset, refuse_given, with_options
+from fracgen.support.errors import WorkFailed
 from fracgen.support.options import Option, parse_shard
+from fracgen.support.provenance import processors
+from fracgen.support.stopping import check
+from fracgen.support.terminal import Progress, colourful, say, show, working
 
 if TYPE_CHECKING:
     from fracgen.formulas.banks import Bank
@@ -28,7 +32,6 @@ OUTPUTS = {"sheet": "fractals.png", "raw": "fractals.rgb", "folder": "out/folder
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
     """What `fracgen render` is given besides a bank."""
-
     count: Annotated[int, Option("Number of images.", names=("-n", "--count"))] = 64
     size: Annotated[int | None, Option("Side in pixels, 8 to 1024.", default="the recipe's")] = None
     seed: Annotated[int, "Seed of the images, 0 to 2^64 - 1."] = 0
@@ -81,7 +84,6 @@ def render(
 @dataclass
 class Prepared:
     """A selection, and what will write it; nothing is written yet."""
-
     selection: Selection
     writer: Writer
     target: Path | None
@@ -90,7 +92,6 @@ class Prepared:
 def prepare(asked: Rendering, bank: Path | None) -> Prepared:
     """Read and check everything. Raises ValueError where an option is out of range."""
     from fracgen.formulas.banks import load_bank
-    from fracgen.support.provenance import processors
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
 
@@ -136,8 +137,6 @@ def _target(asked: Rendering) -> Path | None:
 
 
 def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
-    from fracgen.support.stopping import check
-    from fracgen.support.terminal import Progress, colourful, show, working
     from fracgen.writing import write
     from fracgen.writing.base import Batch
     from fracgen.writing.formats.sheet import Preview
@@ -165,8 +164,6 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
 @contextmanager
 def _resumable(work: Prepared) -> Iterator[None]:
     """Says how to go on where the work ends early, and what is finished stays."""
-    from fracgen.support.errors import WorkFailed
-    from fracgen.support.terminal import say
     from fracgen.writing.base import OneFile
 
     kept = f"what is finished is kept in {work.target}: add --resume to go on"
@@ -183,7 +180,6 @@ def _resumable(work: Prepared) -> Iterator[None]:
 
 
 def _summary(made: Made, work: Prepared) -> None:
-    from fracgen.support.terminal import say
 
     recipe = work.selection.recipe
     views = "" if recipe.views == 1 else "pairs of "

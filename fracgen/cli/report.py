@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fracgen.cli.options import refuse_given
+from fracgen.support.extras import need
 from fracgen.support.terminal import say, working
 
 
@@ -36,8 +37,6 @@ def report(
 
     Prints the HTML file. Failed, missing, double and foreign files are named in the report.
     """
-    from fracgen.support.extras import need
-
     need("eval")
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.report import write_report
