@@ -16,8 +16,7 @@ from importlib import import_module
 import typer
 
 from fracgen.support.errors import WorkFailed
-from fracgen.support.stopping import listen, received
-from fracgen.support.streams import OutputLost, open_streams
+from fracgen.support.streams import OutputLost, listen, open_streams, received
 from fracgen.support.terminal import one_line, refusals, say, show
 
 # To add a command, add one line: its name, the line that `fracgen --help` shows, and where it is:

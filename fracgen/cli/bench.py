@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fracgen.cli.options import AsJson, Device, read_preset
-from fracgen.support.extras import need
 from fracgen.support.files import check_writable
+from fracgen.support.provenance import need
 
 if TYPE_CHECKING:
     from fracgen.benchmarking.record import Record

@@ -14,9 +14,8 @@ from typing import Annotated
 import typer
 
 from fracgen.cli.options import Device
-from fracgen.support.extras import need
 from fracgen.support.files import whole_file
-from fracgen.support.provenance import version_of
+from fracgen.support.provenance import need, version_of
 from fracgen.support.terminal import duration, say, working
 
 DEMO_METHODS = "patchcore,padim,stfpm,panda,cutpaste"

@@ -14,8 +14,8 @@ import typer
 
 from fracgen.slurm.options import SlurmOptions
 from fracgen.support.decode import read_json
-from fracgen.support.extras import need
 from fracgen.support.options import Option
+from fracgen.support.provenance import need
 
 if TYPE_CHECKING:
     from fracgen.recipes.recipe import Preset

@@ -15,8 +15,8 @@ import typer
 from fracgen.cli.options import Cluster, Given, with_options
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
-from fracgen.support.extras import need
 from fracgen.support.options import Option
+from fracgen.support.provenance import need
 from fracgen.support.terminal import say, show, working
 from fracgen.training.config import Config, Machine
 

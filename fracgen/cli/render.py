@@ -15,7 +15,7 @@ from fracgen.cli.options import read_preset, refuse_given, with_options
 from fracgen.support.errors import WorkFailed
 from fracgen.support.options import Option, parse_shard
 from fracgen.support.provenance import processors
-from fracgen.support.stopping import check
+from fracgen.support.streams import check
 from fracgen.support.terminal import Progress, colourful, say, show, working
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fracgen.cli.options import refuse_given
-from fracgen.support.extras import need
+from fracgen.support.provenance import need
 from fracgen.support.terminal import say, working
 
 

@@ -53,31 +53,23 @@ def make_writer(
         ValueError: the format is unknown, cannot be streamed, or an option is out of range.
     """
     from fracgen.writing.formats.folder import FolderWriter
-    from fracgen.writing.formats.npy import NpyStream, NpyWriter
-    from fracgen.writing.formats.raw import RawWriter
+    from fracgen.writing.formats.npy import NpyStream, NpyWriter, RawWriter
     from fracgen.writing.formats.sheet import SheetWriter
     from fracgen.writing.formats.webdataset import WdsStream, WdsWriter
-    from fracgen.writing.output import Output
 
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    if format == "raw":
+        return RawWriter(output)
     if output is None:
         if format not in STREAMS:
             raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(STREAMS)}, or name a file")
-        streams: dict[str, Callable[[], Writer]] = {
-            "wds": lambda: WdsStream(Output(None), member, threads),
-            "npy": lambda: NpyStream(Output(None)),
-            "raw": lambda: RawWriter(Output(None)),
-        }
-        return streams[format]()
-    writers: dict[str, Callable[[], Writer]] = {
-        "sheet": lambda: SheetWriter(output),
-        "folder": lambda: FolderWriter(output, threads),
-        "wds": lambda: WdsWriter(output, member, per_file, threads),
-        "npy": lambda: NpyWriter(output),
-        "raw": lambda: RawWriter(Output(output)),
-    }
-    return writers[format]()
+        return WdsStream(member, threads) if format == "wds" else NpyStream()
+    if format == "wds":
+        return WdsWriter(output, member, per_file, threads)
+    if format == "folder":
+        return FolderWriter(output, threads)
+    return SheetWriter(output) if format == "sheet" else NpyWriter(output)
 
 
 def write(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Writer(Protocol):
     """Positions a file: shards are cut between files."""
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """The format's name and options, JSON types: with the selection they decide every byte."""
 
     def prepare(self, selection: Selection, resume: bool) -> None:
@@ -141,7 +141,7 @@ class OneFile:
     """Why `--resume` is refused."""
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """See `Writer.options`."""
         return {"format": self.name}
 

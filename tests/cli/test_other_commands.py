@@ -22,7 +22,7 @@ import fracgen.cli.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
 from fracgen.rendering import golden
-from fracgen.support.extras import EXTRAS
+from fracgen.support.provenance import EXTRAS
 
 
 def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
@@ -251,7 +251,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Signals as a process begins with them; tests that were started in the background ignore some."""
     before = [signal.signal(number, signal.SIG_DFL) for number in STOPS]
-    monkeypatch.setattr("fracgen.support.stopping._received", [])
+    monkeypatch.setattr("fracgen.support.streams._received", [])
     yield
     for number, handler in zip(STOPS, before, strict=True):
         signal.signal(number, handler)
@@ -260,7 +260,7 @@ def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("stoppable")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_stop_that_python_drops_is_not_lost(number: signal.Signals) -> None:
-    from fracgen.support.stopping import check, listen, received
+    from fracgen.support.streams import check, listen, received
 
     class Deaf:
         def __del__(self) -> None:
@@ -278,7 +278,7 @@ def test_a_stop_that_python_drops_is_not_lost(number: signal.Signals) -> None:
 @pytest.mark.usefixtures("stoppable")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_what_is_ignored_stops_nothing(number: signal.Signals) -> None:
-    from fracgen.support.stopping import listen, received
+    from fracgen.support.streams import listen, received
 
     signal.signal(number, signal.SIG_IGN)
     listen()
