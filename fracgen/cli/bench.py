@@ -44,7 +44,7 @@ def render(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images and points per second, and where the time goes."""
+    """Measure images and points per second, and each stage's share of the time."""
     from fracgen.benchmarking.images import bench_render
 
     _check_output(output)
@@ -68,7 +68,7 @@ def loader(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images per second of a loader whose batches are dropped at once, for each layout of its images."""
+    """Measure images per second of a loader whose batches are dropped, for each layout of its images."""
     from fracgen.benchmarking.images import bench_loader
 
     _check_output(output)
@@ -97,7 +97,7 @@ def train(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
+    """Measure what live rendering adds to a training step, with a 95% interval."""
     need("train")
     from fracgen.benchmarking.train import bench_train, config_for
 

@@ -126,7 +126,7 @@ def import_(
 ) -> None:
     """Make a bank of another project's codes and print its SHA-256 and file.
 
-    A pickle that asks for anything but arrays is refused, and nothing in it is run.
+    A pickle of anything but arrays is refused, and no code in it is run.
     """
     from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
 
@@ -168,7 +168,7 @@ def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
 
 
 def _describing(bank: banks.Bank) -> ModuleType:
-    """The module that describes a bank's formula."""
+    """The module that describes the codes of a bank's formula."""
     from importlib import import_module
 
     return import_module(f"fracgen.formulas.{bank.formula}.describing")

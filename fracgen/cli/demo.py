@@ -50,7 +50,7 @@ steps = 24
 OWN = "fractal-demo"
 """Name of the demo's own weights; `fractal` are those that come with the package."""
 EPOCHS = 4
-"""Of the pre-training preset `quick`; `--images` are divided among them."""
+"""Number of epochs of the preset `quick`; `--images` are divided among them."""
 
 
 def demo(
@@ -119,7 +119,7 @@ def demo(
 
 
 def _weights(own: Path) -> list[str]:
-    """What the demo judges: random weights, those that come with the package, where it has them, and its own."""
+    """The weights that are scored: random ones, those of the package if it has any, and the demo's own."""
     from fracgen.training.built_in import models
 
     return ["random", *(["fractal"] if "resnet18" in models() else []), f"{OWN}={own}"]
@@ -146,7 +146,7 @@ def _check(images: int | None, seed: int, method: str, category: str, device: st
 
 
 def _lay_out(out: Path, seed: int, images: int | None) -> None:
-    """Make the demo's folder, or find that it is one of the same demo. Raises ValueError or OSError."""
+    """Make the demo's folder, or check that it holds the same demo. Raises ValueError or OSError."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder with -o")
     note, asked = out / "demo.json", {"seed": seed, "images": images}
@@ -163,7 +163,7 @@ def _lay_out(out: Path, seed: int, images: int | None) -> None:
 
 
 def _step(title: str, *arguments: object) -> int:
-    """Run a command of ours, what it prints going to stderr; the exit code of a grid with failed cells, else 0."""
+    """Run a command with its output on stderr; returns 3 if cells of a grid failed, else 0."""
     from fracgen.cli import call
 
     words = [str(argument) for argument in arguments]
@@ -178,7 +178,7 @@ def _step(title: str, *arguments: object) -> int:
 
 @contextmanager
 def _announced(title: str) -> Iterator[None]:
-    """Says what begins, and how long it took."""
+    """Print a title, and after the block how long it took."""
     say(title)
     begun = time.monotonic()
     yield

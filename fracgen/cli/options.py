@@ -81,7 +81,7 @@ class _Part:
                 self.parts[one.name] = part
 
     def parameters(self) -> list[inspect.Parameter]:
-        """What Typer makes options of."""
+        """The options, as parameters for Typer."""
         own = [self._parameter(name, kind, option) for name, (kind, option) in self.options.items()]
         return own + [parameter for part in self.parts.values() for parameter in part.parameters()]
 
@@ -160,7 +160,7 @@ class Cluster:
     resources: Annotated[dict[str, object], Given(SlurmOptions)] = field(default_factory=dict)
 
     def options(self, context: typer.Context, also: Iterable[str] = (), **further: object) -> SlurmOptions | None:
-        """What a command asks of SLURM; None where the work is done here.
+        """Resources of the jobs; None if the work is done on this machine.
 
         Args:
             context: of the command.

@@ -32,7 +32,7 @@ NAME, RUN = "fracgen-pretrain", "run"
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """What `fracgen pretrain` is given; no file is read yet."""
+    """The options of `fracgen pretrain`; no file is read yet."""
     preset: Annotated[
         str | None,
         Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, multi-instance, "
@@ -216,13 +216,13 @@ def train_as_job(asked: Pretraining, slurm: SlurmOptions, *, detach: bool, dry_r
 
 
 def train_in_job(asked: Pretraining) -> None:
-    """What each process of the job does."""
+    """The work of each process of the job."""
     if code := train_here(asked):
         sys.exit(code)
 
 
 def _follow(run: RunFolder, folder: SlurmFolder, job: str) -> int:
-    """Pass on the lines of a run's log until its job has ended; the exit code."""
+    """Print the lines of a run's log until its job has ended; returns the exit code."""
     watch, read = Watch(), run.log.stat().st_size if run.log.is_file() else 0
     while not watch.ended([job]):
         time.sleep(LOOK_S)
@@ -237,7 +237,7 @@ def _follow(run: RunFolder, folder: SlurmFolder, job: str) -> int:
 
 
 def _show(log: Path, start: int) -> int:
-    """Print what a log has from a byte on; where it ends."""
+    """Print a log from a byte on; returns its length in bytes."""
     if not log.is_file():
         return start
     with log.open("rb") as file:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from fracgen.writing.base import Selection, Writer
 
 OUTPUTS = {"sheet": "fractals.png", "raw": "fractals.rgb", "folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
-"""Where a format goes by default."""
+"""Default output of each format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """What `fracgen render` is given besides a bank."""
+    """The options of `fracgen render`."""
     count: Annotated[int, Option("Number of images.", names=("-n", "--count"))] = 64
     size: Annotated[int | None, Option("Side in pixels, 8 to 1024.", default="the recipe's")] = None
     seed: Annotated[int, "Seed of the images, 0 to 2^64 - 1."] = 0
@@ -128,7 +128,7 @@ def preset_bank(preset: Preset, asked: Rendering) -> Bank:
 
 
 def _target(asked: Rendering) -> Path | None:
-    """Where to write; None is stdout. Raises ValueError rather than fill a terminal with bytes."""
+    """The output's path; None is stdout. Raises ValueError if stdout is a terminal, which bytes would fill."""
     if asked.output == "-":
         if sys.stdout.isatty():
             raise ValueError("stdout is a terminal: pipe it into a program or a file, or name a file with -o")
@@ -163,7 +163,7 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
 
 @contextmanager
 def _resumable(work: Prepared) -> Iterator[None]:
-    """Says how to go on where the work ends early, and what is finished stays."""
+    """Print how to resume if the work ends early and finished files are kept."""
     from fracgen.writing.base import OneFile
 
     kept = f"what is finished is kept in {work.target}: add --resume to go on"

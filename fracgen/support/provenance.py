@@ -1,4 +1,4 @@
-"""What is installed and where this runs: versions, machine and commit, stored with every output; and missing extras."""
+"""Versions, machine and commit, which are stored with every output; and extras that are not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process gets from outside: standard output and error, whatever they are, and signals to stop.
+"""Standard output and error, and signals that stop a process.
 
 Streams may be pipes that are slow, stopped, closed or not blocking, or a full disk. What is written to standard output
 is delivered, or `OutputLost` is raised; messages on standard error that cannot be delivered are dropped. A signal ends
@@ -133,7 +133,7 @@ def received() -> signal.Signals | None:
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt again if a signal came: to be called at intervals.
+    """Raise KeyboardInterrupt again if a signal came; call it at intervals.
 
     Python drops an exception that is raised inside a destructor or a callback of the garbage collector.
     """

@@ -26,7 +26,7 @@ BATCH_BYTES, BATCH_IMAGES = 1 << 26, 512
 
 @dataclass(frozen=True)
 class Made:
-    """What `write` did."""
+    """The result of `write`."""
 
     images: int
     """Samples rendered in this run."""

@@ -1,4 +1,4 @@
-"""Which images are to be made, and a batch of them as it comes from the renderer.
+"""Selections of images, batches of rendered images, and the protocol of formats.
 
 A selection is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
 named and ordered by position, so any split of a selection over processes makes the same files.
@@ -132,7 +132,7 @@ class Writer(Protocol):
 
 
 class OneFile:
-    """What formats of a single file or stream have in common: it is written in one go and cannot be resumed."""
+    """Base of formats of a single file or stream, which is written in one go and cannot be resumed."""
 
     name: str
     """The format's, in its options."""

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a folder of images holds, so that it can be reproduced and resumed."""
+"""`dataset.json`, the record of a folder of images, from which it can be reproduced and resumed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, object
 
 
 def _difference(path: Path, own: dict[str, object]) -> str | None:
-    """What the record at `path` says otherwise, in words; None where it is of the same selection."""
+    """The first difference of the record at `path`, in words; None if it is of the same selection."""
     try:
         other = read_json(path)
     except ValueError:

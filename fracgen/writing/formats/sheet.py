@@ -80,7 +80,7 @@ def _made(selection: Selection) -> dict[str, object]:
 
 
 SIDE, LINES = 24, 2
-"""Of a preview: pixels of an image, which takes 24 columns by 12 lines; and lines of images."""
+"""Side of an image in a preview, in pixels (24 columns by 12 lines of text), and number of lines of images."""
 
 
 class Preview:
