@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given
+from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given, with_options
 from fracgen.support.files import check_writable, whole_file
-from fracgen.support.options import parse_numbers, parse_range
+from fracgen.support.options import Option, parse_numbers, parse_range
 from fracgen.support.terminal import say, working
 
 if TYPE_CHECKING:
@@ -21,22 +22,30 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
-def sample(
-    context: typer.Context,
-    *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
-    recipe: Annotated[str, typer.Option(help="Preset whose codes to sample; the options below override it.")] = "paper",
-    codes: Annotated[int | None, typer.Option(help="Number of codes.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes they form; must divide the codes.")] = None,
-    maps: Annotated[str | None, typer.Option(help="Number of maps a code, as LOW-HIGH.", show_default="2-8")] = None,
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """The options of `fracgen sample`."""
+
+    output: Annotated[Path, Option("File to write.", names=("-o", "--output"))] = Path("bank.safetensors")
+    recipe: Annotated[str, "Preset whose codes to sample; the options below override it."] = "paper"
+    codes: Annotated[int | None, Option("Number of codes.", default="the preset's")] = None
+    classes: Annotated[int | None, Option("Number of classes; it divides the codes.", default="the preset's")] = None
+    maps: Annotated[
+        tuple[int, int] | None, Option("Number of maps of a code, as LOW-HIGH.", parse=parse_range, default="2-8")
+    ] = None
     powers: Annotated[
-        str | None, typer.Option(help="Mandelbulb variations: powers, as 2-18 or 7,8.", show_default="2-18")
-    ] = None,
+        tuple[int, ...] | None,
+        Option("Mandelbulb variations: powers, as 2-18 or 7,8.", parse=parse_numbers, default="2-18"),
+    ] = None
     rules: Annotated[
-        str | None, typer.Option(help="Mandelbulb variations: rules, as 42,168.", show_default="the 61 published")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the codes, 0 to 2^64 - 1.")] = 0,
-) -> None:
+        tuple[int, ...] | None,
+        Option("Mandelbulb variations: rules, as 42,168.", parse=parse_numbers, default="the 61 published"),
+    ] = None
+    seed: Annotated[int, "Seed of the codes, 0 to 2^64 - 1."] = 0
+
+
+@with_options
+def sample(context: typer.Context, *, asked: Sampling) -> None:
     """Make a bank of codes and print its SHA-256 and file: IFS codes, or Mandelbulb variations.
 
     IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
@@ -47,29 +56,26 @@ def sample(
     from fracgen.recipes.recipe import BankSpec
     from fracgen.recipes.variations import VariationSpec
 
-    spec = read_preset(recipe).bank
-    foreign = {"codes": codes, "classes": classes, "maps": maps}
+    spec = read_preset(asked.recipe).bank
+    foreign = ("powers", "rules") if isinstance(spec, BankSpec) else ("codes", "classes", "maps")
+    refuse_given(context, foreign, f"codes of formula {spec.formula!r} have none, change --recipe")
     if isinstance(spec, BankSpec):
-        count = spec.codes if codes is None else codes
-        if classes is None:
-            classes = spec.classes if count % spec.classes == 0 else count
-        spec = BankSpec(count, classes, spec.maps if maps is None else parse_range(maps))
-        foreign = {"powers": powers, "rules": rules}
-        of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {seed}"
+        count = spec.codes if asked.codes is None else asked.codes
+        fitting = spec.classes if count % spec.classes == 0 else count
+        classes = fitting if asked.classes is None else asked.classes
+        spec = BankSpec(count, classes, asked.maps or spec.maps)
+        made_of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {asked.seed}"
     else:
         refuse_given(context, ("seed",), "Mandelbulb variations are every combination, no seed decides them")
-        given_powers = spec.powers if powers is None else parse_numbers(powers)
-        spec = VariationSpec(given_powers, spec.rules if rules is None else parse_numbers(rules))
-        of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"
-    if given := [f"--{name}" for name, value in foreign.items() if value is not None]:
-        raise ValueError(f"{given[0]} is not for codes of formula {spec.formula!r}: drop it, or change --recipe")
-    seed_key(seed)
-    check_writable(output)
+        spec = VariationSpec(asked.powers or spec.powers, asked.rules or spec.rules)
+        made_of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"
+    seed_key(asked.seed)
+    check_writable(asked.output)
     with working():
-        bank = make_bank(spec, seed)
-        bank.save(output)
-    say(f"{len(bank):,} codes {of}")
-    print(f"{bank.sha256}  {output}")
+        bank = make_bank(spec, asked.seed)
+        bank.save(asked.output)
+    say(f"{len(bank):,} codes {made_of}")
+    print(f"{bank.sha256}  {asked.output}")
 
 
 @app.command()

@@ -53,7 +53,7 @@ class Pretraining:
                "random.", default="random weights"),
     ] = None
     size: Annotated[int | None, Option("Side of the images in pixels.", default="the preset's")] = None
-    views: Annotated[int | None, Option("2: pairs of pictures of the same code.", default="the preset's")] = None
+    views: Annotated[int | None, Option("2: pairs of images of the same code.", default="the preset's")] = None
     augment: Annotated[
         str | None, Option("none, crop, full or unmixed (full, for pairs).", default="the preset's")
     ] = None

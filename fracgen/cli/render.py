@@ -35,7 +35,7 @@ class Rendering:
     count: Annotated[int, Option("Number of images.", names=("-n", "--count"))] = 64
     size: Annotated[int | None, Option("Side in pixels, 8 to 1024.", default="the recipe's")] = None
     seed: Annotated[int, "Seed of the images, 0 to 2^64 - 1."] = 0
-    epoch: Annotated[int, "Another epoch shows the same codes in other pictures."] = 0
+    epoch: Annotated[int, "Another epoch shows the same codes in other images."] = 0
     bank_seed: Annotated[int, "Seed of the codes, where no bank is given."] = 0
     recipe: Annotated[str, "Preset, or a JSON file of a recipe or preset."] = "paper"
     format: Annotated[Literal["sheet", "folder", "wds", "npy", "raw"], "Format of the output."] = "sheet"
@@ -111,7 +111,7 @@ def prepare(asked: Rendering, bank: Path | None) -> Prepared:
 
 
 def preset_bank(preset: Preset, asked: Rendering) -> Bank:
-    """The preset's bank; only its first classes where a picture or stream can show no others.
+    """The preset's bank; only its first classes if the output can show no others.
 
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.

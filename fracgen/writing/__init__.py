@@ -17,7 +17,7 @@ from fracgen.rendering.base import Renderer
 from fracgen.writing.base import Batch, Selection, Writer
 
 FORMATS = ("sheet", "folder", "wds", "npy", "raw")
-STREAMS = ("wds", "npy", "raw")
+PIPED = ("wds", "npy", "raw")
 """Formats that can go to standard output."""
 
 BATCH_BYTES, BATCH_IMAGES = 1 << 26, 512
@@ -53,18 +53,18 @@ def make_writer(
         ValueError: the format is unknown, cannot be streamed, or an option is out of range.
     """
     from fracgen.writing.formats.folder import FolderWriter
-    from fracgen.writing.formats.npy import NpyStream, NpyWriter, RawWriter
+    from fracgen.writing.formats.npy import NpyPipe, NpyWriter, RawWriter
     from fracgen.writing.formats.sheet import SheetWriter
-    from fracgen.writing.formats.webdataset import WdsStream, WdsWriter
+    from fracgen.writing.formats.webdataset import WdsPipe, WdsWriter
 
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
     if format == "raw":
         return RawWriter(output)
     if output is None:
-        if format not in STREAMS:
-            raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(STREAMS)}, or name a file")
-        return WdsStream(member, threads) if format == "wds" else NpyStream()
+        if format not in PIPED:
+            raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(PIPED)}, or name a file")
+        return WdsPipe(member, threads) if format == "wds" else NpyPipe()
     if format == "wds":
         return WdsWriter(output, member, per_file, threads)
     if format == "folder":

@@ -112,10 +112,6 @@ class Writer(Protocol):
     per_file: int
     """Positions a file: shards are cut between files."""
 
-    @property
-    def options(self) -> dict[str, object]:
-        """The format's name and options, JSON types: with the selection they decide every byte."""
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         """Refuse what this format cannot hold and make sure it can be written, before work begins.
 
@@ -134,16 +130,9 @@ class Writer(Protocol):
 class OneFile:
     """Base of formats of a single file or stream, which is written in one go and cannot be resumed."""
 
-    name: str
-    """The format's, in its options."""
     per_file = 1
     no_resume = "a stream cannot be carried on: name a folder with -o"
     """Why `--resume` is refused."""
-
-    @property
-    def options(self) -> dict[str, object]:
-        """See `Writer.options`."""
-        return {"format": self.name}
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         """See `Writer.prepare`."""

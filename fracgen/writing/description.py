@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from fracgen.support.decode import read_json
@@ -13,7 +14,7 @@ from fracgen.writing.base import Selection
 _OF_THIS_RUN = ("shard", "made_with")
 
 
-def describe(selection: Selection, options: dict[str, object]) -> dict[str, object]:
+def describe(selection: Selection, options: Mapping[str, object]) -> dict[str, object]:
     """Everything that decides the bytes of a selection's files, and what made them. JSON types."""
     return {
         **options,
@@ -40,7 +41,7 @@ def file_name(shard: tuple[int, int]) -> str:
     return "dataset.json" if n == 1 else f"dataset-{i}-of-{n}.json"
 
 
-def prepare_folder(folder: Path, selection: Selection, options: dict[str, object], resume: bool) -> None:
+def prepare_folder(folder: Path, selection: Selection, options: Mapping[str, object], resume: bool) -> None:
     """Make an output folder, or check that the one there is of the same selection; write the record.
 
     Raises:

@@ -108,8 +108,8 @@ def test_a_bad_option(fracgen: Command, arguments: list[str], says: str) -> None
         (["--recipe", "mandelbulb", "--powers", "1"], "power 1 is unknown: use whole numbers from 2 to 24"),
         (["--recipe", "mandelbulb", "--rules", "42,512"], "rule 512 is unknown: use whole numbers from 0 to 511"),
         (["--recipe", "mandelbulb", "--powers", "two"], "'two' is no list of whole numbers"),
-        (["--recipe", "mandelbulb", "--codes", "7"], "--codes is not for codes of formula 'mandelbulb'"),
-        (["--rules", "42"], "--rules is not for codes of formula 'ifs'"),
+        (["--recipe", "mandelbulb", "--codes", "7"], "--codes: codes of formula 'mandelbulb' have none"),
+        (["--rules", "42"], "--rules: codes of formula 'ifs' have none"),
     ],
 )
 def test_unknown_powers_and_rules(fracgen: Command, arguments: list[str], says: str) -> None:
@@ -164,6 +164,7 @@ def test_a_recipe_file_that_is_none(fracgen: Command, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["sample", "--codes", "0"], "codes 0 is out of range"),
+        (["sample", "--classes", "0"], "classes 0 is out of range"),
         (["sample", "--codes", "10", "--classes", "3"], "use 9 codes"),
         (["sample", "--maps", "1-8"], "maps 1 is out of range"),
         (["sample", "--maps", "2-9"], "maps 9 is out of range"),

@@ -31,10 +31,6 @@ class FolderWriter:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self.threads = folder, threads
 
-    @property
-    def options(self) -> dict[str, object]:
-        return {"format": "folder"}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         if selection.multi_label:
             raise ValueError(
@@ -42,7 +38,7 @@ class FolderWriter:
                 "use --format wds or npy"
             )
         selection.span()
-        prepare_folder(self.folder, selection, self.options, resume)
+        prepare_folder(self.folder, selection, {"format": "folder"}, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, end = selection.span()

@@ -40,13 +40,9 @@ class NpyWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @property
-    def options(self) -> dict[str, object]:
-        return {"format": "npy"}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         selection.span()
-        prepare_folder(self.folder, selection, self.options, resume)
+        prepare_folder(self.folder, selection, {"format": "npy"}, resume)
         (images, images_part), (labels, labels_part) = self._names(selection)
         if not resume:
             for part in (images_part, labels_part):
@@ -106,13 +102,11 @@ class NpyWriter:
         return "<i8", (count, _columns(selection)) if selection.multi_label else (count,)
 
 
-class NpyStream(OneFile):
+class NpyPipe(OneFile):
     """The images alone, as one .npy file, to standard output.
 
     Read it from a pipe with `numpy.lib.format.read_array(sys.stdin.buffer)`.
     """
-
-    name = "npy-stream"
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
@@ -127,7 +121,6 @@ class RawWriter(OneFile):
     A pair is two frames. Labels are not in it: frame k of the index order has class k mod classes.
     """
 
-    name = "raw"
     no_resume = "raw frames cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, path: Path | None) -> None:

@@ -26,7 +26,6 @@ class SheetWriter(OneFile):
     The picture's comment `fracgen` says how it was made. Memory holds one row of tiles.
     """
 
-    name = "sheet"
     no_resume = "a contact sheet is one file and cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, path: Path) -> None:

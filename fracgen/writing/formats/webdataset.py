@@ -50,13 +50,10 @@ class WdsWriter:
             raise ValueError(f"{per_file} images a file is out of range: use 1 or more")
         self.folder, self.member, self.per_file, self.threads = folder, member, per_file, threads
 
-    @property
-    def options(self) -> dict[str, object]:
-        return {"format": "wds", "member": self.member, "per_file": self.per_file}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         selection.span(self.per_file)
-        prepare_folder(self.folder, selection, self.options, resume)
+        options = {"format": "wds", "member": self.member, "per_file": self.per_file}
+        prepare_folder(self.folder, selection, options, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, last = selection.span(self.per_file)
@@ -77,18 +74,12 @@ class WdsWriter:
         return self.folder / f"shard-{first // self.per_file:06d}.tar"
 
 
-class WdsStream(OneFile):
+class WdsPipe(OneFile):
     """One tar of all samples, to standard output. Arguments are those of `WdsWriter`."""
-
-    name = "wds-stream"
 
     def __init__(self, member: str = "png", threads: int = 1) -> None:
         _check_member(member)
         self.member, self.threads = member, threads
-
-    @property
-    def options(self) -> dict[str, object]:
-        return {**super().options, "member": self.member}
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
