@@ -45,7 +45,6 @@ class PadimSettings(LayeredSettings):
     """Anomalib blurs maps with a margin of 16 px."""
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """The stages have the channels that are to be kept."""
         stages = super().stages(net)
         if self.features > (width := sum(stage.channels for stage in stages)):
             raise EvaluationError(f"padim.features = {self.features}: the layers of {net.name} have {width} in all")
@@ -72,7 +71,6 @@ class Padim(AnomalibMethod[PadimSettings]):
         return module
 
     def expect(self, images: int) -> None:
-        """The blocks have room for so many."""
         self.blocks.expect(images)
 
 
