@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from fracgen.support.decode import decode, parse_json
 from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
-from fracgen_eval.weights.files import read_weights_file
+from fracgen_eval.weights.files import check_there, read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
 
@@ -44,7 +44,7 @@ class WeightsSpec:
         """`fractal`, `imagenet`, `imagenet-v2`, `random`, `random-N` or `name=FILE`.
 
         Raises:
-            EvaluationError: it is anything else.
+            EvaluationError: it is anything else, or the file is not there or cannot hold weights.
 
         >>> WeightsSpec.parse("random-2").random_seed
         2
@@ -58,6 +58,7 @@ class WeightsSpec:
             raise EvaluationError(f"bad weights {text!r}: {name} is a random network, give the file another name")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not path:
             raise EvaluationError(f"bad weights {text!r}: write name=FILE, the name of letters, digits, '.', '_', '-'")
+        check_there(Path(path))
         return cls(name, Path(path))
 
     @property
@@ -181,15 +182,16 @@ def _built_in(net: Network) -> Path:
 
 
 def load_backbone(part: nn.Module, weights: Weights) -> None:
-    """Fill a network, or the first layers of one, with the weights of the same names, bit by bit.
+    """Fill a network, or some layers of one, with the weights of the same names, bit by bit; a classifier stays.
 
     Raises:
         EvaluationError: the network has a tensor that the weights have not.
     """
-    names = weights.network.names(part.state_dict())
+    fresh = part.state_dict()
+    names = weights.network.names(key for key in fresh if key not in weights.network.head)
     if missing := sorted(set(names.values()) - set(weights.tensors)):
         raise EvaluationError(f"{weights.name} has no tensor {missing[0]!r} for {type(part).__name__}")
-    part.load_state_dict({k: weights.tensors[name] for k, name in names.items()}, strict=True)
+    part.load_state_dict(fresh | {k: weights.tensors[name] for k, name in names.items()}, strict=True)
 
 
 def build_backbone(weights: Weights, side: int | None = None) -> nn.Module:
