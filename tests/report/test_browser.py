@@ -7,15 +7,15 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fracgen_eval.datasets import write_surfaces
 from fracgen_eval.methods import METHODS
-from fracgen_eval.report import write_report
+from fracgen_eval.report import Report, write_report
 from fracgen_eval.report.published import write_cells
 from PIL import Image
+from playwright.sync_api import Browser
 from safetensors.numpy import save_file
 
 from tests.report.browser import chromium, executable, faults, printed
@@ -23,7 +23,7 @@ from tests.report.cells import add
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[Browser]:
     path = executable()
     if path is None:
         # Skipped, this would pass unseen where nobody looks.
@@ -33,14 +33,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def report_html(tmp_path: Path) -> Any:
+def report_html(tmp_path: Path) -> Path:
     path = tmp_path / "report.html"
     path.write_text(PAGE)
     return path
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A report with everything in it: published numbers, charts, filters, galleries, gaps."""
     folder = tmp_path_factory.mktemp("eval")
     pictures = write_surfaces(folder / "data" / "surfaces")
@@ -69,7 +69,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_report(folder)
 
 
-def test_report_in_a_browser(browser: Any, report: Any) -> None:
+def test_report_in_a_browser(browser: Browser, report: Report) -> None:
     assert faults(browser, report.html) == []
     page = report.html.read_text()
     drawn = {p.name for p in report.files if p.suffix == ".svg"}
@@ -83,12 +83,12 @@ def test_report_in_a_browser(browser: Any, report: Any) -> None:
     assert len(report.problems) == 1
 
 
-def test_the_published_report_in_a_browser(browser: Any, tmp_path: Path) -> None:
+def test_the_published_report_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     write_cells(tmp_path)
     assert faults(browser, write_report(tmp_path).html) == []
 
 
-def test_a_wide_table_fits_on_paper(browser: Any, tmp_path: Path) -> None:
+def test_a_wide_table_fits_on_paper(browser: Browser, tmp_path: Path) -> None:
     for method in METHODS:
         for weights in ("imagenet", "random", "fractal"):
             for seed, value in enumerate((0.5, 0.9, 1.0)):
@@ -97,11 +97,11 @@ def test_a_wide_table_fits_on_paper(browser: Any, tmp_path: Path) -> None:
     assert printed(browser, write_report(tmp_path).html) == []
 
 
-def test_the_page_for_planted_faults_has_none(browser: Any, report_html: Any) -> None:
+def test_the_page_for_planted_faults_has_none(browser: Browser, report_html: Path) -> None:
     assert faults(browser, report_html) == []
 
 
-def picture() -> Any:
+def picture() -> str:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -186,7 +186,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_planted_faults_are_found(browser: Any, report_html: Any, planted: Any) -> None:
+def test_planted_faults_are_found(browser: Browser, report_html: Path, planted: list[tuple[str, str, str]]) -> None:
     page, expected = PAGE, set()
     for old, new, kinds in planted:
         assert old in page
