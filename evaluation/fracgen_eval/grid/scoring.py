@@ -12,8 +12,7 @@ from fracgen_eval.datasets.base import GOOD
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import Scores, Threshold
 from fracgen_eval.images import OriginalSize, SaturatedRegions
-from fracgen_eval.methods import Prediction
-from fracgen_eval.methods.needs import geometry_of
+from fracgen_eval.methods import Prediction, settings_of
 from fracgen_eval.metrics import (
     SPRO_LIMIT,
     Regions,
@@ -121,7 +120,7 @@ def _pixels(cell: Cell, category: Category, prediction: Prediction, masks: Image
     if how.map_size == "original":
         maps = OriginalSize(category.test, prediction.maps)
         return _Pixels(maps, maps.masks(), SaturatedRegions(category.test, kinds, None) if kinds else None)
-    geometry = geometry_of(how.name, how.settings, how.protocol)
+    geometry = settings_of(how.name, how.settings, protocol=how.protocol).geometry
     return _Pixels(prediction.maps, masks, SaturatedRegions(category.test, kinds, geometry) if kinds else None)
 
 
