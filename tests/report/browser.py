@@ -116,7 +116,8 @@ def keyboard(page: Page) -> list[str]:
             break
         page.evaluate("reached.add(document.activeElement)")
     found: list[str] = page.evaluate("""() => [
-        ...document.querySelectorAll("button.sort, input.filter, #show-published")].filter(e => !reached.has(e)).map(e => `keyboard: Tab does not reach ${e.textContent || e.className || e.id}`)
+        ...document.querySelectorAll("button.sort, input.filter, #show-published")].filter(e => !reached.has(e))
+            .map(e => `keyboard: Tab does not reach ${e.textContent || e.className || e.id}`)
     """)
     return found
 
