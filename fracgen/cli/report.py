@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from fracgen.cli.options import refuse_given
+from fracgen.support.provenance import need
 from fracgen.support.terminal import say, working
 
 
@@ -16,11 +18,11 @@ def report(
     context: typer.Context,
     *,
     folder: Annotated[Path | None, typer.Argument(help="Result folder of `fracgen eval run`.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write; by default `report` in the result folder.")
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="FOLDER/report")
     ] = None,
     root: Annotated[
-        list[str] | None, typer.Option(help="dataset=FOLDER: where its pictures are, for galleries; may be repeated.")
+        list[str] | None, typer.Option(help="dataset=FOLDER: where its images are, for galleries; may be repeated.")
     ] = None,
     published: Annotated[
         list[str] | None,
@@ -35,14 +37,10 @@ def report(
 
     Prints the HTML file. Failed, missing, double and foreign files are named in the report.
     """
-    from fracgen.support.extras import need
-
     need("eval")
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.report import write_report
     from fracgen_eval.report.published import COLUMNS, write_cells
-
-    from fracgen.cli.options import refuse_given
 
     if paper == (folder is not None):
         raise ValueError("name a result folder, or --paper for the published numbers alone")
@@ -53,16 +51,17 @@ def report(
     if unknown := next((name for name in roots if name not in DATASETS), None):
         raise ValueError(f"--root {unknown}=...: no such dataset; use {', '.join(DATASETS)}")
     if gone := next((p for p in roots.values() if not p.is_dir()), None):
-        raise ValueError(f"{gone}: no such folder; --root names where a dataset's pictures are")
+        raise ValueError(f"{gone}: no such folder; --root names where a dataset's images are")
     if wrong := next((v for v in named.values() if v not in COLUMNS), None):
         raise ValueError(f"the paper has no column {wrong!r}: use --published NAME=imagenet or NAME=fractals")
     with contextlib.ExitStack() as stack:
         if paper:
-            folder, out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "published", out or Path("report")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "published"
+            output = output or Path("report")
             write_cells(folder)
         assert folder is not None
         try:
-            done = write_report(folder, out, roots=roots, named=named, show_published=show_published)
+            done = write_report(folder, output, roots=roots, named=named, show_published=show_published)
         except OSError as error:
             with working():
                 raise error

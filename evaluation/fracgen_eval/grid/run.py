@@ -18,6 +18,7 @@ from typing import Protocol
 
 from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
+from fracgen.support.provenance import processors
 from fracgen.support.streams import open_streams
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
@@ -99,7 +100,7 @@ def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, CellResult 
 
 
 def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, CellResult | None]]:
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // jobs)))
     waiting = list(reversed(work.plan.pending))
     suspects: list[Cell] = []
     while waiting or suspects:
