@@ -176,8 +176,7 @@ def predict(
         refuse_given(context, fixed, "the kept model of --load was fitted with its own")
     _check_paths(images, train, load, save, out)
     from fracgen_eval.datasets.listing import images_in, left_out
-    from fracgen_eval.methods.needs import check_layer_choice
-    from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+    from fracgen_eval.methods.settings import IMAGE_LEVEL, check_layer_choice, read_overrides
     from fracgen_eval.pictures import read_picture
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec

@@ -81,9 +81,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad limit": ({"limit": "tiny"}, "use small, or a number"),
     "weights twice": ({"weights": (WeightsSpec("random"), WeightsSpec("random"))}, "given twice"),
     "absent weights": ({"weights": (WeightsSpec("mine", Path("w.safetensors")),)}, "no such weights file"),
-    "ewc without its task": ({"overrides": {"panda": {"variant": "ewc"}}}, "'ewc' needs the pre-training task"),
-    "no stages": ({"methods": ("fastflow",), "model": "mixer_s16_224"}, "mixer_s16_224 has no layer 'layer1'"),
-    "not its size": ({"methods": ("panda",), "model": "vit_tiny_patch16_384"}, "takes no images of 64 x 64 px"),
+    "gone variant": ({"overrides": {"panda": {"variant": "ewc"}}}, "is gone: use 'early' or 'dn2'"),
+    "no such stage": ({"methods": ("patchcore",), "model": "levit_128s"}, "levit_128s has no layer 'layer2'"),
+    "not its size": ({"methods": ("panda",), "model": "beit_base_patch16_224"}, "of 64 x 64 px .* set 224 px with"),
 }
 
 

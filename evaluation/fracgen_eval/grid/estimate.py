@@ -14,8 +14,8 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import CellResult, Measurement
 from fracgen_eval.grid.results import read_results
-from fracgen_eval.methods import stages_of
-from fracgen_eval.methods.needs import padim_features
+from fracgen_eval.methods import settings_of
+from fracgen_eval.methods.padim import PadimSettings
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.network import network
 
@@ -101,11 +101,11 @@ def _rule_of_thumb(cell: Cell, train: int, test: int, device: str) -> float:
 
 def _memory_gb(cell: Cell, train: int) -> float:
     how, model = cell.method, cell.weights.model
-    if how.name != "padim":
+    settings, net = settings_of(how.name, how.settings, layers=how.layers, protocol=how.protocol), network(model)
+    if not isinstance(settings, PadimSettings):
         return float(MEMORY_GB * max(1.0, _cost(model)) ** MEMORY_GROWTH)
-    stages = stages_of("padim", model, how.settings, layers=how.layers, protocol=how.protocol)
-    _, height, width = network(model).maps(how.settings["image_size"])[stages[0].layer]
-    features = padim_features(model, stages, how.settings)
+    _, height, width = net.maps(settings.image_size)[settings.stages(net)[0].layer]
+    features = settings.kept(net)
     return MEMORY_GB + height * width * features * max(features, train) * 4e-9  # inverses grow as embeddings shrink
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -16,10 +17,9 @@ from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
 from fracgen_eval.grid.result import DONE
 from fracgen_eval.grid.results import status_of
-from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, stages_of
-from fracgen_eval.methods.fisher import check_task
-from fracgen_eval.methods.reading import check_overrides
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings, read_overrides
+from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, settings_of
+from fracgen_eval.methods.base import Table
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
 from fracgen_eval.weights.network import network
@@ -48,7 +48,7 @@ def parse_weights(texts: list[str]) -> tuple[WeightsSpec, ...]:
     return tuple(map(WeightsSpec.parse, texts))
 
 
-def parse_settings(path: str) -> dict[str, Settings]:
+def parse_settings(path: str) -> Mapping[str, Mapping[str, object]]:
     """What `read_overrides` reads from a file; raises as it does."""
     return read_overrides(Path(path))
 
@@ -105,7 +105,7 @@ class Request:
     )
     map_size: Annotated[str, "evaluation, or original: pixel metrics at the files' size."] = "evaluation"
     overrides: Annotated[
-        dict[str, Settings], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
+        Mapping[str, Mapping[str, object]], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
     ] = field(default_factory=dict)
     shard: Annotated[
         tuple[int, int],
@@ -142,8 +142,6 @@ def make_plan(request: Request) -> Plan:
     weights: dict[str, Weights] = {}
     for spec in request.weights:
         weights[spec.name] = load_weights(spec, request.model, request.input_norm)
-        if "panda" in request.methods and request.overrides.get("panda", {}).get("variant") == "ewc":
-            check_task(weights[spec.name])
     source, root = dataset(request.dataset), root_of(request.dataset, request.root, request.out)
     names = request.categories or tuple(source.categories(root))
     if request.limit == "small" and request.categories is None:
@@ -178,7 +176,7 @@ def check_names(request: Request) -> None:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
         layers = request.layers if method in LAYER_CHOICE else ()
-        check_overrides(method, request.overrides.get(method), protocol=request.protocol, layers=layers)
+        settings_for(method, overrides=request.overrides.get(method), protocol=request.protocol, layers=layers)
         if request.protocol == "paper" and is_other(method):
             raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
@@ -244,11 +242,11 @@ def _cells(request: Request, categories: dict[str, Category], weights: dict[str,
     return cells
 
 
-def _settings(request: Request, method: str) -> Settings:
-    return settings_for(method, request.limit == "small", request.overrides.get(method))
+def _settings(request: Request, method: str) -> Table:
+    return settings_for(method, request.limit == "small", request.overrides.get(method), protocol=request.protocol)
 
 
-def _layer_choices(request: Request, method: str, settings: Settings) -> list[tuple[str, ...] | None]:
+def _layer_choices(request: Request, method: str, settings: Table) -> list[tuple[str, ...] | None]:
     """Layer sets by their names here, each once; None for the method's own.
 
     Raises:
@@ -258,10 +256,10 @@ def _layer_choices(request: Request, method: str, settings: Settings) -> list[tu
         return [None]
     choices: list[tuple[str, ...] | None] = []
     for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
-        stages = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
-        names, modules = tuple(stage.layer for stage in stages), tuple(stage.module for stage in stages)
-        own = layers is None or tuple(settings["layers"]) in (names, modules)  # makes the same cell as none at all
-        choices.append(None if own else names)
+        stages = settings_of(method, settings, layers=layers, protocol=request.protocol).stages(network(request.model))
+        names, modules = [stage.layer for stage in stages], [stage.module for stage in stages]
+        own = layers is None or settings["layers"] in (names, modules)  # makes the same cell as none at all
+        choices.append(None if own else tuple(names))
     return list(dict.fromkeys(choices))
 
 

@@ -12,8 +12,7 @@ from fracgen_eval.datasets.base import GOOD
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import Scores, Threshold
 from fracgen_eval.images import Geometry, OriginalSize, SaturatedRegions
-from fracgen_eval.methods import Prediction
-from fracgen_eval.methods.needs import geometry_of
+from fracgen_eval.methods import Prediction, settings_of
 from fracgen_eval.metrics import (
     FPR_LIMIT,
     aupro_of,
@@ -113,7 +112,7 @@ def _pixels(cell: Cell, category: Category, prediction: Prediction, masks: Any) 
     if prediction.maps is None or masks is None:
         return None
     how = cell.method
-    geometry: Geometry | None = geometry_of(how.name, how.settings, how.protocol)
+    geometry: Geometry | None = settings_of(how.name, how.settings, protocol=how.protocol).geometry
     maps: Any = prediction.maps
     if cell.method.map_size == "original":
         geometry, maps = None, OriginalSize(category.test, maps)
