@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        method, _, side = options.one.partition("/")
+        method, side = options.one.split("/")
         print(json.dumps(_measure(method, side, options)))
         return
     found: dict[str, list[dict[str, float]]] = {}

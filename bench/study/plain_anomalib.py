@@ -71,7 +71,7 @@ def compare(
     from fracgen_eval.datasets import dataset
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
-    from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc_of
+    from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc
     from fracgen_eval.pictures import read_picture
     from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
@@ -90,7 +90,7 @@ def compare(
     assert judged.maps is not None
     sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
     numbers = {
-        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
+        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc(count_pixels(maps, masks))}
         for name, (scores, maps) in sides.items()
     }
     return {"method": method, "model": model, "category": category, "seed": seed, "side": side,

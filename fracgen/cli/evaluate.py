@@ -26,7 +26,7 @@ def run(
     ] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and estimate, list the cells (SLURM: the script); run nothing.")
+        bool, typer.Option("--dry-run", help="Check, count and list the cells (SLURM: print the script); run nothing.")
     ] = False,
     device: Device = "auto",
     job_minutes: Annotated[float, typer.Option(help="SLURM: group cells until a job lasts so long.", min=0)] = 10.0,
@@ -68,26 +68,15 @@ def list_(
     """List methods with their settings and datasets with their categories; or the cells of a result folder."""
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
-    from fracgen_eval.grid.result import CellResult, Failure
-    from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
 
-    from fracgen.support.terminal import say
+    from fracgen.support.provenance import need
 
     if out is not None:
         if not out.is_dir():
             raise ValueError(f"{out}: no such result folder; `fracgen eval run -o {out}` makes one")
-        for path, result in read_results(out):
-            if not isinstance(result, CellResult):
-                say(str(result))
-            elif as_json:
-                table = result.to_json() | {"path": str(path)}
-                print(json.dumps({k: table.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
-            else:
-                line = "  ".join(f"{name} {number:.4f}" for name, number in result.metrics.items())
-                if isinstance(result.outcome, Failure):
-                    line = f"error: {result.outcome.message}"
-                print(f"{result.status:7}{path}  {line}")
+        need("eval")
+        _list_cells(out, as_json)
         return
     names: dict[str, list[str]] = {
         name: list(published_counts(name)) or ([] if name == "folder" else d.categories(Path()))
@@ -101,6 +90,28 @@ def list_(
     print("anomalib:NAME  any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
     for name, categories in names.items():
         print(f"{name:11}{' '.join(categories) or 'any folder in MVTec layout'}")
+
+
+def _list_cells(out: Path, as_json: bool) -> None:
+    from fracgen_eval.grid.result import METRICS, Failure
+    from fracgen_eval.grid.results import read_table
+
+    from fracgen.support.terminal import say
+
+    cells, problems = read_table(out)
+    for problem in problems:
+        say(problem)
+    for cell in cells.itertuples():
+        metrics = {name: cell.result.metrics[name] for name in METRICS if name in cell.result.metrics}
+        if as_json:
+            about = cell.result.cell.to_json() | {"digest": cell.result.cell.digest}
+            wall = cell.result.cost.wall_s
+            row = {"path": cell.path, "status": cell.status, "metrics": metrics, "cell": about, "wall_s": wall}
+            print(json.dumps(row))
+        elif isinstance(cell.result.outcome, Failure):
+            print(f"{cell.status:7}{cell.path}  error: {cell.result.outcome.message}")
+        else:
+            print(f"{cell.status:7}{cell.path}  " + "  ".join(f"{name} {n:.4f}" for name, n in metrics.items()))
 
 
 @app.command()

@@ -83,7 +83,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
             if cell == "second":
                 raise KeyboardInterrupt
 
-        def ended(self, cell: Any, status: str) -> None:
+        def ended(self, cell: Any, result: Any) -> None:
             raise AssertionError("no cell is finished")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

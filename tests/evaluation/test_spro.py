@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fracgen_eval.datasets.base import Sample, Saturation
 from fracgen_eval.images import Geometry, SaturatedRegions
-from fracgen_eval.metrics import Region, aupro_of, count_pixels, normal_threshold, segmentation_f1
+from fracgen_eval.metrics import Region, aupro, count_pixels, normal_threshold, segmentation_f1
 from PIL import Image
 
 
@@ -47,18 +47,18 @@ def test_au_spro_is_that_of_its_definition(seed: int, limit: Any) -> None:
             maps[n][mask] += rng.uniform(0, 2)
         regions.append(of_image)
     regions.append([])
-    ours = aupro_of(count_pixels(maps, masks, regions), limit)
+    ours = aupro(count_pixels(maps, masks, regions), limit)
     assert ours == pytest.approx(plain_au_spro(maps, masks, regions, limit), abs=1e-12)
 
 
-def test_without_saturation_it_is_aupro_of_those_regions() -> None:
+def test_without_saturation_it_is_aupro_those_regions() -> None:
     rng = np.random.default_rng(3)
     maps, masks = rng.normal(size=(3, 16, 16)), np.zeros((3, 16, 16), bool)
     masks[0, 2:6, 3:9] = masks[1, 8:12, 8:12] = True
     regions = [[Region(mask, float(mask.sum()))] if mask.any() else [] for mask in masks]
     for limit in (0.05, 0.3, 1.0):
-        assert aupro_of(count_pixels(maps, masks, regions), limit) == pytest.approx(
-            aupro_of(count_pixels(maps, masks), limit), abs=1e-12
+        assert aupro(count_pixels(maps, masks, regions), limit) == pytest.approx(
+            aupro(count_pixels(maps, masks), limit), abs=1e-12
         )
 
 
@@ -66,8 +66,8 @@ def test_half_of_a_region_is_all_of_it_where_that_saturates() -> None:
     maps = [[[9, 9, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]]
     masks = [[[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]]
     whole = np.asarray(masks[0], bool)
-    assert aupro_of(count_pixels(maps, masks, [[Region(whole, 2.0)]]), 0.3) == 1
-    assert aupro_of(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
+    assert aupro(count_pixels(maps, masks, [[Region(whole, 2.0)]]), 0.3) == 1
+    assert aupro(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
 
 
 def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from fracgen_eval.report import write_report
 from fracgen_eval.report.by_defect import defect_tables
 from fracgen_eval.report.gather import gather
+from fracgen_eval.report.significance import verdict
 from fracgen_eval.report.tables import make_tables
-from fracgen_eval.report.verdict import verdict
 
 from tests.report.cells import add
 
@@ -43,11 +43,11 @@ def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: An
         add(tmp_path, category=category, weights="fractal", value=0.8 + shift,
             replicates={"image_auroc": [0.8 + shift - w for w in wave]})  # fmt: skip
     table = make_tables(gather(tmp_path))[0]
-    interval = table.value("brick", "patchcore", "random").interval
+    interval = table.values["brick", "patchcore", "random"].interval
     assert interval is not None
     low, high = interval
     assert low < 80 < high
-    assert table.column_average("patchcore", "random").interval is not None
+    assert table.averages["patchcore", "random"].interval is not None
     done = write_report(tmp_path)
     assert any(line.startswith(f"  fractal minus random: {100 * shift:+.1f} [") for line in done.summary)
     (csv_path,) = (p for p in done.files if p.name.endswith("image_auroc.csv"))

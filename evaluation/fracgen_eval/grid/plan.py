@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import fmean
+from typing import Annotated
 
 from fracgen.support.options import Option, parse_names, parse_shard
 from fracgen_eval.datasets import Category, check_files, check_root, dataset, draw_shots, limited, root_of
 from fracgen_eval.datasets.base import SMALL_IMAGES, split
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
-from fracgen_eval.grid.result import DONE
-from fracgen_eval.grid.results import status_of
+from fracgen_eval.grid.result import DONE, CellResult
+from fracgen_eval.grid.results import read_results, result_path
 from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, settings_of
 from fracgen_eval.methods.base import Table
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
@@ -114,6 +115,10 @@ class Request:
     rerun: Annotated[bool, "Run finished cells again."] = False
 
 
+Kind = tuple[str, str, str | None, str | None]
+"""Method, model, limit and device: cells of one kind take about the same time."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Cells of this shard and what they need."""
@@ -123,6 +128,12 @@ class Plan:
     finished: list[Cell]
     categories: dict[str, Category]
     weights: dict[str, Weights]
+    times: dict[Kind, float] = field(default_factory=dict)
+    """Mean wall time, in seconds, of the finished cells of the result folder, by their kind."""
+
+    def seconds(self, cell: Cell, device: str) -> float | None:
+        """Time that a cell will take, if one of its kind has finished on such a device."""
+        return self.times.get(_kind(cell, device))
 
     def data(self, cell: Cell) -> Category:
         """The pictures of a cell: limited, then drawn for few-shot."""
@@ -152,14 +163,15 @@ def make_plan(request: Request) -> Plan:
     cells = _cells(request, categories, weights)
     index, shards = request.shard
     mine = cells[index::shards]
-    finished = [c for c in mine if not request.rerun and status_of(request.out, c) == DONE]
-    known_finished = set(map(id, finished))
-    pending = [c for c in mine if id(c) not in known_finished]
+    found = [(request.out / path, result) for path, result in read_results(request.out)]
+    done = {path: r for path, r in found if isinstance(r, CellResult) and r.status == DONE}
+    finished = [c for c in mine if not request.rerun and result_path(request.out, c) in done]
+    pending = [c for c in mine if request.rerun or result_path(request.out, c) not in done]
     for name in dict.fromkeys(c.data.category for c in pending):
         seeds = dict.fromkeys(c.seed for c in pending) if request.shots else [0]
         for seed in seeds:
             check_files(_data(categories[name], request, seed))
-    plan = Plan(request, pending, finished, categories, weights)
+    plan = Plan(request, pending, finished, categories, weights, _mean_times(done.values()))
     _check_fits(plan)
     return plan
 
@@ -221,6 +233,18 @@ def _check_fits(plan: Plan) -> None:
             raise EvaluationError(f"{data}: {error}") from None
 
 
+def _mean_times(results: Iterable[CellResult]) -> dict[Kind, float]:
+    times: dict[Kind, list[float]] = {}
+    for result in results:
+        if result.cost.wall_s is not None:
+            times.setdefault(_kind(result.cell, result.origin.device), []).append(result.cost.wall_s)
+    return {kind: fmean(several) for kind, several in times.items()}
+
+
+def _kind(cell: Cell, device: str | None) -> Kind:
+    return cell.method.name, cell.weights.model, cell.data.limit, device
+
+
 def _data(category: Category, request: Request, seed: int) -> Category:
     images = SMALL_IMAGES if request.limit == "small" else int(request.limit) if request.limit else None
     return draw_shots(limited(category, images), request.shots, seed)
@@ -265,7 +289,7 @@ def _layer_choices(request: Request, method: str, settings: Table) -> list[tuple
 
 def _listing_digest(category: Category) -> str:
     """First 12 hex digits of a SHA-256 over the names and sizes of a category's files."""
-    files: list[Any] = []
+    files: list[tuple[str, int]] = []
     for sample in [*category.train, *category.validation, *category.test]:
         for path in (sample.path, *sample.masks):
             name = path.relative_to(category.root) if path.is_relative_to(category.root) else path.name

@@ -14,7 +14,19 @@ from fracgen_eval.metrics import check_ranking
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
 PAPER_METRICS = ("image_auroc", "pixel_auroc", "aupro")
-METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "aupro", "aupro_05", "au_spro", "seg_f1")
+METRIC_NAMES = {
+    "image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO", "image_ap": "image AP",
+    "image_f1_max": "image F1-max", "pg_2": "PG2", "pg_5": "PG5", "pb_2": "PB2", "pb_5": "PB5",
+    "false_alarms": "false alarms", "detections": "detections", "aupro_05": "AUPRO to 0.05", "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max", "iou_max": "IoU-max", "aupimo": "AUPIMO", "au_spro": "AU-sPRO to 0.05",
+    "seg_f1": "SegF1",
+}  # fmt: skip
+"""Names for people, the paper's three metrics first."""
+METRICS = tuple(METRIC_NAMES)
+IMAGE_METRICS = tuple(m for m in METRICS if m.startswith(("image_", "pg_", "pb_", "false_", "detections")))
+"""Those that need no maps."""
+LOWER = ("false_alarms",)
+"""Those of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,8 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a map is cut into a predicted mask, `map >= value`, in the map's own unit, and how that was chosen."""
+    """Where a map is cut into a predicted mask, `map >= value`, or an image is taken for anomalous, `score > value`, in
+    the method's own unit, and how that was chosen."""
 
     value: float
     rule: str = ""
@@ -71,6 +84,8 @@ class Judged:
     maps: str | None = None
     """File of the maps, below the result folder; None where they were not kept."""
     mask_threshold: Threshold | None = None
+    image_threshold: Threshold | None = None
+    """Above it an image is taken for anomalous; None where no normal images were kept back."""
     images: tuple[ImageScore, ...] = ()
 
     def __post_init__(self) -> None:
