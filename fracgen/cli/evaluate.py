@@ -121,9 +121,7 @@ def data(
     dataset: Annotated[str, typer.Argument(help="surfaces is written; any other is checked.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
-    strength: Annotated[
-        float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")
-    ] = 1.0,
+    strength: Annotated[float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")] = 1.0,
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""

@@ -49,7 +49,7 @@ def parse_weights(texts: list[str]) -> tuple[WeightsSpec, ...]:
     return tuple(map(WeightsSpec.parse, texts))
 
 
-def parse_settings(path: str) -> Mapping[str, Mapping[str, object]]:
+def parse_settings(path: str) -> dict[str, Table]:
     """What `read_overrides` reads from a file; raises as it does."""
     return read_overrides(Path(path))
 
@@ -71,16 +71,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 class Request:
     """A grid as asked for: every combination of methods, categories, weights, layers and seeds."""
 
-    methods: Annotated[
-        tuple[str, ...], Option(METHOD_HELP, names=("--method",), parse=parse_methods, repeated=True)
-    ]
+    methods: Annotated[tuple[str, ...], Option(METHOD_HELP, names=("--method",), parse=parse_methods, repeated=True)]
     weights: Annotated[
         tuple[WeightsSpec, ...],
         Option(WEIGHTS_HELP, parse=parse_weights, repeated=True),
     ]
-    dataset: Annotated[
-        str, "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."
-    ] = "surfaces"
+    dataset: Annotated[str, "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."] = (
+        "surfaces"
+    )
     root: Annotated[Path | None, "The dataset's folder; `surfaces`, which is written below --output, and `elpv`, an "
                     "installed package's, need none."] = None  # fmt: skip
     categories: Annotated[
@@ -91,15 +89,18 @@ class Request:
     model: Annotated[str, MODEL_HELP] = "wide_resnet50_2"
     layers: Annotated[
         tuple[tuple[str, ...], ...],
-        Option("Layers for patchcore and padim in the place of their own, of layer1 to layer4 (stride 4 to 32), with "
-               "commas; repeat for several sets.", parse=parse_layers,
-               repeated=True),
+        Option(
+            "Layers for patchcore and padim in the place of their own, of layer1 to layer4 (stride 4 to 32), with "
+            "commas; repeat for several sets.",
+            parse=parse_layers,
+            repeated=True,
+        ),
     ] = ()
     seeds: Annotated[tuple[int, ...], Option("Seeds, such as 0,1,2.", parse=parse_seeds, default="0")] = (0,)
     shots: Annotated[int | None, "Few-shot: number of training images, drawn by the seed."] = None
-    protocol: Annotated[
-        str, "honest: fixed epochs. paper: stops on the test set, as the paper's tables did."
-    ] = "honest"
+    protocol: Annotated[str, "honest: fixed epochs. paper: stops on the test set, as the paper's tables did."] = (
+        "honest"
+    )
     limit: Annotated[str | None, "small for a trial run, or a number of training and of test images."] = None
     input_norm: Annotated[InputNorm, "Normalisation. checkpoint: the weights' own; imagenet: as the paper did."] = (
         "checkpoint"
