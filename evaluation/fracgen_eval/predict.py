@@ -26,7 +26,7 @@ from fracgen_eval.methods import Method, Prediction, build_method, check_fit, se
 from fracgen_eval.metrics import check_finite
 from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there, read_file
+from fracgen_eval.weights.files import read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -145,8 +145,6 @@ def fit_model(
             f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on{f'; left out {found}' if found else ''}; "
             "give the folder of normal ones"
         )
-    if spec.path is not None:
-        check_there(spec.path)
     kept, held = hold_out(len(paths), seed)
     weights = load_weights(spec, model)
     check_fit(name, weights.model, settings, len(kept), layers=layers)
