@@ -94,7 +94,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     """A dataclass from a table of JSON values with its fields' names.
 
     Args:
-        kind: a dataclass whose fields are str, int, float, bool, Any, a Literal, a tuple, list or dict of these,
+        kind: a dataclass whose fields are str, int, float, bool, object, a Literal, a tuple, list or dict of these,
             another dataclass, or one of them or None. Of several dataclasses that is taken which has most of the
             table's names.
         data: the table.
@@ -199,7 +199,7 @@ def _check_scalar(value: Any) -> None:
 def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
     """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is Any or kind is object:
         return value
     if origin in (Union, UnionType):
         absent = value is None and NoneType in arguments

@@ -40,22 +40,6 @@ def test_seeds_give_mean_spread_and_a_paired_test(tmp_path: Path) -> None:
     assert "61.0 ± 1.0" in write_report(tmp_path).html.read_text()
 
 
-def test_figures_of_layers_shots_and_cost(tmp_path: Path) -> None:
-    for n, layers in enumerate([None, ("layer1", "layer2"), ("layer3", "layer4")]):
-        for weights in ("random", "fractal"):
-            add(tmp_path, weights=weights, layers=layers, value=0.6 + n / 10, wall_s=3.0, device="cpu")
-    for shots in (1, 2, 4):
-        add(tmp_path, shots=shots, value=0.5 + shots / 10)
-    out = write_report(tmp_path)
-    names = {p.name for p in out.files if p.suffix == ".svg"}
-    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-patchcore-pixel_auroc", "cpu-time"):
-        assert any(word in n for n in names), (word, names)
-    assert make_tables(gather(tmp_path))[0].values["brick", "patchcore", "random"].mean == pytest.approx(60)
-    page = out.html.read_text()
-    assert "{1, 2}" in page
-    assert "{2, 3}" in page
-
-
 def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path: Path) -> None:
     """A set of layers that ran on the easy category alone must not look better for it."""
     for category, value in (("brick", 0.9), ("coins", 0.5)):
@@ -170,7 +154,7 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: Any) -> None:
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, Any]) -> None:
     add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page
@@ -278,7 +262,7 @@ def test_a_random_network_that_was_not_run_is_named(tmp_path: Path) -> None:
 
 
 def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None:
-    def images(good: Any, bad: Any) -> Any:
+    def images(good: list[float], bad: list[float]) -> list[dict[str, object]]:
         return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
             {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
         ]
@@ -298,3 +282,21 @@ def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None
     assert "mean over 2 categories" in charts[0].title
     drawn = write_report(tmp_path)
     assert "surfaces-resnet18-honest-roc-patchcore.svg" in {p.name for p in drawn.files}
+
+
+def test_of_false_alarms_less_is_better_and_old_results_have_none(tmp_path: Path) -> None:
+    for category, alarms in (("brick", (0.1, 0.3)), ("coins", (0.4, 0.2)), ("fur", (0.2, 0.25))):
+        for weights, share in zip(("random", "fractal"), alarms, strict=True):
+            add(tmp_path, category=category, weights=weights,
+                metrics={"image_auroc": 0.5, "false_alarms": share, "detections": share})  # fmt: skip
+            add(tmp_path, "padim", category, weights, metrics={"image_auroc": 0.5})
+    tables = {table.metric: table for table in make_tables(gather(tmp_path))}
+    assert list(tables) == ["image_auroc", "false_alarms", "detections"]
+    fewer, more = tables["false_alarms"], tables["detections"]
+    assert {key[::2] for key in fewer.better} == {("brick", "random"), ("coins", "fractal"), ("fur", "random")}
+    assert {key[::2] for key in more.better} == {("brick", "fractal"), ("coins", "random"), ("fur", "fractal")}
+    assert (fewer.best_overall, more.best_overall) == ({"random"}, {"fractal"})
+    assert (fewer.wins("random"), more.wins("random")) == (2, 1)
+    assert fewer.best_averages == {("patchcore", "random"), ("patchcore", "fractal")}
+    assert (number(fewer.values["fur", "padim", "random"]), len(missing([*tables.values()]))) == ("n/a", 6)
+    assert "padim, fur, random: has no false alarms, detections (surfaces" in missing([*tables.values()])[-2]

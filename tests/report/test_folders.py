@@ -68,7 +68,7 @@ def test_only_failures_is_still_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "foreign", "file out", "root", "published", "column"])
-def test_refusals_are_one_line_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: Any) -> None:
+def test_refusals_are_one_line_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
     folder, more = tmp_path / "eval", []
     if what != "nothing":
         (folder / "cells").mkdir(parents=True)

@@ -119,7 +119,6 @@ def numbers(folder: Path, out: Path) -> dict[str, Any]:
         "page": sorted(Lines(files["report.html"].read_text()).lines),
         "files": sorted(files),
         "digests": {name: digest(path.read_bytes()) for name, path in files.items() if name.startswith("tables/")},
-        "tables": {name: path.read_text().splitlines() for name, path in files.items() if name.endswith(".csv")},
         "summary": done.summary, "problems": done.problems, "verdict": verdict(folder), "gains": gains,
     }  # fmt: skip
 

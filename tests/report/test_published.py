@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fracgen_eval.report import write_report
 from fracgen_eval.report.gather import gather
 from fracgen_eval.report.published import AVERAGE, published, write_cells
-from fracgen_eval.report.tables import GROUPS, make_tables
+from fracgen_eval.report.tables import GROUPS, Table, make_tables
 
 TABLES = Path(__file__).parents[2] / "evaluation/fracgen_eval/data/paper_tables.csv"
 ROWS = list(csv.DictReader(TABLES.read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("published")
     assert write_cells(out) == 27 * 8 * 2
     return out
 
 
 @pytest.fixture(scope="module")
-def tables(folder: Path) -> Any:
-    return {t.number: t for t in make_tables(gather(folder))}
+def tables(folder: Path) -> dict[int, Table]:
+    return {t.number or 0: t for t in make_tables(gather(folder))}
 
 
-def test_the_six_tables_in_order(tables: Any) -> None:
+def test_the_six_tables_in_order(tables: dict[int, Table]) -> None:
     assert list(tables) == [1, 2, 3, 4, 5, 6]
     assert [len(t.classes) for t in tables.values()] == [15] * 3 + [12] * 3
     assert [len(t.columns) for t in tables.values()] == [8, 6, 6] * 2
     assert not any(t.absent for t in tables.values())
 
 
-def test_every_cell_and_the_one_that_is_missing(tables: Any) -> None:
+def test_every_cell_and_the_one_that_is_missing(tables: dict[int, Table]) -> None:
     for row in ROWS:
         if row["class"] != AVERAGE:
             for w in ("imagenet", "fractals"):
@@ -47,7 +46,7 @@ def test_every_cell_and_the_one_that_is_missing(tables: Any) -> None:
                     assert (value.mean, value.state) == (None, "none")
 
 
-def test_averages_are_the_papers(tables: Any) -> None:
+def test_averages_are_the_papers(tables: dict[int, Table]) -> None:
     checked = 0
     for row in (r for r in ROWS if r["class"] == AVERAGE):
         for w in ("imagenet", "fractals"):
@@ -60,7 +59,7 @@ def test_averages_are_the_papers(tables: Any) -> None:
     assert tables[3].averages["fastflow", "imagenet"].count == 14
 
 
-def test_best_of_each_row_with_ties(tables: Any) -> None:
+def test_best_of_each_row_with_ties(tables: dict[int, Table]) -> None:
     ties = 0
     for number, table in tables.items():
         for name in table.classes:
@@ -79,7 +78,7 @@ def test_best_of_each_row_with_ties(tables: Any) -> None:
     assert ("wood", "fastflow", "fractals") in tables[1].better
 
 
-def test_spider_group_means_recomputed(tables: Any) -> None:
+def test_spider_group_means_recomputed(tables: dict[int, Table]) -> None:
     for number in (1, 4):
         table, means = tables[number], tables[number].group_means()
         assert len(means) == len(GROUPS[table.condition.dataset]) * 8 * 2

@@ -149,11 +149,9 @@ def make_plan(request: Request) -> Plan:
     """
     check_names(request)
     request = dataclasses.replace(request, model=network(request.model).name)
-    for method in request.methods:
-        _layer_choices(request, method, _settings(request, method))
-    weights: dict[str, Weights] = {}
-    for spec in request.weights:
-        weights[spec.name] = load_weights(spec, request.model, request.input_norm)
+    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
+    choices = {method: _choices(request, method) for method in methods}
+    weights = {spec.name: load_weights(spec, request.model, request.input_norm) for spec in request.weights}
     source, root = dataset(request.dataset), root_of(request.dataset, request.root, request.out)
     names = request.categories or tuple(source.categories(root))
     if request.limit == "small" and request.categories is None:
@@ -161,7 +159,7 @@ def make_plan(request: Request) -> Plan:
     categories = {name: source.load(root, name) for name in names}
     if request.protocol == "paper" and (bare := [n for n, c in categories.items() if not c.has_masks]):
         raise EvaluationError(f"{bare[0]} has no masks, on which protocol 'paper' stops early: use honest")
-    cells = _cells(request, categories, weights)
+    cells = _cells(request, choices, categories, weights)
     index, shards = request.shard
     mine = cells[index::shards]
     found = [(request.out / path, result) for path, result in read_results(request.out)]
@@ -251,41 +249,38 @@ def _data(category: Category, request: Request, seed: int) -> Category:
     return draw_shots(limited(category, images), request.shots, seed)
 
 
-def _cells(request: Request, categories: dict[str, Category], weights: dict[str, Weights]) -> list[Cell]:
+def _cells(
+    request: Request, choices: dict[str, list[MethodChoice]], categories: dict[str, Category],
+    weights: dict[str, Weights],
+) -> list[Cell]:  # fmt: skip
     digests = {name: _listing_digest(category) for name, category in categories.items()}
-    weights_digests = {name: w.digest for name, w in weights.items()}
-    cells = []
-    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
-    for category, method, name, seed in product(categories, methods, weights, request.seeds):
-        settings = _settings(request, method)
-        for layers in _layer_choices(request, method, settings):
-            map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
-            how = MethodChoice(method, settings, layers, request.protocol, map_size)
-            data = DataChoice(request.dataset, category, digests[category], request.shots, request.limit)
-            choice = WeightsChoice(name, weights_digests[name], request.model, request.input_norm)
-            cells.append(Cell(how, data, choice, seed))
-    return cells
+    return [
+        Cell(
+            how, DataChoice(request.dataset, category, digests[category], request.shots, request.limit),
+            WeightsChoice(name, weights[name].digest, request.model, request.input_norm), seed,
+        )
+        for category, method, name, seed in product(categories, choices, weights, request.seeds)
+        for how in choices[method]
+    ]  # fmt: skip
 
 
-def _settings(request: Request, method: str) -> Table:
-    return settings_for(method, request.limit == "small", request.overrides.get(method), protocol=request.protocol)
-
-
-def _layer_choices(request: Request, method: str, settings: Table) -> list[tuple[str, ...] | None]:
-    """Layer sets by their names here, each once; None for the method's own.
+def _choices(request: Request, method: str) -> list[MethodChoice]:
+    """A method with each of the layer sets, by their names here; None stands for its own.
 
     Raises:
         EvaluationError: the network does not serve the method, or has no such layer.
     """
-    if is_other(method):
-        return [None]
-    choices: list[tuple[str, ...] | None] = []
-    for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
+    settings = settings_for(
+        method, request.limit == "small", request.overrides.get(method), protocol=request.protocol
+    )
+    sets: list[tuple[str, ...] | None] = [None] if is_other(method) else []
+    for layers in () if sets else request.layers if method in LAYER_CHOICE and request.layers else (None,):
         stages = settings_of(method, settings, layers=layers, protocol=request.protocol).stages(network(request.model))
         names, modules = [stage.layer for stage in stages], [stage.module for stage in stages]
         own = layers is None or settings["layers"] in (names, modules)  # makes the same cell as none at all
-        choices.append(None if own else tuple(names))
-    return list(dict.fromkeys(choices))
+        sets.append(None if own else tuple(names))
+    map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
+    return [MethodChoice(method, settings, layers, request.protocol, map_size) for layers in dict.fromkeys(sets)]
 
 
 def _listing_digest(category: Category) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
@@ -49,9 +48,9 @@ class Scores:
 class Training:
     """What the method was fitted on."""
 
-    weights: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, object] = field(default_factory=dict)
     """What the weights say about themselves, see `Weights.describe`."""
-    fit: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, object] = field(default_factory=dict)
     """Facts that the method records, such as the epochs run."""
     train_images: int | None = None
     held_out_images: int | None = None
@@ -156,11 +155,11 @@ class CellResult:
         """In [0, 1], by name; none of a cell that failed."""
         return {} if isinstance(self.outcome, Failure) else self.outcome.scores.metrics
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The flat table of a result's file."""
         head = {"schema": SCHEMA, "cell": self.cell.to_json() | {"digest": self.cell.digest}, "status": self.status}
         if isinstance(self.outcome, Failure):
-            body: dict[str, Any] = {"error": dataclasses.asdict(self.outcome)}
+            body: dict[str, object] = {"error": dataclasses.asdict(self.outcome)}
         else:
             parts = (self.outcome.scores, self.outcome.training, self.outcome.judged)
             body = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
@@ -169,7 +168,7 @@ class CellResult:
         return head | body | {key: value for key, value in tail.items() if value not in (None, {})}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> CellResult:
+    def from_json(cls, table: Mapping[str, object]) -> CellResult:
         """The inverse of `to_json`.
 
         Raises:
@@ -195,6 +194,6 @@ class CellResult:
 @dataclass(frozen=True)
 class _Head:
     status: str
-    cell: dict[str, Any]
+    cell: dict[str, object]
     error: Failure | None = None
     published: bool = False

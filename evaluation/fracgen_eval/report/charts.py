@@ -6,7 +6,7 @@ light or a dark page.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -127,16 +127,12 @@ def layer_charts(condition: Condition, cells: DataFrame, results: Results) -> li
         own = (r.cell.method.settings.get("layers", ()) for r in some.result)
         layers = [chosen or tuple(map(str, usual)) for chosen, usual in zip(some.layers, own, strict=True)]
         sets = [layers_text(s) for s in sorted(set(layers), key=lambda s: (len(s), s))]
-        some = some.assign(set=list(map(layers_text, layers)))
-        for metric in PAPER_METRICS if len(sets) > 1 else ():
-            title = f"{column_title(column)}: {METRIC_NAMES[metric]} by layers"
-            points = some.assign(value=100 * some[metric])
-            means, over = _comparable(points, ["set", "weights"], f"{title} ({condition.title})", results.problems)
-            if means:
-                series = {w: [means.get((s, w)) for s in sets] for w in _there(results, some)}
+        if len(sets) > 1:
+            some = some.assign(point=list(map(layers_text, layers)))
+            for metric, series, title in _by_point(some, sets, PAPER_METRICS, "{1}: {0} by layers", results):
                 charts.append(_bars(
-                    f"{condition.slug}-layers-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})",
-                    across="layers", label=METRIC_NAMES[metric] + " / %", groups=sets, series=series, top=100.0,
+                    f"{condition.slug}-layers-{slug_of(column)}-{metric}", title, across="layers",
+                    label=METRIC_NAMES[metric] + " / %", groups=sets, series=series, top=100.0,
                 ))  # fmt: skip
     return charts
 
@@ -145,16 +141,11 @@ def shot_charts(condition: Condition, cells: DataFrame, results: Results) -> lis
     """Few-shot: a metric against the number of training images, a chart per metric and method."""
     charts = []
     for column, some in _columns(cells[cells.shots.notna() & cells.layers.isna()]):
-        counts = sorted(set(some.shots))
-        for metric in PAPER_METRICS if column.split(" ")[0] not in IMAGE_LEVEL else PAPER_METRICS[:1]:
-            title = f"Few-shot {METRIC_NAMES[metric]}, {column_title(column)}"
-            points = some.assign(value=100 * some[metric])
-            means, over = _comparable(points, ["shots", "weights"], f"{title} ({condition.title})", results.problems)
-            if not means:
-                continue
-            curves = {w: [means.get((n, w)) for n in counts] for w in _there(results, some)}
+        counts, some = sorted(set(some.shots)), some.assign(point=some.shots)
+        metrics = PAPER_METRICS if column.split(" ")[0] not in IMAGE_LEVEL else PAPER_METRICS[:1]
+        for metric, curves, title in _by_point(some, counts, metrics, "Few-shot {0}, {1}", results):
             charts.append(Chart(
-                f"{condition.slug}-shots-{slug_of(column)}-{metric}", f"{title}, {over} ({condition.title})",
+                f"{condition.slug}-shots-{slug_of(column)}-{metric}", title,
                 f"Curves of {METRIC_NAMES[metric]} against training images: "
                 + "; ".join(f"{w} ends at {_shown(v[-1])} %" for w, v in curves.items()),
                 ["training images", *curves],
@@ -162,6 +153,28 @@ def shot_charts(condition: Condition, cells: DataFrame, results: Results) -> lis
                 partial(draw_curves, counts=counts, curves=curves, label=METRIC_NAMES[metric] + " / %"),
             ))  # fmt: skip
     return charts
+
+
+def _by_point(
+    cells: DataFrame, points: Sequence[Hashable], metrics: Sequence[str], name: str, results: Results
+) -> Iterator[tuple[str, dict[str, list[float | None]], str]]:
+    """Metrics that are comparable at the points of a chart: each with its means by weights, and the chart's title.
+
+    Args:
+        cells: of one method, with a column `point`.
+        points: in order.
+        metrics: names of metrics.
+        name: of the chart, with a place for the metric and the method.
+        results: the folder's.
+    """
+    condition, column = cells.iloc[0].condition, cells.iloc[0].column
+    for metric in metrics:
+        title = name.format(METRIC_NAMES[metric], column_title(column))
+        numbers = cells.assign(value=100 * cells[metric])
+        means, over = _comparable(numbers, ["point", "weights"], f"{title} ({condition.title})", results.problems)
+        if means:
+            series = {w: [means.get((p, w)) for p in points] for w in results.weights() if w in set(cells.weights)}
+            yield metric, series, f"{title}, {over} ({condition.title})"
 
 
 def cost_charts(condition: Condition, cells: DataFrame, results: Results) -> list[Chart]:
@@ -187,10 +200,6 @@ def cost_charts(condition: Condition, cells: DataFrame, results: Results) -> lis
 def _columns(cells: DataFrame) -> list[tuple[str, DataFrame]]:
     """The cells of each column, in order."""
     return [(column, cells[cells.column == column]) for column in in_order(cells.column)]
-
-
-def _there(results: Results, cells: DataFrame) -> list[str]:
-    return [w for w in results.weights() if w in set(cells.weights)]
 
 
 def _comparable(

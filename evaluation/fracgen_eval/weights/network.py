@@ -152,11 +152,6 @@ class Network:
         unique = len(set(modules)) == len(modules)
         return cast("list[str]", [stage.module if unique else self.index(stage) for stage in stages])
 
-    @property
-    def cost(self) -> float:
-        """Multiplications a pixel of the image, for all of the network."""
-        return _cost(self.name)
-
     def build(self, side: int) -> nn.Module:
         """The whole network without its classifier, with fresh weights: images of that side in, [B, pooled] out."""
         return create(self.name, num_classes=0, **dict(_passed(self.name, side, features=False)[0]))
@@ -299,17 +294,6 @@ def _maps(name: str, side: int) -> dict[str, Shape]:
             f"{name} gives features of shape {list(shapes[0])}, not [1, channels, height, width]: use another --model"
         )
     return {stage.layer: (shape[1], shape[2], shape[3]) for stage, shape in zip(stages, shapes, strict=True)}
-
-
-@functools.lru_cache(maxsize=64)
-def _cost(name: str) -> float:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    size = network(name).size
-    with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        create(name, num_classes=0).eval()(torch.empty(1, 3, size, size))
-    return float(counter.get_total_flops() / 2 / size**2)
 
 
 def _passed(name: str, side: int, *, features: bool) -> tuple[dict[str, bool], list[tuple[int, ...]]]:
