@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +102,7 @@ KEPT = "what is finished is kept in out: add --resume to go on\n"
 
 
 def test_a_full_disk_ends_with_one_line(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: Any) -> None:
+    def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("fracgen.writing.formats.folder.encode_png", full)
