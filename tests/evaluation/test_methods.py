@@ -286,6 +286,17 @@ def test_overrides_reach_the_settings(tmp_path: Path) -> None:
     assert settings_for("padim", overrides=overrides["padim"])["layers"] == ["layer1", "layer2"]
 
 
+def test_the_lengths_in_the_documents_are_the_settings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text().partition("### What a method needs")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if line.startswith("| ")]
+    lengths = {row[0]: row[1:] for row in rows if row[0] in METHODS and len(row) == 4}
+    trained = {name: table for name in METHODS if "most_epochs" in (table := settings_for(name))}
+    assert set(trained) == {"fastflow", "cflow", "rd", "stfpm"}
+    for name, table in trained.items():
+        written = [str(table[key] or "none") for key in ("epochs", "most_epochs", "patience")]
+        assert lengths[name] == written, name
+
+
 def test_patchcore_finds_the_nearest_neighbours(weights: Any, fitted: Any) -> None:
     method, _, _ = fitted("patchcore")
     model = method.module.model

@@ -218,7 +218,7 @@ def test_sizes_are_those_of_upright_pictures(tmp_path: Path, orientation: Any) -
     upright = ORIENTED[orientation](stored)
     mask = np.zeros(upright.shape[:2], np.uint8)
     mask[:10, :15] = 255
-    sample = Sample(path, "dent", save(tmp_path / "a.png", mask))
+    sample = Sample(path, "dent", (save(tmp_path / "a.png", mask),))
     maps = OriginalSize([sample], np.zeros((1, 8, 8), np.float32))
     assert maps[0].shape == mask.shape == maps.masks()[0].shape
     assert np.array_equal(maps.masks()[0], mask != 0)

@@ -79,7 +79,7 @@ def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> No
     values[:] = 0
     values[30:32, 30:40] = 254
     Image.fromarray(values).save(tmp_path / "001.png")
-    sample = Sample(tmp_path / "x.png", "logical_anomalies", tmp_path / "000.png", (tmp_path / "001.png",))
+    sample = Sample(tmp_path / "x.png", "logical_anomalies", (tmp_path / "000.png", tmp_path / "001.png"))
     kinds = [Saturation(255, 100, False), Saturation(254, 0.5, True)]
     full = SaturatedRegions([sample], kinds, None)[0]
     assert [(int(r.mask.sum()), r.saturation) for r in full] == [(400, 100.0), (20, 10.0)]

@@ -11,6 +11,7 @@ from fracgen_eval.methods.base import Watch as Watch
 from fracgen_eval.methods.others import is_other as is_other
 from fracgen_eval.methods.settings import METHODS as METHODS
 from fracgen_eval.methods.settings import is_method as is_method
+from fracgen_eval.methods.settings import kind_of
 from fracgen_eval.methods.settings import settings_for as settings_for
 from fracgen_eval.methods.settings import settings_of as settings_of
 from fracgen_eval.weights.backbones import Weights
@@ -35,7 +36,8 @@ def build_method(
     Raises:
         EvaluationError: something is unknown or does not fit together.
     """
-    return settings_of(name, settings or {}, layers=layers, protocol=protocol).build(weights, seed, device)
+    own = settings_of(name, settings or {}, layers=layers, protocol=protocol)
+    return kind_of(name)[0](own, weights, seed, device)
 
 
 def check_fit(

@@ -72,11 +72,11 @@ class Settings:
     least_images: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            if isinstance(value, tuple) and not value:
+        kinds = get_type_hints(type(self), include_extras=True)
+        for name, value in vars(self).items():
+            if value == ():
                 raise EvaluationError(f"{self.method}.{name} is empty: name layers of the network")
-            for limits in getattr(kind, "__metadata__", ()):
+            for limits in getattr(kinds[name], "__metadata__", ()):
                 if value < 0 or (value == 0 and not limits.zero):
                     raise EvaluationError(f"{self.method}.{name} = {value} is out of range: use a number above 0")
                 if value > limits.most:
@@ -146,10 +146,6 @@ class Settings:
             raise EvaluationError(
                 f"{self.method} needs {self.least_images} training images or more, and there are {images}: add some"
             )
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """The method with these settings, ready to fit on a device, `cpu` or `cuda`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods.base import Batch, Count, CountOrNone, Depth, Layers, Limits, Method, Rate, Table
+from fracgen_eval.methods.base import Batch, Count, CountOrNone, Depth, Layers, Limits, Rate, Table
 from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings, TrainedSettings
-from fracgen_eval.weights.backbones import Weights
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
@@ -40,10 +39,6 @@ class CFlowSettings(TrainedSettings, LayeredSettings):
         super().check_sizes()
         if self.condition % CONDITION_STEP:
             raise EvaluationError(f"cflow.condition = {self.condition}: use a multiple of {CONDITION_STEP}")
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """C-Flow."""
-        return CFlow(self, weights, seed, device)
 
 
 class CFlow(AnomalibMethod[CFlowSettings]):

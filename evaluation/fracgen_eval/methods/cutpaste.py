@@ -22,7 +22,6 @@ from fracgen_eval.methods.base import (
     PREDICT_BATCH,
     Batch,
     CountOrNone,
-    Method,
     Prediction,
     Rate,
     Settings,
@@ -66,10 +65,6 @@ class UntouchedSettings(Settings):
     def geometry(self) -> Geometry:
         """Squares."""
         return Geometry(self.image_size)
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """CutPaste."""
-        return CutPaste(self, weights, seed, device)
 
 
 @dataclass(frozen=True, kw_only=True)

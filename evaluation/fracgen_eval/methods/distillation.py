@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Unpack
 from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods.base import Batch, Count, Method, Table
+from fracgen_eval.methods.base import Batch, Count, Table
 from fracgen_eval.methods.engine import (
     PYRAMID,
     AnomalibMethod,
@@ -22,7 +22,6 @@ from fracgen_eval.methods.engine import (
     TrainedSettings,
     check_last_batch,
 )
-from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Stage
 
 if TYPE_CHECKING:
@@ -63,10 +62,6 @@ class DistillationSettings(TrainedSettings, LayeredSettings):
         super().check(net, images)
         last = net.chosen(self.layers)[-1].layer
         check_last_batch(self, images, lambda: (net.maps(self.image_size)[last][1] // 2) ** 2)
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """Reverse Distillation."""
-        return Distillation(self, weights, seed, device)
 
 
 class Distillation(AnomalibMethod[DistillationSettings]):

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods.base import Count, CountOrNone, Depth, Method, Rate, Table
+from fracgen_eval.methods.base import Count, CountOrNone, Depth, Rate, Table
 from fracgen_eval.methods.engine import AnomalibMethod, Common, TrainedSettings
-from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, Stage
 
 if TYPE_CHECKING:
@@ -40,10 +39,6 @@ class FastFlowSettings(TrainedSettings):
                 f"have {least} at least: use {1 / least:.2g} or more"
             )
         return stages
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """FastFlow."""
-        return FastFlow(self, weights, seed, device)
 
 
 class FastFlow(AnomalibMethod[FastFlowSettings]):

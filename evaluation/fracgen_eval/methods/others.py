@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
 from fracgen_eval.errors import EvaluationError, one_of
-from fracgen_eval.methods.base import Count, Layers, Limits, Method, Table
+from fracgen_eval.methods.base import Layers, Limits, Table
 from fracgen_eval.methods.engine import AnomalibMethod, AnomalibSettings, Common
 from fracgen_eval.methods.quiet import quiet
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
@@ -94,15 +95,6 @@ class OtherSettings(AnomalibSettings):
             number += batch > 1 and alone != (number % 2 == 1)
         _try_out(self, net.name, number, batch)
 
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """The model with the weights in it."""
-        try:
-            return OtherModel(self, weights, seed, device)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # whatever a foreign constructor raises
-            raise _refusal(self.method, weights.model, error) from error
-
     def _least(self, images: int) -> int:
         """The number of training images with which the model can begin.
 
@@ -125,6 +117,14 @@ class OtherModel(AnomalibMethod[OtherSettings]):
     """`anomalib:NAME`."""
 
     backbone = ""
+
+    def __init__(self, settings: OtherSettings, weights: Weights, seed: int, device: str) -> None:
+        try:
+            super().__init__(settings, weights, seed, device)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # whatever a foreign constructor raises
+            raise _refusal(settings.method, weights.model, error) from error
 
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
         """The constructor with the settings as its arguments, layers by timm's names."""
@@ -176,17 +176,15 @@ def settings_class(method: str) -> type[OtherSettings]:
     >>> settings_class("anomalib:dfkde").defaults()["n_pca_components"]
     16
     """
-    name, fields = method.removeprefix(PREFIX), []
-    if name not in FEW_PASSES:
-        fields.append(("epochs", Count, EPOCHS.get(name, USUAL_EPOCHS)))
-    parameters = inspect.signature(model_class(method).__init__).parameters
-    own = [_field(key, p.default) for key, p in parameters.items() if key not in BUILT and _plain(key, p.default)]
+    name, parameters = method.removeprefix(PREFIX), inspect.signature(model_class(method).__init__).parameters
+    own = {key: p.default for key, p in parameters.items() if key not in BUILT and _plain(key, p.default)}
+    epochs = {} if name in FEW_PASSES else {"epochs": EPOCHS.get(name, USUAL_EPOCHS)}
     kind: type[OtherSettings] = dataclasses.make_dataclass(
-        f"{name}_settings", [(key, kind, dataclasses.field(default=default)) for key, kind, default in (*fields, *own)],
+        f"{name}_settings", [_field(key, default) for key, default in (epochs | own).items()],
         bases=(OtherSettings,), frozen=True, kw_only=True,
         namespace={
-            "method": method, "arguments": tuple(key for key, *_ in own), "maps": method not in IMAGE_LEVEL,
-            "trial": ({"epochs": 2} if fields else {}) | TRIAL.get(name, {}),
+            "method": method, "arguments": tuple(own), "maps": method not in IMAGE_LEVEL,
+            "trial": dict.fromkeys(epochs, 2) | TRIAL.get(name, {}),
         },
     )  # fmt: skip
     return kind
@@ -220,12 +218,11 @@ def _plain(key: str, default: object) -> bool:
 
 def _field(key: str, default: object) -> tuple[str, object, object]:
     """Name, type and default of a setting; a number may be 0 where its default is."""
-    if isinstance(default, (tuple, list)):
-        return key, Layers, tuple(default)
-    if isinstance(default, bool) or not isinstance(default, (int, float)):
-        return key, type(default), default
-    most = max(WHOLE_LARGEST, 4 * default) if isinstance(default, int) else Limits.most
-    return key, Annotated[type(default), Limits(LARGEST.get(key, most), zero=default == 0)], default
+    kind: object = Layers if isinstance(default, (tuple, list)) else type(default)
+    if isinstance(default, (int, float)) and not isinstance(default, bool) and default >= 0:
+        most = max(WHOLE_LARGEST, 4 * default) if isinstance(default, int) else math.inf
+        kind = Annotated[type(default), Limits(LARGEST.get(key, most), zero=default == 0)]
+    return key, kind, dataclasses.field(default=tuple(default) if isinstance(default, list) else default)
 
 
 @functools.lru_cache(maxsize=64)
@@ -233,7 +230,7 @@ def _try_out(settings: OtherSettings, model: str, number: int, batch: int) -> No
     import torch
 
     short = vars(settings) | {"batch": batch} | ({"epochs": 1} if "epochs" in vars(settings) else {})
-    trial = type(settings)(**short).build(load_weights(WeightsSpec("random"), model), 0, "cpu")
+    trial = OtherModel(type(settings)(**short), load_weights(WeightsSpec("random"), model), 0, "cpu")
     side, generator = settings.image_size, torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (max(2, number), 3, side, side), dtype=torch.uint8, generator=generator)
     try:

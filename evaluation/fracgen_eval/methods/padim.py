@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods.base import CountOrNone, Method
+from fracgen_eval.methods.base import CountOrNone
 from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings
-from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, Stage
 
 if TYPE_CHECKING:
@@ -56,10 +55,6 @@ class PadimSettings(LayeredSettings):
         """How many of the stages' channels are kept."""
         width = sum(stage.channels for stage in net.chosen(self.layers))
         return self.features or min(width, USUAL.get(net.name, USUAL_ELSEWHERE))
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """PaDiM."""
-        return Padim(self, weights, seed, device)
 
 
 class Padim(AnomalibMethod[PadimSettings]):

@@ -21,7 +21,6 @@ from fracgen_eval.methods.base import (
     Batch,
     Count,
     CountOrNone,
-    Method,
     Prediction,
     Rate,
     Settings,
@@ -75,10 +74,6 @@ class PandaSettings(Settings):
             raise EvaluationError(
                 f"panda.crop = {self.crop} is more than panda.resize = {self.resize}: crop that or less"
             )
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """PANDA."""
-        return Panda(self, weights, seed, device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.methods.base import Count, Layers, Method, Share
+from fracgen_eval.methods.base import Count, Layers, Share
 from fracgen_eval.methods.coreset import select_coreset
 from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings
-from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network
 
 if TYPE_CHECKING:
@@ -52,10 +51,6 @@ class PatchCoreSettings(LayeredSettings):
                 f"patchcore.coreset = {self.coreset:g} of the {patches} patches of {images} training images is no "
                 f"patch: use {1 / patches:.2g} or more, or a larger image_size"
             )
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """PatchCore."""
-        return PatchCore(self, weights, seed, device)
 
 
 class PatchCore(AnomalibMethod[PatchCoreSettings]):

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from fracgen.support.decode import read_json, read_toml, shown
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.methods import others
-from fracgen_eval.methods.base import Layers, Settings, Table
-from fracgen_eval.methods.cflow import CFlowSettings
-from fracgen_eval.methods.cutpaste import CutPasteSettings, OriginalSettings, UntouchedSettings
-from fracgen_eval.methods.distillation import DistillationSettings
+from fracgen_eval.methods.base import Layers, Method, Settings, Table
+from fracgen_eval.methods.cflow import CFlow, CFlowSettings
+from fracgen_eval.methods.cutpaste import CutPaste, CutPasteSettings, OriginalSettings, UntouchedSettings
+from fracgen_eval.methods.distillation import Distillation, DistillationSettings
 from fracgen_eval.methods.engine import AnomalibSettings, LayeredSettings
-from fracgen_eval.methods.fastflow import FastFlowSettings
-from fracgen_eval.methods.padim import PadimSettings
-from fracgen_eval.methods.panda import EarlySettings, PandaSettings
-from fracgen_eval.methods.patchcore import PatchCoreSettings
-from fracgen_eval.methods.stfpm import StfpmSettings
+from fracgen_eval.methods.fastflow import FastFlow, FastFlowSettings
+from fracgen_eval.methods.padim import Padim, PadimSettings
+from fracgen_eval.methods.panda import EarlySettings, Panda, PandaSettings
+from fracgen_eval.methods.patchcore import PatchCore, PatchCoreSettings
+from fracgen_eval.methods.stfpm import Stfpm, StfpmSettings
 
-Variants = tuple[type[Settings], ...]
+Variants: TypeAlias = tuple[type[Settings], ...]
 PROTOCOLS = ("honest", "paper")
 LAYER_CHOICE = ("patchcore", "padim")
 """Methods whose layers can be chosen, as in the paper's Figs. 4 to 6."""
-EIGHT: dict[str, Variants] = {
-    variants[0].method: variants
-    for variants in (
-        (FastFlowSettings,), (CFlowSettings,), (PatchCoreSettings,), (PadimSettings,), (DistillationSettings,),
-        (StfpmSettings,), (PandaSettings, EarlySettings), (CutPasteSettings, UntouchedSettings, OriginalSettings),
-    )
-}  # fmt: skip
-"""The settings of each method, the usual variant first; of several that read a table, the last is meant."""
+_OWN: tuple[tuple[Callable[..., Method], Variants], ...] = (
+    (FastFlow, (FastFlowSettings,)), (CFlow, (CFlowSettings,)), (PatchCore, (PatchCoreSettings,)),
+    (Padim, (PadimSettings,)), (Distillation, (DistillationSettings,)), (Stfpm, (StfpmSettings,)),
+    (Panda, (PandaSettings, EarlySettings)), (CutPaste, (CutPasteSettings, UntouchedSettings, OriginalSettings)),
+)  # fmt: skip
+EIGHT = {variants[0].method: (method, variants) for method, variants in _OWN}
+"""Each method, and its settings: the usual variant first; of several that read a table, the last is meant."""
 METHODS = tuple(EIGHT)
 """The eight, which `--method all` means; any other name is `anomalib:` and one of Anomalib's models."""
-IMAGE_LEVEL = (*(name for name, (usual, *_) in EIGHT.items() if not usual.maps), *others.IMAGE_LEVEL)
+IMAGE_LEVEL = (*(name for name, (_, (usual, *_)) in EIGHT.items() if not usual.maps), *others.IMAGE_LEVEL)
 """Methods that give no map."""
 
 
@@ -67,7 +67,7 @@ def is_method(name: str) -> bool:
 
 def defaults(method: str, trial: bool = False) -> Table:
     """A method's usual settings, of all its variants; those of `--limit small` for a trial. Raises EvaluationError."""
-    usual, *more = _variants(method)
+    usual, *more = kind_of(method)[1]
     table = {name: value for variant in (*more, usual) for name, value in variant.defaults().items()}
     return table | usual.retired | (usual.trial if trial else {})
 
@@ -100,7 +100,7 @@ def settings_for(
     for name, value in (overrides or {}).items():
         needs = settings.idle(name)
         if name not in read:
-            others_read = (variant.when for variant in _variants(method) if name in variant.defaults())
+            others_read = (variant.when for variant in kind_of(method)[1] if name in variant.defaults())
             needs = next(others_read, "a variant that is gone")
         if name == "layers" and layers:
             needs = "no --layers beside it"
@@ -131,7 +131,7 @@ def settings_of(
     for name in table:
         one_of(name, usual, f"setting of {method}")
     full = usual | dict(table)
-    variant = next(variant for variant in reversed(_variants(method)) if variant.reads(full))
+    variant = next(variant for variant in reversed(kind_of(method)[1]) if variant.reads(full))
     settings = variant.read(full | variant.fixed)
     if isinstance(settings, AnomalibSettings) and protocol == "paper":
         settings = dataclasses.replace(settings, protocol="paper")
@@ -165,8 +165,15 @@ def read_overrides(path: Path) -> dict[str, Table]:
     return content
 
 
-def _variants(method: str) -> Variants:
-    return (others.settings_class(method),) if others.is_other(method) else EIGHT[check_method(method)]
+def kind_of(method: str) -> tuple[Callable[..., Method], Variants]:
+    """The class of a method, and those of its settings. Raises EvaluationError as `check_method`."""
+    if others.is_other(method):
+        return others.OtherModel, (others.settings_class(method),)
+    return EIGHT[check_method(method)]
 
 
-DEFAULTS = {method: defaults(method) for method in METHODS}
+DEFAULTS = {
+    method: {name: value for name, value in defaults(method).items() if name not in variants[0].retired}
+    for method, (_, variants) in EIGHT.items()
+}
+"""The usual settings of the eight, for people."""

@@ -6,9 +6,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
-from fracgen_eval.methods.base import CountOrNone, Method, Table
+from fracgen_eval.methods.base import CountOrNone, Table
 from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings, TrainedSettings, check_last_batch
-from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, create, network
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ class StfpmSettings(TrainedSettings, LayeredSettings):
         super().check(net, images)
         last = net.index(net.chosen(self.layers)[-1])
         check_last_batch(self, images, lambda: _normed_places(net.name, last, self.image_size))
-
-    def build(self, weights: Weights, seed: int, device: str) -> Method:
-        """STFPM."""
-        return Stfpm(self, weights, seed, device)
 
 
 class Stfpm(AnomalibMethod[StfpmSettings]):
