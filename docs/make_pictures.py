@@ -12,10 +12,11 @@ from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
 from PIL import Image
 
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec, Preset
+from fracgen.formulas.ifs import BankSpec
+from fracgen.recipes.recipe import Preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.training.config import CONFIGS
 

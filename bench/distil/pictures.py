@@ -20,7 +20,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import fracgen
 from bench.distil import SIDE, STAGES, WIDTHS
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.support.files import whole_file
 from fracgen.training.config import named_config
 from fracgen.training.losses import images_of_pairs

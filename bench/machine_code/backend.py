@@ -16,7 +16,7 @@ from bench.machine_code.program import Program
 from bench.machine_code.simulator import Run, simulate
 from fracgen.benchmarking.record import Results, Summary
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.formulas import make_pipeline

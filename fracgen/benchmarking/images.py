@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracgen.benchmarking.record import Record, Summary, interleaved
-from fracgen.formulas.banks import Bank, make_bank
-from fracgen.recipes.recipe import BankSpec, Preset, Recipe
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
+from fracgen.formulas.ifs import BankSpec
+from fracgen.recipes.recipe import Preset, Recipe
 from fracgen.rendering import make_renderer
 
 if TYPE_CHECKING:

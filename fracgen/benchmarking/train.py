@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fracgen.benchmarking.images import wait
 from fracgen.benchmarking.record import Record, Results, Summary, interleaved
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
 from fracgen.rendering.device import use_gpu

@@ -25,7 +25,7 @@ def show(
     image: Annotated[Path | None, typer.Option("--image", help="Draw them, too, into a PNG file.")] = None,
 ) -> None:
     """Print codes: an IFS code's maps, their singular values and probabilities; a variation's formula."""
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
 
     loaded = load_bank(bank)
     for code in codes or [0]:
@@ -45,7 +45,7 @@ def show(
 @app.command()
 def stats(bank: Bank, as_json: AsJson = False) -> None:
     """Print what a bank holds: codes, classes, what they are made of, hash."""
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
 
     loaded = load_bank(bank)
     data = _describing(loaded).describe_bank(loaded)

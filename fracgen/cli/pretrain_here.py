@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.training.config import Config, Machine
     from fracgen.training.folder import RunFolder
 
@@ -87,7 +87,7 @@ def what_is_asked(options: Options) -> Asked:
         ValueError: an option is out of range, they contradict each other or the run that is resumed.
         OSError: a file cannot be read.
     """
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
     from fracgen.loading.augment import augmentation
     from fracgen.training.config import named_config
     from fracgen.training.folder import RunFolder

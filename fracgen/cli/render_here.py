@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Preset
     from fracgen.rendering.base import Renderer
     from fracgen.writing import Made
@@ -34,7 +34,7 @@ class Prepared:
 def prepared(given: SimpleNamespace) -> Prepared:
     """Read the options of `render`, by name. Raises ValueError where one is out of range."""
     from fracgen.cli.options import parse_shard, read_preset
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
 
@@ -78,8 +78,8 @@ def preset_bank(preset: Preset, seed: int, count: int, order: str, format: str) 
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.
     """
-    from fracgen.formulas.banks import make_bank
-    from fracgen.recipes.recipe import BankSpec
+    from fracgen.formulas.formula import make_bank
+    from fracgen.formulas.ifs import BankSpec
 
     spec = preset.bank
     few = format in ("sheet", "raw") and order == "index" and preset.recipe.source != "bank"

@@ -31,9 +31,9 @@ def sample(
     """
     from fracgen.cli.options import parse_numbers, parse_range, read_preset, refuse_given
     from fracgen.draws import seed_key
-    from fracgen.formulas.banks import make_bank
-    from fracgen.recipes.recipe import BankSpec
-    from fracgen.recipes.variations import VariationSpec
+    from fracgen.formulas.formula import make_bank
+    from fracgen.formulas.ifs import BankSpec
+    from fracgen.formulas.mandelbulb import VariationSpec
     from fracgen.support.files import check_writable
     from fracgen.support.terminal import say, working
 

@@ -31,7 +31,7 @@ from fracgen.rendering import make_renderer
 from fracgen.rendering import normalise as normalisation
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Recipe
     from fracgen.rendering.base import Rendered
 

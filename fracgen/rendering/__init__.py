@@ -10,7 +10,7 @@ from fracgen.support.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Recipe
     from fracgen.rendering.base import Renderer
 
@@ -38,12 +38,10 @@ def make_renderer(
     >>> batch.images.shape, batch.codes.tolist(), batch.masks.shape
     ((2, 3, 32, 32), [[0], [7]], (2, 32, 32))
     """
-    from fracgen.formulas.banks import check_formula
     from fracgen.recipes.presets import preset
 
     if isinstance(recipe, str):
         recipe = preset(recipe).recipe
-    check_formula(bank, recipe)
     name = str(device)
     if name == "auto":
         from fracgen.rendering.device import use_gpu

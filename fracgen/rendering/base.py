@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX
 from fracgen.recipes.recipe import Recipe
 

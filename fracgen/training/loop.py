@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from fracgen.draws import Purpose, Stream, philox4x32, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import FeatureNetwork
 from fracgen.slurm.queue import requeue

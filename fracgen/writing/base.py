@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.recipe import Recipe
 

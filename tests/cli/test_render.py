@@ -20,7 +20,7 @@ from PIL import Image
 
 from fracgen import CodeBank, preset
 from fracgen.cli.render_here import preset_bank
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer
 
@@ -44,7 +44,7 @@ def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_part_of_the_bank_shows_the_same_codes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make = functools.cache(make_bank)
-    monkeypatch.setattr("fracgen.formulas.banks.make_bank", make)  # a million codes take seconds
+    monkeypatch.setattr("fracgen.formulas.formula.make_bank", make)  # a million codes take seconds
     chosen = preset(name)
     whole = make(chosen.bank, 3)
     for count in (1, 64, 1500):

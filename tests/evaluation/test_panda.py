@@ -92,7 +92,7 @@ def test_ewc_is_refused_without_the_pretraining_task(weights: Any) -> None:
 def with_task(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Weights that know their bank, recipe and classifier."""
     import fracgen
-    from fracgen.recipes.recipe import BankSpec
+    from fracgen.formulas.ifs import BankSpec
 
     path = tmp_path_factory.mktemp("ewc") / "w.safetensors"
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ import torch
 from bench.gpu import measures
 from fracgen.benchmarking.record import Record, Results
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec
+from fracgen.formulas.ifs import BankSpec
 from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import KERNELS, sources
 from tests.kernels.host import HostBackend

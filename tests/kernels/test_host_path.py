@@ -13,11 +13,12 @@ import torch
 
 from fracgen import FractalLoader
 from fracgen.draws import Stream
-from fracgen.formulas.banks import Bank, make_bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading import prefetch
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec
+from fracgen.formulas.ifs import BankSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalise import apply, table

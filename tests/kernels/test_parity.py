@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import Bank, make_bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.order import half_bits, order_keys, permute
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec, Recipe
-from fracgen.recipes.variations import VariationSpec
+from fracgen.formulas.ifs import BankSpec
+from fracgen.recipes.recipe import Recipe
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from tests.kernels.host import HostBackend, HostRenderer, dots

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import Bank, make_bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION
-from fracgen.recipes.variations import VariationSpec
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.rendering import golden
 from fracgen.rendering.cpu import simd
 from fracgen.rendering.cpu.renderer import CpuRenderer

@@ -13,7 +13,7 @@ import torchvision
 from fracgen import FractalLoader, make_bank
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.networks import FeatureNetwork, create, stages
-from fracgen.recipes.recipe import BankSpec
+from fracgen.formulas.ifs import BankSpec
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.losses import (
     STRIDES,

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create

@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
-from fracgen.recipes.recipe import BankSpec, Recipe
+from fracgen.formulas.ifs import BankSpec
+from fracgen.recipes.recipe import Recipe
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.folder import RunFolder
 

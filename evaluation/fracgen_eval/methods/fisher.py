@@ -65,10 +65,10 @@ def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
 
     import fracgen
     from fracgen.order import labels_of
-    from fracgen.recipes.recipe import Recipe, bank_spec_from_json
+    from fracgen.recipes.recipe import Recipe, Spec
     from fracgen.support.decode import parse_json
 
-    spec = bank_spec_from_json(parse_json(weights.metadata["bank_spec"]))
+    spec = Spec.from_json(parse_json(weights.metadata["bank_spec"]))
     recipe = Recipe.from_json(parse_json(weights.metadata["recipe"]))
     bank = fracgen.make_bank(spec, int(weights.metadata["bank_seed"]))
     renderer = fracgen.make_renderer(bank, recipe, "cpu")

@@ -1,1 +1,71 @@
-"""Iterated function systems: the code bank, how codes are sampled, and where they can be imported from."""
+"""Iterated function systems: attractors of systems of two to eight affine maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from fracgen.formulas.files import MAX_CODES
+from fracgen.formulas.formula import Formula
+from fracgen.recipes.recipe import Spec, check_whole
+
+MAX_MAPS = 8
+
+
+@dataclass(frozen=True)
+class BankSpec(Spec):
+    """Which IFS codes there are: a bank is a pure function of (this, seed).
+
+    Raises:
+        ValueError: a number is out of range, or the classes do not divide the codes.
+
+    >>> BankSpec(codes=10, classes=3)
+    Traceback (most recent call last):
+    ValueError: 10 codes do not divide into 3 classes: use 9 codes or a number of classes that divides 10
+    """
+
+    formula = "ifs"
+    codes: int = 100_000
+    classes: int = 1000
+    maps: tuple[int, int] = (2, MAX_MAPS)
+    """Smallest and largest number of maps; uniform in between."""
+
+    def __post_init__(self) -> None:
+        check_whole("codes", self.codes, 1, MAX_CODES, "codes")
+        check_whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
+        low, high = self.maps
+        check_whole("maps", low, 2, MAX_MAPS, "maps")
+        check_whole("maps", high, low, MAX_MAPS, "maps")
+        if self.codes % self.classes:
+            best = self.codes - self.codes % self.classes
+            raise ValueError(
+                f"{self.codes} codes do not divide into {self.classes} classes: use {best} codes "
+                f"or a number of classes that divides {self.codes}"
+            )
+
+    def first(self, classes: int) -> Self:
+        """See `Spec.first`: code k does not depend on how many are sampled."""
+        classes = max(1, min(classes, self.classes))
+        return replace(self, codes=classes * (self.codes // self.classes), classes=classes)
+
+    def few(self, codes: int) -> Self:
+        """See `Spec.few`; a class has one code where it has one here, else 20."""
+        return replace(self, codes=codes, classes=codes if self.codes == self.classes else max(1, codes // 20))
+
+    def __str__(self) -> str:
+        return f"{self.codes:,} codes of {self.maps[0]} to {self.maps[1]} maps in {self.classes:,} classes"
+
+
+FORMULA = Formula(
+    name="ifs",
+    spec=BankSpec,
+    homes={
+        "bank": "bank.CodeBank", "stages": "stages.IfsStages", "pipeline": "pipeline.IfsPipeline",
+        "presets": "presets.PRESETS",
+    },
+    options={
+        "codes": "How many.", "classes": "How many classes they form; must divide the codes.",
+        "maps": "Number of maps a code, as LOW-HIGH.",
+    },
+    work=lambda recipe: ("points", recipe.views * recipe.points),
+)  # fmt: skip

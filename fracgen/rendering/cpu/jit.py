@@ -16,7 +16,7 @@ from fracgen.support.files import PACKAGE
 inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-SOURCES = ("draws.py", "formulas", "recipes", "rendering", "support/decode.py", "support/files.py")
+SOURCES = ("draws.py", "order.py", "formulas", "recipes", "rendering", "support/decode.py", "support/files.py")
 """Files and folders of the package that hold all that a stage may inline, and what that imports."""
 
 

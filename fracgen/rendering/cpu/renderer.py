@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key, stream_byte
-from fracgen.formulas.banks import Bank, check_formula
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.order import labels_of, order_keys, permute
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import Recipe, check_formula
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
-from fracgen.rendering.cpu.stages import Stages
 from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import ObjectField, Samples
 
@@ -23,17 +23,6 @@ CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
 
 RunStage = Callable[[str, Callable[[], None]], None]
-
-
-def stages_of(bank: Any, parameters: Parameters) -> Stages:
-    """The stages that draw a bank's formula."""
-    if bank.formula == "mandelbulb":
-        from fracgen.rendering.cpu.mandelbulb.stages import MandelbulbStages
-
-        return MandelbulbStages(bank, parameters)
-    from fracgen.rendering.cpu.ifs.stages import IfsStages
-
-    return IfsStages(bank, parameters)
 
 
 class CpuRenderer:
@@ -55,15 +44,10 @@ class CpuRenderer:
         self.bank, self.recipe = bank, recipe
         self.threads = threads or len(os.sched_getaffinity(0))
         self.parameters = Parameters.of(recipe)
-        self.formula = stages_of(bank, self.parameters)
+        self.stages = formula(bank.formula).stages(bank, self.parameters)
         drawn = self.parameters.max_objects * (recipe.canvas * recipe.samples) ** 2
         pixels = self.parameters.views * max(recipe.size**2, drawn)
         self.chunk = max(1, min(16, CHUNK_PIXELS // pixels))
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of the stages, in the order in which they run."""
-        return tuple(name for name in self.formula.names if self.parameters.noise or name not in ("noise", "backdrop"))
 
     def render(
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
@@ -84,11 +68,10 @@ class CpuRenderer:
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
 
         def work() -> None:
-            space = self.formula.space(self.chunk)
+            space = self.stages.space(self.chunk)
             for first, last in queue:
-                work_of = self.formula.work(samples, space, first, last, images, shown)
-                for name in self.stages:
-                    work_of[name]() if run_stage is None else run_stage(name, work_of[name])
+                for name, stage in self.stages.work(samples, space, first, last, images, shown).items():
+                    stage() if run_stage is None else run_stage(name, stage)
                 codes[first:last] = space.objects[: last - first, 0, :, ObjectField.CODE]
 
         if workers <= 1:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Stream, seed_key, stream_byte
-from fracgen.formulas.banks import Bank, check_formula
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.order import half_bits, order_keys
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import Recipe, check_formula
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
-from fracgen.rendering.cuda.formulas import make_pipeline
-from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.layout import SHARED_MEMORY
 from fracgen.rendering.cuda.nvrtc import compile_kernel
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.parameters import Parameters
@@ -56,9 +56,9 @@ class CudaRenderer:
             raise DeviceError(f"no device {device}: torch finds {torch.cuda.device_count()} (cuda:0 and up)")
         with torch.cuda.device(self.device):
             self._backend = CudaBackend(self.device)
-            self.layout = Layout.choose(self.parameters, self._backend.shared_memory)
+            make = formula(bank.formula).pipeline
             try:
-                self.pipeline = make_pipeline(bank, self.parameters, self.layout, self._backend, scratch_bytes)
+                self.pipeline = make(bank, self.parameters, self._backend, self._backend.shared_memory, scratch_bytes)
             except torch.cuda.OutOfMemoryError:
                 raise self._out_of_memory(0, OutputFormat()) from None
             self.pipeline.prepare(OutputFormat())

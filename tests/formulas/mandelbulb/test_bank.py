@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fracgen.formulas.banks import check_formula, load_bank, make_bank
+from fracgen.formulas.formula import load_bank, make_bank
+from fracgen.recipes.recipe import check_formula
 from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.mandelbulb.bank import VariationBank, radius
 from fracgen.formulas.mandelbulb.describing import code_lines, describe_code
 from fracgen.recipes.presets import preset
-from fracgen.recipes.recipe import bank_spec_from_json
-from fracgen.recipes.variations import PUBLISHED_RULES, VariationSpec
+from fracgen.recipes.recipe import Spec
+from fracgen.formulas.mandelbulb import PUBLISHED_RULES, VariationSpec
 
 
 def test_the_published_classes() -> None:
@@ -54,9 +55,9 @@ def test_unknown_powers_and_rules(powers: tuple[int, ...], rules: tuple[int, ...
 
 def test_a_specification_goes_to_json_and_back() -> None:
     spec = VariationSpec((3, 8), (42, 168))
-    assert bank_spec_from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert Spec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     with pytest.raises(ValueError, match="unknown field 'turns'"):
-        bank_spec_from_json({"powers": [8], "turns": 3})
+        Spec.from_json({"powers": [8], "turns": 3})
 
 
 def test_a_file_goes_out_and_back(tmp_path: Path) -> None:

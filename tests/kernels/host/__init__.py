@@ -12,7 +12,7 @@ import numpy as np
 from filelock import FileLock
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.base import Rendered, checked_index

@@ -16,18 +16,20 @@ Orbits end after different numbers of steps, so a lane whose orbit has ended wai
 lanes have: then all of these go on to their next point together.
 """
 
+# mypy: ignore-errors
+# Numba infers the types.
+
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fracgen.rendering.cpu.mandelbulb import lanes as v
-from fracgen.rendering.cpu.mandelbulb.lanes import F32, I32, Code, Lanes, fma, inverse_root
-from fracgen.rendering.variations import (
+from fracgen.formulas.mandelbulb import lanes as v
+from fracgen.formulas.mandelbulb.constants import (
     BAIL_OUT,
     CHAINS,
     DEEP,
@@ -41,6 +43,7 @@ from fracgen.rendering.variations import (
     SURFACE_SLOPE,
     UNKNOWN_THRESHOLD,
 )  # fmt: skip
+from fracgen.formulas.mandelbulb.lanes import F32, I32, Code, Lanes, fma, inverse_root
 
 (X, Y, Z, DX, DY, DZ, AT, END, BEFORE, STEP, STRETCHED, STEPS, COLOURED, POINT) = range(14)
 STATE = 11
@@ -72,7 +75,7 @@ class Powers(NamedTuple):
 class Shape:
     """A class's formula in IR: its power and rule are the same for all lanes."""
 
-    def __init__(self, code: Code, power: Any, rule: Any) -> None:
+    def __init__(self, code: Code, power, rule):
         self.code, builder = code, code.builder
         self.p = code.splat(builder.sitofp(power, F32))
         chains = ir.Constant(ir.ArrayType(I32, len(CHAINS)), list(CHAINS))
@@ -217,13 +220,13 @@ def _norms(x: Lanes, y: Lanes, z: Lanes) -> tuple[Lanes, Lanes]:
     return rho2, fma(z, z, rho2)
 
 
-def _keep(where: Lanes, variables: Any, values: Any) -> None:
+def _keep(where: Lanes, variables, values):
     """Replace variables in some lanes."""
     for variable, value in zip(variables, values, strict=True):
         variable.set(where.where(value, variable.get()))
 
 
-def _iterate(code: Code, shape: Shape, start: Orbit, ends: Ends, most: Any, traps: Any = ()) -> Orbit:
+def _iterate(code: Code, shape: Shape, start: Orbit, ends: Ends, most, traps = ()) -> Orbit:
     """Advance orbits until at most so many (a scalar) still go; `traps` are variables of sizes to take the least of."""
     kept = [code.variable(value) for value in start]
     with code.forever() as done:
@@ -271,7 +274,7 @@ class Way(NamedTuple):
     steep: Lanes
 
 
-def _march(context: Any, builder: Any, signature: Any, args: Any, sampling: bool) -> Any:
+def _march(context, builder, signature, args, sampling: bool):
     """What `march` and `march_sampling` have in common."""
     code = Code(context, builder)
     row = code.rows(signature.args[0], args[0])
@@ -318,16 +321,16 @@ def _march(context: Any, builder: Any, signature: Any, args: Any, sampling: bool
     return context.make_tuple(builder, signature.return_type, masks)
 
 
-def _march_type(rays: Any) -> Any:
+def _march_type(rays):
     real, whole = types.float32, types.int32
     return types.UniTuple(types.int64, 3)(rays, whole, whole, *[real] * 8, whole)
 
 
 @intrinsic
 def march(
-    typingctx: Any, rays: Any, power: Any, rule: Any, threshold: Any, spread: Any, stride: Any, growth: Any,
-    reach: Any, limit: Any, escape: Any, steep: Any, most: Any,
-) -> Any:  # fmt: skip
+    typingctx, rays, power, rule, threshold, spread, stride, growth,
+    reach, limit, escape, steep, most,
+):  # fmt: skip
     """Advance the orbits of RAYS rays until at most `most` still go, and take a step of the rays of the others.
 
     Args:
@@ -350,9 +353,9 @@ def march(
 
 @intrinsic
 def march_sampling(
-    typingctx: Any, rays: Any, power: Any, rule: Any, threshold: Any, spread: Any, stride: Any, growth: Any,
-    reach: Any, limit: Any, escape: Any, steep: Any, most: Any,
-) -> Any:  # fmt: skip
+    typingctx, rays, power, rule, threshold, spread, stride, growth,
+    reach, limit, escape, steep, most,
+):  # fmt: skip
     """`march` to the surface, which keeps the traps of orbits: of frail powers to where the published distance says,
     else on from a hit to where the distance should be SURFACE. A lane that is COLOURED has an orbit there, until
     BAIL_OUT, and has hit when that has ended."""
@@ -360,13 +363,13 @@ def march_sampling(
 
 
 @intrinsic
-def estimate(typingctx: Any, points: Any, power: Any, rule: Any) -> Any:
+def estimate(typingctx, points, power, rule):
     """Estimated distances of RAYS points.
 
     Args: points float32 [POINT_ROWS, RAYS], DISTANCE of which is written; power, rule int32 of the class.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         code = Code(context, builder)
         row = code.rows(signature.args[0], args[0])
         start = Orbit.begin(*(code.load(row(P_X + k)) for k in range(3)))
@@ -379,10 +382,10 @@ def estimate(typingctx: Any, points: Any, power: Any, rule: Any) -> Any:
 
 
 @intrinsic
-def told(typingctx: Any, points: Any) -> Any:
+def told(typingctx, points):
     """The distances that RAYS orbits told which ended at P_R2 and P_DR, to DISTANCE of points [POINT_ROWS, RAYS]."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         code = Code(context, builder)
         row = code.rows(signature.args[0], args[0])
         code.store(_distance(code.load(row(P_R2)), code.load(row(P_DR))), row(DISTANCE))

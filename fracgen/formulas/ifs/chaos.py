@@ -1,85 +1,47 @@
-"""The few LLVM instructions that Numba has no words for.
+"""A step of the chaos game, for several orbits at a time, in LLVM's words.
 
-A chaos game step is a table look-up and four fused multiply-adds. Numba has no fused
-multiply-add, and LLVM does not vectorise look-ups on its own; but it does turn "take lane i[k] of
-this vector, for every k" into one permute instruction, and a table of eight maps is exactly a
-vector. So the step is written here as LLVM IR on short vectors: portable, and one `vpermps` per
-coefficient on a CPU with AVX2. `fma` is IEEE-exact, so the results are those of CUDA's
-`__fmaf_rn` to the last bit.
+A step is a table look-up and four fused multiply-adds. Numba has no fused multiply-add, and LLVM does not vectorise
+look-ups on its own; but it does turn "take lane i[k] of this vector, for every k" into one permute instruction, and
+a table of eight maps is exactly a vector. So the step is written here as LLVM IR on short vectors: portable, and one
+`vpermps` per coefficient on a CPU with AVX2. `fma` is IEEE-exact, so the results are those of CUDA's `__fmaf_rn` to
+the last bit.
 """
+
+# mypy: ignore-errors
+# Numba infers the types.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import llvmlite.binding as llvm
 import llvmlite.ir as ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fracgen.rendering.parameters import ORBITS, PAIR_ORDER
+from fracgen.formulas.ifs.records import ORBITS, PAIR_ORDER
+from fracgen.rendering.cpu.arithmetic import LANES, ROUND_BITS, ROUND_TO_INT
 
 PAIRS = ORBITS // 2
-
-LANES = int(os.environ.get("FRACGEN_LANES", 16 if llvm.get_host_cpu_features().get("avx512f") else 8))
-"""Orbits advanced together, 8 or 16 (FRACGEN_LANES forces one, for tests). It decides speed only: a lane never
-sees another."""
-
-ROUND_TO_INT = 12582912.0
-"""1.5 * 2^23: adding it to a float32 below 2^22 in size rounds it to the nearest integer, ties to
-even, and leaves that integer in the low bits. NaN and infinity end up far outside any window."""
-ROUND_BITS = 0x4B400000
 
 _F32, _I32 = ir.FloatType(), ir.IntType(32)
 
 
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """float32 a * b + c with one rounding."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fma(*args)
-
-    return types.float32(types.float32, types.float32, types.float32), codegen
-
-
-@intrinsic
-def float_bits(typingctx: Any, a: Any) -> Any:
-    """The bits of a float32 as an int32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], _I32)
-
-    return types.int32(types.float32), codegen
-
-
-@intrinsic
-def bits_float(typingctx: Any, a: Any) -> Any:
-    """The float32 that has the bits of an int32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], _F32)
-
-    return types.float32(types.int32), codegen
-
-
-def _vector_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def _vector_fma(builder, a, b, c):
     """Lane-wise fused multiply-add; llvmlite's own `fma` takes scalars only."""
     kind = ir.FunctionType(a.type, [a.type] * 3)
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
     return builder.call(function, [a, b, c])
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def _splat(builder, value):
     vector = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     vector = builder.insert_element(vector, value, _I32(0))
     zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), zeros)
 
 
-def _permute(builder: Any, table: Any, index: Any) -> Any:
+def _permute(builder, table, index):
     """table[index[k]] for every lane k."""
     result = ir.Constant(ir.VectorType(table.type.element, LANES), ir.Undefined)
     for lane in range(LANES):
@@ -88,51 +50,51 @@ def _permute(builder: Any, table: Any, index: Any) -> Any:
     return result
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, offset: Any, element: Any, lanes: int) -> Any:
+def _pointer(context, builder, array_type, array, offset, element, lanes: int):
     data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), ir.VectorType(element, lanes).as_pointer())
 
 
-def _load(builder: Any, pointer: Any, constant: bool = False) -> Any:
+def _load(builder, pointer, constant: bool = False):
     value = builder.load(pointer, align=4)
     if constant:  # lets LLVM keep the table in registers although the loop also stores
         value.set_metadata("invariant.load", builder.module.add_metadata([]))
     return value
 
 
-def _constant(value: Any, element: Any = _I32) -> Any:
+def _constant(value, element = _I32):
     return ir.Constant(ir.VectorType(element, LANES), [value] * LANES)
 
 
 class _Vectors:
     """Loads and stores of LANES numbers, from `start` on, of the arrays that an intrinsic was given."""
 
-    def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
+    def __init__(self, context, builder, signature, args):
         self.context, self.builder, self.types, self.args = context, builder, signature.args, args
         self.start = args[-1]
 
-    def _at(self, array: int, offset: Any, element: Any) -> Any:
+    def _at(self, array: int, offset, element):
         return _pointer(self.context, self.builder, self.types[array], self.args[array], offset, element, LANES)
 
-    def load(self, array: int, element: Any) -> Any:
+    def load(self, array: int, element):
         return _load(self.builder, self._at(array, self.start, element))
 
-    def store(self, array: int, value: Any, offset: Any = None) -> None:
+    def store(self, array: int, value, offset = None):
         place = self._at(array, self.start if offset is None else offset, value.type.element)
         self.builder.store(value, place, align=4)
 
-    def row(self, array: int, k: int, element: Any) -> Any:
+    def row(self, array: int, k: int, element):
         """Row k of a table [.., LANES]."""
         return _load(self.builder, self._at(array, ir.Constant(self.start.type, k * LANES), element), True)
 
-    def scalar(self, array: int, k: int) -> Any:
+    def scalar(self, array: int, k: int):
         """Number k of a small array, in every lane."""
         data = cgutils.create_struct_proxy(self.types[array])(self.context, self.builder, self.args[array]).data
         number = self.builder.gep(data, [ir.Constant(self.start.type, k)])
         return _splat(self.builder, _load(self.builder, number, True))
 
 
-def _choose(builder: Any, table: _Vectors, word: Any) -> list[Any]:
+def _choose(builder, table: _Vectors, word) -> list[Any]:
     """The maps (a, b, c, d, e, f) that the lower 16 bits of `word` choose; array 0 is the table."""
     column = builder.lshr(word, _constant(13))
     entry = _permute(builder, table.row(0, 6, _I32), column)
@@ -141,7 +103,7 @@ def _choose(builder: Any, table: _Vectors, word: Any) -> list[Any]:
     return [_permute(builder, table.row(0, k, _F32), chosen) for k in range(6)]
 
 
-def _advance(builder: Any, map_: list[Any], x: Any, y: Any) -> tuple[Any, Any]:
+def _advance(builder, map_: list[Any], x, y) -> tuple[Any, Any]:
     """One step of the chaos game."""
     a, b, c, d, e, f = map_
     return (
@@ -150,23 +112,23 @@ def _advance(builder: Any, map_: list[Any], x: Any, y: Any) -> tuple[Any, Any]:
     )
 
 
-def _grid_line(builder: Any, value: Any, scale: Any, offset: Any) -> Any:
+def _grid_line(builder, value, scale, offset):
     value = builder.fadd(_vector_fma(builder, value, scale, offset), _constant(ROUND_TO_INT, _F32))
     return builder.sub(builder.bitcast(value, ir.VectorType(_I32, LANES)), _constant(ROUND_BITS))
 
 
 @intrinsic
-def advance(typingctx: Any, table: Any, words: Any, shift: Any, x: Any, y: Any, start: Any) -> Any:
+def advance(typingctx, table, words, shift, x, y, start):
     """Move LANES orbits, from `start` on, one step of the chaos game.
 
     Args:
         table: float32 [7, LANES]; rows a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f
-            per map, then the choice table (int32 bits), see `cpu.ifs.code`.
+            per map, then the choice table (int32 bits), see `formulas.ifs.code`.
         words: uint32 [orbits]; 16 bits from bit `shift` on choose the map.
         x, y: float32 [orbits], changed in place.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         vectors = _Vectors(context, builder, signature, args)
         word = builder.lshr(vectors.load(1, _I32), _splat(builder, args[2]))
         map_ = _choose(builder, vectors, builder.and_(word, _constant(0xFFFF)))
@@ -180,9 +142,9 @@ def advance(typingctx: Any, table: Any, words: Any, shift: Any, x: Any, y: Any, 
 
 @intrinsic
 def draw_four(
-    typingctx: Any, table: Any, first: Any, second: Any, x: Any, y: Any, window: Any, strides: Any, cells: Any,
-    start: Any,
-) -> Any:  # fmt: skip
+    typingctx, table, first, second, x, y, window, strides, cells,
+    start,
+):  # fmt: skip
     """Four steps of LANES pairs of orbits, from `start` on, and the histogram cells of their points.
 
     Args:
@@ -195,7 +157,7 @@ def draw_four(
         cells: int32 [8 * pairs], written: the first orbits' four steps, then the second ones'.
     """
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         v = _Vectors(context, builder, signature, args)
         maps = []
         for array in (1, 2):

@@ -1,7 +1,7 @@
 // The 3x3 Gaussian of `compose`: columns first, two to a word with all of their fraction, then along the row by dot
-// products; rounded once. Twin: `blur` in fracgen/rendering/cpu/compose.py.
+// products; rounded once. Twin: `blur` in fracgen/formulas/ifs/compose.py.
 #pragma once
-#include "scene/image.cuh"
+#include "ifs/placed.cuh"
 
 #define HALVES 0x00FF00FFu
 #define BLUR_ROWS 16  // rows that a thread blurs in one go
@@ -33,7 +33,7 @@ __device__ __forceinline__ void blur_along(const Columns& v, u32 outer, u32 inne
 }
 
 // Blur the strip's rows 1 .. rows and store them from row `first` of the image on.
-__device__ inline void blur(const Target& t, int first, int rows, u32 outer) {
+__device__ inline void blur(const Strip& t, int first, int rows, u32 outer) {
     const u32 inner = 256 - 2 * outer;
     const int groups = (PARAM_SIZE + 7) / 8, parts = (rows + BLUR_ROWS - 1) / BLUR_ROWS;
     for (int i = (int)threadIdx.x; i < 3 * parts * groups; i += COMPOSE_THREADS) {

@@ -1,34 +1,16 @@
 """Rays from the camera and to the lamp, and how they are marched: RAYS at a time, a finished one's lane going to the
 next."""
 
+# mypy: ignore-errors
+# Numba infers the types.
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fracgen.rendering.cpu.jit import inner
-from fracgen.rendering.cpu.mandelbulb.lanes import RAYS
-from fracgen.rendering.cpu.mandelbulb.orbit import (
-    AT,
-    BEFORE,
-    COLOURED,
-    DR,
-    END,
-    POINT,
-    R2,
-    SPREAD,
-    STATE,
-    STEP,
-    STEPS,
-    STRETCHED,
-    TRAPS,
-    X,
-    march,
-    march_sampling,
-)  # fmt: skip
-from fracgen.rendering.cpu.simd import bits_float, float_bits, fma
-from fracgen.rendering.variations import (
+from fracgen.formulas.mandelbulb.constants import (
     BAIL_OUT,
     CAMERA,
     CONE_NEAREST,
@@ -52,6 +34,27 @@ from fracgen.rendering.variations import (
     THRESHOLD,
     ViewField,
 )
+from fracgen.formulas.mandelbulb.lanes import RAYS
+from fracgen.formulas.mandelbulb.orbit import (
+    AT,
+    BEFORE,
+    COLOURED,
+    DR,
+    END,
+    POINT,
+    R2,
+    SPREAD,
+    STATE,
+    STEP,
+    STEPS,
+    STRETCHED,
+    TRAPS,
+    X,
+    march,
+    march_sampling,
+)  # fmt: skip
+from fracgen.rendering.cpu.arithmetic import bits_float, float_bits, fma
+from fracgen.rendering.cpu.jit import inner
 
 _F, _I, _Q = np.float32, np.int32, np.int64
 _FORWARD, _UP, _SIDE = (int(field) for field in (ViewField.FORWARD, ViewField.UP, ViewField.SIDE))
@@ -78,7 +81,7 @@ class Way(NamedTuple):
 
 
 @inner
-def inverse_root(v: Any) -> Any:
+def inverse_root(v):
     """1 / sqrt(v), as `lanes.inverse_root`."""
     y = bits_float(_I(0x5F3759DF) - (float_bits(v) >> _I(1)))
     t = v * y * y
@@ -86,14 +89,14 @@ def inverse_root(v: Any) -> Any:
 
 
 @inner
-def reach_of(power: Any) -> Any:
+def reach_of(power):
     """Longest step of a march, in distances."""
     half = _F(0.5) * _F(power)
     return half if half < _F(REACH) else _F(REACH)
 
 
 @inner
-def lamp_way(power: Any) -> Any:
+def lamp_way(power):
     """How rays to the lamp march."""
     return Way(
         _F(SHADOW_THRESHOLD), _F(0.0), _F(SHADOW_STRIDE), _F(SHADOW_GROWTH), reach_of(power), _F(SHADOW_STEPS),
@@ -102,7 +105,7 @@ def lamp_way(power: Any) -> Any:
 
 
 @inner
-def cone_way(spread: Any, reach: Any) -> Any:
+def cone_way(spread, reach):
     """How cones march: an orbit spread so far apart is as near as they go."""
     threshold = _F(NEAR) * spread
     steep = _F(CONE_SLOPE) / fma(spread, _F(CONE_NEAREST), threshold)
@@ -114,7 +117,7 @@ def cone_way(spread: Any, reach: Any) -> Any:
 
 
 @inner
-def ray_way(power: Any) -> Any:
+def ray_way(power):
     """How rays to the surface march."""
     escape = _F(MARCH_BAIL_OUT) if power > FRAIL else _F(BAIL_OUT)
     return Way(
@@ -123,26 +126,26 @@ def ray_way(power: Any) -> Any:
 
 
 @inner
-def middle(parameters: Any, pixel: Any, pixels: Any) -> Any:
+def middle(parameters, pixel, pixels):
     """The column or row of rays at the middle of so many pixels from one on."""
     return _F(pixel * parameters.samples) + _HALF * _F(pixels * parameters.samples - 1)
 
 
 @inner
-def across(parameters: Any, column: Any) -> Any:
+def across(parameters, column):
     """How far from the middle a column of rays is, one unit from the camera."""
     return fma(_F(column), parameters.ray_step, parameters.ray_first)
 
 
 @inner
-def scale_of(parameters: Any, column: Any, row: Any) -> Any:
+def scale_of(parameters, column, row):
     """Length of the part of a ray that is one unit ahead, turned over."""
     u, w = across(parameters, column), across(parameters, row)
     return inverse_root(fma(u, u, fma(w, w, _F(1.0))))
 
 
 @inner
-def direct(parameters: Any, view: Any, scale: Any, column: Any, row: Any, rays: Any, at: Any) -> None:
+def direct(parameters, view, scale, column, row, rays, at):
     """Put origin and direction of the ray of a column and a row into column `at` of `rays`."""
     u, w = across(parameters, column), -across(parameters, row)
     for k in range(3):
@@ -151,7 +154,7 @@ def direct(parameters: Any, view: Any, scale: Any, column: Any, row: Any, rays: 
 
 
 @inner
-def aim(parameters: Any, view: Any, radius: Any, column: Any, row: Any, rays: Any, at: Any) -> Any:
+def aim(parameters, view, radius, column, row, rays, at):
     """Put the ray of a column and a row, from its entry into a sphere to its exit, into column `at` of `rays`; False
     where it misses that."""
     scale = scale_of(parameters, column, row)
@@ -168,13 +171,13 @@ def aim(parameters: Any, view: Any, radius: Any, column: Any, row: Any, rays: An
 
 
 @inner
-def to_lamp(points: Any, hit: Any) -> Any:
+def to_lamp(points, hit):
     """The way from a hit to the lamp."""
     return _LAMP[0] - points[0, hit], _LAMP[1] - points[1, hit], _LAMP[2] - points[2, hit]
 
 
 @inner
-def shadow(points: Any, hit: Any, radius: Any, shadows: Any, at: Any) -> None:
+def shadow(points, hit, radius, shadows, at):
     """The ray from a hit to the lamp, number `at`."""
     x, y, z = points[0, hit], points[1, hit], points[2, hit]
     lx, ly, lz = to_lamp(points, hit)
@@ -189,7 +192,7 @@ def shadow(points: Any, hit: Any, radius: Any, shadows: Any, at: Any) -> None:
 
 
 @inner
-def _start(rays: Any, lane: Any) -> None:
+def _start(rays, lane):
     """Begin a lane's ray and its orbit."""
     rays[BEFORE, lane] = rays[STEP, lane] = rays[STRETCHED, lane] = rays[STEPS, lane] = _F(0.0)
     rays[COLOURED, lane] = _F(0.0)
@@ -208,7 +211,7 @@ def _start(rays: Any, lane: Any) -> None:
 
 
 @inner
-def _idle(rays: Any, lane: Any) -> None:
+def _idle(rays, lane):
     """Leave a lane with an orbit that has escaped, and a ray that stands there."""
     rays[:, lane] = _F(0.0)
     rays[X, lane] = rays[POINT, lane] = rays[POINT + 3, lane] = _F(8.0)
@@ -217,7 +220,7 @@ def _idle(rays: Any, lane: Any) -> None:
 
 
 @inner
-def march_all(source: Any, count: Any, power: Any, rule: Any, way: Any, rays: Any, found: Any) -> None:
+def march_all(source, count, power, rule, way, rays, found):
     """March rays 0 .. count - 1.
 
     Args:
@@ -278,15 +281,15 @@ class Samples(NamedTuple):
 
 
 @inner
-def share(v: Any) -> Any:
+def share(v):
     """At most 1."""
     return v if v < _F(1.0) else _F(1.0)
 
 
 @inner
 def _sample(
-    parameters: Any, view: Any, pixel: Any, k: Any, source: Any, slot: Any, start: Any, rays: Any, lane: Any
-) -> None:
+    parameters, view, pixel, k, source, slot, start, rays, lane
+):
     """Begin ray k of a pixel, whose cone is column `slot` of `source`."""
     s = parameters.samples
     column, row = pixel % parameters.canvas, pixel // parameters.canvas
@@ -297,7 +300,7 @@ def _sample(
 
 
 @inner
-def _take(rays: Any, lane: Any, samples: Samples, slot: Any, row: Any) -> None:
+def _take(rays, lane, samples: Samples, slot, row):
     """Take in a lane's hit, in a row of a pixel's rays."""
     if samples.shown[row, slot] == 0:
         for k in range(3):
@@ -318,9 +321,9 @@ def _take(rays: Any, lane: Any, samples: Samples, slot: Any, row: Any) -> None:
 
 @inner
 def march_samples(
-    parameters: Any, view: Any, source: Any, numbers: Any, found: Any, count: Any, power: Any, rule: Any, rays: Any,
+    parameters, view, source, numbers, found, count, power, rule, rays,
     samples: Samples,
-) -> None:  # fmt: skip
+):  # fmt: skip
     """March the rays of pixels, one of a pixel after another, from where their cones ended.
 
     Args:

@@ -1,15 +1,28 @@
 """Draw a Mandelbulb variation: rays marched to its surface, shaded, and marched on to the lamp."""
 
+# mypy: ignore-errors
+# Numba infers the types.
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.cpu.mandelbulb.lanes import RAYS
-from fracgen.rendering.cpu.mandelbulb.orbit import AT, DISTANCE, MARCH_ROWS, P_DR, P_R2, P_X, POINT_ROWS, estimate, told
-from fracgen.rendering.cpu.mandelbulb.rays import (
+from fracgen.formulas.mandelbulb.constants import (
+    AMBIENT,
+    DIFFUSE,
+    GRADIENT_STEP,
+    LIT,
+    PIXEL_CONE,
+    TILE,
+    TILE_CONE,
+    WIDER,
+    ViewField,
+)
+from fracgen.formulas.mandelbulb.lanes import RAYS
+from fracgen.formulas.mandelbulb.orbit import AT, DISTANCE, MARCH_ROWS, P_DR, P_R2, P_X, POINT_ROWS, estimate, told
+from fracgen.formulas.mandelbulb.rays import (
     Samples,
     aim,
     cone_way,
@@ -23,19 +36,9 @@ from fracgen.rendering.cpu.mandelbulb.rays import (
     share,
     to_lamp,
 )  # fmt: skip
-from fracgen.rendering.cpu.simd import fma
+from fracgen.rendering.cpu.arithmetic import fma
+from fracgen.rendering.cpu.jit import inner, stage
 from fracgen.rendering.records import ObjectField
-from fracgen.rendering.variations import (
-    AMBIENT,
-    DIFFUSE,
-    GRADIENT_STEP,
-    LIT,
-    PIXEL_CONE,
-    TILE,
-    TILE_CONE,
-    WIDER,
-    ViewField,
-)
 
 _F = np.float32
 _COLOURS = int(ViewField.COLOURS)
@@ -75,13 +78,13 @@ class Space(NamedTuple):
 
 
 @inner
-def _tiles(parameters: Any) -> Any:
+def _tiles(parameters):
     """Tiles along a side of a canvas."""
     return (parameters.canvas + TILE - 1) // TILE
 
 
 @inner
-def march_tiles(parameters: Any, view: Any, radius: Any, power: Any, rule: Any, space: Any) -> None:
+def march_tiles(parameters, view, radius, power, rule, space):
     """Where the rays of each tile may begin, to `space.starts`: a cone that holds them goes as far as it has room."""
     side = _tiles(parameters)
     spread = _F(TILE_CONE) * (_F(parameters.samples) * parameters.ray_step)
@@ -102,7 +105,7 @@ def march_tiles(parameters: Any, view: Any, radius: Any, power: Any, rule: Any, 
 
 
 @inner
-def differentiate(lanes: Any, power: Any, rule: Any, gradient: Any) -> None:
+def differentiate(lanes, power, rule, gradient):
     """Differences of the distance from that at points, along each axis, to gradient [3, RAYS].
 
     A difference of this width spans several bands of orbits that escape after equally many steps. The
@@ -122,7 +125,7 @@ def differentiate(lanes: Any, power: Any, rule: Any, gradient: Any) -> None:
 
 
 @inner
-def first_row(samples: Samples, slot: Any) -> Any:
+def first_row(samples: Samples, slot):
     """The first row of a pixel's rays with a hit."""
     row = 0
     while samples.shown[row, slot] == 0:
@@ -131,7 +134,7 @@ def first_row(samples: Samples, slot: Any) -> Any:
 
 
 @inner
-def orient(lanes: Any, gradient: Any, lane: Any) -> Any:
+def orient(lanes, gradient, lane):
     """Share of the lamp's light by the surface's orientation. The distance falls outwards in the band of a
     hit, mostly: the published sign, which lights what faces the lamp."""
     x, y, z = gradient[0, lane], gradient[1, lane], gradient[2, lane]
@@ -142,7 +145,7 @@ def orient(lanes: Any, gradient: Any, lane: Any) -> Any:
 
 
 @inner
-def _shade_lines(n: Any, power: Any, rule: Any, space: Any) -> None:
+def _shade_lines(n, power, rule, space):
     """Add the light of the first n of `space.lines` to that of their pixels."""
     samples, lines, lanes = space.samples, space.lines, space.lanes
     for i in range(n):
@@ -156,7 +159,7 @@ def _shade_lines(n: Any, power: Any, rule: Any, space: Any) -> None:
 
 
 @inner
-def shade(count: Any, power: Any, rule: Any, space: Any) -> None:
+def shade(count, power, rule, space):
     """Light by orientation of pixels 0 .. count - 1 of `space.samples`: that of the first hit of each row."""
     shown = space.samples.shown
     rows, n = len(shown), 0
@@ -180,7 +183,7 @@ def shade(count: Any, power: Any, rule: Any, space: Any) -> None:
 
 
 @inner
-def illuminate(count: Any, radius: Any, power: Any, rule: Any, space: Any) -> None:
+def illuminate(count, radius, power, rule, space):
     """Light of the lamp on pixels 0 .. count - 1; their cones are no more needed."""
     samples = space.samples
     rays = 0
@@ -197,12 +200,12 @@ def illuminate(count: Any, radius: Any, power: Any, rule: Any, space: Any) -> No
 
 
 @inner
-def _level(total: Any, factor: Any) -> Any:
+def _level(total, factor):
     return _F(np.int32(fma(total, factor, _F(0.5))))
 
 
 @inner
-def paint(each: Any, view: Any, samples: Samples, slot: Any, bright: Any, lamp: Any, texel: Any) -> None:
+def paint(each, view, samples: Samples, slot, bright, lamp, texel):
     """The colour of a pixel from the mean shares of its rays that hit, times coverage, and that."""
     hits = _F(samples.hits[slot])
     factor = _F(LEVELS) / hits
@@ -219,8 +222,8 @@ def paint(each: Any, view: Any, samples: Samples, slot: Any, bright: Any, lamp: 
 
 @inner
 def finish(
-    parameters: Any, view: Any, radius: Any, power: Any, rule: Any, count: Any, space: Any, texture: Any
-) -> None:
+    parameters, view, radius, power, rule, count, space, texture
+):
     """March the cones of a batch of pixels, their rays and those to the lamp, and paint what shows."""
     samples, each = space.samples, parameters.samples * parameters.samples
     spread = _F(PIXEL_CONE) * (_F(parameters.samples) * parameters.ray_step)
@@ -239,7 +242,7 @@ def finish(
 
 
 @inner
-def make_space(parameters: Any) -> Any:
+def make_space(parameters):
     """Work space for objects of a recipe."""
     side, s = _tiles(parameters), parameters.samples
     samples = Samples(
@@ -255,7 +258,7 @@ def make_space(parameters: Any) -> Any:
 
 
 @inner
-def draw(parameters: Any, view: Any, radius: Any, power: Any, rule: Any, space: Any, texture: Any) -> None:
+def draw(parameters, view, radius, power, rule, space, texture):
     """A variation on a canvas.
 
     Args:
@@ -288,7 +291,7 @@ def draw(parameters: Any, view: Any, radius: Any, power: Any, rule: Any, space: 
 
 
 @stage
-def surface_stage(parameters: Any, codes: Any, space: Any, first: Any, last: Any) -> None:
+def surface_stage(parameters, codes, space, first, last):
     """Draw every object of samples first .. last - 1: reads `space.objects` and `views`, writes `textures`.
 
     Args:

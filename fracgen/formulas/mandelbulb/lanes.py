@@ -6,6 +6,9 @@ once its own orbit has ended. A lane computes what CUDA's one thread computes, o
 every function below is one IEEE operation a lane.
 """
 
+# mypy: ignore-errors
+# Numba infers the types.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -15,8 +18,8 @@ from typing import Any
 import llvmlite.ir as ir
 from numba.core import cgutils
 
-from fracgen.rendering.cpu.simd import LANES
-from fracgen.rendering.variations import ABOUT, INVERSE_ROOT, LOGARITHM
+from fracgen.formulas.mandelbulb.constants import ABOUT, INVERSE_ROOT, LOGARITHM
+from fracgen.rendering.cpu.arithmetic import LANES
 
 RAYS = 2 * LANES
 """Rays advanced together: two vector registers of them, so that one's latency hides the other's."""
@@ -28,49 +31,49 @@ _FLOATS, _INTS = ir.VectorType(F32, RAYS), ir.VectorType(I32, RAYS)
 class Lanes:
     """A vector of RAYS float32 (or of conditions) under construction."""
 
-    def __init__(self, builder: Any, value: Any) -> None:
+    def __init__(self, builder, value):
         self.builder, self.value = builder, value
 
-    def _of(self, other: Any) -> Any:
+    def _of(self, other):
         return other.value if isinstance(other, Lanes) else ir.Constant(_FLOATS, [float(other)] * RAYS)
 
-    def _new(self, value: Any) -> Lanes:
+    def _new(self, value) -> Lanes:
         return Lanes(self.builder, value)
 
     def constant(self, value: float) -> Lanes:
         """A number in every lane."""
         return self._new(self._of(value))
 
-    def __add__(self, other: Any) -> Lanes:
+    def __add__(self, other) -> Lanes:
         return self._new(self.builder.fadd(self.value, self._of(other)))
 
-    def __sub__(self, other: Any) -> Lanes:
+    def __sub__(self, other) -> Lanes:
         return self._new(self.builder.fsub(self.value, self._of(other)))
 
-    def __mul__(self, other: Any) -> Lanes:
+    def __mul__(self, other) -> Lanes:
         return self._new(self.builder.fmul(self.value, self._of(other)))
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> Lanes:
+    def __truediv__(self, other) -> Lanes:
         return self._new(self.builder.fdiv(self.value, self._of(other)))
 
-    def __rtruediv__(self, other: Any) -> Lanes:
+    def __rtruediv__(self, other) -> Lanes:
         return self._new(self.builder.fdiv(self._of(other), self.value))
 
     def __neg__(self) -> Lanes:
         return self._new(self.builder.fneg(self.value))
 
-    def __lt__(self, other: Any) -> Lanes:
+    def __lt__(self, other) -> Lanes:
         return self._new(self.builder.fcmp_ordered("<", self.value, self._of(other)))
 
-    def __le__(self, other: Any) -> Lanes:
+    def __le__(self, other) -> Lanes:
         return self._new(self.builder.fcmp_ordered("<=", self.value, self._of(other)))
 
-    def __gt__(self, other: Any) -> Lanes:
+    def __gt__(self, other) -> Lanes:
         return self._new(self.builder.fcmp_ordered(">", self.value, self._of(other)))
 
-    def __ge__(self, other: Any) -> Lanes:
+    def __ge__(self, other) -> Lanes:
         return self._new(self.builder.fcmp_ordered(">=", self.value, self._of(other)))
 
     def __and__(self, other: Lanes) -> Lanes:
@@ -82,21 +85,21 @@ class Lanes:
     def __invert__(self) -> Lanes:
         return self._new(self.builder.not_(self.value))
 
-    def where(self, yes: Any, no: Any) -> Lanes:
+    def where(self, yes, no) -> Lanes:
         """`yes` in the lanes of this condition, else `no`."""
         return self._new(self.builder.select(self.value, self._of(yes), self._of(no)))
 
-    def bits(self) -> Any:
+    def bits(self):
         """This condition as an integer of one bit a lane."""
         return self.builder.bitcast(self.value, ir.IntType(RAYS))
 
-    def count(self) -> Any:
+    def count(self):
         """In how many lanes the condition holds, a scalar int32."""
         bits = self.builder.ctpop(self.bits())
         return self.builder.zext(bits, I32) if RAYS < 32 else bits
 
 
-def fma(a: Any, b: Any, c: Any) -> Lanes:
+def fma(a, b, c) -> Lanes:
     """a * b + c, rounded once; one of the three at least is a `Lanes`, which gives the builder."""
     lanes: Lanes = next(v for v in (a, b, c) if isinstance(v, Lanes))
     return lanes._new(_intrinsic(lanes.builder, "fma", *(lanes._of(v) for v in (a, b, c))))
@@ -107,12 +110,12 @@ def absolute(a: Lanes) -> Lanes:
     return a._new(_intrinsic(a.builder, "fabs", a.value))
 
 
-def smaller(a: Lanes, b: Any) -> Lanes:
+def smaller(a: Lanes, b) -> Lanes:
     """a where a < b, else b."""
     return (a < b).where(a, b)
 
 
-def larger(a: Lanes, b: Any) -> Lanes:
+def larger(a: Lanes, b) -> Lanes:
     """a where a > b, else b."""
     return (a > b).where(a, b)
 
@@ -161,17 +164,17 @@ def logarithm(a: Lanes) -> Lanes:
     return fma(a._new(builder.sitofp(exponent, _FLOATS)), 0.6931471805599453, f * series)
 
 
-def _bits(a: Lanes) -> Any:
+def _bits(a: Lanes):
     """The bits of floats as integers."""
     return a.builder.bitcast(a.value, _INTS)
 
 
-def _whole(value: int) -> Any:
+def _whole(value: int):
     """An integer in every lane."""
     return ir.Constant(_INTS, [value] * RAYS)
 
 
-def _intrinsic(builder: Any, name: str, *values: Any) -> Any:
+def _intrinsic(builder, name: str, *values):
     kind = ir.FunctionType(values[0].type, [value.type for value in values])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{RAYS}f32"), values)
 
@@ -179,28 +182,28 @@ def _intrinsic(builder: Any, name: str, *values: Any) -> Any:
 class Code:
     """Writes one function's IR: memory rows, variables that change, loops."""
 
-    def __init__(self, context: Any, builder: Any) -> None:
+    def __init__(self, context, builder):
         self.context, self.builder = context, builder
 
-    def rows(self, array_type: Any, array: Any) -> Callable[[int], Any]:
+    def rows(self, array_type, array) -> Callable[[int], Any]:
         """A pointer to each row of a float32 [rows, RAYS] array."""
         data = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array).data
         pointer = self.builder.bitcast(data, _FLOATS.as_pointer())
         return lambda row: self.builder.gep(pointer, [I32(row)])
 
-    def load(self, pointer: Any) -> Lanes:
+    def load(self, pointer) -> Lanes:
         return Lanes(self.builder, self.builder.load(pointer, align=4))
 
-    def store(self, value: Lanes, pointer: Any) -> None:
+    def store(self, value: Lanes, pointer):
         self.builder.store(value.value, pointer, align=4)
 
-    def splat(self, scalar: Any) -> Lanes:
+    def splat(self, scalar) -> Lanes:
         """A scalar in every lane."""
         vector = self.builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), scalar, I32(0))
         mask = ir.Constant(_INTS, [0] * RAYS)
         return Lanes(self.builder, self.builder.shuffle_vector(vector, ir.Constant(_FLOATS, ir.Undefined), mask))
 
-    def splat_bit(self, bit: Any) -> Lanes:
+    def splat_bit(self, bit) -> Lanes:
         """A scalar condition in every lane."""
         kind = ir.VectorType(ir.IntType(1), RAYS)
         vector = self.builder.insert_element(ir.Constant(kind, ir.Undefined), bit, I32(0))
@@ -229,7 +232,7 @@ class Code:
         self.builder.branch(body)
         self.builder.position_at_end(after)
 
-    def leave_unless(self, condition: Any, after: Any) -> None:
+    def leave_unless(self, condition, after):
         """Go to `after` where a scalar condition fails."""
         more = self.builder.function.append_basic_block("more")
         self.builder.cbranch(condition, more, after)
@@ -239,7 +242,7 @@ class Code:
 class Variable:
     """Memory of one vector, with a value that can be replaced."""
 
-    def __init__(self, builder: Any, value: Lanes) -> None:
+    def __init__(self, builder, value: Lanes):
         self.builder = builder
         self.pointer = cgutils.alloca_once(builder, value.value.type)
         self.set(value)
@@ -247,5 +250,5 @@ class Variable:
     def get(self) -> Lanes:
         return Lanes(self.builder, self.builder.load(self.pointer))
 
-    def set(self, value: Lanes) -> None:
+    def set(self, value: Lanes):
         self.builder.store(value.value, self.pointer)

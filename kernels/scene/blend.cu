@@ -1,5 +1,5 @@
 // Blend drawn solids over a background, each by its coverage, blur the picture and store it.
-// Twin: fracgen/rendering/cpu/mandelbulb/blend.py.
+// Twin: fracgen/rendering/cpu/blend.py.
 //
 // One block a strip of BLEND_ROWS rows of a picture, which lies in shared memory with a row above and below
 // it where the picture is blurred. Next to nothing beside the marching of its rays.

@@ -1,17 +1,18 @@
 """One code made ready: choose it, jitter it, and tabulate the choice of its maps."""
 
-from __future__ import annotations
+# mypy: ignore-errors
+# Numba infers the types.
 
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.recipes.recipe import MAX_MAPS
-from fracgen.rendering.cpu.arithmetic import below, draw, sin_cos, uniform
+from fracgen.formulas.ifs import MAX_MAPS
+from fracgen.formulas.ifs.records import JITTER_TRIES
+from fracgen.rendering.cpu.arithmetic import below, draw, fma, sin_cos, uniform
 from fracgen.rendering.cpu.jit import inner
-from fracgen.rendering.cpu.simd import fma
-from fracgen.rendering.parameters import JITTER_TRIES, Jitter
+from fracgen.rendering.parameters import Jitter
 
 _F = np.float32
 _U = np.uint32
@@ -24,7 +25,7 @@ A, B, E, C, D, F = range(6)
 
 
 @inner
-def _squares(m: Any) -> Any:
+def _squares(m):
     """Sum of the squared singular values of a map, and the absolute determinant."""
     norm = fma(m[A], m[A], fma(m[B], m[B], fma(m[C], m[C], m[D] * m[D])))
     det = fma(m[A], m[D], -(m[B] * m[C]))
@@ -32,7 +33,7 @@ def _squares(m: Any) -> Any:
 
 
 @inner
-def _contracts(maps: Any, n: Any) -> Any:
+def _contracts(maps, n):
     """Whether no singular value exceeds 1: (1 - s1^2)(1 - s2^2) >= 0 and s1 s2 <= 1."""
     for i in range(n):
         norm, det = _squares(maps[i])
@@ -42,7 +43,7 @@ def _contracts(maps: Any, n: Any) -> Any:
 
 
 @inner
-def _sigma(m: Any) -> Any:
+def _sigma(m):
     """s1 + 2 s2 of one map."""
     norm, det = _squares(m)
     total = np.sqrt(fma(det, _F(2.0), norm))
@@ -51,7 +52,7 @@ def _sigma(m: Any) -> Any:
 
 
 @inner
-def _vary(parameters: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
+def _vary(parameters, code, maps, n, w):
     """One try of the recipe's jitter on `maps`, which hold a copy of `code`."""
     if parameters.jitter == Jitter.SCALE:  # all six numbers of one map
         m = maps[below(w[0], n)]
@@ -96,7 +97,7 @@ def _vary(parameters: Any, code: Any, maps: Any, n: Any, w: Any) -> None:
 
 
 @inner
-def jitter(parameters: Any, code: Any, n: Any, slot: Any, sample: Any, maps: Any) -> None:
+def jitter(parameters, code, n, slot, sample, maps):
     """Vary `code` [8, 6] into `maps`: up to four tries that still contract, else the code itself."""
     for attempt in range(JITTER_TRIES + 1):
         for i in range(n):
@@ -111,7 +112,7 @@ def jitter(parameters: Any, code: Any, n: Any, slot: Any, sample: Any, maps: Any
 
 
 @inner
-def choice_table(maps: Any, n: Any, code: Any, probabilities: Any, choices: Any) -> None:
+def choice_table(maps, n, code, probabilities, choices):
     """Walker's alias table over the eight columns that 16 random bits u fall into.
 
     Column u >> 13 keeps its own map while u << 8 <= entry, else it yields map entry & 7, so one

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fracgen.recipes.variations import MAX_POWER
+from fracgen.formulas.mandelbulb import MAX_POWER
 
 CAMERA = 2.5
 """Distance of the camera from the origin, at which it looks; what is one unit before it and one wide fills the
@@ -110,30 +108,6 @@ class ViewField(IntEnum):
 
 
 VIEW_FIELDS = 18
-
-
-class VariationCodes(NamedTuple):
-    """A bank of K variations as the CPU stages read it."""
-
-    powers: NDArray[np.int32]
-    """int32 [K]."""
-    rules: NDArray[np.int32]
-    """int32 [K]."""
-    radii: NDArray[np.float32]
-    """float32 [K]: of the spheres that hold them."""
-    classes: int
-    per_class: int
-
-
-class Solids(NamedTuple):
-    """The drawn variations of n samples, and what is behind them."""
-
-    views: NDArray[np.float32]
-    """float32 [n, views, max_objects, VIEW_FIELDS]."""
-    textures: NDArray[np.uint8]
-    """uint8 [n, views, max_objects, canvas^2, 4]: red, green and blue, times coverage, and coverage."""
-    backdrops: NDArray[np.int32]
-    """int32 [n, views, SCENE_FIELDS]: the scenes without objects or blur."""
 
 
 CONSTANTS = {

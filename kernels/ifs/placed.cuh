@@ -1,7 +1,23 @@
 // Placed objects: resized (bilinear, black around them) and pasted where they are not black.
-// Twin: `place` in fracgen/rendering/cpu/compose.py.
+// Twin: `place` in fracgen/formulas/ifs/compose.py.
 #pragma once
 #include "scene/image.cuh"
+
+#define BACKGROUND (PARAM_NOISE ? PALETTE : 0)  // entries of the background, before those of the attractors
+
+struct Image {
+    const int* scene;    // record, in shared memory
+    const int* objects;  // records, in shared memory
+    const u32* palette;  // of the background, then of every attractor, in shared memory
+    const u8* density;
+    const u16* lattice;
+    Level last;
+};
+
+// Where the pixels of a strip go: to the image, or first to planes in shared memory, to be blurred.
+struct Strip : Target {
+    u32 (*planes)[COMPOSE_ROWS + 2][PITCH];
+};
 
 // Bilinear taps of a pixel: two cells and the second's weight in 256ths.
 __device__ __forceinline__ void taps(int place, int step, int& first, int& second, int& weight) {
@@ -53,7 +69,7 @@ __device__ inline u32 placed_here(const Image& p, int r, int c) {
 
 // Paste what shows in 16 pixels of row r of the image from column 16 g on, which lie in the planes' row `row`; and
 // their mask, where one is asked for.
-__device__ inline void place_segment(const Image& p, const Target& t, int r, int g, int row, u8* mask) {
+__device__ inline void place_segment(const Image& p, const Strip& t, int r, int g, int row, u8* mask) {
     const u32 here = placed_here(p, r, 16 * g);
     if (here == 0 && !mask) return;
     for (int c = 16 * g; c < min(16 * g + 16, PARAM_SIZE); ++c) {

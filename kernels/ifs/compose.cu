@@ -1,4 +1,4 @@
-// Compose images: background, attractors, blur, store. Twin: fracgen/rendering/cpu/compose.py.
+// Compose images: background, attractors, blur, store. Twin: fracgen/formulas/ifs/compose.py.
 //
 // One block a strip of COMPOSE_ROWS rows of an image. A thread makes 16 pixels of a row at a time: it doubles
 // the noise's lattice for the last time and looks colours up in palettes that lie in shared memory. What
@@ -6,16 +6,7 @@
 // memory with a row above and below it. A thread then blurs eight columns, two to a word with all of their
 // fraction, and along the row by dot products. The image is stored once, through the table of output values
 // that makes any type and normalisation. Bound by issue.
-#include "scene/blur.cuh"
-#include "scene/image.cuh"
-#include "scene/placed.cuh"
-
-// Byte k of four words, as a word.
-__device__ __forceinline__ void transpose(const u32* pixel, u32& red, u32& green, u32& blue) {
-    const u32 a = merge_bytes(pixel[0], pixel[1], 0x5140), b = merge_bytes(pixel[2], pixel[3], 0x5140);
-    red = merge_bytes(a, b, 0x5410), green = merge_bytes(a, b, 0x7632);
-    blue = merge_bytes(merge_bytes(pixel[0], pixel[1], 0x0062), merge_bytes(pixel[2], pixel[3], 0x0062), 0x5410);
-}
+#include "ifs/blur.cuh"
 
 // Densities of four pixels of row r from column c on, where the only attractor is as large as the image or larger.
 __device__ __forceinline__ u32 four_densities(const Image& p, int r, int c) {
@@ -33,7 +24,7 @@ __device__ __forceinline__ u32 four_densities(const Image& p, int r, int c) {
 // Colour 16 pixels of row r of the image from column 16 g on, given their noise: the background, and over it the
 // attractor where there is only one. `row` is the strip's row.
 template <bool TO_PLANES>
-__device__ inline void colour_segment(const Image& p, const Target& t, int r, int g, const u32* noise, int row) {
+__device__ inline void colour_segment(const Image& p, const Strip& t, int r, int g, const u32* noise, int row) {
     const char* palette = reinterpret_cast<const char*>(p.palette);
     u32 planes[3][4];
 #pragma unroll
@@ -43,10 +34,11 @@ __device__ inline void colour_segment(const Image& p, const Target& t, int r, in
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
             // Bytes from the palette's beginning to a colour: of the noise, and in its place of a density.
-            u32 offset = PARAM_NOISE ? pick_bytes(noise[2 * k + j / 2] & 0xFFFCFFFC, j & 1 ? 0x4432 : 0x4410) : 0;
+            u32 offset = PARAM_NOISE ? noise_offset(noise, k, j) : 0;
             const u32 density = pick_bytes(bytes, 0x4440 | j);
             if (!PARAM_PLACED && (density || !PARAM_NOISE)) offset = 4 * BACKGROUND + 4 * density;
-            pixel[j] = PARAM_PLACED && !PARAM_NOISE ? 0 : *reinterpret_cast<const u32*>(palette + offset);
+            const bool bare = !PARAM_NOISE && (PARAM_PLACED || PARAM_WHITE) && !density;  // entry 0 is black
+            pixel[j] = bare ? (PARAM_WHITE ? 0xFFFFFFu : 0) : *reinterpret_cast<const u32*>(palette + offset);
         }
         transpose(pixel, planes[0][k], planes[1][k], planes[2][k]);
     }
@@ -59,22 +51,16 @@ __device__ inline void colour_segment(const Image& p, const Target& t, int r, in
     }
 }
 
-// Colour rows first .. last - 1 of the image, counted beyond its edges, where it is reflected; rows of one parity
-// are neighbours in the order of threads, because they need different noise.
+// Colour rows first .. last - 1 of the image, counted beyond its edges, where it is reflected.
 template <bool TO_PLANES>
-__device__ inline void colour_rows(const Image& p, const Target& t, int first, int last, int strip, u8* masks) {
-    const int evens = (last + 1) / 2 - (first + 1) / 2;  // first is -1 or more
+__device__ inline void colour_rows(const Image& p, const Strip& t, int first, int last, int strip, u8* masks) {
     for (int i = (int)threadIdx.x; i < (last - first) * SEGMENTS; i += COMPOSE_THREADS) {
         const int line = i / SEGMENTS, g = i % SEGMENTS;
-        const int row = line < evens ? (first + 1) / 2 * 2 + 2 * line : (first + 2) / 2 * 2 - 1 + 2 * (line - evens);
+        const int row = row_of(line, first, last);
         int r = row < 0 ? -row : row;
         r = r >= PARAM_SIZE ? 2 * PARAM_SIZE - 2 - r : r;
         u32 noise[8];
-        if (PARAM_NOISE) {
-            const u16* centres = p.lattice + DIAMONDS;
-            if (r & 1) odd_row(p.last, r >> 1, g, p.lattice, LATTICE_PITCH, centres, LATTICE_PITCH, noise);
-            else even_row(p.last, r >> 1, g, p.lattice, LATTICE_PITCH, centres, LATTICE_PITCH, noise);
-        }
+        if (PARAM_NOISE) noise_segment(p.last, p.lattice, r, g, noise);
         const bool inside = row == r && row >= strip && row < strip + COMPOSE_ROWS;
         colour_segment<TO_PLANES>(p, t, r, g, noise, row - strip + 1);
         if (PARAM_PLACED) place_segment(p, t, r, g, row - strip + 1, inside ? masks : nullptr);
@@ -103,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
         obj[i] = objects[image * PARAM_MAX_OBJECTS * OBJECT_FIELDS + i];
     for (u32 i = tid; i < BACKGROUND / 4; i += COMPOSE_THREADS)
         palette[i] = reinterpret_cast<const uint4*>(backgrounds + (u64)image * PALETTE)[i];
-    for (u32 i = tid; palettes && i < DENSITIES / 4 * PARAM_MAX_OBJECTS; i += COMPOSE_THREADS)
+    for (u32 i = tid; i < DENSITIES / 4 * PARAM_MAX_OBJECTS; i += COMPOSE_THREADS)
         palette[BACKGROUND / 4 + i] =
             reinterpret_cast<const uint4*>(palettes + (u64)image * DENSITIES * PARAM_MAX_OBJECTS)[i];
     __syncthreads();
@@ -114,8 +100,8 @@ extern "C" __global__ void __launch_bounds__(COMPOSE_THREADS) compose(
     const Image own = {scene, obj, reinterpret_cast<const u32*>(palette),
                          density + (u64)image * PARAM_MAX_OBJECTS * PARAM_CANVAS * PARAM_CANVAS,
                          lattices + (u64)image * NOISE_CELLS, level_of(PARAM_LEVELS - 1, scene, view, sample)};
-    const Target target = {out + (u64)image * 3 * PIXELS, values,
-                           reinterpret_cast<u32(*)[COMPOSE_ROWS + 2][PITCH]>(planes)};
+    const Strip target = {{out + (u64)image * 3 * PIXELS, values},
+                          reinterpret_cast<u32(*)[COMPOSE_ROWS + 2][PITCH]>(planes)};
     u8* mask = masks ? masks + (u64)image * PIXELS : nullptr;
     const int first = (int)blockIdx.x * COMPOSE_ROWS, rows = min(COMPOSE_ROWS, PARAM_SIZE - first);
     if (!PARAM_PLACED && mask) mask_rows(own, first, first + rows, mask);

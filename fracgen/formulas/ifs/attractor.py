@@ -1,16 +1,17 @@
 """Draw an attractor: the chaos game into a histogram, the histogram into densities."""
 
-from __future__ import annotations
+# mypy: ignore-errors
+# Numba infers the types.
 
-from typing import Any
+from __future__ import annotations
 
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.rendering.cpu.arithmetic import fill, sample_of
+from fracgen.formulas.ifs.chaos import PAIRS, draw_four
+from fracgen.formulas.ifs.records import ORBITS, ROUND_STEPS
+from fracgen.rendering.cpu.arithmetic import LANES, fill, sample_of
 from fracgen.rendering.cpu.jit import inner, stage
-from fracgen.rendering.cpu.simd import LANES, PAIRS, draw_four
-from fracgen.rendering.parameters import ORBITS, ROUND_STEPS
 from fracgen.rendering.records import ObjectField
 
 _U, _H = np.uint32, np.uint16
@@ -20,7 +21,7 @@ PACKED_CELL = 7281
 
 
 @inner
-def _fullest(histogram: Any) -> Any:
+def _fullest(histogram):
     """The largest count of any cell."""
     largest = _H(0)
     for i in range(histogram.size):
@@ -29,7 +30,7 @@ def _fullest(histogram: Any) -> Any:
 
 
 @inner
-def _empty(histogram: Any, totals: Any) -> None:
+def _empty(histogram, totals):
     """Move all counts to `totals`."""
     for i in range(histogram.size):
         totals[i] += histogram[i]
@@ -38,9 +39,9 @@ def _empty(histogram: Any, totals: Any) -> None:
 
 @inner
 def chaos_game(
-    parameters: Any, table: Any, x: Any, y: Any, grid_window: Any, strides: Any, words: Any, cells: Any,
-    slot: Any, view: Any, sample: Any, histogram: Any, totals: Any,
-) -> Any:  # fmt: skip
+    parameters, table, x, y, grid_window, strides, words, cells,
+    slot, view, sample, histogram, totals,
+):  # fmt: skip
     """Count `parameters.points` points of the orbits from x, y [ORBITS] in histogram [side^2 + 1] uint16.
 
     Four steps of all orbits at a time go to cells int32 [4 * ORBITS]: those of orbits 0 .. PAIRS - 1 step by step,
@@ -76,7 +77,7 @@ def chaos_game(
 
 
 @inner
-def _stamp(histogram: Any, stamp: Any, canvas: Any, counts: Any) -> Any:
+def _stamp(histogram, stamp, canvas, counts):
     """Stamped counts of canvas^2 pixels, to counts of any unsigned type that holds them; returns the largest.
 
     Stamping every point equals convolving the histogram with the stamp: bit 3 i + j of `stamp` is
@@ -100,7 +101,7 @@ def _stamp(histogram: Any, stamp: Any, canvas: Any, counts: Any) -> Any:
 
 
 @inner
-def _grade(counts: Any, largest: Any, out: Any) -> None:
+def _grade(counts, largest, out):
     """Densities: 255 count / largest rounded up; the quotient is exactly count * floor(255 * 2^24 / largest) / 2^24.
 
     Counts are 2^24 at most (`parameters.points` is), so it is a 32-bit product.
@@ -112,8 +113,8 @@ def _grade(counts: Any, largest: Any, out: Any) -> None:
 
 @inner
 def densities(
-    parameters: Any, histogram: Any, totals: Any, full: Any, stamp: Any, narrow: Any, wide: Any, out: Any
-) -> None:
+    parameters, histogram, totals, full, stamp, narrow, wide, out
+):
     """Densities 0..255 of canvas^2 pixels, to out: 0 where no point fell, 255 in the fullest pixel.
 
     full: whether the counts are in `totals`, see `chaos_game`.
@@ -128,7 +129,7 @@ def densities(
 
 
 @stage
-def attractor_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
+def attractor_stage(parameters, samples, space, first, last):
     """Draw every attractor of samples first .. last - 1: writes their density, uses up their starts."""
     objects, attractors = space.objects, space.shapes
     tables, starts, windows, density = attractors.tables, attractors.starts, attractors.windows, attractors.density
