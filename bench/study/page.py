@@ -33,7 +33,7 @@ mean over the dataset's categories; mean over seeds, and the 95 % interval over 
 Every other arm has seen some thousand images, so that the tables compare how ways to train begin; the package's file
 took two shots of 224,000 pictures. The objective `dense`, the class that covers each cell of two feature maps, was
 removed after these measures, as its scores cannot be told from those of `class`.
-[What else was tried](pretraining.md#the-way-there), one run each, has its own page.
+[What else was tried](history.md#2026-11-28-and-29-from-twins-to-the-packages-weights), one run each.
 """
 
 Scores = dict[Arm, list[float]]

@@ -10,9 +10,8 @@ import numpy as np
 
 from fracgen.benchmarking.record import Record, Summary, interleaved
 from fracgen.formulas.files import Bank
-from fracgen.formulas.formula import make_bank
-from fracgen.formulas.ifs import BankSpec
-from fracgen.recipes.recipe import Preset, Recipe
+from fracgen.formulas.formula import formula, make_bank
+from fracgen.recipes.recipe import Preset
 from fracgen.rendering import make_renderer
 
 if TYPE_CHECKING:
@@ -25,10 +24,7 @@ LAYOUTS = ("uint8", "float32", "bfloat16", "bfloat16 channels-last")
 
 def small_bank(preset: Preset, codes: int = 2000, seed: int = 1) -> Bank:
     """A bank of a preset's kind, of few codes where codes are sampled, so that making it takes no time."""
-    spec = preset.bank
-    if isinstance(spec, BankSpec):
-        spec = BankSpec(codes, codes if spec.codes == spec.classes else codes // 20, spec.maps)
-    return make_bank(spec, seed)
+    return make_bank(preset.bank.few(codes), seed)
 
 
 def wait(images: Any) -> None:
@@ -74,7 +70,7 @@ def bench_render(
         "images": Summary.of("images/s", batch / seconds), "time": Summary.of("us/image", 1e6 * seconds / batch),
     }  # fmt: skip
     if recipe.views == 1 or recipe.scene in (None, recipe.size):  # else the second view may lack objects of the first
-        unit, each = _work(recipe)
+        unit, each = formula(recipe.formula).work(recipe)
         drawn = np.array([int((c >= 0).sum()) * each for c in codes[-rounds:]])
         results[unit] = Summary.of(f"{unit}/s", drawn / seconds)
     turns = [stage_seconds(renderer, range(batch), epoch=next(epoch), **output) for _ in range(rounds)]
@@ -88,25 +84,18 @@ def bench_render(
     return Record.of("render", settings, results)
 
 
-def _work(recipe: Recipe) -> tuple[str, int]:
-    """What an object of a sample is made of, and how many of that."""
-    if recipe.formula == "mandelbulb":
-        return "rays", recipe.views * (recipe.canvas * recipe.samples) ** 2
-    return "points", recipe.views * recipe.points
-
-
 def stage_seconds(renderer: Any, index: Any, **options: Any) -> dict[str, float]:
     """Seconds of each stage for a batch: on one thread with a CpuRenderer, of device time with a CudaRenderer."""
     return (_cuda_stages if hasattr(renderer, "pipeline") else _cpu_stages)(renderer, index, options)
 
 
 def _cpu_stages(renderer: CpuRenderer, index: Any, options: dict[str, Any]) -> dict[str, float]:
-    seconds = dict.fromkeys(renderer.stages, 0.0)
+    seconds: dict[str, float] = {}
 
     def timed(name: str, run: Callable[[], None]) -> None:
         start = time.perf_counter()
         run()
-        seconds[name] += time.perf_counter() - start
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
     renderer.render(index, run_stage=timed, **options)
     return seconds

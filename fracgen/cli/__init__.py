@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
 
 import typer
 
@@ -20,18 +19,21 @@ import typer
 # a function, or a `typer.Typer` that holds sub-commands. Only the command that is called is imported,
 # and it imports what is heavy (torch, numba, lightning, ...) inside its function.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "sample": ("Sample a bank of IFS codes.", "fracgen.cli.sample:sample"),
+    "sample": ("Sample a bank of IFS codes.", "fracgen.cli.codes:sample"),
     "render": ("Render images: a contact sheet, a folder, WebDataset, NumPy arrays or a stream.",
                "fracgen.cli.render:render"),
     "codes": ("Look at codes; import those of other projects.", "fracgen.cli.codes:app"),
     "pretrain": ("Pre-train a network and export its weights.", "fracgen.cli.pretrain:pretrain"),
-    "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.export:export"),
+    "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.pretrain:export"),
     "eval": ("Measure what weights are worth in eight anomaly detection methods.", "fracgen.cli.evaluate:app"),
     "report": ("Tables and figures of an evaluation, beside the paper's.", "fracgen.cli.report:report"),
     "bench": ("Measure the speed of rendering, loading and training here.", "fracgen.cli.bench:app"),
-    "demo": ("All of it once, small, with a report: minutes on two cores.", "fracgen.cli.demo:demo"),
+    "demo": ("Run the whole pipeline on a small example: minutes on two cores.", "fracgen.cli.demo:demo"),
     "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip
+
+OLD = {"--out": ("--output",), "--gpu": ("--device", "cuda"), "--batch": ("--batch-size",)}
+"""Spellings of options that are accepted until the next release, and those that replace them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,10 +87,27 @@ def run(arguments: Sequence[str]) -> int:
 
 def call(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code. What goes wrong is raised."""
-    code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
+    words = _respelled(arguments)
+    code = _app(_wanted(words))(words, prog_name="fracgen", standalone_mode=False)
     if code == 130:  # Typer's word for Ctrl-C
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _respelled(arguments: Sequence[str]) -> list[str]:
+    """The arguments with old spellings of options replaced, each named on stderr."""
+    from fracgen.support.terminal import say
+
+    words: list[str] = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if name in OLD and "--" not in words:
+            new = OLD[name]
+            say(f"{name} is now {' '.join(new)}; the old spelling goes with the next release")
+            words += (f"{new[0]}={value}",) if equals else new
+        else:
+            words.append(word)
+    return words
 
 
 def _wanted(arguments: Sequence[str]) -> set[str]:
@@ -119,7 +138,7 @@ def _app(wanted: set[str]) -> typer.Typer:
             print(context.get_help())
 
     for name, (line, home) in COMMANDS.items():
-        command: Any = _not_imported
+        command: Callable[..., object] | typer.Typer = _not_imported
         if name in wanted:
             module, attribute = home.split(":")
             command = getattr(import_module(module), attribute)

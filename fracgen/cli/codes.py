@@ -1,20 +1,64 @@
-"""`fracgen codes`: look at codes, import those of other projects."""
+"""`fracgen sample` and `fracgen codes`: make banks of codes, look at them, import those of other projects."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, get_origin, get_type_hints
 
 import typer
 
+from fracgen.cli.options import AsJson, Bank, Given, read_preset, refuse_given, with_options
+from fracgen.formulas import FORMULAS
+from fracgen.formulas.formula import formula
+
 if TYPE_CHECKING:
-    from fracgen.formulas import banks
+    from fracgen.formulas import files
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Bank = Annotated[Path, typer.Argument(help="File of a code bank.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+def _fields() -> type[object]:
+    """A dataclass of the fields of all formulas' specifications."""
+    found = {name: (hint, dataclasses.field(default=None)) for f in FORMULAS for name, hint in
+             get_type_hints(formula(f).spec, include_extras=True).items() if get_origin(hint) is Annotated}  # fmt: skip
+    return dataclasses.make_dataclass("Fields", [(name, *kind) for name, kind in found.items()])
+
+
+@with_options
+def sample(
+    context: typer.Context,
+    *,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
+    recipe: Annotated[str, typer.Option(help="Preset whose codes to sample; the options below override it.")] = "paper",
+    fields: Annotated[dict[str, object], Given(_fields())],
+    seed: Annotated[int, typer.Option(help="Seed of the codes, 0 to 2^64 - 1.")] = 0,
+) -> None:
+    """Make a bank of codes and print its SHA-256 and file: IFS codes, or Mandelbulb variations.
+
+    IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
+    Variations are every combination of the powers and rules; no seed decides them.
+    """
+    from fracgen.draws import seed_key
+    from fracgen.formulas.formula import make_bank
+    from fracgen.support.files import check_writable
+    from fracgen.support.terminal import say, working
+
+    spec = read_preset(recipe).bank
+    if foreign := [name for name in fields if not hasattr(spec, name)]:
+        raise ValueError(f"--{foreign[0]} is not for codes of formula {spec.formula!r}: drop it, or change --recipe")
+    sampled = formula(spec.formula).sampled
+    if not sampled:
+        refuse_given(context, ("seed",), "these codes are every combination, no seed decides them")
+    spec = spec.changed(**fields)
+    seed_key(seed)
+    check_writable(output)
+    with working():
+        bank = make_bank(spec, seed)
+        bank.save(output)
+    say(f"{spec}, seed {seed}" if sampled else str(spec))
+    print(f"{bank.sha256}  {output}")
 
 
 @app.command()
@@ -33,13 +77,11 @@ def show(
             raise ValueError(f"there is no code {code}: the bank holds codes 0 to {len(loaded) - 1}")
     if image is not None:
         _draw(loaded, codes or [0], image)
-    describing = _describing(loaded)
-    described = [describing.describe_code(loaded, k) for k in codes or [0]]
     if as_json:
-        print(json.dumps(described, indent=2))
+        print(json.dumps([loaded.describe_code(k) for k in codes or [0]], indent=2))
         return
-    for code in described:
-        print("\n".join(describing.code_lines(code)))
+    for code in codes or [0]:
+        print("\n".join(loaded.code_lines(code)))
 
 
 @app.command()
@@ -48,7 +90,7 @@ def stats(bank: Bank, as_json: AsJson = False) -> None:
     from fracgen.formulas.formula import load_bank
 
     loaded = load_bank(bank)
-    data = _describing(loaded).describe_bank(loaded)
+    data = loaded.describe()
     if as_json:
         print(json.dumps(data, indent=2))
         return
@@ -56,7 +98,8 @@ def stats(bank: Bank, as_json: AsJson = False) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{k}: {v}" for k, v in value.items())
         elif isinstance(value, list):
-            value = " to ".join(f"{v:.4f}" for v in value) if isinstance(value[0], float) else _numbers(value)
+            whole = [v for v in value if isinstance(v, int)]
+            value = _numbers(whole) if whole else " to ".join(f"{v:.4f}" for v in value)
         print(f"{name.replace('_', ' '):24}{value}")
 
 
@@ -98,25 +141,18 @@ def _numbers(values: list[int]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
+def _draw(bank: files.Bank, codes: list[int], path: Path) -> None:
     """Pictures of the codes side by side, of the formula's usual recipe."""
     import numpy as np
     from PIL import Image
 
-    from fracgen.recipes.presets import preset
+    from fracgen.order import index_of
     from fracgen.rendering import make_renderer
     from fracgen.support.files import check_writable, whole_file
 
     check_writable(path)
-    recipe = preset("paper" if bank.formula == "ifs" else bank.formula).recipe
-    index = [code // bank.per_class + code % bank.per_class * bank.classes for code in codes]
+    recipe = formula(bank.formula).presets[0].recipe
+    index = [index_of(code, bank.classes, bank.per_class) for code in codes]
     images = make_renderer(bank, recipe, "cpu").render(index).images
     with whole_file(path) as file:
         Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")
-
-
-def _describing(bank: banks.Bank) -> Any:
-    """The module that describes a bank's formula."""
-    from importlib import import_module
-
-    return import_module(f"fracgen.formulas.{bank.formula}.describing")

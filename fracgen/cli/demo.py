@@ -47,7 +47,7 @@ EPOCHS = 4
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder; a demo is continued there.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("-o", "--output", help="Folder; a demo is continued there.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of codes, images, first weights and methods.", min=0)] = 0,
     images: Annotated[
         int | None, typer.Option(help="To pre-train on; a multiple of 4.", min=128, show_default="8000")

@@ -7,114 +7,63 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fracgen_eval.grid.plan import MODEL_HELP, SETTINGS_HELP, WEIGHTS_HELP, Request
 
-from fracgen.cli.slurm import Account, Detach, Executor, Gpus, Memory, Partition, Sbatch, Time
+from fracgen.cli.options import AsJson, Cluster, Device, refuse_given, with_options
+from fracgen.support.options import parse_names
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Model = Annotated[str, typer.Option(help="A network of timm with features, such as resnet18 or tf_efficientnet_lite0.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Overrides = Annotated[Path | None, typer.Option("--settings", help="TOML or JSON: a table of settings per method.")]
-WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
-DATASET_HELP = "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."
-METHOD_HELP = (
-    "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
-    "may be repeated."
-)
-
 
 @app.command()
+@with_options
 def run(
     context: typer.Context,
     *,
-    method: Annotated[list[str], typer.Option(help=METHOD_HELP)],
-    weights: Annotated[list[str], typer.Option(help=WEIGHTS_HELP)],
-    dataset: Annotated[str, typer.Option(help=DATASET_HELP)] = "surfaces",
-    root: Annotated[Path | None, typer.Option(help="The dataset's folder; `surfaces` and `elpv` need none.")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Categories, with commas or repeated.")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Result folder; a grid is continued there.")] = Path("eval"),
-    model: Model = "wide_resnet50_2",
-    layers: Annotated[
-        list[str] | None,
-        typer.Option(help="For patchcore and padim: of layer1 to layer4 (stride 4 to 32), commas; repeat for sets."),
-    ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds with commas, such as 0,1,2.")] = "0",
-    shots: Annotated[int | None, typer.Option(help="Few-shot: training images, drawn by the seed.")] = None,
-    protocol: Annotated[
-        str, typer.Option(help="honest: fixed epochs. paper: stops on the test set, as the paper's tables did.")
-    ] = "honest",
-    limit: Annotated[str | None, typer.Option(help="small for a trial run, or a number of images.")] = None,
-    input_norm: Annotated[
-        str, typer.Option(help="checkpoint: the weights' own; imagenet: as the paper did.")
-    ] = "checkpoint",
-    map_size: Annotated[
-        str, typer.Option(help="evaluation, or original: pixel metrics at the files' size.")
-    ] = "evaluation",
-    settings: Overrides = None,
-    shard: Annotated[str, typer.Option(help="i/n: only every n-th cell, from the i-th, counted from 0.")] = "0/1",
+    request: Request,
     jobs: Annotated[
         int | None, typer.Option(help="Processes at a time; under SLURM, jobs.", min=1, show_default="1; SLURM: 256")
     ] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Run finished cells again.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and estimate, list the cells (SLURM: the script); run nothing.")
     ] = False,
     device: Device = "auto",
-    executor: Executor = "local",
-    detach: Detach = False,
     job_minutes: Annotated[float, typer.Option(help="SLURM: group cells until a job lasts so long.", min=0)] = 10.0,
-    time: Time = "4:00:00",
-    gpus: Gpus = 0,
-    partition: Partition = None,
-    memory: Memory = None,
-    account: Account = None,
-    sbatch: Sbatch = None,
+    gpus: Annotated[int, typer.Option(help="SLURM: GPUs of a job.", min=0)] = 0,
+    cluster: Cluster,
 ) -> None:
     """Run a grid of methods, categories, weights and seeds; finished cells are never run again.
 
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
-    """  # fmt: skip
+    """
     from fracgen.support.extras import need
 
     need("eval")
-    from fracgen_eval.grid.plan import Request, check_names, make_plan
-    from fracgen_eval.methods.settings import IMAGE_LEVEL, METHODS, read_overrides
-    from fracgen_eval.weights.backbones import WeightsSpec
+    from fracgen_eval.grid.plan import check_names, make_plan
+    from fracgen_eval.grid.slurm import Jobs
+    from fracgen_eval.methods.settings import IMAGE_LEVEL
 
     from fracgen.cli import grid
-    from fracgen.cli.options import parse_shard
-    from fracgen.cli.slurm import slurm_options
 
-    methods = _listed(method)
-    if maps and methods and set(methods) <= set(IMAGE_LEVEL):
-        raise ValueError(f"--maps: whole images are judged by {' and '.join(methods)}, without maps; leave it out")
-    request = Request(
-        out=out, methods=METHODS if methods == ("all",) else methods, dataset=dataset, root=root,
-        weights=tuple(WeightsSpec.parse(w) for w in weights), categories=_listed(category) or None, model=model,
-        layers=tuple(_listed([one]) for one in layers or []), seeds=_numbers(seeds), shots=shots, protocol=protocol,
-        limit=limit, input_norm=input_norm, map_size=map_size,  # type: ignore[arg-type]
-        overrides=read_overrides(settings) if settings else {}, shard=parse_shard(shard), rerun=rerun,
-    )  # fmt: skip
+    if maps and request.methods and set(request.methods) <= set(IMAGE_LEVEL):
+        raise ValueError(f"--maps: whole images are judged by {' and '.join(request.methods)}, without maps; "
+                         "leave it out")  # fmt: skip
     check_names(request)
-    options = slurm_options(context, ("detach", "job_minutes"), at_once=jobs)
+    options = cluster.options(context, ("job_minutes",), gpus=gpus, at_once=jobs)
     if options is None:
         chosen = _device(device)
-        plan = make_plan(request)
-        raise typer.Exit(grid.run_here(plan, jobs or 1, chosen, maps=maps, dry_run=dry_run))
-    from fracgen_eval.grid.slurm import Jobs
-
+        raise typer.Exit(grid.run_here(make_plan(request), jobs or 1, chosen, maps=maps, dry_run=dry_run))
     chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
-    plan = make_plan(request)
     how = Jobs(options, chosen, maps, job_minutes)
-    raise typer.Exit(grid.run_on_slurm(plan, how, detach=detach, dry_run=dry_run))
+    raise typer.Exit(grid.run_on_slurm(make_plan(request), how, detach=cluster.detach, dry_run=dry_run))
 
 
 @app.command("list")
 def list_(
     out: Annotated[Path | None, typer.Argument(help="A result folder: lists its cells.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List methods with their settings and datasets with their categories; or the cells of a result folder."""
     from fracgen_eval.datasets import DATASETS
@@ -127,7 +76,7 @@ def list_(
 
     if out is not None:
         if not out.is_dir():
-            raise ValueError(f"{out}: no such result folder; `fracgen eval run --out {out}` makes one")
+            raise ValueError(f"{out}: no such result folder; `fracgen eval run -o {out}` makes one")
         for path, result in read_results(out):
             if not isinstance(result, CellResult):
                 say(str(result))
@@ -159,7 +108,7 @@ def data(
     context: typer.Context,
     *,
     dataset: Annotated[str, typer.Argument(help="surfaces is written; any other is checked.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="surfaces: folder to write.")] = Path("surfaces"),
+    out: Annotated[Path, typer.Option("-o", "--output", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
     strength: Annotated[
         float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")
@@ -173,7 +122,6 @@ def data(
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
 
-    from fracgen.cli.options import refuse_given
     from fracgen.support.terminal import say
 
     source = dataset_of(dataset)
@@ -202,14 +150,14 @@ def predict(
     method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
     train: Annotated[Path | None, typer.Option(help="Folder of normal pictures to fit on.")] = None,
     weights: Annotated[str, typer.Option(help=WEIGHTS_HELP.split(";")[0] + ".")] = "fractal",
-    model: Model = "resnet18",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "resnet18",
     layers: Annotated[str | None, typer.Option(help="For patchcore and padim, such as layer1,layer2.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the method.", min=0)] = 0,
-    settings: Overrides = None,
+    settings: Annotated[Path | None, typer.Option(help=SETTINGS_HELP)] = None,
     save: Annotated[Path | None, typer.Option(help="Keep the fitted model in this file.")] = None,
     load: Annotated[Path | None, typer.Option(help="Use a kept model instead of fitting one.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for heatmaps.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for heatmaps.")] = None,
+    as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
     """Judge one's own pictures: prints a score and the file of each, highest first, and writes heatmaps.
@@ -221,7 +169,6 @@ def predict(
     need("eval")
     if (load is None) == (train is None):
         raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
-    from fracgen.cli.options import refuse_given
     from fracgen.support.terminal import say, working
 
     if load is not None:
@@ -235,13 +182,13 @@ def predict(
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec
 
-    chosen_layers = _listed([layers]) if layers is not None else None
+    chosen_layers = parse_names([layers]) if layers is not None else None
     check_layer_choice(method, chosen_layers)
     chosen = _device(device)
     fitted = FittedModel.load(load, chosen) if load is not None else None
     method = method if fitted is None else fitted.fit.method
     if out is not None and method in IMAGE_LEVEL:
-        raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --out")
+        raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --output")
     if fitted is None:
         assert train is not None
         overrides = read_overrides(settings).get(method) if settings else {}
@@ -295,15 +242,3 @@ def _device(device: str) -> str:
     from fracgen.rendering.device import torch_fault, use_gpu
 
     return "cuda" if use_gpu(device, "evaluating", torch_fault) else "cpu"
-
-
-def _listed(texts: list[str] | None) -> tuple[str, ...]:
-    """Names from repeated options and from commas in them, each once."""
-    return tuple(dict.fromkeys(name.strip() for text in texts or [] for name in text.split(",") if name.strip()))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(dict.fromkeys(int(n) for n in text.split(",")))
-    except ValueError:
-        raise ValueError(f"seeds {text!r} are not whole numbers with commas: for example 0,1,2") from None

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fracgen.slurm.submission import as_jobs
 from fracgen.support.terminal import duration, one_line, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from fracgen_eval.grid.cell import Cell
     from fracgen_eval.grid.plan import Plan
     from fracgen_eval.grid.slurm import Jobs
-
-    from fracgen.slurm.submission import Submission
 
 
 def run_here(plan: Plan, jobs: int, device: str, *, maps: bool, dry_run: bool) -> int:
@@ -46,8 +42,6 @@ def run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
     from fracgen_eval.grid.progress import Progress
     from fracgen_eval.grid.slurm import follow, grouped, script, submit
 
-    from fracgen.slurm.submission import cancelling
-
     count = len(grouped(plan, plan.pending, jobs))
     announce(plan, min(count, jobs.options.at_once), jobs.device, jobs.keep_maps)
     if dry_run:
@@ -56,28 +50,16 @@ def run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
             print(script(plan, jobs), end="")
         return 0
     plan.request.out.mkdir(parents=True, exist_ok=True)
-    holders, made = submit(plan, jobs)
-    cancel = cancelling(holders.values())
-    try:
-        _say_who_has_what(holders, made)
-        if detach:
-            say(f"the same command without --detach shows them; {cancel} cancels them")
-            print(plan.request.out)
-            return 0
+    attached = submit(plan, jobs)
+
+    def watch() -> int:
         with Progress(plan, count) as progress:
-            failed = follow(plan, holders, progress)
-    except KeyboardInterrupt:
-        say(f"jobs run on: the same command attaches to them; {cancel} cancels them")
-        raise
-    return _end(plan, failed)
+            return _end(plan, follow(plan, attached, progress))
 
-
-def _say_who_has_what(holders: Mapping[Cell, str], made: Submission | None) -> None:
-    new = {} if made is None else made.units
-    if made is not None:
-        say(f"submitted {sum(map(len, new.values()))} cells as {len(new)} jobs, array {made.job}")
-    if attached := sum(job not in new for job in holders.values()):
-        say(f"attached to {attached} cells that jobs have")
+    code = as_jobs(attached, "cell", watch, detach=detach)
+    if detach:
+        print(plan.request.out)
+    return code
 
 
 def _end(plan: Plan, failed: int) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fracgen.cli.options import refuse_given
 from fracgen.support.terminal import say, working
 
 
@@ -16,8 +17,8 @@ def report(
     context: typer.Context,
     *,
     folder: Annotated[Path | None, typer.Argument(help="Result folder of `fracgen eval run`.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write; by default `report` in the result folder.")
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="FOLDER/report")
     ] = None,
     root: Annotated[
         list[str] | None, typer.Option(help="dataset=FOLDER: where its pictures are, for galleries; may be repeated.")
@@ -42,8 +43,6 @@ def report(
     from fracgen_eval.report import write_report
     from fracgen_eval.report.published import COLUMNS, write_cells
 
-    from fracgen.cli.options import refuse_given
-
     if paper == (folder is not None):
         raise ValueError("name a result folder, or --paper for the published numbers alone")
     if paper:
@@ -58,11 +57,12 @@ def report(
         raise ValueError(f"the paper has no column {wrong!r}: use --published NAME=imagenet or NAME=fractals")
     with contextlib.ExitStack() as stack:
         if paper:
-            folder, out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "published", out or Path("report")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "published"
+            output = output or Path("report")
             write_cells(folder)
         assert folder is not None
         try:
-            done = write_report(folder, out, roots=roots, named=named, show_published=show_published)
+            done = write_report(folder, output, roots=roots, named=named, show_published=show_published)
         except OSError as error:
             with working():
                 raise error

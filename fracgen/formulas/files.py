@@ -180,7 +180,7 @@ class Bank(ABC):
 def _check_kinds(kinds: Mapping[str, Kind], found: Mapping[str, tuple[str, Sequence[int]]]) -> None:
     """Raise BankError where arrays, by their types and shapes, are not a bank's: one of the wrong type or shape, of
     another number of codes than the one of fewest axes, none, or more than a bank holds."""
-    names = sorted(kinds, key=lambda name: len(kinds[name].shape))
+    names = sorted(kinds, key=lambda name: bool(kinds[name].shape))
     first = found[names[0]][1]
     codes = first[0] if first else 0
     for name in names:

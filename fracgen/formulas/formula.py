@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from fracgen.support.tensors import open_tensors
 if TYPE_CHECKING:
     from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Preset, Recipe, Spec
+    from fracgen.rendering.cpu.stages import Stages
     from fracgen.rendering.cuda.pipeline import KernelPipeline
-    from fracgen.rendering.records import Stages
 
 
 def _pixels(recipe: Recipe) -> tuple[str, int]:
@@ -30,11 +30,9 @@ class Formula:
 
     name: str
     spec: type[Spec]
-    """The class of its specifications."""
+    """The class of its specifications; fields with a help text are options of `fracgen sample`."""
     homes: Mapping[str, str]
     """Where its `bank`, `stages`, `presets` and, if it has kernels, `pipeline` are: `module.name` in its folder."""
-    options: Mapping[str, str] = field(default_factory=dict)
-    """Fields of the specification that are options of `fracgen sample`, and their help."""
     sampled: bool = True
     """Whether a seed decides the codes."""
     work: Callable[[Recipe], tuple[str, int]] = _pixels

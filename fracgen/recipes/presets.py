@@ -15,6 +15,8 @@ def preset(name: str) -> Preset:
     >>> preset("paper").recipe.size, preset("paper").bank.classes
     (256, 1000)
     """
+    if name == "multi-formula-whole":
+        raise ValueError(f"recipe {name!r} is a file now: give the path of docs/{name}.json of fracgen's repository")
     if name not in PRESETS:
         raise ValueError(f"unknown recipe {name!r}: use one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -216,6 +216,11 @@ class Spec(Table):
         """The specifications of all formulas."""
         return tuple(import_module(module).FORMULA.spec for module in FORMULAS.values()) if cls is Spec else (cls,)
 
+    def changed(self, **fields: object) -> Self:
+        """The specification with other values of some fields."""
+        changed: Self = dataclasses.replace(self, **fields)  # type: ignore[type-var]
+        return changed
+
     def first(self, classes: int) -> Self:
         """The specification of the first classes only, which have the same codes, where these are sampled."""
         return self

@@ -21,7 +21,7 @@ import numpy as np
 from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS, preset
-from fracgen.recipes.recipe import RENDER_VERSION, Recipe
+from fracgen.recipes.recipe import RENDER_VERSION, Preset, Recipe
 from fracgen.rendering.base import Renderer
 from fracgen.support.decode import read_json
 from fracgen.support.files import whole_file
@@ -39,17 +39,17 @@ def load() -> dict[str, Any]:
     return stored
 
 
-def compute(name: str, make: MakeRenderer | None = None) -> str:
+def compute(chosen: str | Preset, make: MakeRenderer | None = None) -> str:
     """SHA-256 of a preset's golden batch.
 
     Args:
-        name: of the preset.
+        chosen: the preset, or its name.
         make: gives the renderer of a bank and a recipe; default: the CPU renderer.
 
     Raises:
         ValueError: there is no such preset.
     """
-    chosen = preset(name)
+    chosen = preset(chosen) if isinstance(chosen, str) else chosen
     if make is None:
         from fracgen.rendering.cpu.renderer import CpuRenderer
 

@@ -37,7 +37,7 @@ def renamed_fields(**names: str) -> Callable[[C], C]:
     """A dataclass whose fields are accepted, and read, by their old names, too: `renamed_fields(old="new")`."""
 
     def decorate(kind: C) -> C:
-        kind.__init__ = renamed(**names)(kind.__init__)
+        kind.__init__ = renamed(**names)(kind.__init__)  # type: ignore[misc]
         for old, new in names.items():
             setattr(kind, old, property(functools.partial(_read, old, new)))
         return kind

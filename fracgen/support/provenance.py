@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,11 @@ def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of those of the packages that are installed."""
     installed = {package: found for package in packages if (found := version_of(package)) is not None}
     return {"python": platform.python_version(), **installed}
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def commit() -> str | None:

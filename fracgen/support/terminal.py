@@ -56,6 +56,11 @@ def colourful() -> bool:
     return redraws() and not os.environ.get("NO_COLOR")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, such as `1 cell` or `3,000 cells`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in a readable unit.
 

@@ -67,7 +67,7 @@ REFUSED = {
         "predict ../there/a.png --train ../there --settings ../there/dn2.json", "has no settings of patchcore",
     ),
     "heatmaps of whole images": (
-        "predict ../there/a.png --train ../there --method panda --weights random --out heat", "has no heatmaps",
+        "predict ../there/a.png --train ../there --method panda --weights random -o heat", "has no heatmaps",
     ),
     "unknown network": ("run --method padim --weights random --model resnet19", "did you mean resnet18"),
     "network without that layer": (

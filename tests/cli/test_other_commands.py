@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-import fracgen.doctor as doctor
+import fracgen.cli.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
 from fracgen.rendering import golden

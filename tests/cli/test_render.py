@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from fracgen import CodeBank, preset
-from fracgen.cli.render_here import preset_bank
+from fracgen.cli.render import Rendering, preset_bank
 from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer
@@ -48,15 +48,15 @@ def test_a_part_of_the_bank_shows_the_same_codes(name: str, monkeypatch: pytest.
     chosen = preset(name)
     whole = make(chosen.bank, 3)
     for count in (1, 64, 1500):
-        small = preset_bank(chosen, 3, count, "index", "sheet")
+        small = preset_bank(chosen, Rendering(bank_seed=3, count=count))
         assert small.per_class == whole.per_class
         if small.classes < whole.classes:
             assert small.classes == count
             assert isinstance(small, CodeBank)
             assert isinstance(whole, CodeBank)
             np.testing.assert_array_equal(small.maps, whole.maps[: len(small)])
-        assert preset_bank(chosen, 3, count, "index", "folder") is whole
-        assert preset_bank(chosen, 3, count, "epoch", "sheet") is whole
+        assert preset_bank(chosen, Rendering(bank_seed=3, count=count, format="folder")) is whole
+        assert preset_bank(chosen, Rendering(bank_seed=3, count=count, order="epoch")) is whole
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -79,7 +79,7 @@ def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
 
 
 def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
-    data = preset("fractaldb").to_json()
+    data: Any = preset("fractaldb").to_json()
     data["bank"], data["recipe"]["points"] = {"codes": 6, "classes": 3, "maps": [2, 2]}, 500
     (tmp_path / "mine.json").write_text(json.dumps(data))
     ran = fracgen(
@@ -291,7 +291,7 @@ for n in (16, 512, 5120):
 
 
 def test_preview_shrinks_by_means() -> None:
-    from fracgen.cli.preview import Preview, shrink
+    from fracgen.writing.formats.sheet import Preview, shrink
 
     image = np.arange(3 * 48 * 48, dtype=np.uint32).reshape(3, 48, 48).astype(np.uint8)
     expected = image.reshape(3, 24, 2, 24, 2).astype(int).sum(axis=(2, 4)) // 4

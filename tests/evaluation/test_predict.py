@@ -305,7 +305,7 @@ def test_bad_command_lines_are_one_line_and_exit_code_2(
 
 
 def test_data_command_checks(surfaces: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["eval", "data", "surfaces", "--out", str(surfaces)]) == 0
+    assert run(["eval", "data", "surfaces", "-o", str(surfaces)]) == 0
     assert run(["eval", "data", "folder", "--root", str(surfaces)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11

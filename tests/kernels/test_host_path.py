@@ -15,10 +15,10 @@ from fracgen import FractalLoader
 from fracgen.draws import Stream
 from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import make_bank
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading import prefetch
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
-from fracgen.formulas.ifs import BankSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalise import apply, table
@@ -41,8 +41,8 @@ def small(name: str, size: int = 32) -> Any:
 
 
 def bank_of(name: str) -> Bank:
-    spec = PRESETS[name].bank
-    return make_bank(BankSpec(40, 8, spec.maps) if isinstance(spec, BankSpec) else spec, seed=1)
+    spec = PRESETS[name].bank.few(40)
+    return make_bank(dataclasses.replace(spec, classes=8) if isinstance(spec, BankSpec) else spec, seed=1)
 
 
 def on_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

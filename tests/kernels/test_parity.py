@@ -15,9 +15,7 @@ from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.order import half_bits, order_keys, permute
 from fracgen.recipes.presets import PRESETS
-from fracgen.formulas.ifs import BankSpec
 from fracgen.recipes.recipe import Recipe
-from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from tests.kernels.host import HostBackend, HostRenderer, dots
@@ -26,11 +24,7 @@ KB = 1024
 
 
 def bank_for(name: str) -> Bank:
-    spec = PRESETS[name].bank
-    if isinstance(spec, VariationSpec):
-        return make_bank(spec)
-    classes = 120 if spec.codes == spec.classes else 12
-    return CodeBank.from_spec(BankSpec(120, classes, spec.maps), seed=5)
+    return make_bank(PRESETS[name].bank.few(120), seed=5)
 
 
 def check(host: HostRenderer, index: Any, **options: Any) -> None:
@@ -65,7 +59,7 @@ def test_sizes(size: int, build_folder: Path) -> None:
 def test_largest_size_takes_global_memory(build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(1024), points=50_000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
-    assert host.layout.histogram_global
+    assert host.pipeline.layout.numbers["histogram_global"]
     check(host, [3])
 
 
@@ -96,8 +90,8 @@ def test_order_of_threads_does_not_matter(order: Any, build_folder: Path) -> Non
 
 
 @pytest.mark.parametrize("threads", [
-    {"attractor_threads": 256, "noise_threads": 128, "compose_threads": 64},
-    {"attractor_threads": 512, "noise_threads": 1024, "compose_threads": 512},
+    {"attractor": 256, "noise": 128, "compose": 64},
+    {"attractor": 512, "noise": 1024, "compose": 512},
 ])  # fmt: skip
 def test_block_size_does_not_matter(threads: Any, build_folder: Path) -> None:
     recipe = dataclasses.replace(PRESETS["paper"].recipe.at_size(80), points=40_000)

@@ -12,8 +12,8 @@ from fracgen import PRESETS, BankSpec, CodeBank, Preset, Recipe, preset
 from fracgen.recipes.recipe import RENDER_VERSION
 
 NAMES = [
-    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-formula-whole", "multi-instance",
-    "two-view", "mandelbulb", "multi-mandelbulb",
+    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view",
+    "mandelbulb", "multi-mandelbulb",
 ]  # fmt: skip
 
 
@@ -84,9 +84,8 @@ def test_a_scene_as_large_as_the_image_is_none() -> None:
         ({"points": 0}, "points 0 is out of range"),
         ({"views": 3}, "views 3 is out of range"),
         ({"jitter": "shake"}, "jitter 'shake' is unknown: use one of none, scale, svd, sval, fractaldb"),
-        ({"colour": "rgb"}, "colour 'rgb' is unknown"),
+        ({"color": "rgb"}, "color 'rgb' is unknown"),
         ({"background": "green"}, "background 'green' is unknown"),
-        ({"background": "white"}, "background 'white' is for solids"),
         ({"formula": "julia"}, "formula 'julia' is unknown"),
         ({"samples": 5}, "samples 5 is out of range: use a whole number from 1 to 4"),
         ({"source": "class"}, "source 'class' needs `objects`"),

@@ -141,7 +141,7 @@ def foreground(recipe: Recipe, layer: attractor.Layer, density: int) -> tuple[in
     """Colour of a pixel of an attractor; black where no point fell."""
     if density == 0:
         return 0, 0, 0
-    if recipe.colour == "grey":
+    if recipe.color == "gray":
         return 127, 127, 127
     return rgb(wrap(density + layer.hue), layer.saturation, layer.value)
 

@@ -11,14 +11,13 @@ import pytest
 from numba import njit
 
 from fracgen.draws import Stream, philox4x32, seed_key
+from fracgen.formulas.ifs.attractor import attractor_stage
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
-from fracgen.rendering.cpu import simd
-from fracgen.rendering.cpu.ifs.attractor import attractor_stage
-from fracgen.rendering.cpu.ifs.scout import scout_stage
-from fracgen.rendering.cpu.ifs.stages import codes_of, make_space
+from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.records import ObjectField, Samples
 from tests.reference import code, exact
@@ -120,13 +119,13 @@ def test_a_pair_has_one_stamp() -> None:
     bank = CodeBank(maps, np.array([2], np.uint8), classes=1)
     recipe = dataclasses.replace(
         preset("two-view").recipe.at_size(8), canvas=9, object_size=(1.125, 1.125), jitter="none", points=1,
-        background="black", colour="grey", blur_probability=0.0,
+        background="black", color="gray", blur_probability=0.0,
     )  # fmt: skip
     renderer = CpuRenderer(bank, recipe, threads=1)
     n, low, high = 60, *(np.uint32(word) for word in seed_key(0))
-    space = make_space(renderer.parameters, n)
+    space: Any = renderer.stages.space(n)
     samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
-    scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, n)
+    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, n)
     attractor_stage(renderer.parameters, samples, space, 0, n)
     drawn = space.shapes.density[:, :, 0].reshape(n, 2, 9, 9) > 0
     flips = space.objects[:, :, 0, ObjectField.FLIPS]
@@ -213,9 +212,10 @@ def test_tables_of_many_codes(mode: Any) -> None:
     bank = CodeBank(maps, BANK.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
     renderer = CpuRenderer(bank, recipe, threads=1)
-    space, index = make_space(renderer.parameters, 400), np.arange(400, dtype=np.uint32)
+    space: Any = renderer.stages.space(400)
+    index = np.arange(400, dtype=np.uint32)
     samples = Samples(np.uint32(21), np.uint32(0), index, np.uint32(2), np.uint32(0))
-    scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, 400)
+    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, 400)
     u = np.arange(65536).reshape(8, 8192)
     for i in range(400):
         draws = Draws(21, 2, i)
@@ -237,7 +237,7 @@ def test_fused_multiply_add() -> None:
     a[:200], b[:200] = 2.0**-12 * (1 - 2.0**-16), 2.0**-12 * (1 + 2.0**-16)
     b[100:200] *= -1
     c[:200] = 1 + 2.0**-23 * np.arange(1, 201)
-    fused: Any = simd.fma  # takes one argument more than mypy can know: the typing context
+    fused: Any = arithmetic.fma  # takes one argument more than mypy can know: the typing context
     compiled: Any = njit(lambda a, b, c: fused(a, b, c))
     emulated = fma(a, b, c)
     plain = (a.astype(np.float64) * b + c).astype(np.float32)

@@ -16,15 +16,16 @@ import numba
 import numpy as np
 import pytest
 
+from fracgen.cli.options import read_preset
 from fracgen.draws import Stream
 from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION
-from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.rendering import golden
-from fracgen.rendering.cpu import simd
+from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
 
 BANKS = {
@@ -49,6 +50,13 @@ def test_golden_hashes() -> None:
     """Every preset and the bank; regenerate with `python -m fracgen.rendering.golden --write`."""
     assert golden.load()["render_version"] == RENDER_VERSION
     assert golden.differences() == []
+
+
+def test_a_recipe_that_was_a_preset_is_a_file() -> None:
+    with pytest.raises(ValueError, match="'multi-formula-whole' is a file now: give the path of docs/multi-formula"):
+        preset("multi-formula-whole")
+    file = read_preset(str(Path(__file__).parents[2] / "docs" / "multi-formula-whole.json"))
+    assert golden.compute(file) == "3fca963daed9fb7eb95ecb3d4f7b36e587dbb897b3a93761d18d4028cccb0cce"
 
 
 def test_golden_hashes_tell_a_changed_picture() -> None:
@@ -109,10 +117,10 @@ def _run(code: str, folder: Path | None = None, **environment: str) -> str:
 def test_vector_width(request: pytest.FixtureRequest) -> None:
     """Eight lanes and sixteen: a lane never sees another. The other width than this CPU's runs in a process of
     its own, whose binaries are kept for the next session."""
-    other, kept = str(24 - simd.LANES), request.config.cache.mkdir("lanes")
+    other, kept = str(24 - arithmetic.LANES), request.config.cache.mkdir("lanes")
     code = (
-        "from fracgen.rendering import golden; from fracgen.rendering.cpu import simd\n"
-        "print(simd.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
+        "from fracgen.rendering import golden; from fracgen.rendering.cpu import arithmetic\n"
+        "print(arithmetic.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
     )
     found = _run(code, NUMBA_CACHE_DIR=str(kept), FRACGEN_LANES=other).split()
     assert found == [other, golden.compute("anderson2022"), golden.compute("multi-mandelbulb")]
@@ -124,11 +132,12 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(package, tmp_path / "fracgen", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     code = (
-        "import fracgen, numpy as np; from fracgen.rendering.cpu import compose as c\n"
-        "from fracgen.rendering.cpu.ifs import stages as cpu\n"
+        "import fracgen, numpy as np; from fracgen.formulas.ifs import compose as c\n"
+        "from fracgen.formulas.ifs import stages as cpu\n"
         "from fracgen.rendering.parameters import Parameters\n"
         "assert 'PLACE' in fracgen.__file__\n"
-        "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu.make_space(p, 1)\n"
+        "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8))\n"
+        "s = cpu.IfsStages(fracgen.CodeBank.sample(2), p).space(1)\n"
         "s.shapes.density[:] = 5; out = np.empty((1, 1, 3, 8, 8), np.uint8)\n"
         "s.scenes[:] = 0\n"
         "c.compose_stage(p, s, 0, 1, out, np.empty((0, 1, 8, 8), np.uint8))\n"

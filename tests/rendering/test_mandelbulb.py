@@ -10,10 +10,10 @@ import pytest
 
 from fracgen.draws import Stream
 from fracgen.formulas.formula import make_bank
+from fracgen.formulas.mandelbulb import PUBLISHED_RULES, VariationSpec
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
-from fracgen.formulas.mandelbulb import PUBLISHED_RULES, VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from tests.reference import exact, mandelbulb, published_variations
 

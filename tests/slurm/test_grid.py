@@ -90,7 +90,7 @@ def test_a_grid_outlives_its_jobs_and_its_controller(
     hold.release(cells[late][1])
     third = fracgen(*command)
     assert (third.code, third.out) == (0, "out\n")
-    assert "submitted 1 cells as 1 jobs" in third.err
+    assert "submitted 1 cell as 1 job" in third.err
     again = fracgen(*command)
     assert again.code == 0
     assert "submitted" not in again.err

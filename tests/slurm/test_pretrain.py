@@ -61,7 +61,7 @@ def test_a_preempted_run_ends_with_the_same_bits(
     until(lambda: slurm.jobs()[job] == "RUNNING", "the job goes on", LONG)  # the next line would wait for ever
     second = fracgen(*command)
     assert (second.code, second.out) == (0, "run\n"), second.err
-    assert f"attached to job {job}" in second.err
+    assert "attached to 1 run that jobs have" in second.err
     told = Path("run/log.txt").read_text()
     for signal, step in (("SIGTERM", 2), ("SIGTERM", 4), ("SIGUSR1", 8)):
         assert f"stopped by {signal} after step {step} of 9: job {job} is queued again, to go on" in told

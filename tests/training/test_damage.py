@@ -11,9 +11,9 @@ import torch
 import torchvision
 
 from fracgen import FractalLoader, make_bank
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.networks import FeatureNetwork, create, stages
-from fracgen.formulas.ifs import BankSpec
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.losses import (
     STRIDES,

@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from fracgen.support.options import Option, parse_names, parse_shard
 from fracgen_eval.datasets import Category, check_files, check_root, dataset, draw_shots, limited, root_of
 from fracgen_eval.datasets.base import SMALL_IMAGES, split
 from fracgen_eval.errors import EvaluationError, one_of
@@ -18,7 +19,7 @@ from fracgen_eval.grid.results import status_of
 from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, stages_of
 from fracgen_eval.methods.fisher import check_task
 from fracgen_eval.methods.reading import check_overrides
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
 from fracgen_eval.weights.network import network
@@ -27,30 +28,90 @@ SMALL_CATEGORIES = 2
 """`--limit small` takes this many categories where none are named."""
 
 
+WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
+METHOD_HELP = (
+    "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
+    "may be repeated."
+)
+MODEL_HELP = "A network of timm with features, such as resnet18 or tf_efficientnet_lite0."
+SETTINGS_HELP = "TOML or JSON file: a table of settings for each method."
+
+
+def parse_methods(texts: list[str]) -> tuple[str, ...]:
+    """Methods from repeated options and from commas in them; `all` are the eight."""
+    names = parse_names(texts)
+    return METHODS if names == ("all",) else names
+
+
+def parse_weights(texts: list[str]) -> tuple[WeightsSpec, ...]:
+    """What `WeightsSpec.parse` makes of each text. Raises ValueError."""
+    return tuple(map(WeightsSpec.parse, texts))
+
+
+def parse_settings(path: str) -> dict[str, Settings]:
+    """What `read_overrides` reads from a file; raises as it does."""
+    return read_overrides(Path(path))
+
+
+def parse_layers(texts: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Layer sets from repeated options, of names with commas."""
+    return tuple(parse_names([text]) for text in texts)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds with commas, each once. Raises ValueError."""
+    try:
+        return tuple(dict.fromkeys(int(n) for n in text.split(",")))
+    except ValueError:
+        raise ValueError(f"seeds {text!r} are not whole numbers with commas: for example 0,1,2") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """A grid as asked for: every combination of methods, categories, weights, layers and seeds."""
 
-    out: Path
-    methods: tuple[str, ...]
-    dataset: str
-    weights: tuple[WeightsSpec, ...]
-    root: Path | None = None
-    """The dataset's folder; None for `surfaces`, written below `out`, and for `elpv`, an installed package's."""
-    categories: tuple[str, ...] | None = None
-    model: str = "wide_resnet50_2"
-    layers: tuple[tuple[str, ...], ...] = ()
-    """Layer sets for PatchCore and PaDiM instead of their own."""
-    seeds: tuple[int, ...] = (0,)
-    shots: int | None = None
-    protocol: str = "honest"
-    limit: str | None = None
-    """`small`, or the number of training and of test images."""
-    input_norm: InputNorm = "checkpoint"
-    map_size: str = "evaluation"
-    overrides: dict[str, Settings] = field(default_factory=dict)
-    shard: tuple[int, int] = (0, 1)
-    rerun: bool = False
+    methods: Annotated[
+        tuple[str, ...], Option(METHOD_HELP, names=("--method",), parse=parse_methods, repeated=True)
+    ]
+    weights: Annotated[
+        tuple[WeightsSpec, ...],
+        Option(WEIGHTS_HELP, parse=parse_weights, repeated=True),
+    ]
+    dataset: Annotated[
+        str, "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."
+    ] = "surfaces"
+    root: Annotated[Path | None, "The dataset's folder; `surfaces`, which is written below --output, and `elpv`, an "
+                    "installed package's, need none."] = None  # fmt: skip
+    categories: Annotated[
+        tuple[str, ...] | None,
+        Option("Categories, with commas or repeated.", names=("--category",), parse=parse_names, repeated=True),
+    ] = None
+    out: Annotated[Path, Option("Result folder; a grid is continued there.", names=("-o", "--output"))] = Path("eval")
+    model: Annotated[str, MODEL_HELP] = "wide_resnet50_2"
+    layers: Annotated[
+        tuple[tuple[str, ...], ...],
+        Option("Layers for patchcore and padim in the place of their own, of layer1 to layer4 (stride 4 to 32), with "
+               "commas; repeat for several sets.", parse=parse_layers,
+               repeated=True),
+    ] = ()
+    seeds: Annotated[tuple[int, ...], Option("Seeds, such as 0,1,2.", parse=parse_seeds, default="0")] = (0,)
+    shots: Annotated[int | None, "Few-shot: number of training images, drawn by the seed."] = None
+    protocol: Annotated[
+        str, "honest: fixed epochs. paper: stops on the test set, as the paper's tables did."
+    ] = "honest"
+    limit: Annotated[str | None, "small for a trial run, or a number of training and of test images."] = None
+    input_norm: Annotated[InputNorm, "Normalisation. checkpoint: the weights' own; imagenet: as the paper did."] = (
+        "checkpoint"
+    )
+    map_size: Annotated[str, "evaluation, or original: pixel metrics at the files' size."] = "evaluation"
+    overrides: Annotated[
+        dict[str, Settings], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
+    ] = field(default_factory=dict)
+    shard: Annotated[
+        tuple[int, int],
+        Option("i/n: only every n-th cell, from the i-th, counted from 0.", parse=parse_shard, default="0/1"),
+    ] = (0, 1)
+    rerun: Annotated[bool, "Run finished cells again."] = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import Protocol
 
 from fracgen.support.files import whole_file
+from fracgen.support.provenance import processors
 from fracgen.support.streams import open_streams
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
@@ -102,7 +103,7 @@ def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
 
 
 def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // jobs)))
     waiting = list(reversed(work.plan.pending))
     suspects: list[Cell] = []
     while waiting or suspects:

@@ -15,9 +15,8 @@ from functools import partial
 from typing import Protocol
 
 from fracgen.slurm.options import SlurmOptions
-from fracgen.slurm.queue import end_of, states
-from fracgen.slurm.submission import SlurmFolder, Submission, Task, cancelling, held
-from fracgen.slurm.watch import LOOK_S, Watch
+from fracgen.slurm.queue import LOOK_S, Watch, end_of
+from fracgen.slurm.submission import Attached, SlurmFolder, Submission, Task
 from fracgen_eval.datasets import Category
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
@@ -83,33 +82,22 @@ def grouped(plan: Plan, cells: Sequence[Cell], jobs: Jobs, alone: Iterable[Cell]
     return groups
 
 
-def submit(plan: Plan, jobs: Jobs) -> tuple[dict[Cell, str], Submission | None]:
-    """Submit the pending cells that no living job has.
-
-    Returns:
-        The job of every pending cell, and the array that was submitted, if any.
+def submit(plan: Plan, jobs: Jobs) -> Attached:
+    """Submit the pending cells that no living job has; units are digests of cells.
 
     Raises:
-        SlurmError: SLURM cannot be asked, or refuses.
-        EvaluationError: finished cells are to be run again while jobs are at work on them.
+        SlurmError: SLURM cannot be reached, or refuses.
+        ValueError: finished cells are to be run again while jobs are at work on them.
     """
-    folder, made = SlurmFolder(plan.request.out), None
-    with folder.alone():
-        before = folder.submissions()
-        at_work = held(before, states())
-        busy = [at_work[cell.digest] for cell in plan.pending if cell.digest in at_work]
-        if plan.request.rerun and busy:
-            raise EvaluationError(
-                f"--rerun: jobs have cells of this grid: attach without --rerun, or {cancelling(busy)}"
-            )
-        free = [cell for cell in plan.pending if cell.digest not in at_work]
-        if free:
-            clean(plan.request.out)
-            keep_filters(plan)
-            groups = grouped(plan, free, jobs, _died(plan, free, before))
-            made = folder.submit(_tasks(plan, groups, jobs), jobs.options, NAME)
-            at_work |= held([made], dict.fromkeys(made.units, "PENDING"))
-    return {cell: at_work[cell.digest] for cell in plan.pending}, made
+
+    def tasks(free: list[str], before: list[Submission]) -> list[Task]:
+        clean(plan.request.out)
+        keep_filters(plan)
+        cells = [cell for cell in plan.pending if cell.digest in set(free)]
+        return _tasks(plan, grouped(plan, cells, jobs, _died(plan, cells, before)), jobs)
+
+    units = [cell.digest for cell in plan.pending]
+    return SlurmFolder(plan.request.out).attach(units, tasks, jobs.options, NAME, again=plan.request.rerun)
 
 
 def _died(plan: Plan, cells: Sequence[Cell], before: Sequence[Submission]) -> list[Cell]:
@@ -147,17 +135,18 @@ def run_cells(work: Sequence[Unit]) -> None:
         print(f"fracgen: {run_locked(cell, category, weights, options)}", flush=True)
 
 
-def follow(plan: Plan, jobs: dict[Cell, str], watcher: Watcher) -> int:
+def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
     """Watch cells until each has a result or its job is gone.
 
     Args:
-        jobs: the job of every cell.
+        attached: the job of every pending cell.
         watcher: told of what happens.
 
     Returns:
         The number of cells that failed or were lost.
     """
-    folder, left, begun = SlurmFolder(plan.request.out), dict(jobs), set[Cell]()
+    folder, begun = attached.folder, set[Cell]()
+    left = {cell: attached.jobs[cell.digest] for cell in plan.pending}
     watch, failed = Watch(), 0
     while left:
         for cell, job in list(left.items()):

@@ -173,7 +173,7 @@ def gather(folder: Path) -> Results:
         EvaluationError: it is no result folder, or holds not one cell.
     """
     if not (folder / CELLS).is_dir():
-        remedy = f"`fracgen eval run --out {folder}` fills it"
+        remedy = f"`fracgen eval run -o {folder}` fills it"
         if (folder / "eval" / CELLS).is_dir():  # a demo's folder
             remedy = f"{folder / 'eval'} is one"
         raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
@@ -190,7 +190,7 @@ def gather(folder: Path) -> Results:
             problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
     if not entries:
         only = f", only: {problems[0]}" if problems else ""
-        raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
+        raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run -o {folder}` makes them")
     entries, others = _of_the_same_pictures(_one_random(_disambiguated(entries)))
     entries, duplicates = _newest(entries)
     return Results(folder, _lone_layers(entries), problems + others + duplicates)

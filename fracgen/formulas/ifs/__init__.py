@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 
 from fracgen.formulas.files import MAX_CODES
 from fracgen.formulas.formula import Formula
 from fracgen.recipes.recipe import Spec, check_whole
+from fracgen.support.options import Option, parse_range
 
 MAX_MAPS = 8
 
@@ -25,9 +26,11 @@ class BankSpec(Spec):
     """
 
     formula = "ifs"
-    codes: int = 100_000
-    classes: int = 1000
-    maps: tuple[int, int] = (2, MAX_MAPS)
+    codes: Annotated[int, "Number of codes."] = 100_000
+    classes: Annotated[int, "Number of classes they form; must divide the codes."] = 1000
+    maps: Annotated[
+        tuple[int, int], Option("Number of maps in a code, as LOW-HIGH.", parse=parse_range, default="2-8")
+    ] = (2, MAX_MAPS)
     """Smallest and largest number of maps; uniform in between."""
 
     def __post_init__(self) -> None:
@@ -42,6 +45,13 @@ class BankSpec(Spec):
                 f"{self.codes} codes do not divide into {self.classes} classes: use {best} codes "
                 f"or a number of classes that divides {self.codes}"
             )
+
+    def changed(self, **fields: object) -> Self:
+        """See `Spec.changed`; other codes form as many classes where these divide them, else one each."""
+        codes = fields.get("codes", self.codes)
+        if isinstance(codes, int) and codes % self.classes:
+            fields = {"classes": codes, **fields}
+        return super().changed(**fields)
 
     def first(self, classes: int) -> Self:
         """See `Spec.first`: code k does not depend on how many are sampled."""
@@ -62,10 +72,6 @@ FORMULA = Formula(
     homes={
         "bank": "bank.CodeBank", "stages": "stages.IfsStages", "pipeline": "pipeline.IfsPipeline",
         "presets": "presets.PRESETS",
-    },
-    options={
-        "codes": "How many.", "classes": "How many classes they form; must divide the codes.",
-        "maps": "Number of maps a code, as LOW-HIGH.",
     },
     work=lambda recipe: ("points", recipe.views * recipe.points),
 )  # fmt: skip

@@ -247,7 +247,7 @@ def _validate(bank: CodeBank) -> None:
     _refuse(expanding, expands)
 
 
-def _refuse(bad: NDArray[np.bool_], message: Callable[[int], str]) -> None:
+def _refuse(bad: NDArray[np.bool_] | np.bool_, message: Callable[[int], str]) -> None:
     where = np.flatnonzero(bad)
     if where.size:
         more = f" (and {where.size - 1} more codes)" if where.size > 1 else ""

@@ -62,16 +62,6 @@ PRESETS = (
         ),
     ),
     Preset(
-        "multi-formula-whole",
-        "`multi-formula` as scenes of 256 px that are shown whole: 4 to 10 attractors, drawn at 128 px, in every "
-        "image, smaller than those that the authors' networks see. What `multi-formula` was before it cropped.",
-        BankSpec(50_000, 1000, (2, 4)),
-        Recipe(
-            "multi-formula-whole", canvas=128, background="black", objects=(4, 10), source="class", window_shift=0.0,
-            window_scale=(1.0, 1.0), mean=(0.2,) * 3, std=(0.5,) * 3,
-        ),
-    ),
-    Preset(
         "multi-instance",
         "Anderson and Farrell's multi-instance prediction: 1 to 5 attractors on a noise background, 0.15 to 0.6 of "
         "the side, no jitter, several labels an image. They place attractors from a cache of the last 512; here the "

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 from fracgen.formulas.formula import Formula
 from fracgen.recipes.recipe import Spec
+from fracgen.support.options import Option, parse_numbers
 
 MIN_POWER, MAX_POWER = 2, 24
 """At the largest power float32 still holds the square of what a step makes of a point within the bail-out radius."""
@@ -36,8 +38,13 @@ class VariationSpec(Spec):
     """
 
     formula = "mandelbulb"
-    powers: tuple[int, ...] = PUBLISHED_POWERS
-    rules: tuple[int, ...] = PUBLISHED_RULES
+    powers: Annotated[
+        tuple[int, ...], Option("Mandelbulb variations: powers, as 2-18 or 7,8.", parse=parse_numbers, default="2-18")
+    ] = PUBLISHED_POWERS
+    rules: Annotated[
+        tuple[int, ...],
+        Option("Mandelbulb variations: rules, as 42,168.", parse=parse_numbers, default="the 61 published"),
+    ] = PUBLISHED_RULES
 
     def __post_init__(self) -> None:
         _distinct("power", self.powers, MIN_POWER, MAX_POWER)
@@ -83,7 +90,6 @@ FORMULA = Formula(
         "bank": "bank.VariationBank", "stages": "stages.MandelbulbStages", "pipeline": "pipeline.MandelbulbPipeline",
         "presets": "presets.PRESETS",
     },
-    options={"powers": "Powers, as 2-18 or 7,8.", "rules": "Rules, as 42,168."},
     sampled=False,
     work=lambda recipe: ("rays", recipe.views * (recipe.canvas * recipe.samples) ** 2),
 )  # fmt: skip

@@ -18,7 +18,7 @@ PRESETS = (
     ),
     Preset(
         "multi-mandelbulb",
-        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: `multi-formula-whole` with "
+        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: scenes shown whole, with "
         "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from its own direction and "
         "in its own colours, each composited over those before it by its coverage. Their generator pastes stored "
         "pictures of several variations a class, with their white made black, into scenes of 512 px, and does not "

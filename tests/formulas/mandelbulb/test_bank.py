@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fracgen.formulas.formula import load_bank, make_bank
-from fracgen.recipes.recipe import check_formula
 from fracgen.formulas.files import BankError
+from fracgen.formulas.formula import load_bank, make_bank
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.mandelbulb.bank import VariationBank, radius
-from fracgen.formulas.mandelbulb.describing import code_lines, describe_code
-from fracgen.recipes.presets import preset
-from fracgen.recipes.recipe import Spec
 from fracgen.formulas.mandelbulb import PUBLISHED_RULES, VariationSpec
+from fracgen.formulas.mandelbulb.bank import VariationBank, radius
+from fracgen.recipes.presets import preset
+from fracgen.recipes.recipe import Spec, check_formula
 
 
 def test_the_published_classes() -> None:
@@ -104,7 +102,7 @@ def test_a_recipe_of_another_formula_is_refused() -> None:
 def test_a_described_code() -> None:
     bank = make_bank(VariationSpec((8,), (0b101_010_111,)))
     assert isinstance(bank, VariationBank)
-    lines = code_lines(describe_code(bank, 0))
+    lines = bank.code_lines(0)
     assert lines[0] == "code 0  class 0  power8-rule343"
     assert lines[1].startswith("  z -> r^8 (-sin 8 phi, cos 8 theta, -sin 8 theta) + c")
 

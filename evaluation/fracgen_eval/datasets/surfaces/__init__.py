@@ -46,7 +46,7 @@ class Surfaces:
         """List a category's files."""
         one_of(category, self.categories(root), "category of surfaces")
         if not (root / NOTE).is_file():
-            raise EvaluationError(f"{root}: no surfaces here; run `fracgen eval data surfaces --out {root}`")
+            raise EvaluationError(f"{root}: no surfaces here; run `fracgen eval data surfaces -o {root}`")
         return load_folder(root / category, self.name, category)
 
 
