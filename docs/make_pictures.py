@@ -28,7 +28,7 @@ def sheet(preset: Preset, rows: int, columns: int, side: int) -> Image.Image:
     """The first pictures of a preset; a pair's two lie beside each other."""
     count = rows * columns // preset.recipe.views
     bank = make_bank(preset.bank.first(count))
-    images = CpuRenderer(bank, preset.recipe).render(range(count)).images
+    images = CpuRenderer(bank, preset.recipe).render(range(count)).numpy().images
     s = preset.recipe.size
     tiles = images.reshape(rows, columns, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(rows * s, columns * s, 3)
     return Image.fromarray(np.ascontiguousarray(tiles)).resize((columns * side, rows * side), Image.Resampling.LANCZOS)
@@ -54,8 +54,8 @@ def surfaces() -> Image.Image:
 def twins() -> Image.Image:
     """Twelve pairs of shots, and what is damaged in the second."""
     config = CONFIGS["twins"]
-    loader = FractalLoader(make_bank(BankSpec(100, 100)), config.recipe, 12, "cpu", epoch_size=12, normalize=False,
-                           twins=True)  # fmt: skip
+    loader = FractalLoader(make_bank(BankSpec(100, 100)), config.recipe, 12, device="cpu", epoch_size=12,
+                           normalize=False, twins=True)  # fmt: skip
     images, _, damage = loader[0]
     triples = torch.cat((images, damage[:, None, None].expand(-1, -1, 3, -1, -1)), 1)  # [12, 3, 3, S, S]
     side = config.recipe.size

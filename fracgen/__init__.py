@@ -2,8 +2,8 @@
 
     import fracgen
     bank = fracgen.CodeBank.sample(100_000, seed=0)
-    images = fracgen.render(bank, index=range(64), recipe="paper", seed=0, device="cuda")
-    loader = fracgen.FractalLoader(bank, recipe="paper", batch_size=512, device="cuda", seed=0)
+    images = fracgen.render(bank, "paper", range(64), seed=0, device="cuda")
+    loader = fracgen.FractalLoader(bank, "paper", batch_size=512, device="cuda", seed=0)
 
 Importing this imports nothing heavy: torch, numba and cupy come in when they are first used.
 """
@@ -11,7 +11,7 @@ Importing this imports nothing heavy: torch, numba and cupy come in when they ar
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -26,6 +26,7 @@ _HOMES = {
     "Preset": "fracgen.recipes.recipe",
     "PRESETS": "fracgen.recipes.presets",
     "Recipe": "fracgen.recipes.recipe",
+    "Stream": "fracgen.draws",
     "make_renderer": "fracgen.rendering",
     "preset": "fracgen.recipes.presets",
     "load_bank": "fracgen.formulas.formula",
@@ -39,6 +40,7 @@ _HOMES = {
 __all__ = ["__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
+    from fracgen.draws import Stream as Stream
     from fracgen.formulas.files import BankError as BankError
     from fracgen.formulas.formula import load_bank as load_bank
     from fracgen.formulas.formula import make_bank as make_bank
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from fracgen.training.built_in import pretrained as pretrained
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'fracgen' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -49,8 +49,8 @@ class Pictures:
     def __init__(self, seed: int) -> None:
         twins = named_config("twins")
         self._shots = iter(fracgen.FractalLoader(
-            make_bank(twins.bank, twins.bank_seed), twins.recipe, PAIRS, "cpu", seed, epoch_size=1_000_000, twins=True,
-            prefetch=0,
+            make_bank(twins.bank, twins.bank_seed), twins.recipe, PAIRS, device="cpu", seed=seed, epoch_size=1_000_000,
+            twins=True, prefetch=0,
         ))  # fmt: skip
         self._generator = torch.Generator().manual_seed(1000 + seed)
 

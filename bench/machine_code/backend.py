@@ -103,7 +103,7 @@ def run(
 def measure(name: str, bank: Bank, recipe: Recipe, images: int) -> Results:
     """Bytes unlike the CPU renderer's, and cycles of one multiprocessor an image by kernel, of the first samples."""
     backend, made = run(bank, recipe, range(images))
-    wrong = int((made.reshape(-1) != CpuRenderer(bank, recipe).render(range(images)).images.reshape(-1)).sum())
+    wrong = int((made.reshape(-1) != CpuRenderer(bank, recipe).render(range(images)).numpy().images.reshape(-1)).sum())
     results = {f"`{name}` bytes unlike the CPU renderer's": Summary.of("differences", [wrong])}
     cycles: dict[str, float] = {}
     for kernel, own in backend.runs:

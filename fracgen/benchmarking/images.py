@@ -143,15 +143,13 @@ def bench_loader(
         ValueError: an argument is out of range.
         DeviceError: a GPU was asked for and is not usable.
     """
-    import torch
-
     from fracgen.loading.loader import FractalLoader
 
     bank, recipe, images = make_bank(preset.bank), preset.recipe, max(batch) * batches
     loaders = {
         layout if len(batch) == 1 else f"{layout}, batch {size}": FractalLoader(
-            bank, recipe, size, device, epoch_size=images, prefetch=prefetch,
-            dtype=getattr(torch, layout.split()[0]), channels_last="channels-last" in layout,
+            bank, recipe, size, device=device, epoch_size=images, prefetch=prefetch,
+            dtype=layout.split()[0], channels_last="channels-last" in layout,
         )
         for layout in LAYOUTS for size in batch
     }  # fmt: skip

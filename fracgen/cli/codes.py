@@ -153,6 +153,6 @@ def _draw(bank: files.Bank, codes: list[int], path: Path) -> None:
     check_writable(path)
     recipe = formula(bank.formula).presets[0].recipe
     index = [index_of(code, bank.classes, bank.per_class) for code in codes]
-    images = make_renderer(bank, recipe, "cpu").render(index).images
+    images = make_renderer(bank, recipe, "cpu").render(index).numpy().images
     with whole_file(path) as file:
         Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")

@@ -51,9 +51,14 @@ class Formula:
         return found
 
     @property
+    def has_kernels(self) -> bool:
+        """Whether it can be rendered on a GPU."""
+        return "pipeline" in self.homes
+
+    @property
     def pipeline(self) -> type[KernelPipeline]:
         """The class of its kernels' pipeline. Raises DeviceError where it has no kernels."""
-        if "pipeline" not in self.homes:
+        if not self.has_kernels:
             raise DeviceError(f"formula {self.name!r} has no CUDA kernels: render it with device cpu")
         found: type[KernelPipeline] = self._at_home("pipeline")
         return found

@@ -54,9 +54,8 @@ def compute(chosen: str | Preset, make: MakeRenderer | None = None) -> str:
         from fracgen.rendering.cpu.renderer import CpuRenderer
 
         make = CpuRenderer
-    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).images
-    array = images if isinstance(images, np.ndarray) else images.cpu().numpy()
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).numpy().images
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
 
 
 def compute_bank() -> str:

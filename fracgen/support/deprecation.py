@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
@@ -27,6 +28,25 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 warn(f"argument {old!r}", repr(names[old]))
                 kwargs[names[old]] = kwargs.pop(old)
             return function(*args, **kwargs)
+
+        return accepting
+
+    return decorate
+
+
+def once_positional(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function that accepts keyword-only arguments by position, too, as they once were."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+        most = sum(kind != inspect.Parameter.KEYWORD_ONLY for kind in kinds)
+
+        @functools.wraps(function)
+        def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name, value in zip(names, args[most:], strict=False):
+                warn(f"{name} by position", f"{name}={value!r}")
+                kwargs[name] = value
+            return function(*args[:most], **kwargs)  # type: ignore[arg-type]
 
         return accepting
 

@@ -111,7 +111,9 @@ def write(
 def render_batch(selection: Selection, renderer: Renderer, first: int, last: int) -> Batch:
     """Positions first .. last - 1 of a selection."""
     index = selection.index(first, last)
-    rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).on_host()
+    rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).numpy()
     codes = rendered.codes.astype(np.int64)
     classes = np.where(codes < 0, -1, codes // selection.bank.per_class)
-    return Batch(first, index, rendered.by_view, labels_of(index, selection.bank.classes), classes)
+    recipe = selection.recipe
+    images = rendered.images.reshape(len(index), recipe.views, 3, recipe.size, recipe.size)
+    return Batch(first, index, images, labels_of(index, selection.bank.classes), classes)

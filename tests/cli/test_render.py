@@ -31,7 +31,7 @@ def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["fractals.png"]
     sheet = np.asarray(Image.open(tmp_path / "fractals.png"))
     assert sheet.shape == (2048, 2048, 3)
-    images = make_renderer(CodeBank.sample(), "paper", "cpu").render(range(10)).images
+    images = make_renderer(CodeBank.sample(), "paper", "cpu").render(range(10)).numpy().images
     for k, image in enumerate(images):  # those of the whole bank, although it was not sampled
         y, x = 256 * (k // 8), 256 * (k % 8)
         np.testing.assert_array_equal(sheet[y : y + 256, x : x + 256], image.transpose(1, 2, 0))

@@ -21,7 +21,7 @@ from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
-from fracgen.rendering.normalise import apply, table
+from fracgen.rendering.normalize import convert, table
 from fracgen.support.errors import DeviceError
 from tests.kernels.pretend import Machine, switched_on
 
@@ -67,13 +67,13 @@ share them."""
 def test_every_recipe_type_and_memory_format(name: str, half: int, machine: Machine) -> None:
     bank, recipe = bank_of(name), small(name)
     gpu = CudaRenderer(bank, recipe, "cuda:1")
-    expected = CpuRenderer(bank, recipe).render(INDEX, masks=True, **KEY)
+    expected = CpuRenderer(bank, recipe).render(INDEX, masks=True, **KEY).numpy()
     for dtype, channels_last in formats(half):
         made = gpu.render(INDEX, masks=True, dtype=dtype, channels_last=channels_last, **KEY)
         assert made.images.device == torch.device("cuda:1")
         images = torch.from_numpy(expected.images)
         if dtype != torch.uint8:
-            images = apply(images, table(recipe, dtype), channels_last=channels_last)
+            images = convert(images, table(recipe, dtype), channels_last=channels_last)
         assert torch.equal(made.images.cpu(), images), (dtype, channels_last)
         assert np.array_equal(on_host(made.masks), expected.masks)
         assert np.array_equal(on_host(made.codes), expected.codes)
@@ -101,8 +101,7 @@ def test_streams_in_any_order(machine: Machine) -> None:
             # The first float batch makes a table of values, on a stream that is not the home stream.
             made[turn, number] = gpu.render([turn], dtype=torch.bfloat16, **KEY).images
     home = gpu.render([0], dtype=torch.bfloat16, **KEY).images
-    expected = CpuRenderer(bank, recipe).render(range(6), **KEY).images
-    expected = apply(torch.from_numpy(expected), table(recipe, torch.bfloat16))
+    expected = convert(CpuRenderer(bank, recipe).render(range(6), **KEY).images, table(recipe, torch.bfloat16))
     for turn, number in reversed(made):
         with torch.cuda.stream(streams[number]):
             assert torch.equal(made[turn, number].cpu(), expected[turn : turn + 1])
@@ -133,7 +132,7 @@ LOADERS: list[dict[str, Any]] = [
     {"batch_size": 8},
     {"batch_size": 8, "prefetch": 0},
     {"batch_size": 4, "prefetch": 3, "dtype": torch.bfloat16, "channels_last": True},
-    {"batch_size": 8, "dtype": torch.float32, "normalise": False, "channels_last": True},
+    {"batch_size": 8, "dtype": torch.float32, "normalize": False, "channels_last": True},
     {"batch_size": 8, "rank": 1, "world_size": 2, "masks": True},
     {"batch_size": 20, "recipe": "multi-instance", "masks": True},
     {"batch_size": 8, "recipe": "two-view"},

@@ -24,8 +24,8 @@ def check(
     recipe: Any, index: Any, folder: Path, bank: Any = BANK, order: Any = 0, sanitize: Any = False, **key: Any
 ) -> None:
     """Bytes of pictures, masks and codes; on failure, names the first that differs."""
-    ours = HostRenderer(bank, recipe, HostBackend(folder, order, sanitize)).render(index, masks=True, **key)
-    cpu = CpuRenderer(bank, recipe).render(index, masks=True, **key)
+    ours = HostRenderer(bank, recipe, HostBackend(folder, order, sanitize)).render(index, masks=True, **key).numpy()
+    cpu = CpuRenderer(bank, recipe).render(index, masks=True, **key).numpy()
     for what in ("codes", "masks", "images"):
         a, b = getattr(ours, what), getattr(cpu, what)
         assert a.shape == b.shape, what

@@ -29,8 +29,8 @@ def bank_for(name: str) -> Bank:
 
 def check(host: HostRenderer, index: Any, **options: Any) -> None:
     """Bytes of pictures, masks and codes; on failure, names the first that differs."""
-    ours = host.render(index, masks=True, **options)
-    cpu = CpuRenderer(host.bank, host.recipe).render(index, masks=True, **options)
+    ours = host.render(index, masks=True, **options).numpy()
+    cpu = CpuRenderer(host.bank, host.recipe).render(index, masks=True, **options).numpy()
     for what in ("codes", "masks", "images"):
         a, b = getattr(ours, what), getattr(cpu, what)
         assert a.shape == b.shape, what
@@ -73,6 +73,12 @@ def test_numbers_of_points(points: Any, build_folder: Path) -> None:
 def test_jitters(jitter: Any, build_folder: Path) -> None:
     recipe = Recipe("jitter", size=32, canvas=32, points=3000, jitter=jitter, jitter_strength=0.4)
     check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(24), seed=2)
+
+
+@pytest.mark.parametrize("objects", [None, (2, 3)])
+def test_a_white_background(objects: tuple[int, int] | None, build_folder: Path) -> None:
+    recipe = Recipe("white", size=24, canvas=33, points=3000, background="white", objects=objects)
+    check(HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder)), range(6), seed=3)
 
 
 @pytest.mark.parametrize("size", [48, 60])
@@ -123,15 +129,15 @@ def test_probabilities_of_their_own(build_folder: Path) -> None:
 def test_chunks_and_batches_do_not_matter(build_folder: Path) -> None:
     recipe = Recipe("small", size=32, canvas=32, points=2000)
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
-    whole = host.render(range(7)).images
+    whole = host.render(range(7)).numpy().images
     host.pipeline.chunk = 3
-    assert np.array_equal(host.render(range(7)).images, whole)
-    assert np.array_equal(host.render([5, 2, 2]).images, whole[[5, 2, 2]])
+    assert np.array_equal(host.render(range(7)).numpy().images, whole)
+    assert np.array_equal(host.render([5, 2, 2]).numpy().images, whole[[5, 2, 2]])
 
 
 def test_an_empty_batch(build_folder: Path) -> None:
     host = HostRenderer(bank_for("paper"), Recipe("small", size=32, canvas=32), HostBackend(build_folder))
-    assert host.render([]).images.shape == (0, 3, 32, 32)
+    assert host.render([]).numpy().images.shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -142,8 +148,8 @@ def test_output_formats(element_bytes: Any, channels_last: Any, build_folder: Pa
     host = HostRenderer(bank_for("paper"), recipe, HostBackend(build_folder))
     dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[element_bytes]
     values = (np.arange(3)[:, None] * 1000 + np.arange(256)[None] * 7).astype(dtype)
-    out = host.render(range(3), form=OutputFormat(element_bytes, channels_last), values=values).images
-    bytes_ = CpuRenderer(host.bank, recipe).render(range(3)).images
+    out = host.render(range(3), form=OutputFormat(element_bytes, channels_last), values=values).numpy().images
+    bytes_ = CpuRenderer(host.bank, recipe).render(range(3)).numpy().images
     expected = bytes_ if element_bytes == 1 else np.stack([values[c][bytes_[:, c]] for c in range(3)], 1)
     assert np.array_equal(np.moveaxis(out, -1, 1) if channels_last else out, expected)
 

@@ -68,27 +68,27 @@ def test_golden_hashes_tell_a_changed_picture() -> None:
 
 def test_batch_size_order_and_repeats(renderer: CpuRenderer) -> None:
     index = list(range(37))
-    whole = renderer.render(index, seed=3, epoch=2)
+    whole = renderer.render(index, seed=3, epoch=2).numpy()
     for size in (1, 5, 36):
-        parts = [renderer.render(index[i : i + size], seed=3, epoch=2) for i in range(0, 37, size)]
+        parts = [renderer.render(index[i : i + size], seed=3, epoch=2).numpy() for i in range(0, 37, size)]
         assert np.array_equal(np.concatenate([p.images for p in parts]), whole.images)
         assert np.array_equal(np.concatenate([p.codes for p in parts]), whole.codes)
     mixed = [30, 2, 2, 36, 0, 30]
-    assert np.array_equal(renderer.render(mixed, seed=3, epoch=2).images, whole.images[mixed])
-    assert np.array_equal(renderer.render(index, seed=3, epoch=2).images, whole.images)
+    assert np.array_equal(renderer.render(mixed, seed=3, epoch=2).numpy().images, whole.images[mixed])
+    assert np.array_equal(renderer.render(index, seed=3, epoch=2).numpy().images, whole.images)
 
 
 def test_threads(renderer: CpuRenderer) -> None:
-    one = renderer.render(range(50), seed=4, masks=True)
+    one = renderer.render(range(50), seed=4, masks=True).numpy()
     for threads in (2, 3, 8):
-        many = CpuRenderer(renderer.bank, renderer.recipe, threads).render(range(50), seed=4, masks=True)
+        many = CpuRenderer(renderer.bank, renderer.recipe, threads).render(range(50), seed=4, masks=True).numpy()
         assert np.array_equal(many.images, one.images)
         assert np.array_equal(many.masks, one.masks)
 
 
 def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
-    with_masks = renderer.render(range(20), seed=5, masks=True)
-    assert np.array_equal(with_masks.images, renderer.render(range(20), seed=5).images)
+    with_masks = renderer.render(range(20), seed=5, masks=True).numpy()
+    assert np.array_equal(with_masks.images, renderer.render(range(20), seed=5).numpy().images)
     assert set(np.unique(with_masks.masks)) == {0, 1}
 
 
@@ -101,7 +101,7 @@ def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     seen: dict[bytes, tuple[Any, int]] = {}
     for key in keys:
         # Samples 0 and 60 are of the same code.
-        for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).images, strict=True):
+        for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).numpy().images, strict=True):
             clash = seen.setdefault(image.tobytes(), (key, i))
             assert clash == (key, i), f"sample {i} of {key} is the same picture as {clash}"
 

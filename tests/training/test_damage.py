@@ -115,7 +115,7 @@ SMALL: Config = dataclasses.replace(
 def test_a_few_steps_learn_a_batch_by_heart() -> None:
     config = SMALL
     bank = make_bank(config.bank, 0)
-    images, _, damage = FractalLoader(bank, config.recipe, 8, "cpu", epoch_size=8, twins=True, threads=1)[0]
+    images, _, damage = FractalLoader(bank, config.recipe, 8, device="cpu", epoch_size=8, twins=True, threads=1)[0]
     objective, model = objective_of(config, bank.classes), torchvision.models.resnet18(weights=None)
     network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)

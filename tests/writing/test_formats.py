@@ -110,7 +110,7 @@ def read_tar(urls: str) -> list[dict[str, Any]]:
 
 def check_samples(samples: list[dict[str, Any]], task: Selection, member: str) -> None:
     assert [s["cls"] for s in samples] == [k % CLASSES for k in range(task.count)]
-    codes = renderer(task).render(range(task.count)).codes
+    codes = renderer(task).render(range(task.count)).numpy().codes
     for k, (sample, images) in enumerate(zip(samples, expected(task), strict=True)):
         names = [member] if task.recipe.views == 1 else [f"0.{member}", f"1.{member}"]
         for key, image in zip(names, images, strict=True):

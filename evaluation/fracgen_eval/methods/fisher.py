@@ -74,5 +74,5 @@ def _pretraining_batches(weights: Weights, settings: Settings) -> Any:
     renderer = fracgen.make_renderer(bank, recipe, "cpu")
     for start in range(0, settings["fisher_images"], settings["batch"]):
         index = range(start, min(start + settings["batch"], settings["fisher_images"]))
-        images = torch.from_numpy(renderer.render(index).images)
+        images = renderer.render(index).images
         yield images, torch.from_numpy(labels_of(index, spec.classes))

@@ -133,7 +133,7 @@ class HostRenderer:
             indices, batch, key=seed_key(seed), epoch=epoch, stream=int(stream), out=out, masks=shown, codes=codes,
             values=values, form=form,
         )  # fmt: skip
-        return Rendered.of(out, codes, shown)
+        return Rendered(out, codes, shown)
 
 
 def dots() -> CodeBank:

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from fracgen import preset
-from fracgen.rendering import normalise
+from fracgen.rendering import normalize
 
 RECIPE = dataclasses.replace(preset("paper").recipe, mean=(0.2, 0.485, 0.7), std=(0.5, 0.229, 0.31))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_every_entry_is_the_nearest_number(dtype: torch.dtype) -> None:
-    entries = normalise.table(RECIPE, dtype)
+    entries = normalize.table(RECIPE, dtype)
     exact = (np.arange(256) / 255 - np.array(RECIPE.mean)[:, None]) / np.array(RECIPE.std)[:, None]
     bits = torch.int32 if dtype == torch.float32 else torch.int16
     error = np.abs(entries.double().numpy() - exact)
@@ -27,7 +27,7 @@ def test_every_entry_is_the_nearest_number(dtype: torch.dtype) -> None:
 
 def test_rounding_once_differs_from_rounding_twice() -> None:
     just_above_a_tie = 1 + 2.0**-8 + 2.0**-40  # float32 drops the last term and leaves a tie for bfloat16
-    assert normalise.round_to_bits(np.array([just_above_a_tie]), 8)[0] == 1 + 2.0**-7
+    assert normalize.round_to_bits(np.array([just_above_a_tie]), 8)[0] == 1 + 2.0**-7
     assert torch.tensor([just_above_a_tie], dtype=torch.float64).float().bfloat16().item() == 1.0
 
 
@@ -38,8 +38,8 @@ def test_images_are_looked_up_channel_by_channel(
     shape: tuple[int, ...], channels_last: bool, dtype: torch.dtype
 ) -> None:
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    entries = normalise.table(RECIPE, dtype)
-    out = normalise.apply(images, entries, channels_last=channels_last)
+    entries = normalize.table(RECIPE, dtype)
+    out = normalize.convert(images, entries, channels_last=channels_last)
     assert out.dtype == dtype
     assert out.shape == images.shape
     assert out.stride()[-3] == (1 if channels_last else 64)
@@ -48,10 +48,10 @@ def test_images_are_looked_up_channel_by_channel(
 
 
 def test_without_normalisation_bytes_become_shares_of_255() -> None:
-    entries = normalise.table(RECIPE, torch.float32, normalise=False)
+    entries = normalize.table(RECIPE, torch.float32, normalize=False)
     assert torch.equal(entries, (torch.arange(256, dtype=torch.float64) / 255).float().expand(3, 256))
 
 
 def test_other_types_are_refused() -> None:
     with pytest.raises(ValueError, match=r"dtype int8 is out of range: use one of float32, float16, bfloat16"):
-        normalise.table(RECIPE, torch.int8)
+        normalize.table(RECIPE, torch.int8)

@@ -1,8 +1,7 @@
 """From bytes to the numbers a network is fed: (x / 255 - mean) / std, by table.
 
-A byte has 256 values, so normalisation is a table of 256 entries a channel, computed once in
-double precision and rounded once to the output type. The CPU and the
-kernels use the same table, so they give the same bits.
+A byte has 256 values, so normalization is a table of 256 entries a channel, computed once in double precision and
+rounded once to the output type. The CPU and the kernels use the same table, so they give the same bits.
 """
 
 from __future__ import annotations
@@ -20,13 +19,31 @@ if TYPE_CHECKING:
 SIGNIFICANT_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}
 
 
-def table(recipe: Recipe, dtype: torch.dtype, *, normalise: bool = True) -> torch.Tensor:
+def dtype_name(dtype: torch.dtype | str) -> str:
+    """The name of a type that images are made in.
+
+    Args:
+        dtype: torch.uint8, float32, float16 or bfloat16, or the name of one.
+
+    Raises:
+        ValueError: another type.
+
+    >>> dtype_name("bfloat16")
+    'bfloat16'
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name != "uint8" and name not in SIGNIFICANT_BITS:
+        raise ValueError(f"dtype {name} is not one that images have: use uint8, {', '.join(SIGNIFICANT_BITS)}")
+    return name
+
+
+def table(recipe: Recipe, dtype: torch.dtype | str, *, normalize: bool = True) -> torch.Tensor:
     """What every byte becomes, per channel.
 
     Args:
         recipe: whose `mean` and `std` are used.
-        dtype: torch.float32, float16 or bfloat16.
-        normalise: False gives x / 255, in [0, 1].
+        dtype: float32, float16 or bfloat16.
+        normalize: False gives x / 255, in [0, 1].
 
     Returns:
         [3, 256] of `dtype`, on the CPU.
@@ -36,13 +53,14 @@ def table(recipe: Recipe, dtype: torch.dtype, *, normalise: bool = True) -> torc
     """
     import torch
 
-    name = str(dtype).removeprefix("torch.")
-    if name not in SIGNIFICANT_BITS:
-        raise ValueError(f"dtype {name} is out of range: use one of {', '.join(SIGNIFICANT_BITS)}")
+    name = dtype_name(dtype)
+    if name == "uint8":
+        raise ValueError("bytes are not looked up in a table: use float32, float16 or bfloat16")
     exact = np.arange(256, dtype=np.float64) / 255.0 * np.ones((3, 1))
-    if normalise:
+    if normalize:
         exact = (exact - np.array(recipe.mean)[:, None]) / np.array(recipe.std)[:, None]
-    return torch.from_numpy(round_to_bits(exact, SIGNIFICANT_BITS[name])).to(dtype)
+    found: torch.dtype = getattr(torch, name)
+    return torch.from_numpy(round_to_bits(exact, SIGNIFICANT_BITS[name])).to(found)
 
 
 def round_to_bits(x: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
@@ -56,12 +74,12 @@ def round_to_bits(x: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
     return result
 
 
-def apply(images: torch.Tensor, values: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
-    """Look every byte up in a table.
+def convert(images: torch.Tensor, values: torch.Tensor | None, *, channels_last: bool = False) -> torch.Tensor:
+    """Look every byte up in a table, and lay the images out.
 
     Args:
         images: uint8 [..., 3, H, W].
-        values: [3, 256] from `table`, on the images' device.
+        values: [3, 256] from `table`, on the images' device; None leaves the bytes as they are.
         channels_last: lay the result out with the channel fastest; its shape stays [..., 3, H, W].
 
     Returns:
@@ -72,6 +90,8 @@ def apply(images: torch.Tensor, values: torch.Tensor, *, channels_last: bool = F
     shape = images.shape
     planes = images.reshape(-1, *shape[-3:])
     layout = torch.channels_last if channels_last else torch.contiguous_format
+    if values is None:
+        return planes.contiguous(memory_format=layout).reshape(shape)
     out = torch.empty(planes.shape, dtype=values.dtype, device=images.device, memory_format=layout)
     for channel in range(3):
         if images.device.type == "cpu":
