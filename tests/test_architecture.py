@@ -17,6 +17,7 @@ import fracgen_eval
 import pytest
 
 import fracgen
+from fracgen.formulas import FORMULAS
 
 PACKAGES = {"fracgen": Path(fracgen.__file__).parent, "fracgen_eval": Path(fracgen_eval.__file__).parent}
 
@@ -25,7 +26,7 @@ LAYERS = [
     ["fracgen.slurm", "fracgen.weights"],
     ["fracgen.draws", "fracgen.order", "fracgen.formulas"],
     ["fracgen.recipes", "fracgen.formulas.files", "fracgen.formulas.formula", "fracgen.rendering"],
-    ["fracgen.formulas.ifs", "fracgen.formulas.mandelbulb"],
+    [*FORMULAS.values()],
     ["fracgen.loading", "fracgen.writing"],
     ["fracgen.networks"],
     ["fracgen.training"],

@@ -72,6 +72,7 @@ def differences(make: MakeRenderer | None = None) -> list[str]:
     digest = compute_bank()
     if digest != stored["bank"]:
         lines.append(f"bank: {digest}, expected {stored['bank']}")
+    lines += [f"{name}: there is no such preset" for name in stored["images"].keys() - PRESETS.keys()]
     for name in PRESETS:
         digest, expected = compute(name, make), stored["images"].get(name)
         if digest != expected:

@@ -19,6 +19,7 @@ from fracgen.rendering.cuda.layout import SHARED_MEMORY
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
 from fracgen.rendering.cuda.sources import digest, kernel_folder, kernels, read_by, sources
 from fracgen.rendering.parameters import Parameters
+from tests.kernels.host import WITH_KERNELS
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 ALWAYS = (75, 90, 120)
@@ -70,7 +71,7 @@ def check(recipe: Recipe, arch: int, kernels: Sequence[str] | None = None, form:
 @pytest.mark.parametrize(
     "arch", [pytest.param(arch, marks=() if arch in ALWAYS else pytest.mark.study) for arch in ARCHITECTURES]
 )
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", WITH_KERNELS)
 def test_every_recipe_on_every_architecture(name: str, arch: int) -> None:
     recipe = PRESETS[name].recipe
     if recipe.formula == "mandelbulb":

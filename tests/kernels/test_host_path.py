@@ -23,6 +23,7 @@ from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalize import convert, table
 from fracgen.support.errors import DeviceError
+from tests.kernels.host import WITH_KERNELS
 from tests.kernels.pretend import Machine, switched_on
 
 INDEX = np.array([0, 5, 2**32 - 1, 77, 5], np.uint32)
@@ -56,7 +57,7 @@ def formats(odd: int) -> list[tuple[torch.dtype, bool]]:
 
 HALVES = [
     pytest.param(name, half, marks=() if half == number % 2 else pytest.mark.study)
-    for number, name in enumerate(PRESETS)
+    for number, name in enumerate(WITH_KERNELS)
     for half in (0, 1)
 ]
 """Recipes and halves of the formats: neighbours are alike, such as `paper` and `anderson2022`, and by default they

@@ -18,7 +18,7 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.pipeline import OutputFormat
-from tests.kernels.host import HostBackend, HostRenderer, dots
+from tests.kernels.host import WITH_KERNELS, HostBackend, HostRenderer, dots
 
 KB = 1024
 
@@ -40,7 +40,7 @@ def check(host: HostRenderer, index: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("shared_memory", [227, 64])
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", WITH_KERNELS)
 def test_every_recipe_in_shared_and_global_memory(name: str, shared_memory: Any, build_folder: Path) -> None:
     recipe = PRESETS[name].recipe
     if recipe.formula == "mandelbulb":

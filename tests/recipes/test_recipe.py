@@ -11,17 +11,8 @@ import pytest
 from fracgen import PRESETS, BankSpec, CodeBank, Preset, Recipe, preset
 from fracgen.recipes.recipe import RENDER_VERSION
 
-NAMES = [
-    "paper", "anderson2022", "fractal4ad", "fractaldb", "multi-formula", "multi-instance", "two-view",
-    "mandelbulb", "multi-mandelbulb",
-]  # fmt: skip
 
-
-def test_the_presets_are_there() -> None:
-    assert list(PRESETS) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_go_to_json_and_back(name: str) -> None:
     again = Preset.from_json(json.loads(json.dumps(PRESETS[name].to_json())))
     assert again == PRESETS[name]
@@ -29,7 +20,7 @@ def test_presets_go_to_json_and_back(name: str) -> None:
     assert Recipe.from_json(PRESETS[name].recipe.to_json()) == PRESETS[name].recipe
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_say_what_they_follow(name: str) -> None:
     assert PRESETS[name].name == PRESETS[name].recipe.name == name
     assert len(PRESETS[name].follows.split()) > 30

@@ -89,6 +89,12 @@ def test_a_crop_smaller_than_its_canvas() -> None:
     assert_same(recipe, BANK, [0, 1, 2], seed=5)
 
 
+@pytest.mark.parametrize("objects", [None, (2, 3)])
+def test_a_white_background(objects: tuple[int, int] | None) -> None:
+    recipe = Recipe("white", size=16, canvas=19, points=1500, background="white", objects=objects)
+    assert_same(recipe, BANK, [0, 1, 2], seed=9)
+
+
 def test_attractors_that_stick_out_of_the_picture() -> None:
     recipe = dataclasses.replace(
         preset("two-view").recipe.at_size(24), object_size=(1.5, 4.0), objects=(1, 3), points=2000

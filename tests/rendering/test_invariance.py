@@ -43,7 +43,8 @@ RECIPES = {
 @pytest.fixture(scope="module", params=RECIPES)
 def renderer(request: pytest.FixtureRequest) -> CpuRenderer:
     recipe = RECIPES[request.param]
-    return CpuRenderer(BANKS[recipe.formula], recipe, threads=1)
+    bank = BANKS[recipe.formula] if recipe.formula in BANKS else make_bank(PRESETS[request.param].bank.few(60))
+    return CpuRenderer(bank, recipe, threads=1)
 
 
 def test_golden_hashes() -> None:

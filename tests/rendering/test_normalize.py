@@ -53,5 +53,5 @@ def test_without_normalisation_bytes_become_shares_of_255() -> None:
 
 
 def test_other_types_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"dtype int8 is out of range: use one of float32, float16, bfloat16"):
+    with pytest.raises(ValueError, match=r"dtype int8 is not one that images have: use uint8, float32, float16"):
         normalize.table(RECIPE, torch.int8)

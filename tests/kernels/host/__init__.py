@@ -15,6 +15,7 @@ from fracgen.draws import Stream, seed_key
 from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import formula
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.base import Rendered, checked_index
 from fracgen.rendering.cuda.pipeline import OutputFormat
@@ -22,6 +23,8 @@ from fracgen.rendering.cuda.sources import kernel_folder, kernels, read_by
 from fracgen.rendering.parameters import Parameters
 
 HERE = Path(__file__).parent
+WITH_KERNELS = [name for name, preset in PRESETS.items() if formula(preset.recipe.formula).has_kernels]
+"""Presets that a GPU can render."""
 FLAGS = [
     "-std=c++17", "-O1", "-fPIC", "-mfma", "-ffp-contract=off", "-fno-strict-aliasing",
     "-fno-extern-tls-init", "-w",
