@@ -81,7 +81,7 @@ Results = dict[str, Summary]
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where something was measured: processor, CPUs that the process may use, their load, GPU."""
+    """The machine of a measurement: processor, number of CPUs that the process may use, their load, GPU."""
 
     processor: str
     cpus: int

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fracgen.cli.options import AsJson, Device, read_preset
+from fracgen.support.files import check_writable
+from fracgen.support.provenance import need
 
 if TYPE_CHECKING:
     from fracgen.benchmarking.record import Record
@@ -42,7 +44,7 @@ def render(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images and points per second, and where the time goes."""
+    """Measure images and points per second, and each stage's share of the time."""
     from fracgen.benchmarking.images import bench_render
 
     _check_output(output)
@@ -66,7 +68,7 @@ def loader(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images per second of a loader whose batches are dropped at once, for each layout of its images."""
+    """Measure images per second of a loader whose batches are dropped, for each layout of its images."""
     from fracgen.benchmarking.images import bench_loader
 
     _check_output(output)
@@ -95,9 +97,7 @@ def train(
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
-    from fracgen.support.extras import need
-
+    """Measure what live rendering adds to a training step, with a 95% interval."""
     need("train")
     from fracgen.benchmarking.train import bench_train, config_for
 
@@ -115,7 +115,6 @@ def _preset(name: str, size: int | None, points: int | None = None) -> Preset:
 
 
 def _check_output(output: Path | None) -> None:
-    from fracgen.support.files import check_writable
 
     if output is not None:
         check_writable(output)

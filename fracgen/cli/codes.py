@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_origin, get_type_hints
 
@@ -12,6 +13,9 @@ import typer
 from fracgen.cli.options import AsJson, Bank, Given, read_preset, refuse_given, with_options
 from fracgen.formulas import FORMULAS
 from fracgen.formulas.formula import formula
+from fracgen.support.files import check_writable, whole_file
+from fracgen.support.options import Option
+from fracgen.support.terminal import say, working
 
 if TYPE_CHECKING:
     from fracgen.formulas import files
@@ -20,21 +24,30 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 def _fields() -> type[object]:
-    """A dataclass of the fields of all formulas' specifications."""
-    found = {name: (hint, dataclasses.field(default=None)) for f in FORMULAS for name, hint in
-             get_type_hints(formula(f).spec, include_extras=True).items() if get_origin(hint) is Annotated}  # fmt: skip
-    return dataclasses.make_dataclass("Fields", [(name, *kind) for name, kind in found.items()])
+    """A dataclass of the described fields of all formulas' specifications."""
+    found = {name: hint for one in FORMULAS for name, hint in _described(formula(one).spec).items()}
+    return dataclasses.make_dataclass(
+        "Fields", [(name, hint, dataclasses.field(default=None)) for name, hint in found.items()]
+    )
+
+
+def _described(spec: type[object]) -> dict[str, object]:
+    hints = get_type_hints(spec, include_extras=True)
+    return {name: hint for name, hint in hints.items() if get_origin(hint) is Annotated}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """The options of `fracgen sample`."""
+
+    output: Annotated[Path, Option("File to write.", names=("-o", "--output"))] = Path("bank.safetensors")
+    recipe: Annotated[str, "Preset whose codes to sample; the options of codes override it."] = "paper"
+    codes: Annotated[dict[str, object], Given(_fields())] = dataclasses.field(default_factory=dict)
+    seed: Annotated[int, "Seed of the codes, 0 to 2^64 - 1."] = 0
 
 
 @with_options
-def sample(
-    context: typer.Context,
-    *,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
-    recipe: Annotated[str, typer.Option(help="Preset whose codes to sample; the options below override it.")] = "paper",
-    fields: Annotated[dict[str, object], Given(_fields())],
-    seed: Annotated[int, typer.Option(help="Seed of the codes, 0 to 2^64 - 1.")] = 0,
-) -> None:
+def sample(context: typer.Context, *, asked: Sampling) -> None:
     """Make a bank of codes and print its SHA-256 and file: IFS codes, or Mandelbulb variations.
 
     IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
@@ -42,23 +55,21 @@ def sample(
     """
     from fracgen.draws import seed_key
     from fracgen.formulas.formula import make_bank
-    from fracgen.support.files import check_writable
-    from fracgen.support.terminal import say, working
 
-    spec = read_preset(recipe).bank
-    if foreign := [name for name in fields if not hasattr(spec, name)]:
-        raise ValueError(f"--{foreign[0]} is not for codes of formula {spec.formula!r}: drop it, or change --recipe")
+    spec = read_preset(asked.recipe).bank
+    foreign = _described(_fields()).keys() - _described(type(spec)).keys()
+    refuse_given(context, foreign, f"codes of formula {spec.formula!r} have none, change --recipe")
     sampled = formula(spec.formula).sampled
     if not sampled:
         refuse_given(context, ("seed",), "these codes are every combination, no seed decides them")
-    spec = spec.changed(**fields)
-    seed_key(seed)
-    check_writable(output)
+    spec = spec.changed(**asked.codes)
+    seed_key(asked.seed)
+    check_writable(asked.output)
     with working():
-        bank = make_bank(spec, seed)
-        bank.save(output)
-    say(f"{spec}, seed {seed}" if sampled else str(spec))
-    print(f"{bank.sha256}  {output}")
+        bank = make_bank(spec, asked.seed)
+        bank.save(asked.output)
+    say(f"{spec}, seed {asked.seed}" if sampled else str(spec))
+    print(f"{bank.sha256}  {asked.output}")
 
 
 @app.command()
@@ -114,11 +125,9 @@ def import_(
 ) -> None:
     """Make a bank of another project's codes and print its SHA-256 and file.
 
-    A pickle that asks for anything but arrays is refused, and nothing in it is run.
+    A pickle of anything but arrays is refused, and no code in it is run.
     """
     from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
-    from fracgen.support.files import check_writable
-    from fracgen.support.terminal import say, working
 
     bank = import_codes(source, classes=classes, non_contractive=non_contractive)
     check_writable(output)
@@ -148,7 +157,6 @@ def _draw(bank: files.Bank, codes: list[int], path: Path) -> None:
 
     from fracgen.order import index_of
     from fracgen.rendering import make_renderer
-    from fracgen.support.files import check_writable, whole_file
 
     check_writable(path)
     recipe = formula(bank.formula).presets[0].recipe

@@ -31,7 +31,6 @@ _IMPORT_NAMES = {"pillow": "PIL"}
 @dataclass(frozen=True)
 class Check:
     """One item that was checked."""
-
     name: str
     status: Literal["ok", "missing", "fault"]
     """`missing` is no fault: an extra that is not installed, a GPU that is not there."""
@@ -42,9 +41,9 @@ class Check:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is installed, what is missing and how to get it; render an image and check its bytes.
+    """Show what is installed, what is missing and how to get it; render images and check their bytes.
 
-    Exits with 1 where something is broken. Having no GPU, or not every extra, is no fault.
+    Exits with 1 if something is broken. A missing GPU or extra is no fault.
     """
     checks = examine()
     faults = [check for check in checks if check.status == "fault"]
@@ -81,9 +80,9 @@ def _python() -> Check:
 
 
 def requirements() -> dict[str, list[Requirement]]:
-    """What fracgen's own metadata ask for here: packages by the extra that brings them, the indispensable ones by "".
+    """Requirements of fracgen's metadata on this machine, by extra; those without an extra are under "".
 
-    Empty where fracgen is not installed but found on a path. The extra `all` is left out, it is others.
+    Empty if fracgen is not installed but found on a path. The extra `all` is left out, as it repeats others.
     """
     from packaging.requirements import Requirement
 
@@ -102,7 +101,7 @@ def requirements() -> dict[str, list[Requirement]]:
 
 
 def misfit(wanted: Requirement, version: str) -> str:
-    """Why a version is none of those that are asked for; empty where it is one of them.
+    """Why a version does not meet a requirement; empty if it does.
 
     >>> from packaging.requirements import Requirement
     >>> misfit(Requirement("numba>=0.61"), "0.60.0")
@@ -217,7 +216,7 @@ def self_test(device: str = "cpu", recipe: str = "paper") -> Check:
     expected = golden.load()["images"][recipe]
     try:
         found = golden.compute(recipe, lambda bank, image: make_renderer(bank, image, device))
-    except Exception as error:  # whatever breaks here is what the user wants to hear of
+    except Exception as error:  # any failure is the result of this check
         message = " ".join(str(error).split())[:200]
         return Check(name, "fault", f"rendering failed ({type(error).__name__}: {message})", "report this")
     if found != expected:

@@ -38,7 +38,7 @@ def run(
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """
-    from fracgen.support.extras import need
+    from fracgen.support.provenance import need
 
     need("eval")
     from fracgen_eval.grid.plan import check_names, make_plan
@@ -116,7 +116,7 @@ def data(
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
-    from fracgen.support.extras import need
+    from fracgen.support.provenance import need
 
     need("eval")
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
@@ -164,7 +164,7 @@ def predict(
 
     Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
     """
-    from fracgen.support.extras import need
+    from fracgen.support.provenance import need
 
     need("eval")
     if (load is None) == (train is None):

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args, get_ori
 import typer
 
 from fracgen.slurm.options import SlurmOptions
+from fracgen.support.decode import read_json
 from fracgen.support.options import Option
+from fracgen.support.provenance import need
 
 if TYPE_CHECKING:
     from fracgen.recipes.recipe import Preset
@@ -28,7 +30,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @dataclass(frozen=True)
 class Given:
     """Marks a dictionary as the fields of a dataclass that the command line sets; the rest is decided elsewhere."""
-
     kind: type[object]
 
 
@@ -65,7 +66,6 @@ class _Part:
         kind: the dataclass.
         whole: make an instance, rather than a dictionary of the fields that were given.
     """
-
     def __init__(self, kind: type[object], whole: bool) -> None:
         self.kind, self.whole = kind, whole
         self.options: dict[str, tuple[object, Option]] = {}
@@ -81,7 +81,7 @@ class _Part:
                 self.parts[one.name] = part
 
     def parameters(self) -> list[inspect.Parameter]:
-        """What Typer makes options of."""
+        """The options, as parameters for Typer."""
         own = [self._parameter(name, kind, option) for name, (kind, option) in self.options.items()]
         return own + [parameter for part in self.parts.values() for parameter in part.parameters()]
 
@@ -155,13 +155,12 @@ def refuse_given(context: typer.Context, fields: Iterable[str], reason: str) -> 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """Options of the commands that can run as jobs under SLURM."""
-
     executor: Annotated[Literal["local", "slurm"], "local: on this machine; slurm: as jobs of a cluster."] = "local"
     detach: Annotated[bool, "SLURM: submit and return; the same command attaches."] = False
     resources: Annotated[dict[str, object], Given(SlurmOptions)] = field(default_factory=dict)
 
     def options(self, context: typer.Context, also: Iterable[str] = (), **further: object) -> SlurmOptions | None:
-        """What a command asks of SLURM; None where the work is done here.
+        """Resources of the jobs; None if the work is done on this machine.
 
         Args:
             context: of the command.
@@ -171,7 +170,6 @@ class Cluster:
         Raises:
             ValueError: an option is out of range or does nothing here, or the extra is not installed.
         """
-        from fracgen.support.extras import need
 
         if self.executor == "local":
             idle = ("detach", *(one.name for one in dataclasses.fields(SlurmOptions)), *also)
@@ -196,7 +194,6 @@ def read_preset(name: str) -> Preset:
     from fracgen.formulas.formula import formula
     from fracgen.recipes.presets import preset
     from fracgen.recipes.recipe import Preset, Recipe
-    from fracgen.support.decode import read_json
 
     if not name.endswith(".json"):
         return preset(name)

@@ -16,7 +16,8 @@ from fracgen.cli.options import Cluster, Given, with_options
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
 from fracgen.support.options import Option
-from fracgen.support.terminal import say, show
+from fracgen.support.provenance import need
+from fracgen.support.terminal import say, show, working
 from fracgen.training.config import Config, Machine
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ NAME, RUN = "fracgen-pretrain", "run"
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """What `fracgen pretrain` is given; no file is read yet."""
-
+    """The options of `fracgen pretrain`; no file is read yet."""
     preset: Annotated[
         str | None,
         Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, "
@@ -53,7 +53,7 @@ class Pretraining:
                "random.", default="random weights"),
     ] = None
     size: Annotated[int | None, Option("Side of the images in pixels.", default="the preset's")] = None
-    views: Annotated[int | None, Option("2: pairs of pictures of the same code.", default="the preset's")] = None
+    views: Annotated[int | None, Option("2: pairs of images of the same code.", default="the preset's")] = None
     augment: Annotated[
         str | None, Option("none, crop, full or unmixed (full, for pairs).", default="the preset's")
     ] = None
@@ -76,8 +76,6 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    from fracgen.support.extras import need
-
     machine = asked.machine
     need("train", *machine.loggers)
     processes = machine.devices or 1
@@ -100,8 +98,6 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
 ) -> None:
     """Export a run's weights as safetensors, with their own normalisation and a model card."""
-    from fracgen.support.extras import need
-
     need("train")
     from fracgen.training.export import export as write
     from fracgen.training.folder import RunFolder
@@ -111,7 +107,6 @@ def export(
 
 def train_here(asked: Pretraining) -> int:
     """Train in this process; the exit code."""
-    from fracgen.support.terminal import working
     from fracgen.training.loop import StopSignals
     from fracgen.training.run import prepare
 
@@ -133,7 +128,6 @@ def train_here(asked: Pretraining) -> int:
 @dataclass(frozen=True)
 class Read:
     """A pre-training with the files that its options name; nothing is written yet."""
-
     config: Config
     folder: RunFolder
     codes: Bank | None
@@ -222,13 +216,13 @@ def train_as_job(asked: Pretraining, slurm: SlurmOptions, *, detach: bool, dry_r
 
 
 def train_in_job(asked: Pretraining) -> None:
-    """What each process of the job does."""
+    """The work of each process of the job."""
     if code := train_here(asked):
         sys.exit(code)
 
 
 def _follow(run: RunFolder, folder: SlurmFolder, job: str) -> int:
-    """Pass on the lines of a run's log until its job has ended; the exit code."""
+    """Print the lines of a run's log until its job has ended; returns the exit code."""
     watch, read = Watch(), run.log.stat().st_size if run.log.is_file() else 0
     while not watch.ended([job]):
         time.sleep(LOOK_S)
@@ -243,7 +237,7 @@ def _follow(run: RunFolder, folder: SlurmFolder, job: str) -> int:
 
 
 def _show(log: Path, start: int) -> int:
-    """Print what a log has from a byte on; where it ends."""
+    """Print a log from a byte on; returns its length in bytes."""
     if not log.is_file():
         return start
     with log.open("rb") as file:

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fracgen.cli.options import read_preset, refuse_given, with_options
+from fracgen.support.errors import WorkFailed
 from fracgen.support.options import Option, parse_shard
+from fracgen.support.provenance import processors
+from fracgen.support.streams import check
+from fracgen.support.terminal import Progress, colourful, say, show, working
 
 if TYPE_CHECKING:
     from fracgen.formulas.files import Bank
@@ -22,17 +26,16 @@ if TYPE_CHECKING:
     from fracgen.writing.base import Selection, Writer
 
 OUTPUTS = {"sheet": "fractals.png", "raw": "fractals.rgb", "folder": "out/folder", "wds": "out/wds", "npy": "out/npy"}
-"""Where a format goes by default."""
+"""Default output of each format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendering:
-    """What `fracgen render` is given besides a bank."""
-
+    """The options of `fracgen render`."""
     count: Annotated[int, Option("Number of images.", names=("-n", "--count"))] = 64
     size: Annotated[int | None, Option("Side in pixels, 8 to 1024.", default="the recipe's")] = None
     seed: Annotated[int, "Seed of the images, 0 to 2^64 - 1."] = 0
-    epoch: Annotated[int, "Another epoch shows the same codes in other pictures."] = 0
+    epoch: Annotated[int, "Another epoch shows the same codes in other images."] = 0
     bank_seed: Annotated[int, "Seed of the codes, where no bank is given."] = 0
     recipe: Annotated[str, "Preset, or a JSON file of a recipe or preset."] = "paper"
     format: Annotated[Literal["sheet", "folder", "wds", "npy", "raw"], "Format of the output."] = "sheet"
@@ -81,7 +84,6 @@ def render(
 @dataclass
 class Prepared:
     """A selection, and what will write it; nothing is written yet."""
-
     selection: Selection
     writer: Writer
     target: Path | None
@@ -90,7 +92,6 @@ class Prepared:
 def prepare(asked: Rendering, bank: Path | None) -> Prepared:
     """Read and check everything. Raises ValueError where an option is out of range."""
     from fracgen.formulas.formula import load_bank
-    from fracgen.support.provenance import processors
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
 
@@ -110,7 +111,7 @@ def prepare(asked: Rendering, bank: Path | None) -> Prepared:
 
 
 def preset_bank(preset: Preset, asked: Rendering) -> Bank:
-    """The preset's bank; only its first classes where a picture or stream can show no others.
+    """The preset's bank; only its first classes if the output can show no others.
 
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.
@@ -122,7 +123,7 @@ def preset_bank(preset: Preset, asked: Rendering) -> Bank:
 
 
 def _target(asked: Rendering) -> Path | None:
-    """Where to write; None is stdout. Raises ValueError rather than fill a terminal with bytes."""
+    """The output's path; None is stdout. Raises ValueError if stdout is a terminal, which bytes would fill."""
     if asked.output == "-":
         if sys.stdout.isatty():
             raise ValueError("stdout is a terminal: pipe it into a program or a file, or name a file with -o")
@@ -131,8 +132,6 @@ def _target(asked: Rendering) -> Path | None:
 
 
 def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
-    from fracgen.support.stopping import check
-    from fracgen.support.terminal import Progress, colourful, show, working
     from fracgen.writing import write
     from fracgen.writing.base import Batch
     from fracgen.writing.formats.sheet import Preview
@@ -159,9 +158,7 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
 
 @contextmanager
 def _resumable(work: Prepared) -> Iterator[None]:
-    """Says how to go on where the work ends early, and what is finished stays."""
-    from fracgen.support.errors import WorkFailed
-    from fracgen.support.terminal import say
+    """Print how to resume if the work ends early and finished files are kept."""
     from fracgen.writing.base import OneFile
 
     kept = f"what is finished is kept in {work.target}: add --resume to go on"
@@ -178,7 +175,6 @@ def _resumable(work: Prepared) -> Iterator[None]:
 
 
 def _summary(made: Made, work: Prepared) -> None:
-    from fracgen.support.terminal import say
 
     recipe = work.selection.recipe
     views = "" if recipe.views == 1 else "pairs of "

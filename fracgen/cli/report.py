@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fracgen.cli.options import refuse_given
+from fracgen.support.provenance import need
 from fracgen.support.terminal import say, working
 
 
@@ -21,7 +22,7 @@ def report(
         Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="FOLDER/report")
     ] = None,
     root: Annotated[
-        list[str] | None, typer.Option(help="dataset=FOLDER: where its pictures are, for galleries; may be repeated.")
+        list[str] | None, typer.Option(help="dataset=FOLDER: where its images are, for galleries; may be repeated.")
     ] = None,
     published: Annotated[
         list[str] | None,
@@ -36,8 +37,6 @@ def report(
 
     Prints the HTML file. Failed, missing, double and foreign files are named in the report.
     """
-    from fracgen.support.extras import need
-
     need("eval")
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.report import write_report
@@ -52,7 +51,7 @@ def report(
     if unknown := next((name for name in roots if name not in DATASETS), None):
         raise ValueError(f"--root {unknown}=...: no such dataset; use {', '.join(DATASETS)}")
     if gone := next((p for p in roots.values() if not p.is_dir()), None):
-        raise ValueError(f"{gone}: no such folder; --root names where a dataset's pictures are")
+        raise ValueError(f"{gone}: no such folder; --root names where a dataset's images are")
     if wrong := next((v for v in named.values() if v not in COLUMNS), None):
         raise ValueError(f"the paper has no column {wrong!r}: use --published NAME=imagenet or NAME=fractals")
     with contextlib.ExitStack() as stack:

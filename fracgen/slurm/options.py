@@ -1,4 +1,4 @@
-"""What is asked of SLURM for a job, in sbatch's own terms."""
+"""Resources of jobs, in sbatch's terms."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ RESERVED = {
     "output": "the log's place is the folder beside the results", "error": "errors go to the log",
     "open-mode": "a log is continued", "chdir": "jobs run where the command runs",
     "wrap": "the command is fracgen's own",
-    "signal": "fracgen stops as SLURM tells it to", "time": "it has an option of its own, --time",
+    "signal": "fracgen sets it", "time": "it has an option of its own, --time",
     "nodes": "one job, one node; a pre-training takes --num-nodes", "ntasks-per-node": "it follows from the work",
     "ntasks": "it follows from the work",
 }  # fmt: skip
-"""Options of sbatch that are decided elsewhere, and where."""
+"""Options of sbatch that are set elsewhere, with the place."""
 
 
 def parse_minutes(text: str) -> int:
@@ -91,7 +91,7 @@ class SlurmOptions:
     tasks: int = 1
     """Processes on a node."""
     signal: str | None = None
-    """What the processes get before the time limit, and how many seconds before: `USR1@120`."""
+    """Signal that the processes get before the time limit, and how many seconds before: `USR1@120`."""
 
     def __post_init__(self) -> None:
         for name, value, least in (("--time", self.minutes, 1), ("--gpus", self.gpus, 0), ("--jobs", self.at_once, 1)):

@@ -24,7 +24,7 @@ def states() -> dict[str, str]:
     """States of this user's jobs, such as RUNNING, by id (`41`, or `41_3` in an array); ended ones for some minutes.
 
     Raises:
-        SlurmError: the controller cannot be asked now.
+        SlurmError: the controller cannot be reached.
     """
     lines = ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i %T")
     return dict(line.split()[:2] for line in lines.splitlines() if line.strip())
@@ -36,12 +36,12 @@ def alive(state: str | None) -> bool:
 
 
 def end_of(state: str | None) -> str:
-    """What became of a job that is no longer alive."""
+    """How a job ended that is no longer alive, in words."""
     return ENDS.get(state or "", "is gone")
 
 
 def ask(*command: str) -> str:
-    """Output of one of SLURM's commands. Raises SlurmError where it fails or is not there."""
+    """Output of one of SLURM's commands. Raises SlurmError if it fails or is not installed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def ask(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"SLURM does not answer ({command[0]} waited for 60 s): try again later") from None
     if done.returncode:
-        raise SlurmError(f"{command[0]} failed: {' '.join(done.stderr.split()) or 'it says no reason'}")
+        raise SlurmError(f"{command[0]} failed: {' '.join(done.stderr.split()) or 'no reason given'}")
     return done.stdout
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What one job does."""
+    """The work of one job."""
 
     units: tuple[str, ...]
     """Names of the parts of the work that it makes."""
@@ -90,7 +90,7 @@ class SlurmFolder:
         return str(executor._make_submission_file_text(executor._submitit_command_str, ""))
 
     def submissions(self) -> list[Submission]:
-        """What was submitted, oldest first."""
+        """All submissions, oldest first."""
         found = []
         for path in self.path.glob("submission-*.json"):
             with contextlib.suppress(OSError, ValueError):  # another's file, or one that was cut
@@ -142,7 +142,7 @@ class SlurmFolder:
         class Executor(SlurmExecutor):
             @classmethod
             def affinity(cls) -> int:
-                return 1  # a script can be printed where there is no SLURM; sbatch says so itself where it is missing
+                return 1  # else a script could not be printed without SLURM; a missing sbatch is an error later
 
         if "%" in str(self.path):
             raise ValueError(f"{self.path}: SLURM reads % as a placeholder in names of logs: name another --output")
@@ -158,7 +158,7 @@ class Attached:
     jobs: dict[str, str]
     """The job of every unit."""
     made: Submission | None
-    """What was submitted for it now."""
+    """The submission that was made for it now."""
     folder: SlurmFolder
 
 
@@ -221,5 +221,5 @@ def _outside_of_a_job() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("sbatch:")]
-    return " ".join(told or lines[-1:])
+    said = [line for line in lines if line.startswith("sbatch:")]
+    return " ".join(said or lines[-1:])

@@ -1,4 +1,4 @@
-"""What a file says that anybody may have written: JSON and TOML within bounds, and tables as checked dataclasses.
+"""Reading of untrusted files: JSON and TOML within bounds, and tables as checked dataclasses.
 
 Every file of values that fracgen reads is read here, whoever wrote it: a value of another type, a number that no field
 can hold or a table in a table in a table ... is a ValueError of one line and nothing else.
@@ -25,9 +25,9 @@ KEY = "json key"
 """In a field's metadata: its name in the file, where that is another one. Both are read."""
 
 MAX_BYTES = 64 << 20
-"""Of a file of values."""
+"""Largest size of a file of values."""
 MAX_DEPTH = 64
-"""Of lists and tables within each other."""
+"""Largest depth of nested lists and tables."""
 MAX_WHOLE = 1 << 64
 """Whole numbers are smaller than this; the largest that means anything is a seed."""
 
@@ -56,7 +56,7 @@ def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None
 
 
 def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
-    """What a JSON file holds; a byte order mark is passed over.
+    """The contents of a JSON file; a byte order mark is skipped.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a TOML file holds; raises as `read_json`."""
+    """The contents of a TOML file; raises as `read_json`."""
     table: dict[str, Any] = _read(path, "TOML", _parse_toml, dict)
     return table
 
@@ -192,7 +192,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bounded(parse: Callable[[], Any]) -> Any:
-    """What a parser returns, once every value of it is found within bounds."""
+    """The value that a parser returns, checked to be within bounds."""
     too_deep = f"lists and tables lie more than {MAX_DEPTH} deep"
     try:
         value = parse()
@@ -277,6 +277,6 @@ def shown(value: object) -> str:
 
 
 def brief(text: object, most: int = 200) -> str:
-    """What somebody else wrote, or an error that repeats it, as one line of so many printable letters at most."""
+    """An untrusted text, or an error that repeats one, as one line of at most so many printable characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
     return line if len(line) <= most else line[:most] + "..."

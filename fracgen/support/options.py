@@ -1,4 +1,4 @@
-"""What a field of a dataclass is on the command line, and how texts of the command line are read.
+"""How fields of dataclasses appear on the command line, and parsers of its texts.
 
 A field is an option where its type is `Annotated` with a help text or an `Option`; `fracgen.cli.options` makes them.
 """
@@ -18,7 +18,7 @@ class Option:
     names: tuple[str, ...] = ()
     """Spellings, such as `-o` and `--output`; by default the field's name."""
     default: str | None = None
-    """What the help shows where the default is not the field's."""
+    """Text of the help for a default that is not the field's."""
     parse: Callable[..., object] | None = None
     """Makes the value of the text, or of the list of texts where the option is `repeated`. Raises ValueError."""
     repeated: bool = False

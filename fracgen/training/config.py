@@ -65,7 +65,7 @@ class Config(Table):
         10_240
     )
     pictures: Annotated[
-        int | None, Option("Show only so many different pictures.", default="every one is new")
+        int | None, Option("Number of different images.", default="every one is new")
     ] = None
     augmentation: Augmentation | None = None
     """What is done to training images on their device; validation sees them as they were rendered."""

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from fracgen.cli import COMMANDS, _app
-from fracgen.support import extras
+from fracgen.support import provenance as extras
 
 PLAIN = """
 import contextlib, io, json, sys

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
+
+from tests.command_line import Command
 
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "dn2.json": {"panda": {"lr": 0.1}},
@@ -78,7 +79,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-def test_it_is_refused_in_one_line(fracgen: Any, case: str) -> None:
+def test_it_is_refused_in_one_line(fracgen: Command, case: str) -> None:
     arguments, says = REFUSED[case]
     there = Path("../there")
     there.mkdir(exist_ok=True)
@@ -104,7 +105,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("case", list(OTHERS))
-def test_other_commands_refuse_too(fracgen: Any, case: str) -> None:
+def test_other_commands_refuse_too(fracgen: Command, case: str) -> None:
     arguments, says = OTHERS[case]
     ran = fracgen(*arguments.split())
     assert (ran.code, ran.out) == (2, ""), ran.err

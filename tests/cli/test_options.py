@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 
 from fracgen.cli.options import Given, with_options
 from fracgen.support.options import Option, parse_names, parse_shard
-from tests.command_line import Ran
+from tests.command_line import Command
 
 
 @dataclass(frozen=True)
@@ -101,14 +100,14 @@ def test_the_help_is_that_of_the_fields() -> None:
         (["sample", "--codes", "4", "--classes", "2", "--out=b"], "--output"),
     ],
 )
-def test_an_old_spelling_is_accepted_with_a_note(fracgen: Callable[..., Ran], old: list[str], new: str) -> None:
+def test_an_old_spelling_is_accepted_with_a_note(fracgen: Command, old: list[str], new: str) -> None:
     done = fracgen(*old)
     assert done.code == 0
     assert done.err.startswith(f"fracgen: --out is now {new}; the old spelling goes with the next release\n")
     assert Path("b").is_file()
 
 
-def test_an_old_flag_becomes_an_option_with_a_value(fracgen: Callable[..., Ran]) -> None:
+def test_an_old_flag_becomes_an_option_with_a_value(fracgen: Command) -> None:
     err = fracgen("render", "--gpu", "--size", "0").err
     assert err.startswith("fracgen: --gpu is now --device cuda;")
     assert "size 0 is out of range" in err

@@ -23,9 +23,10 @@ from fracgen.cli.render import Rendering, preset_bank
 from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer
+from tests.command_line import Command, Process
 
 
-def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
+def test_by_default_it_makes_one_sheet(process: Process, tmp_path: Path) -> None:
     done = process("render", "--device", "cpu", cwd=tmp_path, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert os.listdir(tmp_path) == ["fractals.png"]
@@ -60,14 +61,14 @@ def test_a_part_of_the_bank_shows_the_same_codes(name: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_every_recipe_renders(fracgen: Any, name: str) -> None:
+def test_every_recipe_renders(fracgen: Command, name: str) -> None:
     ran = fracgen("render", "--recipe", name, "-n", "3", "--size", "32", "--device", "cpu")
     assert ran.code == 0, ran.err
     colours = np.asarray(Image.open("fractals.png")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 1
 
 
-def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
+def test_options_change_the_images(fracgen: Command, tiny: list[str]) -> None:
     seen = set()
     for options in [[], ["--seed", "1"], ["--epoch", "1"], ["--order", "epoch"], ["--size", "32"], ["--shard", "1/2"]]:
         assert fracgen("render", *tiny, "-n", "8", "--format", "raw", "-o", "x", *options).code == 0
@@ -78,7 +79,7 @@ def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
         assert Path("x").read_bytes() in seen
 
 
-def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
+def test_a_preset_may_come_from_a_file(fracgen: Command, tmp_path: Path) -> None:
     data: Any = preset("fractaldb").to_json()
     data["bank"], data["recipe"]["points"] = {"codes": 6, "classes": 3, "maps": [2, 2]}, 500
     (tmp_path / "mine.json").write_text(json.dumps(data))
@@ -91,7 +92,7 @@ def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
     assert json.loads(Path("out/dataset.json").read_text())["bank"]["codes"] == 6
 
 
-def test_resume_and_shards(fracgen: Any, tiny: list[str]) -> None:
+def test_resume_and_shards(fracgen: Command, tiny: list[str]) -> None:
     common = ["render", *tiny, "-n", "30", "--format", "folder"]
     assert fracgen(*common, "-o", "whole").code == 0
     for i in range(3):
@@ -110,7 +111,7 @@ def test_resume_and_shards(fracgen: Any, tiny: list[str]) -> None:
     assert files("parts") == files("whole")
 
 
-def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_says_why_it_takes_the_cpu(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fracgen.rendering.device.cuda_fault", lambda: "nothing found; install something")
     ran = fracgen("render", *tiny[:-1], "auto", "-n", "1")
     assert ran.code == 0
@@ -120,7 +121,7 @@ def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypat
 KEPT = "what is finished is kept in out: add --resume to go on\n"
 
 
-def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_with_one_line(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -133,7 +134,7 @@ def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypat
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 @pytest.mark.parametrize("format", ["raw", "wds", "npy"])
-def test_a_full_device_behind_stdout(process: Any, tiny: list[str], format: str) -> None:
+def test_a_full_device_behind_stdout(process: Process, tiny: list[str], format: str) -> None:
     with open("/dev/full", "wb") as full:
         done = process(
             "render", *tiny, "-n", "500", "--format", format, "-o", "-", stdout=full, stderr=subprocess.PIPE, text=True
@@ -142,7 +143,7 @@ def test_a_full_device_behind_stdout(process: Any, tiny: list[str], format: str)
     assert done.stderr == "fracgen: standard output takes no more: No space left on device\n"
 
 
-def test_a_small_disk(process: Any, tiny: list[str], tmp_path: Path) -> None:
+def test_a_small_disk(process: Process, tiny: list[str], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]

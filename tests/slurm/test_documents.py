@@ -7,11 +7,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fracgen import CodeBank
+from tests.command_line import Command
+from tests.slurm.cluster import Cluster
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 HERE = {"--partition": "low", "--memory": "2G", "--gpus": "0", "--jobs": "2", "--devices": "1"}
@@ -39,7 +40,7 @@ def test_there_is_one_of_each_command() -> None:
 
 
 @pytest.mark.parametrize("words", examples(), ids=lambda words: words[0])
-def test_an_example_runs(fracgen: Any, slurm: Any, words: Any) -> None:
+def test_an_example_runs(fracgen: Command, slurm: Cluster, words: list[str]) -> None:
     from fracgen_eval.datasets import write_surfaces
 
     CodeBank.sample(15, classes=5).save("bank.safetensors")
@@ -60,7 +61,7 @@ def test_an_example_runs(fracgen: Any, slurm: Any, words: Any) -> None:
     assert "submitted" not in fracgen(*words).err
 
 
-def test_shards_of_images_are_made_by_an_array_of_jobs(fracgen: Any, slurm: Any) -> None:
+def test_shards_of_images_are_made_by_an_array_of_jobs(fracgen: Command, slurm: Cluster) -> None:
     """With 32 images in the place of a million; the line a second time makes nothing anew."""
     (line,) = re.findall(r"^sbatch .*?'$", PAGE.read_text().replace("\\\n", " "), re.M)
     CodeBank.sample(15, classes=5).save("bank.safetensors")

@@ -6,19 +6,19 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
-from tests.slurm.cluster import LONG, until
+from tests.command_line import Command
+from tests.slurm.cluster import LONG, Cluster, until
 from tests.slurm.hold import Hold
 
 
 @pytest.fixture
-def training(slurm: Any) -> list[str]:
+def training(slurm: Cluster) -> list[str]:
     """A run of nine steps in three epochs, without where."""
     CodeBank.sample(15, classes=5).save("bank.safetensors")
     return [
@@ -35,7 +35,7 @@ def columns(run: Path) -> list[list[str]]:
 
 
 def test_a_preempted_run_ends_with_the_same_bits(
-    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fracgen: Command, training: list[str], slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Preempted in steps 2 and 4, told in step 8 that its time is up: by SLURM each time."""
     whole = subprocess.Popen([sys.executable, "-m", "fracgen", *training, "-o", "whole"], stderr=subprocess.DEVNULL)
@@ -77,7 +77,7 @@ def test_a_preempted_run_ends_with_the_same_bits(
 
 
 def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(
-    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fracgen: Command, training: list[str], slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hold, command = Hold(tmp_path / "hold", monkeypatch), [*training, "-o", "run", "--executor", "slurm"]
     hold.at("step-000000002")

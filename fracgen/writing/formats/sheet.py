@@ -26,7 +26,6 @@ class SheetWriter(OneFile):
     The picture's comment `fracgen` says how it was made. Memory holds one row of tiles.
     """
 
-    name = "sheet"
     no_resume = "a contact sheet is one file and cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +79,7 @@ def _made(selection: Selection) -> dict[str, object]:
 
 
 SIDE, LINES = 24, 2
-"""Of a preview: pixels of an image, which takes 24 columns by 12 lines; and lines of images."""
+"""Side of an image in a preview, in pixels (24 columns by 12 lines of text), and number of lines of images."""
 
 
 class Preview:
