@@ -100,13 +100,12 @@ def prepare(asked: Rendering, bank: Path | None) -> Prepared:
     if asked.threads is not None and asked.threads < 1:
         raise ValueError(f"threads {asked.threads} is out of range: use 1 or more")
     target = _target(asked)
-    writer = make_writer(
-        asked.format, target, member=asked.wds_member, per_file=asked.per_file, threads=asked.threads or processors()
-    )
+    writer = make_writer(asked.format, target, member=asked.wds_member, threads=asked.threads or processors())
     codes = preset_bank(chosen, asked) if bank is None else load_bank(bank)
     selection = Selection(
-        codes, image, asked.count, seed=asked.seed, epoch=asked.epoch, order=asked.order, shard=asked.shard
-    )
+        codes, image, asked.count, seed=asked.seed, epoch=asked.epoch, order=asked.order, shard=asked.shard,
+        per_file=asked.per_file if asked.format == "wds" and target is not None else 1,
+    )  # fmt: skip
     return Prepared(selection, writer, target)
 
 
@@ -136,7 +135,7 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
     from fracgen.writing.base import Batch
     from fracgen.writing.formats.sheet import Preview
 
-    first, last = work.selection.span(work.writer.per_file)
+    first, last = work.selection.span
     bar = Progress(last - first, "images")
     seen = Preview() if (colourful() if preview is None else preview) else None
 

@@ -39,7 +39,7 @@ def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection
 
 def expected(selection: Selection) -> np.ndarray[Any, Any]:
     """The images a selection should write, uint8 [n, views, 3, 16, 16]."""
-    index = selection.index(*selection.span())
+    index = selection.index(*selection.span)
     images = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).numpy().images
     return images if selection.recipe.views == 2 else images[:, None]
 

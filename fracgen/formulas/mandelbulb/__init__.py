@@ -68,7 +68,7 @@ class VariationSpec(Spec):
         return self.powers[(code + around) % powers], self.rules[code % rules]
 
     def __str__(self) -> str:
-        return f"{self.classes:,} classes: powers {self.powers[0]} to {self.powers[-1]} under {len(self.rules)} rules"
+        return f"{self.classes:,} classes: {len(self.powers)} powers under {len(self.rules)} rules"
 
 
 def _distinct(name: str, values: Iterable[object], low: int, high: int) -> None:
