@@ -28,9 +28,9 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,15 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 Floats = NDArray[np.float64]
+_Between: TypeAlias = Callable[[float, float], Floats]
+_OneIn: TypeAlias = Callable[[float], NDArray[np.bool_]]
 RANGES: dict[str, Range] = {
     "crop": (0.01, 1.0), "aspect": (0.1, 10.0), "blur_sigma": (0.1, 2.0), "erase_area": (0.0, 1.0),
 }  # fmt: skip
 """Fields that are intervals, and what they may lie between."""
 
 
-def _within(name: str, value: Any, low: float, high: float) -> None:
+def _within(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValueError(f"augmentation: {name} {value!r} is out of range: use a number from {low:g} to {high:g}")
 
@@ -244,7 +246,7 @@ def alterations(a: Augmentation, u: Floats) -> Alterations:
     )  # fmt: skip
 
 
-def _affine(a: Augmentation, between: Any, one_in: Any) -> Floats:
+def _affine(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
     area, aspect = between(*a.crop), np.exp(between(*(math.log(end) for end in a.aspect)))
     width, height = np.minimum(np.sqrt(area * aspect), 1.0), np.minimum(np.sqrt(area / aspect), 1.0)
     x, y = between(-1, 1) * (1 - width), between(-1, 1) * (1 - height)
@@ -258,7 +260,7 @@ GREY = np.array([0.299, 0.587, 0.114])
 """Luminance of red, green and blue."""
 
 
-def _colour(a: Augmentation, between: Any, one_in: Any) -> Floats:
+def _colour(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
     """One matrix: hue rotation and saturation about the grey axis, then contrast, brightness and inversion."""
     brightness, contrast = between(1 - a.brightness, 1 + a.brightness), between(1 - a.contrast, 1 + a.contrast)
     saturation, turn = between(1 - a.saturation, 1 + a.saturation), 2 * np.pi * between(-a.hue, a.hue)

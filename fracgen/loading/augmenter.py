@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracgen.loading.augment import Alterations, Augmentation, Partners, alterations, uniforms
+from fracgen.loading.augment import Alterations, Augmentation, Floats, Partners, alterations, uniforms
 from fracgen.loading.augment_pictures import alter, mix, resample
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ class Augmenter:
 
 
 def _rows(p: Alterations, rows: NDArray[np.int64]) -> Alterations:
-    chosen: dict[str, Any] = {field.name: getattr(p, field.name)[rows] for field in dataclasses.fields(p)}
+    chosen: dict[str, Floats] = {field.name: getattr(p, field.name)[rows] for field in dataclasses.fields(p)}
     return Alterations(**chosen)

@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -33,9 +33,17 @@ _FILE = Path(__file__).with_name("golden.json")
 MakeRenderer = Callable[[Bank, Recipe], Renderer]
 
 
-def load() -> dict[str, Any]:
-    """The stored hashes: `render_version`, `bank` (hex digest) and `images` (preset name -> hex digest)."""
-    stored: dict[str, Any] = read_json(_FILE)
+class Stored(TypedDict):
+    """The stored hashes, hex digests; those of images by the preset's name."""
+
+    render_version: int
+    bank: str
+    images: dict[str, str]
+
+
+def load() -> Stored:
+    """The stored hashes."""
+    stored: Stored = read_json(_FILE)
     return stored
 
 

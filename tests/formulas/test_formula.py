@@ -26,11 +26,13 @@ def test_its_images_have_the_shared_background(julia: Formula) -> None:
     recipe = dataclasses.replace(preset.recipe.at_size(32), blur_probability=0.0)
     made = make_renderer(make_bank(preset.bank), recipe, "auto").render(range(12), masks=True).numpy()
     plain = dataclasses.replace(recipe, formula="ifs", points=1)
-    other = make_renderer(make_bank(formula("ifs").spec().few(10)), plain, "cpu").render(range(12), masks=True).numpy()
+    other = make_renderer(make_bank(formula("ifs").spec().few(10)), plain, "cpu").render(range(12)).numpy()
+    # The corners lie outside of every Julia set: a step or two covers them by an eighth at most.
+    corners = (np.abs(made.images[..., [0, 0, -1, -1], [0, -1, 0, -1]].astype(int)
+                      - other.images[..., [0, 0, -1, -1], [0, -1, 0, -1]]))  # fmt: skip
+    assert corners.max() <= 16
     assert 0.02 < made.masks.mean() < 0.5
-    alike = (made.images == other.images).all(axis=1)
-    assert 0.2 < alike.mean() < 0.98
-    assert not alike[made.masks > 0].all()
+    assert np.abs(made.images.astype(int) - other.images)[:, 0][made.masks > 0].mean() > 20
 
 
 def test_objects_views_and_scenes_are_shared(julia: Formula) -> None:

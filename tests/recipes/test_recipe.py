@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fracgen import PRESETS, BankSpec, CodeBank, Preset, Recipe, preset
+from fracgen import PRESETS, BankSpec, Preset, Recipe, preset
 from fracgen.recipes.recipe import RENDER_VERSION
 
 
@@ -105,11 +105,3 @@ def test_bad_json_is_refused() -> None:
         Preset.from_json({"name": "mine", "recipe": {"name": "mine"}})
     with pytest.raises(ValueError, match="unknown field 'seed' in bank specification"):
         BankSpec.from_json({"seed": 3})
-
-
-def test_a_bank_is_sampled_as_specified() -> None:
-    spec = PRESETS["anderson2022"].bank
-    assert isinstance(spec, BankSpec)
-    bank = CodeBank.from_spec(spec)
-    assert (len(bank), bank.classes) == (1000, 1000)
-    assert (bank.sizes.min(), bank.sizes.max()) == (2, 4)

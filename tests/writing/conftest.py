@@ -34,7 +34,7 @@ def renderer(selection: Selection) -> Renderer:
 
 
 def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
-    return Selection(bank(), recipe(name), count, **options)
+    return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
 
 
 def expected(selection: Selection) -> np.ndarray[Any, Any]:

@@ -117,7 +117,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
-    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
+    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
     with pytest.raises(ValueError, match=f"holds another dataset .*{says}.*name another folder"):
         export(task, writer(format, tmp_path / "out"), resume=True)
     with pytest.raises(ValueError, match=r"holds another dataset .*format"):

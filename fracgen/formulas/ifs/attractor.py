@@ -1,8 +1,6 @@
 """Draw an attractor: the chaos game into a histogram, the histogram into densities."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

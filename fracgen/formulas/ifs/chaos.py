@@ -8,11 +8,7 @@ the last bit.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
-
-from typing import Any
 
 import llvmlite.ir as ir
 from numba import types
@@ -94,7 +90,7 @@ class _Vectors:
         return _splat(self.builder, _load(self.builder, number, True))
 
 
-def _choose(builder, table: _Vectors, word) -> list[Any]:
+def _choose(builder, table: _Vectors, word) -> list:
     """The maps (a, b, c, d, e, f) that the lower 16 bits of `word` choose; array 0 is the table."""
     column = builder.lshr(word, _constant(13))
     entry = _permute(builder, table.row(0, 6, _I32), column)
@@ -103,7 +99,7 @@ def _choose(builder, table: _Vectors, word) -> list[Any]:
     return [_permute(builder, table.row(0, k, _F32), chosen) for k in range(6)]
 
 
-def _advance(builder, map_: list[Any], x, y) -> tuple[Any, Any]:
+def _advance(builder, map_: list, x, y) -> tuple:
     """One step of the chaos game."""
     a, b, c, d, e, f = map_
     return (

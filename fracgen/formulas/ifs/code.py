@@ -1,8 +1,6 @@
 """One code made ready: choose it, jitter it, and tabulate the choice of its maps."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

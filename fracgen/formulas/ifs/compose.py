@@ -4,8 +4,6 @@ An attractor's palette has a color for each of its 255 densities; see `rendering
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

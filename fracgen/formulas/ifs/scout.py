@@ -10,8 +10,6 @@ holds it there, and the window's distribution against the ancestor's.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

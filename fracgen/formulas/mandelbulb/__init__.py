@@ -88,7 +88,7 @@ FORMULA = Formula(
     spec=VariationSpec,
     homes={
         "bank": "bank.VariationBank", "stages": "stages.MandelbulbStages", "pipeline": "pipeline.MandelbulbPipeline",
-        "presets": "presets.PRESETS",
+        "presets": "bank.PRESETS",
     },
     sampled=False,
     work=lambda recipe: ("rays", recipe.views * (recipe.canvas * recipe.samples) ** 2),

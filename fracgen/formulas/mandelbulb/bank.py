@@ -1,4 +1,4 @@
-"""`VariationBank`: the powers and rules that Mandelbulb variations are drawn from.
+"""`VariationBank`: the powers and rules that Mandelbulb variations are drawn from; and their presets.
 
 A variation takes a point z of space to r^p (X, Y, Z) + c: p is its power, (r, theta, phi) are z's
 spherical coordinates, and each of X, Y and Z is plus or minus the sine or cosine of p theta or
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fracgen.formulas.files import Bank, BankError, Kind
 from fracgen.formulas.mandelbulb import MAX_POWER, MIN_POWER, RULES, VariationSpec
-from fracgen.recipes.recipe import Spec
+from fracgen.recipes.recipe import Preset, Recipe, Spec
 from fracgen.support.decode import JsonValue
 
 MARGIN = 4
@@ -144,3 +144,30 @@ def radius(power: int, rule: int) -> float:
     while k ** (power - 1) < 2 * 1024 ** (power - 1):
         k += 1
     return (k + MARGIN) / 1024
+
+
+PRESETS = (
+    Preset(
+        "mandelbulb",
+        "MandelbulbVAR-1k of Chiche et al., 'Pre-training Vision Models with Mandelbulb Variations' (CVPR 2024): "
+        "powers 2 to 18 under 61 rules, 1,037 classes, one solid per image seen from a random direction in three "
+        "random colours, on white, two by two rays per pixel. They render files of 512 px through OpenGL, with shadow "
+        "rays of up to 10,000 steps, and downsample them with a Lanczos filter; here steps are fewer and longer, the "
+        "filter is a mean and the size is that of the other recipes.",
+        VariationSpec(),
+        Recipe("mandelbulb", formula="mandelbulb", samples=2, background="white", blur_probability=0.0),
+    ),
+    Preset(
+        "multi-mandelbulb",
+        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: scenes shown whole, with "
+        "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from its own direction and "
+        "in its own colours, each composited over those before it by its coverage. Their generator pastes stored "
+        "pictures of several variations a class, with their white made black, into scenes of 512 px, and does not "
+        "blur.",
+        VariationSpec(),
+        Recipe(
+            "multi-mandelbulb", canvas=128, formula="mandelbulb", samples=2, background="black", objects=(4, 10),
+            source="class", mean=(0.2,) * 3, std=(0.5,) * 3,
+        ),
+    ),
+)  # fmt: skip

@@ -7,13 +7,10 @@ every function below is one IEEE operation a lane.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import llvmlite.ir as ir
 from numba.core import cgutils
@@ -185,7 +182,7 @@ class Code:
     def __init__(self, context, builder):
         self.context, self.builder = context, builder
 
-    def rows(self, array_type, array) -> Callable[[int], Any]:
+    def rows(self, array_type, array) -> Callable:
         """A pointer to each row of a float32 [rows, RAYS] array."""
         data = cgutils.create_struct_proxy(array_type)(self.context, self.builder, array).data
         pointer = self.builder.bitcast(data, _FLOATS.as_pointer())
@@ -222,7 +219,7 @@ class Code:
         return Variable(self.builder, value)
 
     @contextmanager
-    def forever(self) -> Iterator[Any]:
+    def forever(self) -> Iterator:
         """Repeat the body until it branches to the block that this gives."""
         function = self.builder.function
         body, after = function.append_basic_block("body"), function.append_basic_block("after")

@@ -17,8 +17,6 @@ lanes have: then all of these go on to their next point together.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 from typing import NamedTuple

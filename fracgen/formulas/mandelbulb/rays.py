@@ -2,11 +2,9 @@
 next."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -268,15 +266,15 @@ def march_all(source, count, power, rule, way, rays, found):
 class Samples(NamedTuple):
     """What the rays of pixels found, a column a pixel; a row of a pixel's rays is one of `s`."""
 
-    hits: Any
+    hits: np.ndarray
     """int32 [BATCH], how many hit."""
-    shown: Any
+    shown: np.ndarray
     """int32 [s, BATCH], whether one of a row hit."""
-    points: Any
+    points: np.ndarray
     """float32 [s, 3, BATCH], where the first of a row that hits does so."""
-    ends: Any
+    ends: np.ndarray
     """float32 [s, 2, BATCH]: r^2 and dr of its orbit."""
-    traps: Any
+    traps: np.ndarray
     """float32 [3, BATCH]: sums of the traps' shares over all that hit."""
 
 

@@ -1,4 +1,4 @@
-"""The stages that draw Mandelbulb variations; `rendering.cpu.textures` has those that follow."""
+"""The stages that draw Mandelbulb variations; `rendering.cpu.stages` has those that follow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.formulas.mandelbulb.constants import VIEW_FIELDS
 from fracgen.formulas.mandelbulb.surface import surface_stage
 from fracgen.formulas.mandelbulb.view import view_stage
-from fracgen.rendering.cpu.stages import Space, Work
-from fracgen.rendering.cpu.textures import TextureStages
+from fracgen.rendering.cpu.stages import Space, TextureStages, Work
 from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import Samples
 

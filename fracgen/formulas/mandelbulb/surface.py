@@ -1,11 +1,9 @@
 """Draw a Mandelbulb variation: rays marched to its surface, shaded, and marched on to the lamp."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,28 +50,28 @@ LEVELS = 1023
 class Space(NamedTuple):
     """Work space of `draw`."""
 
-    source: Any
+    source: np.ndarray
     """float32 [8, BATCH], rays: origin, direction, place to begin, place to stop."""
-    number: Any
+    number: np.ndarray
     """int64 [BATCH], of tiles or pixels."""
-    found: Any
+    found: np.ndarray
     """float32 [BATCH], places of hits, or -1."""
     samples: Samples
-    light: Any
+    light: np.ndarray
     """float32 [BATCH], light of the lamp by orientation, the mean of a pixel's rows."""
-    lamp: Any
+    lamp: np.ndarray
     """float32 [BATCH], light of the lamp where a pixel sees it."""
-    lines: Any
+    lines: np.ndarray
     """int64 [2, RAYS]: columns and rows of `samples` that are shaded together."""
-    owner: Any
+    owner: np.ndarray
     """int64 [BATCH]: column of `samples` that a ray to the lamp is of."""
-    rays: Any
+    rays: np.ndarray
     """float32 [MARCH_ROWS, RAYS]."""
-    lanes: Any
+    lanes: np.ndarray
     """float32 [POINT_ROWS, RAYS]."""
-    gradient: Any
+    gradient: np.ndarray
     """float32 [3, RAYS]."""
-    starts: Any
+    starts: np.ndarray
     """float32 [tiles], where rays of a tile may begin, or -1."""
 
 

@@ -1,8 +1,6 @@
 """Everything that must be known before rays are marched: scenes, objects' codes and places, cameras, colours."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

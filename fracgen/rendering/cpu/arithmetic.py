@@ -5,8 +5,6 @@ explicit `fma`, every other operation is one IEEE operation, so both halves agre
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import os

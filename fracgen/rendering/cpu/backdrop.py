@@ -5,8 +5,6 @@ red | green << 8 | blue << 16. Twin: kernels/scene/backdrop.cu.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

@@ -5,8 +5,6 @@ kernels/scene/blend.cu.
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

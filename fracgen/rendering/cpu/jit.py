@@ -1,7 +1,6 @@
 """How the CPU renderer is compiled: `inner` functions are inlined into a few cached `stage`s."""
 
 # mypy: ignore-errors
-
 from __future__ import annotations
 
 import contextlib

@@ -9,8 +9,6 @@ serves eight neighbouring points of a row: point j takes part j % 8 of call j //
 """
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

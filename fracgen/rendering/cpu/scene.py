@@ -1,8 +1,6 @@
 """The numbers of a scene, and of its objects whatever their formula."""
 
 # mypy: ignore-errors
-# Numba infers the types.
-
 from __future__ import annotations
 
 import numpy as np

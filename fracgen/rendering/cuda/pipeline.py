@@ -179,7 +179,7 @@ class KernelPipeline(ABC):
 
 
 class TexturePipeline(KernelPipeline):
-    """A pipeline of textures, laid over the background by their coverage; twin of `rendering.cpu.textures`.
+    """A pipeline of textures, laid over the background by their coverage; twin of `rendering.cpu.stages`.
 
     Noise and backdrop make the background, blend lays objects over it.
     """

@@ -1,7 +1,6 @@
 """The stage that draws Julia sets."""
 
 # mypy: ignore-errors
-
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +9,7 @@ from fracgen.draws import Purpose
 from fracgen.rendering.cpu.arithmetic import draw, sample_of, unit
 from fracgen.rendering.cpu.jit import stage
 from fracgen.rendering.cpu.scene import draw_scenes
-from fracgen.rendering.cpu.textures import TextureStages
+from fracgen.rendering.cpu.stages import TextureStages
 from fracgen.rendering.records import ObjectField
 
 _F, _U = np.float32, np.uint32
