@@ -23,11 +23,10 @@ from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import bilinear, load_images
 from fracgen_eval.methods import Method, Prediction, build_method, check_fit, settings_for
-from fracgen_eval.methods.reading import check_overrides
 from fracgen_eval.metrics import check_finite
 from fracgen_eval.pictures import SUFFIXES, read_picture
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there, read_file
+from fracgen_eval.weights.files import read_file
 from fracgen_eval.weights.network import Normalisation, Triple
 
 FORMAT = "fracgen-eval-model/1"
@@ -66,8 +65,7 @@ class Fit:
 
     def build(self, weights: Weights, device: str) -> Method:
         """The method, not yet fitted. Raises EvaluationError for what is unknown or out of range."""
-        settings = settings_for(self.method, overrides=self.settings)
-        return build_method(self.method, weights, settings, layers=self.layers, seed=self.seed, device=device)
+        return build_method(self.method, weights, self.settings, layers=self.layers, seed=self.seed, device=device)
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,7 @@ def fit_model(
         EvaluationError: the folder holds no pictures or too few, one cannot be decoded, an argument is unknown, a
             setting would do nothing, or the fitted method diverged.
     """
-    check_overrides(name, overrides, layers=layers)
-    settings = settings_for(name, overrides=overrides)
+    settings = settings_for(name, overrides=overrides, layers=layers)
     paths = images_in(train)
     if not paths:
         found = left_out(train, [train], [])
@@ -148,8 +145,6 @@ def fit_model(
             f"{train}: no pictures ({', '.join(SUFFIXES)}) to fit on{f'; left out {found}' if found else ''}; "
             "give the folder of normal ones"
         )
-    if spec.path is not None:
-        check_there(spec.path)
     kept, held = hold_out(len(paths), seed)
     weights = load_weights(spec, model)
     check_fit(name, weights.model, settings, len(kept), layers=layers)

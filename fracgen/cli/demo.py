@@ -86,7 +86,7 @@ def demo(*, asked: Demo) -> None:
     failed = _score(asked, weights, grid)
     with _announced("6/6  the report"), working():
         from fracgen_eval.report import write_report
-        from fracgen_eval.report.verdict import verdict
+        from fracgen_eval.report.significance import verdict
 
         files, said = write_report(grid, asked.output / "report"), verdict(grid)
     own = ["--dataset", "folder", "--root", "DIR", "--method", "all", "--weights", f"{OWN}={weights}"]

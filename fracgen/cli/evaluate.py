@@ -26,7 +26,7 @@ def run(
     ] = None,
     maps: Annotated[bool, typer.Option("--maps", help="Keep anomaly maps, for galleries.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and estimate, list the cells (SLURM: the script); run nothing.")
+        bool, typer.Option("--dry-run", help="Check, count and list the cells (SLURM: print the script); run nothing.")
     ] = False,
     device: Device = "auto",
     job_minutes: Annotated[float, typer.Option(help="SLURM: group cells until a job lasts so long.", min=0)] = 10.0,
@@ -68,26 +68,15 @@ def list_(
     """List methods with their settings and datasets with their categories; or the cells of a result folder."""
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
-    from fracgen_eval.grid.result import CellResult, Failure
-    from fracgen_eval.grid.results import read_results
     from fracgen_eval.methods.settings import DEFAULTS
 
-    from fracgen.support.terminal import say
+    from fracgen.support.provenance import need
 
     if out is not None:
         if not out.is_dir():
             raise ValueError(f"{out}: no such result folder; `fracgen eval run -o {out}` makes one")
-        for path, result in read_results(out):
-            if not isinstance(result, CellResult):
-                say(str(result))
-            elif as_json:
-                table = result.to_json() | {"path": str(path)}
-                print(json.dumps({k: table.get(k) for k in ("path", "status", "metrics", "cell", "wall_s")}))
-            else:
-                line = "  ".join(f"{name} {number:.4f}" for name, number in result.metrics.items())
-                if isinstance(result.outcome, Failure):
-                    line = f"error: {result.outcome.message}"
-                print(f"{result.status:7}{path}  {line}")
+        need("eval")
+        _list_cells(out, as_json)
         return
     names: dict[str, list[str]] = {
         name: list(published_counts(name)) or ([] if name == "folder" else d.categories(Path()))
@@ -103,6 +92,28 @@ def list_(
         print(f"{name:11}{' '.join(categories) or 'any folder in MVTec layout'}")
 
 
+def _list_cells(out: Path, as_json: bool) -> None:
+    from fracgen_eval.grid.result import METRICS, Failure
+    from fracgen_eval.grid.results import read_table
+
+    from fracgen.support.terminal import say
+
+    cells, problems = read_table(out)
+    for problem in problems:
+        say(problem)
+    for cell in cells.itertuples():
+        metrics = {name: cell.result.metrics[name] for name in METRICS if name in cell.result.metrics}
+        if as_json:
+            about = cell.result.cell.to_json() | {"digest": cell.result.cell.digest}
+            wall = cell.result.cost.wall_s
+            row = {"path": cell.path, "status": cell.status, "metrics": metrics, "cell": about, "wall_s": wall}
+            print(json.dumps(row))
+        elif isinstance(cell.result.outcome, Failure):
+            print(f"{cell.status:7}{cell.path}  error: {cell.result.outcome.message}")
+        else:
+            print(f"{cell.status:7}{cell.path}  " + "  ".join(f"{name} {n:.4f}" for name, n in metrics.items()))
+
+
 @app.command()
 def data(
     context: typer.Context,
@@ -110,9 +121,7 @@ def data(
     dataset: Annotated[str, typer.Argument(help="surfaces is written; any other is checked.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="surfaces: folder to write.")] = Path("surfaces"),
     seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
-    strength: Annotated[
-        float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")
-    ] = 1.0,
+    strength: Annotated[float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")] = 1.0,
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
     """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
@@ -176,8 +185,7 @@ def predict(
         refuse_given(context, fixed, "the kept model of --load was fitted with its own")
     _check_paths(images, train, load, save, out)
     from fracgen_eval.datasets.listing import images_in, left_out
-    from fracgen_eval.methods.needs import check_layer_choice
-    from fracgen_eval.methods.settings import IMAGE_LEVEL, read_overrides
+    from fracgen_eval.methods.settings import IMAGE_LEVEL, check_layer_choice, read_overrides
     from fracgen_eval.pictures import read_picture
     from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
     from fracgen_eval.weights.backbones import WeightsSpec

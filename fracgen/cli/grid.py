@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fracgen.slurm.submission import as_jobs
@@ -17,14 +19,14 @@ def run_here(plan: Plan, jobs: int, device: str, *, maps: bool, dry_run: bool) -
     from fracgen_eval.grid.progress import Progress
     from fracgen_eval.grid.run import run_plan
 
-    announce(plan, jobs, device, maps)
+    announce(plan, jobs, device)
     if dry_run:
         for cell in plan.pending:
             print(cell.path)
         return 0
     try:
         plan.request.out.mkdir(parents=True, exist_ok=True)
-        with Progress(plan, jobs) as progress:
+        with contextlib.closing(Progress(plan, jobs, device)) as progress:
             failed = run_plan(plan, progress, jobs=jobs, device=device, keep_maps=maps)
     except OSError as error:
         say(one_line(error))
@@ -43,7 +45,7 @@ def run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
     from fracgen_eval.grid.slurm import follow, grouped, script, submit
 
     count = len(grouped(plan, plan.pending, jobs))
-    announce(plan, min(count, jobs.options.at_once), jobs.device, jobs.keep_maps)
+    announce(plan, min(count, jobs.options.at_once), jobs.device)
     if dry_run:
         if count:
             say(f"as {count} jobs of this script:")
@@ -53,7 +55,7 @@ def run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
     attached = submit(plan, jobs)
 
     def watch() -> int:
-        with Progress(plan, count) as progress:
+        with contextlib.closing(Progress(plan, count, jobs.device)) as progress:
             return _end(plan, follow(plan, attached, progress))
 
     code = as_jobs(attached, "cell", watch, detach=detach)
@@ -69,19 +71,17 @@ def _end(plan: Plan, failed: int) -> int:
     return 3 if failed else 0
 
 
-def announce(plan: Plan, jobs: int, device: str, maps: bool) -> None:
-    """Say what of the data is left out, what will be run, with which weights, and what it will take."""
-    from fracgen_eval.grid.estimate import estimate
-
+def announce(plan: Plan, jobs: int, device: str) -> None:
+    """Say what of the data is left out, what will be run, with which weights, and how long it takes, where known."""
     for name, category in plan.categories.items():
         if category.left_out:
             say(f"{name}: left out {category.left_out}")
     for weights in plan.weights.values():
         say(weights.sentence())
-    cost = estimate(plan, jobs, device, maps)
-    basis = "measured here" if plan.pending and cost.measured == len(plan.pending) else "a rule of thumb"
-    say(
-        f"{len(plan.pending)} cells to run, {len(plan.finished)} finished, protocol {plan.request.protocol}, "
-        f"on {device}: about {duration(cost.seconds)} ({basis}), {cost.memory_gb:.0f} GB of memory, "
-        f"{cost.disk_mb:.0f} MB of disk"
-    )
+    known = [seconds for cell in plan.pending if (seconds := plan.seconds(cell, device)) is not None]
+    time = ""
+    if known:
+        time = f", about {duration(fmean(known) * len(plan.pending) / max(1, jobs))} by the times of cells like these"
+        time += f" ({len(known)} of them)" * (len(known) < len(plan.pending))
+    counts = f"{len(plan.pending)} cells to run, {len(plan.finished)} finished"
+    say(f"{counts}, protocol {plan.request.protocol}, on {device}{time}")

@@ -95,7 +95,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     """A dataclass from a table of JSON values with its fields' names.
 
     Args:
-        kind: a dataclass whose fields are str, int, float, bool, Any, a Literal, a tuple, list or dict of these,
+        kind: a dataclass whose fields are str, int, float, bool, object, a Literal, a tuple, list or dict of these,
             another dataclass, or one of them or None. Of several dataclasses that is taken which has most of the
             table's names.
         data: the table.
@@ -227,7 +227,7 @@ def _check_scalar(value: Any) -> None:
 def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
     """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is Any or kind is object:
         return value
     if origin in (Union, UnionType):
         absent = value is None and NoneType in arguments
@@ -238,6 +238,8 @@ def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
         items = _of_type(isinstance(value, (list, tuple)), value, name, "a list")
         kinds = arguments if origin is tuple and arguments[-1] is not Ellipsis else [arguments[0]] * len(items)
         _of_type(len(items) == len(kinds), value, name, f"a list of {len(kinds)}")
+        if set(kinds) == {float} and all(type(item) is float and math.isfinite(item) for item in items):
+            return origin(items)  # as thousands of replicates are; one by one they take most of the time of reading
         pairs = zip(kinds, items, strict=True)
         return origin(decode(of, item, f"{name}[{n}]", closed=closed) for n, (of, item) in enumerate(pairs))
     if origin is dict:

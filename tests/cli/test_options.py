@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fracgen.cli import COMMANDS, OLD, _app
 from fracgen.cli.options import Given, with_options
 from fracgen.support.options import Option, parse_names, parse_shard
 from tests.command_line import Command
@@ -111,3 +112,15 @@ def test_an_old_flag_becomes_an_option_with_a_value(fracgen: Command) -> None:
     err = fracgen("render", "--gpu", "--size", "0").err
     assert err.startswith("fracgen: --gpu is now --device cuda;")
     assert "size 0 is out of range" in err
+
+
+def test_an_option_has_one_spelling_in_all_commands() -> None:
+    def options(command: object) -> list[tuple[str, ...]]:
+        own = [tuple(parameter.opts) for parameter in getattr(command, "params", ())]
+        return own + [opts for inner in getattr(command, "commands", {}).values() for opts in options(inner)]
+
+    found = options(typer.main.get_command(_app(set(COMMANDS))))
+    assert len(found) > 150
+    assert not {name for opts in found for name in opts} & set(OLD)
+    for short in ("-o", "-n"):
+        assert len({opts for opts in found if short in opts}) == 1

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -122,8 +121,8 @@ def test_every_option_says_what_it_is_for(fracgen: Command) -> None:
 
     from fracgen.cli import _app
 
-    def check(command: Any, name: str) -> None:
-        for parameter in command.params:
+    def check(command: object, name: str) -> None:
+        for parameter in getattr(command, "params", ()):
             if not parameter.name.endswith("completion"):
                 assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
         for child, inner in getattr(command, "commands", {}).items():

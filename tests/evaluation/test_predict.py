@@ -107,7 +107,7 @@ CRAFTED: dict[str, dict[str, Any]] = {
     "method is 3 instead of a text": {"method": 3},
     "unknown method 'svm'": {"method": "svm"},
     "patchcore.image_size = 4000000000 is out of range: use 2048 at most": {"settings": {"image_size": 4_000_000_000}},
-    "patchcore.image_size = '64'": {"settings": {"image_size": "64"}},
+    "patchcore.image_size is '64'": {"settings": {"image_size": "64"}},
     "unknown setting of patchcore 'size'": {"settings": {"size": 3}},
     "settings is [] instead of a table": {"settings": []},
     "seed is '0' instead of a whole number": {"seed": "0"},

@@ -10,8 +10,7 @@ import pytest
 
 from bench.study import run
 from bench.study.arms import Arm, Measure, Result, comparison
-from bench.study.estimate import Estimate, Line, difference, told
-from bench.study.page import PAGE, draw, draw_curves, page, read
+from bench.study.page import PAGE, Estimate, Line, difference, draw, draw_curves, page, read, told
 from bench.study.run import RESULTS
 
 

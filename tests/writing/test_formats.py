@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import webdataset
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -26,7 +26,7 @@ from fracgen.writing.formats.png import encode_png
 from tests.writing.conftest import CLASSES, bank, contents, expected, export, recipe, renderer, selection
 
 
-def pixels(file: Any) -> np.ndarray[Any, Any]:
+def pixels(file: Path | io.BytesIO | str) -> NDArray[np.uint8]:
     """uint8 [3, height, width] of an image file."""
     return np.asarray(Image.open(file)).transpose(2, 0, 1)
 
@@ -102,13 +102,13 @@ def unclosed_files() -> Iterator[None]:
         gc.collect()
 
 
-def read_tar(urls: str) -> list[dict[str, Any]]:
+def read_tar(urls: str) -> list[dict[str, object]]:
     """All samples, decoded, by the library itself."""
     with unclosed_files():
         return list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
 
 
-def check_samples(samples: list[dict[str, Any]], task: Selection, member: str) -> None:
+def check_samples(samples: list[dict[str, object]], task: Selection, member: str) -> None:
     assert [s["cls"] for s in samples] == [k % CLASSES for k in range(task.count)]
     codes = renderer(task).render(range(task.count)).numpy().codes
     for k, (sample, images) in enumerate(zip(samples, expected(task), strict=True)):

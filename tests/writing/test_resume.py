@@ -11,10 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from fracgen.support.files import whole_file
@@ -22,6 +23,9 @@ from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
 from tests.writing import conftest
 from tests.writing.conftest import bank, contents, expected, export, recipe, renderer
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FOLDERS = ["folder", "wds", "npy"]
 
@@ -202,22 +206,22 @@ class FullDisk:
 
     room = 0
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[Any]) -> None:
         self.file = file
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         FullDisk.room -= len(memoryview(data).cast("B"))
         if FullDisk.room < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return int(self.file.write(data))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.file, name)
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> FullDisk:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.file.close()
 
 
@@ -230,11 +234,11 @@ def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
     output = writer(format, target)
     output.prepare(selection(), False)
     real, opened = os.fdopen, Path.open
-    monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda *args: FullDisk(real(*args)))
+    monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda handle, mode: FullDisk(real(handle, mode)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
 
-    def open_part(path: Path, *args: Any, **options: Any) -> Any:
-        file = opened(path, *args, **options)
+    def open_part(path: Path, *args: Any, **options: Any) -> IO[bytes] | FullDisk:
+        file: IO[bytes] = opened(path, *args, **options)
         return FullDisk(file) if path.name.endswith(".part") else file
 
     monkeypatch.setattr(Path, "open", open_part)
@@ -275,7 +279,7 @@ def test_arrays_that_are_being_written_are_not_touched(tmp_path: Path, after: in
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "images.npy"), images[:, 0])
 
 
-def batch_of(task: Selection, images: Any, first: int) -> Batch:
+def batch_of(task: Selection, images: NDArray[np.uint8], first: int) -> Batch:
     index = task.index(first, first + 1)
     return Batch(first, index, images[first : first + 1], index.astype(np.int64) % 5, np.zeros((1, 1), np.int64))
 

@@ -18,19 +18,16 @@ from fracgen.slurm.options import SlurmOptions
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import Attached, SlurmFolder, Submission, Task
 from fracgen_eval.datasets import Category
-from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.estimate import START_S, seconds_of
-from fracgen_eval.grid.locks import begun_by
 from fracgen_eval.grid.measure import Options
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.result import DONE, FAILED
-from fracgen_eval.grid.results import clean, read_result, result_path
+from fracgen_eval.grid.result import DONE, FAILED, CellResult
+from fracgen_eval.grid.results import begun_by, clean, found_result, result_path
 from fracgen_eval.grid.run import Reporter, Work, keep_filters, run_locked
 from fracgen_eval.weights.backbones import Weights
 
-LOST = "lost"
-"""What becomes of a cell whose job ended without a result."""
+UNKNOWN_S = 60.0
+"""Taken for the time of a cell until one like it has finished."""
 NAME = "fracgen-eval"
 MOST_JOBS = 1000
 """Of an array: SLURM's own default limit is 1,001."""
@@ -42,8 +39,8 @@ Unit = tuple[Cell, Category, Callable[[], Weights], Options]
 class Watcher(Reporter, Protocol):
     """Whoever shows the progress of jobs."""
 
-    def ended(self, cell: Cell, status: str, note: str = "") -> None:
-        """A cell is `done`, `failed` or `lost`; the note says where to look, or what happened."""
+    def ended(self, cell: Cell, result: CellResult | None, note: str = "") -> None:
+        """A cell is done or has failed, or its job ended without a result (None); the note says what happened."""
 
     def queue(self, running: int, waiting: int) -> None:
         """So many jobs run and wait now."""
@@ -58,7 +55,7 @@ class Jobs:
     """`cpu` or `cuda`, of the jobs."""
     keep_maps: bool = False
     minutes: float = 10.0
-    """Cells are grouped until a job is estimated to last as long."""
+    """Cells are grouped until a job lasts as long, by the times of finished cells like them, else a minute each."""
 
 
 def grouped(plan: Plan, cells: Sequence[Cell], jobs: Jobs, alone: Iterable[Cell] = ()) -> list[list[Cell]]:
@@ -67,18 +64,17 @@ def grouped(plan: Plan, cells: Sequence[Cell], jobs: Jobs, alone: Iterable[Cell]
     Args:
         alone: cells that get a job each, because the last one that began them did not survive it.
     """
-    seconds, single = seconds_of(plan, jobs.device), set(alone)
-    together = [cell for cell in cells if cell not in single]
-    total = sum(seconds[cell][0] for cell in together)
-    target = max(60 * jobs.minutes - START_S, total / max(1, MOST_JOBS - len(single)))
+    single = set(alone)
+    together = {cell: plan.seconds(cell, jobs.device) or UNKNOWN_S for cell in cells if cell not in single}
+    target = max(60 * jobs.minutes, sum(together.values()) / max(1, MOST_JOBS - len(single)))
     groups: list[list[Cell]] = [[cell] for cell in cells if cell in single]
     filled = target
-    for cell in together:
+    for cell, seconds in together.items():
         if filled >= target:
             groups.append([])
             filled = 0.0
         groups[-1].append(cell)
-        filled += seconds[cell][0]
+        filled += seconds
     return groups
 
 
@@ -132,7 +128,8 @@ def run_cells(work: Sequence[Unit]) -> None:
         use_gpu("cuda", "evaluating", torch_fault)
     for number, (cell, category, weights, options) in enumerate(work, 1):
         print(f"fracgen: cell {number} of {len(work)}: {cell.title}, {result_path(options.out, cell)}", flush=True)
-        print(f"fracgen: {run_locked(cell, category, weights, options)}", flush=True)
+        result = run_locked(cell, category, weights, options)
+        print(f"fracgen: {'another process is working on it' if result is None else result.status}", flush=True)
 
 
 def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
@@ -140,7 +137,7 @@ def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
 
     Args:
         attached: the job of every pending cell.
-        watcher: told of what happens.
+        watcher: called at what happens.
 
     Returns:
         The number of cells that failed or were lost.
@@ -150,11 +147,11 @@ def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
     watch, failed = Watch(), 0
     while left:
         for cell, job in list(left.items()):
-            status = _ended(plan, cell, job)
-            if status is not None:
+            result = _ended(plan, cell, job)
+            if result is not None:
                 del left[cell]
-                failed += status == FAILED
-                watcher.ended(cell, status, f"log: {folder.log(job)}" if status == FAILED else "")
+                failed += result.status == FAILED
+                watcher.ended(cell, result, f"log: {folder.log(job)}" if result.status == FAILED else "")
             elif cell not in begun and begun_by(plan.request.out, cell) == job:
                 begun.add(cell)
                 watcher.started(cell)
@@ -164,17 +161,15 @@ def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
             job = left.pop(cell)
             failed += 1
             stage = "at work on it" if cell in begun else "before it was begun"
-            watcher.ended(cell, LOST, f"job {job} {end_of(watch.states.get(job))} {stage}; log: {folder.log(job)}")
+            watcher.ended(cell, None, f"job {job} {end_of(watch.states.get(job))} {stage}; log: {folder.log(job)}")
         if left:
             time.sleep(max(LOOK_S, len(left) / 200))
     return failed
 
 
-def _ended(plan: Plan, cell: Cell, job: str | None) -> str | None:
-    """`done` or `failed` by this job, or done by any other; None for neither."""
-    try:
-        result = read_result(result_path(plan.request.out, cell))
-    except EvaluationError:
-        return None
-    finished = result.status == DONE and not plan.request.rerun
-    return result.status if result.origin.job == job or finished else None
+def _ended(plan: Plan, cell: Cell, job: str | None) -> CellResult | None:
+    """The result of a cell, if this job wrote it or any other finished it."""
+    result = found_result(plan.request.out, cell)
+    if result is None or result.origin.job == job or (result.status == DONE and not plan.request.rerun):
+        return result
+    return None
