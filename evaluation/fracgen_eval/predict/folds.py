@@ -110,6 +110,19 @@ def _remember_without(method: Method, parts: list[torch.Tensor], fold: int) -> N
     model.memory_bank = torch.cat([part for n, part in enumerate(parts) if n != fold])
 
 
+@contextlib.contextmanager
+def remembering() -> Iterator[Callable[[Method], Method]]:
+    """A function that lets methods, which it returns, share the features of their frozen network until the end."""
+    features = _Features()
+    with contextlib.ExitStack() as stack:
+
+        def remember(method: Method) -> Method:
+            stack.enter_context(features.of(method))
+            return method
+
+        yield remember
+
+
 class _Features:
     """Outputs of a frozen network for pictures that it has seen, on a CPU."""
 
