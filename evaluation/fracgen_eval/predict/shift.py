@@ -42,15 +42,14 @@ def shift(judged: Seen, normal: Seen) -> tuple[float, str]:
         The p-value of the test, and the look in which the two differ most, such as "red 90 instead of 70 grey levels".
     """
     judged, normal = (Seen(seen.scores[:MOST], seen.looks[:MOST]) for seen in (judged, normal))
-    number = len(judged.scores)
-    scores = np.concatenate([judged.scores, normal.scores]).astype(np.float64)
+    number, scores = len(judged.scores), np.concatenate([judged.scores, normal.scores]).astype(np.float64)
     rows = _standardised(np.column_stack([scores, np.concatenate([judged.looks, normal.looks])]))
-    distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
-    rng = np.random.default_rng(0)
-    places = np.arange(len(rows))
-    found = _energy(distances, scores, places, number)
-    reached = sum(_energy(distances, scores, rng.permutation(places), number) >= found - 1e-12 for _ in range(DRAWS))
-    return (1 + reached) / (DRAWS + 1), _difference(judged.looks, normal.looks)
+    rising = np.argsort(scores, kind="stable")
+    distances = np.linalg.norm(rows[rising][:, None] - rows[rising][None], axis=2)
+    ours = np.random.default_rng(0).permuted(np.tile(np.arange(len(rows)) < number, (DRAWS + 1, 1)), axis=1)
+    ours[0] = rising < number
+    energies = _energies(distances, ours)
+    return float((energies >= energies[0] - 1e-12).mean()), _difference(judged.looks, normal.looks)
 
 
 def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -61,17 +60,19 @@ def _standardised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return standardised
 
 
-def _energy(
-    distances: NDArray[np.float64], scores: NDArray[np.float64], order: NDArray[np.intp], number: int
-) -> float:
-    """Energy statistic of the first `number` of that order and the others, each without its highest scores."""
-    a, b = (_ordinary(part, scores) for part in (order[:number], order[number:]))
-    between = distances[np.ix_(a, b)].mean()
-    return float(2 * between - distances[np.ix_(a, a)].mean() - distances[np.ix_(b, b)].mean())
+def _energies(distances: NDArray[np.float64], ours: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Energy statistics of rows that are split in two.
 
-
-def _ordinary(part: NDArray[np.intp], scores: NDArray[np.float64]) -> NDArray[np.intp]:
-    return part[np.argsort(scores[part], kind="stable")[: math.ceil(len(part) * (1 - LEFT_OUT))]]
+    Args:
+        distances: [R, R], rows by rising score.
+        ours: [D, R], of each split which rows are on the one side; of either side the last ones are left out.
+    """
+    a, b = (
+        side & (side.cumsum(1) <= math.ceil(side[0].sum() * (1 - LEFT_OUT))) for side in (ours, ~ours)
+    )  # fmt: skip
+    a, b = (side / side.sum(1, keepdims=True) for side in (a, b))
+    energies: NDArray[np.float64] = ((2 * a @ distances * b) - a @ distances * a - b @ distances * b).sum(1)
+    return energies
 
 
 def _difference(judged: NDArray[np.float64], normal: NDArray[np.float64]) -> str:
