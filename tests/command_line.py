@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -18,7 +19,13 @@ class Ran(NamedTuple):
     err: str
 
 
-def command_line(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+Command = Callable[..., Ran]
+"""Runs a command line, given as words."""
+Process = Callable[..., "subprocess.CompletedProcess[Any]"]
+"""The same in a process of its own; options are those of `subprocess.run`."""
+
+
+def command_line(capsys: pytest.CaptureFixture[str]) -> Command:
     """A function that runs a command line, given as words, in the present folder."""
 
     def call(*arguments: object) -> Ran:

@@ -70,7 +70,7 @@ def surfaces(shared_folder: Path) -> Path:
 
     folder = shared_folder / "surfaces"
     with FileLock(shared_folder / "surfaces.lock"):
-        assert run(["eval", "data", "surfaces", "--out", str(folder)]) == 0
+        assert run(["eval", "data", "surfaces", "-o", str(folder)]) == 0
     return folder
 
 

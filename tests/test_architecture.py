@@ -29,7 +29,7 @@ LAYERS = [
     ["fracgen.loading", "fracgen.writing"],
     ["fracgen.networks"],
     ["fracgen.training"],
-    ["fracgen.benchmarking", "fracgen.doctor"],
+    ["fracgen.benchmarking"],
     ["fracgen_eval.errors", "fracgen_eval.decisions", "fracgen_eval.metrics", "fracgen_eval.pictures"],
     ["fracgen_eval.datasets"],
     ["fracgen_eval.weights"],
@@ -302,6 +302,6 @@ def test_help_takes_less_than_half_a_second() -> None:
 
 
 def test_importing_prints_nothing() -> None:
-    code = "import fracgen, fracgen.cli, fracgen.writing, fracgen.doctor, fracgen.rendering"
+    code = "import fracgen, fracgen.cli, fracgen.writing, fracgen.cli.doctor, fracgen.rendering"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == done.stderr == ""

@@ -17,7 +17,7 @@ from fracgen.recipes.presets import PRESETS
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / n for n in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "kernels/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
-COMMAND = re.compile(r"(?<![\w-])fracgen ([a-z]+(?: [^|`#\n]*)?)")
+COMMAND = re.compile(r"(?<![\w-])fracgen ([a-z]+(?: [^|`#'\n]*)?)")
 
 
 def command_lines(sentences: bool) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from fracgen.benchmarking.images import small_bank
 from fracgen.benchmarking.record import Record, Results
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.rendering.cuda.sources import digest
+from fracgen.support.provenance import processors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return measure(name, small_bank(preset(name)), recipe, options.images)
 
     try:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             parts = list(pool.map(results_of, options.recipes or PRESETS))
     except (ValueError, MemoryError, FileNotFoundError, SimulationError, UnknownInstructionError) as error:
         print(error, file=sys.stderr)

@@ -25,6 +25,8 @@ import numpy as np
 
 METHODS = ("patchcore", "padim", "stfpm", "fastflow")
 SIDES = ("fracgen", "anomalib")
+JUDGED_AT_ONCE = 32
+"""Anomalib's own default."""
 
 
 def main() -> None:
@@ -69,7 +71,7 @@ def compare(
     from fracgen_eval.datasets import dataset
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
-    from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc_of
+    from fracgen_eval.metrics import auroc, count_pixels, pixel_auroc
     from fracgen_eval.pictures import read_picture
     from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
@@ -88,7 +90,7 @@ def compare(
     assert judged.maps is not None
     sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
     numbers = {
-        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc_of(count_pixels(list(maps), masks))}
+        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc(count_pixels(maps, masks))}
         for name, (scores, maps) in sides.items()
     }
     return {"method": method, "model": model, "category": category, "seed": seed, "side": side,
@@ -111,7 +113,7 @@ def plain(
     from anomalib.data import Folder
     from anomalib.data.utils import read_image
     from anomalib.engine import Engine
-    from fracgen_eval.methods.anomalib.quiet import seeded
+    from fracgen_eval.methods.quiet import seeded
     from lightning.pytorch import seed_everything
 
     class InOurOrder(Folder):
@@ -136,19 +138,18 @@ def plain(
     module.eval()
     scores, maps = [], []
     with torch.no_grad():
-        for path in test:
-            result = module.model(module.pre_processor.transform(read_image(path, as_tensor=True)[None]))
-            scores.append(result.pred_score.item())
-            maps.append(result.anomaly_map[0, 0].numpy())
-    return np.array(scores, np.float32), np.stack(maps)
+        for start in range(0, len(test), JUDGED_AT_ONCE):
+            pictures = [read_image(path, as_tensor=True)[None] for path in test[start : start + JUDGED_AT_ONCE]]
+            result = module.model(torch.cat([module.pre_processor.transform(picture) for picture in pictures]))
+            scores.append(result.pred_score.reshape(-1).numpy())
+            maps.append(result.anomaly_map.reshape(len(pictures), *result.anomaly_map.shape[-2:]).numpy())
+    return np.concatenate(scores), np.concatenate(maps)
 
 
 def _model(method: str, weights: Any, settings: Any) -> Any:
     import anomalib.models as models
-    import timm
     from anomalib.pre_processing import PreProcessor
-    from fracgen_eval.methods.anomalib.models import frozen_network
-    from fracgen_eval.weights.backbones import load_backbone
+    from fracgen_eval.methods.inject import Injection
     from torchvision.transforms.v2 import Compose, Normalize, Resize
 
     side = settings["image_size"]
@@ -156,21 +157,12 @@ def _model(method: str, weights: Any, settings: Any) -> Any:
     common: dict[str, Any] = {"pre_processor": PreProcessor(transform=transform), "post_processor": False,
                               "evaluator": False, "visualizer": False}  # fmt: skip
     layers = settings.get("layers")
-    if method == "patchcore":
-        module: Any = models.Patchcore(weights.model, layers, pre_trained=False, **common)
-    elif method == "padim":
-        module = models.Padim(weights.model, layers, pre_trained=False, **common)
-    elif method == "fastflow":
-        module = models.Fastflow(weights.model, pre_trained=False, conv3x3_only=True, **common)
-    else:  # the only one whose constructor downloads
-        create = timm.create_model
-        timm.create_model = lambda *names, **more: create(*names, **{**more, "pretrained": False})
-        try:
-            module = models.Stfpm(weights.model, layers, **common)
-        finally:
-            timm.create_model = create
-    load_backbone(frozen_network(method, module), weights)
-    return module
+    with Injection(weights, side).builders():
+        if method == "fastflow":
+            return models.Fastflow(weights.model, conv3x3_only=True, **common)
+        kinds: dict[str, Any] = {"patchcore": models.Patchcore, "padim": models.Padim, "stfpm": models.Stfpm,
+                                 "cflow": models.Cflow, "rd": models.ReverseDistillation}  # fmt: skip
+        return kinds[method](weights.model, layers, **common)
 
 
 if __name__ == "__main__":

@@ -99,18 +99,15 @@ def measure(
     arm: Arm, seed: int, weights: Path, folder: Path, *, dataset: str, method: str, terms: Terms
 ) -> dict[str, dict[str, float]]:
     """Metrics by category. Cells are kept in a folder for just these weights and terms, so that none is mixed in."""
-    from fracgen_eval.grid.result import CellResult
-    from fracgen_eval.grid.results import read_results
+    from fracgen_eval.grid.results import read_table
 
     known = json.dumps(terms.of(method), sort_keys=True).encode()
     out = folder / "eval" / dataset / method / hashlib.sha256(weights.read_bytes() + known).hexdigest()[:12]
     fracgen("eval", "run", "--method", method, "--weights", f"study={weights}", "--model", arm.model,
             "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *terms.options())  # fmt: skip
-    metrics = {}
-    for _, result in read_results(out):
-        assert isinstance(result, CellResult), result
-        metrics[result.cell.data.category] = {name: float(value) for name, value in result.metrics.items()}
-    return metrics
+    cells, problems = read_table(out)
+    assert not problems, problems
+    return {cell.category: dict(cell.result.metrics) for cell in cells.itertuples()}
 
 
 def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: Sequence[str], terms: Terms) -> None:

@@ -14,78 +14,85 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from fracgen_eval.grid.result import METRICS
-from fracgen_eval.report.gather import Entry, gather
+from fracgen_eval.report.by_defect import ALL, by_kind
+from fracgen_eval.report.gather import Results, gather
 from fracgen_eval.report.significance import paired_difference
-from fracgen_eval.report.tables import Table, make_tables, method_title
+from fracgen_eval.report.tables import Table, make_tables, method_title, over_cells
 from fracgen_eval.report.text import ends
 
 from fracgen.benchmarking.record import Machine
 from fracgen.support.files import whole_file
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 AGAINST = "random"
+Ends = tuple[float, float]
 
 
-def scores(table: Table, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+class Row(TypedDict):
+    """The numbers of a method, or of `all`, with one of the weights, in percent."""
+
+    method: str
+    weights: str
+    mean: float | None
+    interval: Ends | None
+    by_category: dict[str, float]
+    by_defect: dict[str, float]
+    by_network: NotRequired[dict[str, float]]
+    gain: NotRequired[float]
+    gain_interval: NotRequired[Ends | None]
+
+
+def scores(table: Table, results: Results) -> list[Row]:
     """A row for each method and weights of a table that has random ones, and one for the mean of all methods.
 
     Args:
-        table: of results.
-        entries: the results that it is made of, and any others.
+        table: one of those that are made of the results.
+        results: of a folder.
 
     Returns:
-        Dictionaries of method, weights, mean, its 95 % interval and the means by category, by kind of defect and, of
+        Rows with method, weights, mean, its 95 % interval and the means by category, by kind of defect and, of
         random weights, by network; those of other weights with the paired difference (gain) and its interval. All
         over the cells that all weights have, in percent.
     """
-    rows = []
-    parts = {column: replace(table, columns=[column]) for column in table.columns} | {"all": table}
-    for weights, (method, part) in product(table.weights_with_numbers, parts.items()):
-        average = part.overall(weights)
-        here = [e for e in entries if e.weights == weights and belongs(e, part)]
-        row: dict[str, Any] = {
-            "method": method, "weights": weights, "mean": average.mean, "interval": average.interval,
-            "by_category": means((e.category, e.metrics[part.metric]) for e in here),
-            "by_defect": means(defects(here, part.metric)),
+    rows: list[Row] = []
+    cells = results.cells[results.cells.plain & (results.cells.condition == table.condition)]
+    compared = [key in table.compared for key in zip(cells.category, cells.column, strict=True)]
+    cells = cells[compared].assign(value=100 * cells[table.metric])
+    kinds = by_kind(cells).query("metric == @table.metric")
+    for weights, column in product(table.weights_with_numbers, [*table.columns, ALL]):
+        here = [key for key in table.compared if column in (key[1], ALL)]
+        if not here:
+            continue
+        average = over_cells(table.values[r, c, weights] for r, c in here)
+        mine, its = (f[(f.weights == weights) & f.column.isin([c for _, c in here])] for f in (cells, kinds))
+        row: Row = {
+            "method": column, "weights": weights, "mean": average.mean, "interval": average.interval,
+            "by_category": means(mine, "category"), "by_defect": means(its, "defect"),
         }  # fmt: skip
         if weights == AGAINST:
-            row["by_network"] = means((str(e.network), e.metrics[part.metric]) for e in here)
-        if weights != AGAINST:
-            gain, interval, _ = paired_difference(part, AGAINST, weights)
-            row |= {"gain": gain, "gain_interval": interval}
+            row["by_network"] = means(mine.assign(network=mine.network.astype(str)), "network")
+        else:
+            row["gain"], row["gain_interval"] = paired_difference(table, AGAINST, weights, here)
         rows.append(row)
     return rows
 
 
-def belongs(entry: Entry, table: Table) -> bool:
-    """Whether a result stands in a table, in a cell that is compared."""
-    return entry.condition == table.condition and entry.plain and (entry.category, entry.column) in table.compared
+def means(numbers: DataFrame, by: str) -> dict[str, float]:
+    """Means of values, those that are there, by name."""
+    return dict(numbers[numbers.value.notna()].groupby(by).value.agg(fmean).items())
 
 
-def defects(entries: Iterable[Entry], metric: str) -> Iterator[tuple[str, float | None]]:
-    """The metric of each result's kinds of defects."""
-    for entry in entries:
-        for defect, metrics in (entry.scores.by_defect if entry.scores else {}).items():
-            yield defect, metrics.get(metric)
-
-
-def means(numbers: Iterable[tuple[str, float | None]]) -> dict[str, float]:
-    """Of numbers in [0, 1] by name, the mean of each name in percent."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for name, number in numbers:
-        if number is not None:
-            found[name].append(100 * number)
-    return {name: fmean(values) for name, values in sorted(found.items())}
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     """The rows as a table: a line a method, a column of scores for each of the weights, and one of gains."""
     names = [AGAINST, *dict.fromkeys(row["weights"] for row in rows if row["weights"] != AGAINST)]
     found = {(row["method"], row["weights"]): row for row in rows}
@@ -103,19 +110,38 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def together(tables: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+class Scores(TypedDict):
+    """What is said of a table of results."""
+
+    title: str
+    metric: str
+    seeds: tuple[int, ...]
+    networks: tuple[int, ...]
+    categories: list[str]
+    rows: list[Row]
+
+
+class Gain(TypedDict):
+    """The mean gain of weights over several tables, in points."""
+
+    weights: str
+    tables: int
+    gain: float
+    gain_interval: Ends
+
+
+def together(tables: Sequence[Scores]) -> list[Gain]:
     """The mean gain over several tables of image AUROC, whose test images are independent of each other."""
     gains: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in (row for table in tables if table["metric"] == METRICS[0] for row in table["rows"]):
-        if row["method"] == "all" and row.get("gain_interval"):
-            low, high = row["gain_interval"]
-            gains[row["weights"]].append((row["gain"], (high - low) / 2))
-    found = []
+        if row["method"] == ALL and (ends := row.get("gain_interval")):
+            gains[row["weights"]].append((row["gain"], (ends[1] - ends[0]) / 2))
+    found: list[Gain] = []
     for weights, several in gains.items():
         if len(several) > 1:
             gain, half = fmean(g for g, _ in several), math.hypot(*(h for _, h in several)) / len(several)
             found.append({"weights": weights, "tables": len(several), "gain": gain,
-                          "gain_interval": [gain - half, gain + half]})  # fmt: skip
+                          "gain_interval": (gain - half, gain + half)})  # fmt: skip
     return found
 
 
@@ -125,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
-    record: dict[str, Any] = {"schema": "fracgen-scores/2", "machine": asdict(Machine.here()), "tables": []}
+    tables: list[Scores] = []
     for folder in options.results:
         results = gather(folder)
         for table in make_tables(results):
@@ -133,14 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             if not table.compared:
                 sys.exit(f"{folder}: {table.title}: random and other weights have no cell of the same seeds to compare")
-            rows = scores(table, results.entries)
-            about = {"title": table.title, "seeds": table.seeds, "networks": table.networks}
-            record["tables"].append({**about, "metric": table.metric, "categories": table.classes, "rows": rows})
+            rows = scores(table, results)
+            tables.append({"title": table.title, "seeds": table.seeds, "networks": table.networks,
+                           "metric": table.metric, "categories": table.classes, "rows": rows})  # fmt: skip
             print(f"\n{table.title}; seeds {table.seeds}, random networks {table.networks}\n\n{markdown(rows)}")
-    record["together"] = together(record["tables"])
-    for row in record["together"]:
-        print(f"\n{row['weights']}, over {row['tables']} tables: {row['gain']:+.1f} {ends(row['gain_interval'])}")
+    for gain in (gains := together(tables)):
+        print(f"\n{gain['weights']}, over {gain['tables']} tables: {gain['gain']:+.1f} {ends(gain['gain_interval'])}")
     if options.output:
+        machine = asdict(Machine.here())
+        record = {"schema": "fracgen-scores/2", "machine": machine, "tables": tables, "together": gains}
         with whole_file(options.output) as file:
             file.write(json.dumps(record, indent=1).encode() + b"\n")
 

@@ -1,1 +1,1 @@
-"""What `fracgen bench` runs: interleaved timing, records as JSON, and what is timed."""
+"""The benchmarks of `fracgen bench`, with interleaved timing and records as JSON."""

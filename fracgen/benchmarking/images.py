@@ -87,7 +87,7 @@ def bench_render(
 
 
 def _work(recipe: Recipe) -> tuple[str, int]:
-    """What an object of a sample is made of, and how many of that."""
+    """The unit of work of an object, and the number of units."""
     if recipe.formula == "mandelbulb":
         return "rays", recipe.views * (recipe.canvas * recipe.samples) ** 2
     return "points", recipe.views * recipe.points

@@ -17,7 +17,7 @@ from typing import Any
 
 from fracgen.support.decode import from_json, read_json
 from fracgen.support.files import whole_file
-from fracgen.support.provenance import commit, versions
+from fracgen.support.provenance import commit, processors, versions
 
 SCHEMA_VERSION = 1
 PACKAGES = ("fracgen", "numpy", "numba", "llvmlite", "torch", "cupy-cuda13x", "cupy-cuda12x")
@@ -81,7 +81,7 @@ Results = dict[str, Summary]
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where something was measured: processor, CPUs that the process may use, their load, GPU."""
+    """The machine of a measurement: processor, number of CPUs that the process may use, their load, GPU."""
 
     processor: str
     cpus: int
@@ -97,7 +97,7 @@ class Machine:
         model = re.search(r"^model name\s*: (.*)", info.read_text() if info.is_file() else "", re.M)
         return cls(
             processor=model[1].strip() if model else platform.processor() or "unknown",
-            cpus=len(os.sched_getaffinity(0)), load_1min=round(os.getloadavg()[0], 2),
+            cpus=processors(), load_1min=round(os.getloadavg()[0], 2),
             system=f"{platform.system()} {platform.machine()}",
             gpu=torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else None,
         )  # fmt: skip

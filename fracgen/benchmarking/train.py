@@ -1,4 +1,4 @@
-"""What live rendering adds to a training step.
+"""Measures what live rendering adds to a training step.
 
 Blocks of steps on freshly rendered images take turns with blocks of steps on images that lie ready in memory, so that
 the machine's slow minutes fall on both. A live block ends when the loader has also replaced all batches that the block
@@ -77,7 +77,7 @@ def bench_train(
 
 
 def _results(live: NDArray[np.float64], fixed: NDArray[np.float64], batch: int, rendering: float) -> Results:
-    """Of seconds a step of each kind, [rounds], and seconds that the loader renders a batch for."""
+    """Results from seconds of a step of each kind, [rounds], and seconds in which the loader renders a batch."""
     added = 100 * (live / fixed - 1)
     low, high = interval_of_mean(added)
     return {

@@ -1,8 +1,8 @@
 """The command line: `main` finds the command, runs it, and turns errors into one line and an exit code.
 
 Codes: 0 done, 1 failed while working, 2 refused before work began, 3 a grid finished with failed
-cells, 128 + N stopped by signal N (130 by Ctrl-C). Data goes to stdout, and not to have delivered all of it
-is a failure; everything else goes to stderr, whether or not anyone reads it.
+cells, 128 + N stopped by signal N (130 by Ctrl-C). Data goes to stdout, and a part that cannot be delivered
+is a failure; everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -10,35 +10,38 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
 
 import typer
+
+from fracgen.support.errors import WorkFailed
+from fracgen.support.streams import OutputLost, listen, open_streams, received
+from fracgen.support.terminal import one_line, refusals, say, show
 
 # To add a command, add one line: its name, the line that `fracgen --help` shows, and where it is:
 # a function, or a `typer.Typer` that holds sub-commands. Only the command that is called is imported,
 # and it imports what is heavy (torch, numba, lightning, ...) inside its function.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "sample": ("Sample a bank of IFS codes.", "fracgen.cli.sample:sample"),
+    "sample": ("Sample a bank of codes.", "fracgen.cli.codes:sample"),
     "render": ("Render images: a contact sheet, a folder, WebDataset, NumPy arrays or a stream.",
                "fracgen.cli.render:render"),
     "codes": ("Look at codes; import those of other projects.", "fracgen.cli.codes:app"),
     "pretrain": ("Pre-train a network and export its weights.", "fracgen.cli.pretrain:pretrain"),
-    "export": ("Weights for torchvision and timm, with a model card.", "fracgen.cli.export:export"),
+    "export": ("Export weights for torchvision and timm, with a model card.", "fracgen.cli.pretrain:export"),
     "eval": ("Measure what weights are worth in eight anomaly detection methods.", "fracgen.cli.evaluate:app"),
-    "report": ("Tables and figures of an evaluation, beside the paper's.", "fracgen.cli.report:report"),
+    "report": ("Make tables and figures of an evaluation, beside the paper's.", "fracgen.cli.report:report"),
     "bench": ("Measure the speed of rendering, loading and training here.", "fracgen.cli.bench:app"),
-    "demo": ("All of it once, small, with a report: minutes on two cores.", "fracgen.cli.demo:demo"),
-    "doctor": ("Say what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
+    "demo": ("Run the whole pipeline on a small example: minutes on two cores.", "fracgen.cli.demo:demo"),
+    "doctor": ("Show what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip
+
+OLD = {"--out": ("--output",), "--gpu": ("--device", "cuda"), "--batch": ("--batch-size",)}
+"""Spellings of options that are accepted until the next release, and those that replace them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `fracgen`: runs the command line and exits."""
-    from fracgen.support.stopping import listen
-    from fracgen.support.streams import open_streams
-
     # OpenMP reads this when torch loads it. By default its threads spin while they wait, and on a machine that others
     # use they burn the core that the thread they wait for would need: ten times the time, of clock and processor.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -49,11 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code."""
-    from fracgen.support.errors import WorkFailed
-    from fracgen.support.stopping import received
-    from fracgen.support.streams import OutputLost
-    from fracgen.support.terminal import one_line, refusals, say, show
-
     try:
         try:
             return call(arguments)
@@ -73,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         say(one_line(error))
         return 2
     except Exception as error:
-        if not hasattr(error, "format_message"):  # how Typer says that the command line makes no sense
+        if not hasattr(error, "format_message"):  # Typer's errors of the command line
             raise
         message = error.format_message()
         if message.startswith("Usage"):  # a group of commands without a command
@@ -84,15 +82,30 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run a command line; returns its exit code. What goes wrong is raised."""
-    code = _app(_wanted(arguments))(list(arguments), prog_name="fracgen", standalone_mode=False)
+    """Run a command line; returns its exit code. Errors are raised."""
+    words = _respelled(arguments)
+    code = _app(_wanted(words))(words, prog_name="fracgen", standalone_mode=False)
     if code == 130:  # Typer's word for Ctrl-C
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 
+def _respelled(arguments: Sequence[str]) -> list[str]:
+    """The arguments with old spellings of options replaced, each named on stderr."""
+    words: list[str] = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if name in OLD and "--" not in words:
+            new = OLD[name]
+            say(f"{name} is now {' '.join(new)}; the old spelling goes with the next release")
+            words += (f"{new[0]}={value}",) if equals else new
+        else:
+            words.append(word)
+    return words
+
+
 def _wanted(arguments: Sequence[str]) -> set[str]:
-    """Commands to import: the one that is called; all of them where the shell asks for completions."""
+    """Commands to import: the one that is called; all of them for a shell's completions."""
     if "_FRACGEN_COMPLETE" in os.environ:
         return set(COMMANDS)
     return {next((a for a in arguments if not a.startswith("-")), "")}
@@ -119,7 +132,7 @@ def _app(wanted: set[str]) -> typer.Typer:
             print(context.get_help())
 
     for name, (line, home) in COMMANDS.items():
-        command: Any = _not_imported
+        command: Callable[..., object] | typer.Typer = _not_imported
         if name in wanted:
             module, attribute = home.split(":")
             command = getattr(import_module(module), attribute)

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fracgen.cli.options import AsJson, Device, read_preset
+from fracgen.support.files import check_writable
+from fracgen.support.provenance import need
+
 if TYPE_CHECKING:
     from fracgen.benchmarking.record import Record
     from fracgen.recipes.recipe import Preset
@@ -15,10 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure speed: median and spread, with the machine and the versions beside it.")
 
 Preset_ = Annotated[str, typer.Option("--recipe", help="Preset to render.")]
-Size = Annotated[int | None, typer.Option(help="Side in pixels; default: the preset's.")]
-Prefetch = Annotated[int, typer.Option(help="Batches rendered ahead.")]
+Size = Annotated[int | None, typer.Option(help="Side of the images in pixels.", show_default="the preset's")]
+Prefetch = Annotated[int, typer.Option(help="Number of batches rendered ahead.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write the record as JSON here.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, not Markdown.")]
 
 
 @app.callback()
@@ -31,20 +34,22 @@ def render(
     *,
     recipe: Preset_ = "paper",
     size: Size = None,
-    points: Annotated[int | None, typer.Option(help="Points per attractor; default: the preset's.")] = None,
+    points: Annotated[int | None, typer.Option(help="Points per attractor.", show_default="the preset's")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    batch: Annotated[int, typer.Option(help="Images per call.")] = 256,
-    rounds: Annotated[int, typer.Option(help="Calls that are timed.")] = 9,
-    threads: Annotated[int | None, typer.Option(help="CPU only; default: one per CPU.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Number of images in a call.")] = 256,
+    rounds: Annotated[int, typer.Option(help="Number of calls that are timed.")] = 9,
+    threads: Annotated[
+        int | None, typer.Option(help="Number of threads; CPU only.", show_default="one per processor")
+    ] = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images and points per second, and where the time goes."""
+    """Measure images and points per second, and each stage's share of the time."""
     from fracgen.benchmarking.images import bench_render
 
-    _check_folder(output)
+    _check_output(output)
     chosen = _preset(recipe, size, points)
-    _show(bench_render(chosen, device=device, batch=batch, rounds=rounds, threads=threads), output, as_json)
+    _show(bench_render(chosen, device=device, batch=batch_size, rounds=rounds, threads=threads), output, as_json)
 
 
 @app.command()
@@ -52,52 +57,56 @@ def loader(
     *,
     recipe: Preset_ = "paper",
     size: Size = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    batch: Annotated[
-        list[int] | None, typer.Option(help="Images a batch; give it again to compare sizes.", show_default="64")
+    device: Device = "auto",
+    batch_size: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of images in a batch; repeat it to compare sizes.", show_default="64"),
     ] = None,
-    batches: Annotated[int, typer.Option(help="Batches of the largest size an epoch, which is what is timed.")] = 8,
-    rounds: Annotated[int, typer.Option(help="Epochs of each layout.")] = 5,
+    batches: Annotated[int, typer.Option(help="Batches of the largest size in an epoch, which is what is timed.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Number of epochs of each layout.")] = 5,
     prefetch: Prefetch = 2,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Images per second of a loader whose batches are dropped at once, for each layout of its images."""
+    """Measure images per second of a loader whose batches are dropped, for each layout of its images."""
     from fracgen.benchmarking.images import bench_loader
 
-    _check_folder(output)
-    how = {"batches": batches, "rounds": rounds, "prefetch": prefetch}
-    _show(bench_loader(_preset(recipe, size), device=device, batch=batch or [64], **how), output, as_json)
+    _check_output(output)
+    record = bench_loader(
+        _preset(recipe, size), device=device, batch=batch_size or [64], batches=batches, rounds=rounds,
+        prefetch=prefetch,
+    )  # fmt: skip
+    _show(record, output, as_json)
 
 
 @app.command()
 def train(
     *,
     preset: Annotated[str, typer.Option(help="Pre-training preset.")] = "quick",
-    model: Annotated[str | None, typer.Option(help="Another model than the preset's.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Classifier of torchvision or timm.", show_default="the preset's")
+    ] = None,
     size: Size = None,
-    batch: Annotated[int | None, typer.Option(help="Images a step; default: the preset's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    steps: Annotated[int, typer.Option(help="Steps of a block.")] = 20,
-    rounds: Annotated[int, typer.Option(help="Pairs of blocks.")] = 15,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Number of images in a step.", show_default="the preset's")
+    ] = None,
+    device: Device = "auto",
+    steps: Annotated[int, typer.Option(help="Number of steps in a block.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Number of pairs of blocks.")] = 15,
     prefetch: Prefetch = 2,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """What live rendering adds to a training step: pairs of blocks in turn, with a 95% interval."""
-    from fracgen.support.extras import need
-
+    """Measure what live rendering adds to a training step, with a 95% interval."""
     need("train")
     from fracgen.benchmarking.train import bench_train, config_for
 
-    _check_folder(output)
-    config = config_for(preset, model, batch, size)
+    _check_output(output)
+    config = config_for(preset, model, batch_size, size)
     _show(bench_train(config, device=device, steps=steps, rounds=rounds, prefetch=prefetch), output, as_json)
 
 
 def _preset(name: str, size: int | None, points: int | None = None) -> Preset:
-    from fracgen.cli.options import read_preset
-
     chosen = read_preset(name)
     recipe = chosen.recipe if size is None else chosen.recipe.at_size(size)
     return dataclasses.replace(
@@ -105,9 +114,10 @@ def _preset(name: str, size: int | None, points: int | None = None) -> Preset:
     )
 
 
-def _check_folder(output: Path | None) -> None:
-    if output is not None and not output.parent.is_dir():
-        raise FileNotFoundError(f"no folder {output.parent} to write {output.name} in: make it first")
+def _check_output(output: Path | None) -> None:
+
+    if output is not None:
+        check_writable(output)
 
 
 def _show(record: Record, output: Path | None, as_json: bool) -> None:

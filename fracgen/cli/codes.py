@@ -1,20 +1,81 @@
-"""`fracgen codes`: look at codes, import those of other projects."""
+"""`fracgen sample` and `fracgen codes`: make banks of codes, look at them, import those of other projects."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given, with_options
+from fracgen.support.files import check_writable, whole_file
+from fracgen.support.options import Option, parse_numbers, parse_range
+from fracgen.support.terminal import say, working
+
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from fracgen.formulas import banks
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Bank = Annotated[Path, typer.Argument(help="File of a code bank.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """The options of `fracgen sample`."""
+
+    output: Annotated[Path, Option("File to write.", names=("-o", "--output"))] = Path("bank.safetensors")
+    recipe: Annotated[str, "Preset whose codes to sample; the options below override it."] = "paper"
+    codes: Annotated[int | None, Option("Number of codes.", default="the preset's")] = None
+    classes: Annotated[int | None, Option("Number of classes; it divides the codes.", default="the preset's")] = None
+    maps: Annotated[
+        tuple[int, int] | None, Option("Number of maps of a code, as LOW-HIGH.", parse=parse_range, default="2-8")
+    ] = None
+    powers: Annotated[
+        tuple[int, ...] | None,
+        Option("Mandelbulb variations: powers, as 2-18 or 7,8.", parse=parse_numbers, default="2-18"),
+    ] = None
+    rules: Annotated[
+        tuple[int, ...] | None,
+        Option("Mandelbulb variations: rules, as 42,168.", parse=parse_numbers, default="the 61 published"),
+    ] = None
+    seed: Annotated[int, "Seed of the codes, 0 to 2^64 - 1."] = 0
+
+
+@with_options
+def sample(context: typer.Context, *, asked: Sampling) -> None:
+    """Make a bank of codes and print its SHA-256 and file: IFS codes, or Mandelbulb variations.
+
+    IFS code k depends on the seed, k and the range of maps only: a larger bank begins with a smaller one.
+    Variations are every combination of the powers and rules; no seed decides them.
+    """
+    from fracgen.draws import seed_key
+    from fracgen.formulas.banks import make_bank
+    from fracgen.recipes.recipe import BankSpec
+    from fracgen.recipes.variations import VariationSpec
+
+    spec = read_preset(asked.recipe).bank
+    foreign = ("powers", "rules") if isinstance(spec, BankSpec) else ("codes", "classes", "maps")
+    refuse_given(context, foreign, f"codes of formula {spec.formula!r} have none, change --recipe")
+    if isinstance(spec, BankSpec):
+        count = spec.codes if asked.codes is None else asked.codes
+        fitting = spec.classes if count % spec.classes == 0 else count
+        classes = fitting if asked.classes is None else asked.classes
+        spec = BankSpec(count, classes, asked.maps or spec.maps)
+        made_of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {asked.seed}"
+    else:
+        refuse_given(context, ("seed",), "Mandelbulb variations are every combination, no seed decides them")
+        spec = VariationSpec(asked.powers or spec.powers, asked.rules or spec.rules)
+        made_of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"
+    seed_key(asked.seed)
+    check_writable(asked.output)
+    with working():
+        bank = make_bank(spec, asked.seed)
+        bank.save(asked.output)
+    say(f"{len(bank):,} codes {made_of}")
+    print(f"{bank.sha256}  {asked.output}")
 
 
 @app.command()
@@ -71,11 +132,9 @@ def import_(
 ) -> None:
     """Make a bank of another project's codes and print its SHA-256 and file.
 
-    A pickle that asks for anything but arrays is refused, and nothing in it is run.
+    A pickle of anything but arrays is refused, and no code in it is run.
     """
     from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
-    from fracgen.support.files import check_writable
-    from fracgen.support.terminal import say, working
 
     bank = import_codes(source, classes=classes, non_contractive=non_contractive)
     check_writable(output)
@@ -105,7 +164,6 @@ def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
 
     from fracgen.recipes.presets import preset
     from fracgen.rendering import make_renderer
-    from fracgen.support.files import check_writable, whole_file
 
     check_writable(path)
     recipe = preset("paper" if bank.formula == "ifs" else bank.formula).recipe
@@ -115,8 +173,8 @@ def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
         Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")
 
 
-def _describing(bank: banks.Bank) -> Any:
-    """The module that describes a bank's formula."""
+def _describing(bank: banks.Bank) -> ModuleType:
+    """The module that describes the codes of a bank's formula."""
     from importlib import import_module
 
     return import_module(f"fracgen.formulas.{bank.formula}.describing")

@@ -1,74 +1,187 @@
-"""What several commands read from their options."""
+"""Options of commands: made of the fields of dataclasses, and what several commands read from them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from fracgen.slurm.options import SlurmOptions
+from fracgen.support.decode import read_json
+from fracgen.support.options import Option
+from fracgen.support.provenance import need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import typer
-
     from fracgen.recipes.recipe import Preset
 
+T = TypeVar("T")
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` as (i, n), i counted from 0. Raises ValueError."""
-    head, slash, tail = text.partition("/")
-    try:
-        i, n = int(head), int(tail)
-    except ValueError:
-        i = n = -1
-    if not slash or not 0 <= i < n:
-        raise ValueError(f"shard {text!r} is not of the form i/n with i from 0 to n - 1: for example 0/4")
-    return i, n
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Bank = Annotated[Path, typer.Argument(help="File of a code bank.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def refuse_given(context: typer.Context, options: Iterable[str], reason: str) -> None:
+@dataclass(frozen=True)
+class Given:
+    """Marks a dictionary as the fields of a dataclass that the command line sets; the rest is decided elsewhere."""
+    kind: type[object]
+
+
+def with_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Give a command an option for each described field of the dataclasses among its arguments.
+
+    A field is described by a text or an `Option` in its `Annotated` type. An argument or a field may be a dataclass, of
+    which an instance is made, or a dictionary marked as `Given`. Other arguments are Typer's.
+    """
+    parts: dict[str, _Part] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        part = _part(parameter.annotation)
+        if part is None:
+            parameters.append(parameter)
+        else:
+            parts[parameter.name] = part
+            parameters += part.parameters()
+
+    @functools.wraps(command)
+    def run(**values: object) -> T:
+        made = {name: part.take(values) for name, part in parts.items()}
+        return command(**values, **made)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+class _Part:
+    """A dataclass among the arguments of a command, or in another.
+
+    Args:
+        kind: the dataclass.
+        whole: make an instance, rather than a dictionary of the fields that were given.
+    """
+    def __init__(self, kind: type[object], whole: bool) -> None:
+        self.kind, self.whole = kind, whole
+        self.options: dict[str, tuple[object, Option]] = {}
+        self.parts: dict[str, _Part] = {}
+        self.defaults: dict[str, object] = {}
+        hints = get_type_hints(kind, include_extras=True)
+        for one in dataclasses.fields(kind):  # type: ignore[arg-type]
+            part, option = _part(hints[one.name]), _option(hints[one.name])
+            if option is not None:
+                self.options[one.name] = get_args(hints[one.name])[0], option
+                self.defaults[one.name] = None if one.default_factory is not MISSING else one.default
+            elif part is not None and part.parameters():
+                self.parts[one.name] = part
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """The options, as parameters for Typer."""
+        own = [self._parameter(name, kind, option) for name, (kind, option) in self.options.items()]
+        return own + [parameter for part in self.parts.values() for parameter in part.parameters()]
+
+    def take(self, values: dict[str, object]) -> object:
+        """Make the dataclass or dictionary of values by option, which are removed. Raises ValueError."""
+        found: dict[str, object] = {}
+        for name, (kind, option) in self.options.items():
+            value = values.pop(name)
+            if value is None or value == []:
+                continue
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            if choices and value not in choices:
+                raise ValueError(f"unknown {name.replace('_', ' ')} {value!r}: use one of {', '.join(choices)}")
+            value = value if option.parse is None else option.parse(value)
+            found[name] = tuple(value) if isinstance(value, list) and get_origin(kind) is tuple else value
+        found |= {name: part.take(values) for name, part in self.parts.items()}
+        return self.kind(**found) if self.whole else found
+
+    def _parameter(self, name: str, kind: object, option: Option) -> inspect.Parameter:
+        default, names = self.defaults[name], option.names
+        text = option.parse is not None or get_origin(kind) is tuple
+        shown: str | bool = default not in (None, MISSING, "") and not text
+        choices = "|".join(get_args(kind)) if get_origin(kind) is Literal else None
+        if choices:
+            kind = str
+        if text:
+            kind = list[str] if option.repeated or (get_origin(kind) is tuple and option.parse is None) else str
+        if default is MISSING and self.whole:
+            default = ...
+        elif text or not self.whole:
+            shown = str(default) if shown else False
+            default, kind = None, kind | None  # type: ignore[operator]
+        elif default is False:
+            names = names or (f"--{name.replace('_', '-')}",)
+        info = typer.Option(default, *names, help=option.help, metavar=choices, show_default=option.default or shown)
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+
+
+def _part(hint: object) -> _Part | None:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _Part(hint, whole=True)
+    return next((_Part(note.kind, whole=False) for note in _notes(hint) if isinstance(note, Given)), None)
+
+
+def _option(hint: object) -> Option | None:
+    notes = (Option(note) if isinstance(note, str) else note for note in _notes(hint))
+    return next((note for note in notes if isinstance(note, Option)), None)
+
+
+def _notes(hint: object) -> Iterator[object]:
+    yield from get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+
+
+def refuse_given(context: typer.Context, fields: Iterable[str], reason: str) -> None:
     """Refuse options that would do nothing.
 
     Args:
         context: of the command.
-        options: names of its parameters.
+        fields: names of its parameters.
         reason: why they mean nothing here.
 
     Raises:
         ValueError: one of them stands on the command line.
     """
-    idle = [name for name in options if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    if idle:
-        raise ValueError(f"{', '.join('--' + name.replace('_', '-') for name in idle)}: {reason}; leave it out")
+    given = {name for name in fields if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+    if given:
+        idle = [max(one.opts, key=len) for one in context.command.params if one.name in given]
+        raise ValueError(f"{', '.join(idle)}: {reason}; leave it out")
 
 
-def parse_range(text: str) -> tuple[int, int]:
-    """`2-8`, or `4` for 4-4. Raises ValueError."""
-    low, _, high = text.partition("-")
-    try:
-        return int(low), int(high or low)
-    except ValueError:
-        raise ValueError(f"range {text!r} is not of the form LOW-HIGH: for example 2-8") from None
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Options of the commands that can run as jobs under SLURM."""
+    executor: Annotated[Literal["local", "slurm"], "local: on this machine; slurm: as jobs of a cluster."] = "local"
+    detach: Annotated[bool, "SLURM: submit and return; the same command attaches."] = False
+    resources: Annotated[dict[str, object], Given(SlurmOptions)] = field(default_factory=dict)
+
+    def options(self, context: typer.Context, also: Iterable[str] = (), **further: object) -> SlurmOptions | None:
+        """Resources of the jobs; None if the work is done on this machine.
+
+        Args:
+            context: of the command.
+            also: further parameters of the command that mean nothing without SLURM.
+            further: fields of `SlurmOptions` that the options do not set.
+
+        Raises:
+            ValueError: an option is out of range or does nothing here, or the extra is not installed.
+        """
+
+        if self.executor == "local":
+            idle = ("detach", *(one.name for one in dataclasses.fields(SlurmOptions)), *also)
+            refuse_given(context, idle, "it is for --executor slurm")
+            return None
+        need("slurm")
+        return make(SlurmOptions, {k: v for k, v in further.items() if v is not None} | self.resources)
 
 
-def parse_numbers(text: str) -> tuple[int, ...]:
-    """`2-4,7` as (2, 3, 4, 7), numbers below 1,000. Raises ValueError."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        low, _, high = part.partition("-")
-        try:
-            first, last = int(low), int(high or low)
-            if not 0 <= first <= last < 1000:
-                raise ValueError
-        except ValueError:
-            raise ValueError(f"{text!r} is no list of whole numbers below 1,000: for example 42,168 or 2-18") from None
-        numbers += range(first, last + 1)
-    return tuple(numbers)
-
-
-def parse_device(device: str, gpu: bool) -> str:
-    """`--device` and `--gpu` as one name. Raises ValueError where they contradict each other."""
-    if gpu and device == "cpu":
-        raise ValueError("--gpu and --device cpu contradict each other: drop one")
-    return "cuda" if gpu and device == "auto" else device
+def make(kind: type[T], values: Mapping[str, object]) -> T:
+    """A dataclass of values by field; what was decoded or parsed has their types."""
+    return kind(**values)
 
 
 def read_preset(name: str) -> Preset:
@@ -80,7 +193,6 @@ def read_preset(name: str) -> Preset:
     """
     from fracgen.recipes.presets import preset
     from fracgen.recipes.recipe import Preset, Recipe
-    from fracgen.support.decode import read_json
 
     if not name.endswith(".json"):
         return preset(name)

@@ -1,126 +1,74 @@
-"""`fracgen pretrain`: weights from fractals."""
+"""`fracgen pretrain` and `fracgen export`: weights from fractals."""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fracgen.cli.slurm import Account, Detach, Executor, Memory, Partition, Sbatch, Time, slurm_options
+from fracgen.cli.options import Cluster, Given, with_options
+from fracgen.slurm.queue import LOOK_S, Watch, end_of
+from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
+from fracgen.support.options import Option
+from fracgen.support.provenance import need
+from fracgen.support.terminal import say, show, working
+from fracgen.training.config import Config, Machine
+
+if TYPE_CHECKING:
+    from fracgen.formulas.banks import Bank
+    from fracgen.slurm.options import SlurmOptions
+    from fracgen.training.folder import RunFolder
 
 STOP_BEFORE_LIMIT = "USR1@120"
 """The signal that a job gets before its time limit, and how many seconds before."""
+NAME, RUN = "fracgen-pretrain", "run"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """The options of `fracgen pretrain`; no file is read yet."""
+    preset: Annotated[
+        str | None,
+        Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, multi-instance, "
+               "mandelbulb, multi-mandelbulb, two-view, ofdb, twins; quick for a laptop.", default="paper"),
+    ] = None
+    output: Annotated[
+        Path | None, Option("The run's folder.", names=("-o", "--output"), default="runs/PRESET-MODEL-SEED")
+    ] = None
+    resume: Annotated[
+        str | None,
+        "auto: continue from the newest whole checkpoint in --output, or start where there is none. A path: continue "
+        "from that checkpoint.",
+    ] = None
+    bank: Annotated[Path | None, Option("File of codes.", default="the preset's codes")] = None
+    initial_weights: Annotated[
+        str | None,
+        Option("Begin with these: an export of the same model, or fractal for the package's. The last layer stays "
+               "random.", default="random weights"),
+    ] = None
+    size: Annotated[int | None, Option("Side of the images in pixels.", default="the preset's")] = None
+    views: Annotated[int | None, Option("2: pairs of images of the same code.", default="the preset's")] = None
+    augment: Annotated[
+        str | None, Option("none, crop, full or unmixed (full, for pairs).", default="the preset's")
+    ] = None
+    changes: Annotated[dict[str, object], Given(Config)] = field(default_factory=dict)
+    machine: Machine = field(default_factory=Machine)
+
+
+@with_options
 def pretrain(
     context: typer.Context,
     *,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, "
-                     "multi-instance, mandelbulb, multi-mandelbulb, two-view, ofdb, twins; quick for a laptop.",
-                     show_default="paper"),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Classifier of torchvision or timm.", show_default="wide_resnet50_2; quick: resnet18"),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The run's folder.", show_default="runs/PRESET-MODEL-SEED")
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(help="auto: continue from the newest whole checkpoint in --output, or start where there is none. "
-                     "A path: continue from that checkpoint."),
-    ] = None,
-    bank: Annotated[Path | None, typer.Option(help="Codes; default: those of the preset.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Of images, order and first weights.", show_default="0")] = None,
-    initial_weights: Annotated[
-        str | None,
-        typer.Option(help="Begin with these: an export of the same model, or fractal for the package's. The last layer "
-                     "stays random.", show_default="random ones"),
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the images in pixels.", show_default="the preset's")] = None,
-    epochs: Annotated[int | None, typer.Option(help="How many.", show_default="100; quick: few")] = None,
-    epoch_size: Annotated[int | None, typer.Option(help="Images an epoch.", show_default="1000000")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images a step, all processes' together.", show_default="512")
-    ] = None,
-    validation_size: Annotated[
-        int | None, typer.Option(help="Images shown after every epoch; 0: none.", show_default="10240")
-    ] = None,
-    views: Annotated[
-        int | None, typer.Option(help="2: pairs of pictures of the same code.", show_default="the preset's")
-    ] = None,
-    pictures: Annotated[
-        int | None, typer.Option(help="Show only so many different pictures.", show_default="every one is new")
-    ] = None,
-    augment: Annotated[
-        str | None, typer.Option(help="none, crop, full or unmixed (full, for pairs).", show_default="the preset's")
-    ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(help="class, several, pairs, or damage (of the second of two shots); auto: by the recipe.",
-                     show_default="the preset's"),
-    ] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option(help="Share of the target spread over all classes.", show_default="0")
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd or adamw.", show_default="sgd")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="The schedule's peak.", show_default="0.1")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(help="one-cycle, cosine or trapezoid.", show_default="one-cycle")
-    ] = None,
-    warm_up: Annotated[
-        float | None, typer.Option(help="Share of the steps in which the rate rises.", show_default="0.1")
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Decay of a moving average of the weights.", show_default="0: none")
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="L2.", show_default="0.0001")] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Stop after this step; --resume continues.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[
-        int | None, typer.Option(help="Processes on this node.", show_default="1, or torchrun's")
-    ] = None,
-    num_nodes: Annotated[int, typer.Option(help="Nodes, where SLURM starts the processes.")] = 1,
-    precision: Annotated[
-        str, typer.Option(help="float32 or bfloat16; auto: what is fastest for the network on this device.")
-    ] = "auto",
-    channels_last: Annotated[
-        bool | None, typer.Option(help="Default: what is fastest for the network.", show_default=False)
-    ] = None,
-    compile: Annotated[
-        bool | None, typer.Option(help="torch.compile; default: long runs on CUDA.", show_default=False)
-    ] = None,
-    deterministic: Annotated[
-        bool | None, typer.Option(help="Only operations that repeat exactly; default: on a CPU.", show_default=False)
-    ] = None,
-    prefetch: Annotated[int, typer.Option(help="Batches rendered ahead.")] = 2,
-    checkpoint_steps: Annotated[
-        int | None, typer.Option(help="A checkpoint every so many steps, too.", show_default=False)
-    ] = None,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(help="Minutes between checkpoints; there is one after every epoch, too.")
-    ] = 10.0,
-    log_steps: Annotated[int, typer.Option(help="Steps between rows of metrics.csv.")] = 50,
-    logger: Annotated[
-        list[str] | None, typer.Option(help="tensorboard or wandb, besides metrics.csv.", show_default=False)
-    ] = None,
+    asked: Pretraining,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="SLURM: print the script; run nothing.")] = False,
-    executor: Executor = "local",
-    detach: Detach = False,
-    time: Time = "1-0",
-    partition: Partition = None,
-    memory: Memory = None,
-    account: Account = None,
-    sbatch: Sbatch = None,
-) -> None:  # fmt: skip
+    cluster: Cluster,
+) -> None:
     """Pre-train a network on fractal images that are rendered as it goes, and export its weights.
 
     The run's folder holds its configuration, codes, log, metrics, checkpoints and export; its path is
@@ -128,18 +76,172 @@ def pretrain(
     SIGTERM, SIGHUP and SIGUSR1 stop it after a checkpoint; under SLURM, with --resume auto, its job is then
     queued again.
     """
-    given = dict(locals())  # not the context's parameters, which Typer before 0.29 keeps as they were typed
-    from fracgen.cli.pretrain_here import Options, train_here
-    from fracgen.support.extras import need
-
-    need("train", *(logger or ()))
-    slurm = slurm_options(
-        context, ("detach", "dry_run"), nodes=num_nodes, tasks=devices or 1,
-        gpus=0 if device == "cpu" else devices or 1, signal=STOP_BEFORE_LIMIT,
+    machine = asked.machine
+    need("train", *machine.loggers)
+    processes = machine.devices or 1
+    slurm = cluster.options(
+        context, ("dry_run",), nodes=machine.num_nodes, tasks=processes, minutes=1440,
+        gpus=0 if machine.device == "cpu" else processes, signal=STOP_BEFORE_LIMIT,
     )  # fmt: skip
-    options = Options.of(given)
     if slurm is None:
-        raise typer.Exit(train_here(options))
-    from fracgen.cli.pretrain_job import run_as_job
+        raise typer.Exit(train_here(asked))
+    raise typer.Exit(train_as_job(asked, slurm, detach=cluster.detach, dry_run=dry_run))
 
-    raise typer.Exit(run_as_job(options, slurm, detach=detach, dry_run=dry_run))
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A folder that `fracgen pretrain` made.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="RUN/export")
+    ] = None,
+    checkpoint: Annotated[str, typer.Option(help="auto: the newest whole one; or a path.")] = "auto",
+    classifier: Annotated[bool, typer.Option(help="With the last layer, or without.")] = True,
+    half: Annotated[bool, typer.Option("--half", help="In half precision: a file half as large.")] = False,
+) -> None:
+    """Export a run's weights as safetensors, with their own normalisation and a model card."""
+    need("train")
+    from fracgen.training.export import export as write
+    from fracgen.training.folder import RunFolder
+
+    print(write(RunFolder(run), output, checkpoint=checkpoint, classifier=classifier, half=half))
+
+
+def train_here(asked: Pretraining) -> int:
+    """Train in this process; the exit code."""
+    from fracgen.training.loop import StopSignals
+    from fracgen.training.run import prepare
+
+    with StopSignals() as stop:  # from here on: starting takes a while, too
+        read = read_files(asked)
+        run = prepare(
+            read.config, read.folder, asked.machine, bank=read.codes, initial=read.initial, resume=asked.resume,
+            stop=stop,
+        )  # fmt: skip
+        with working():
+            run.train()
+    if stop.received is not None and not run.finished:
+        return 128 + stop.received
+    if run.fabric.is_global_zero:
+        print(read.folder.path)
+    return 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """A pre-training with the files that its options name; nothing is written yet."""
+    config: Config
+    folder: RunFolder
+    codes: Bank | None
+    initial: Path | None
+
+
+def read_files(asked: Pretraining) -> Read:
+    """Read the files that the options name, and those of a run that is resumed.
+
+    Raises:
+        ValueError: an option is out of range, they contradict each other or the run that is resumed.
+        OSError: a file cannot be read.
+    """
+    from fracgen.formulas.banks import load_bank
+    from fracgen.loading.augment import augmentation
+    from fracgen.training.config import named_config
+    from fracgen.training.folder import RunFolder
+    from fracgen.training.run import resolve
+
+    changes = dict(asked.changes)
+    if asked.augment is not None:
+        changes["augmentation"] = None if asked.augment == "none" else augmentation(asked.augment)
+    codes = None if asked.bank is None else load_bank(asked.bank)
+    if codes is not None:
+        changes["bank"] = codes.spec
+    base = named_config(asked.preset or "paper")
+    model = str(changes.get("model", base.model))
+    default = Path("runs") / f"{base.preset}-{model}-{changes.get('seed', 0)}".replace("/", "-")
+    folder, initial = RunFolder(asked.output or default), None
+    if asked.initial_weights is not None:
+        initial, changes["initial"] = first_weights(asked.initial_weights, model, folder, asked.resume)
+    if asked.size is not None or asked.views is not None:
+        resumed = asked.preset is None and folder.resumes(asked.resume)
+        recipe = (folder.read_config()[0] if resumed else base).recipe
+        recipe = recipe if asked.size is None else recipe.at_size(asked.size)
+        changes["recipe"] = recipe if asked.views is None else dataclasses.replace(recipe, views=asked.views)
+    return Read(resolve(asked.preset, changes, folder, asked.resume), folder, codes, initial)
+
+
+def first_weights(name: str, model: str, folder: RunFolder, resume: str | None) -> tuple[Path | None, str]:
+    """The file of the weights to begin with and its SHA-256; no file where it is gone and a run continues without.
+
+    Raises:
+        ValueError: the package has none of this model.
+        FileNotFoundError: there is no such file, and no run that began with it.
+    """
+    from fracgen.training.initial import digest, initial_file
+
+    try:
+        path = initial_file(name, model)
+    except FileNotFoundError:
+        known = folder.read_config()[0].initial if folder.resumes(resume) else None
+        if known is None:
+            raise
+        return None, known
+    return path, digest(path)
+
+
+def train_as_job(asked: Pretraining, slurm: SlurmOptions, *, detach: bool, dry_run: bool) -> int:
+    """Submit a pre-training unless a job is at it already, and show its log until the job has ended; the exit code.
+
+    Raises:
+        ValueError: the run cannot be begun or resumed as asked.
+        SlurmError: SLURM cannot be reached, or refuses.
+        KeyboardInterrupt: Ctrl-C; the job goes on.
+    """
+    if asked.resume not in (None, "auto"):
+        raise ValueError(f"--resume {asked.resume}: a job goes on from its newest checkpoint: use auto")
+    machine = asked.machine
+    if machine.device == "auto":
+        machine = dataclasses.replace(machine, device="cuda")
+    asked = dataclasses.replace(asked, resume="auto", machine=machine)
+    run = read_files(asked).folder
+    asked = dataclasses.replace(asked, output=run.path.absolute())
+    folder = SlurmFolder(run.path)
+    if dry_run:
+        print(folder.script(1, slurm, NAME), end="")
+        return 0
+    if run.export.is_dir():
+        say("this run is finished")
+        print(run.path)
+        return 0
+    tasks = [Task((RUN,), partial(train_in_job, asked))]
+    attached = folder.attach([RUN], lambda free, before: tasks, slurm, NAME)
+    return as_jobs(attached, RUN, lambda: _follow(run, folder, attached.jobs[RUN]), detach=detach)
+
+
+def train_in_job(asked: Pretraining) -> None:
+    """The work of each process of the job."""
+    if code := train_here(asked):
+        sys.exit(code)
+
+
+def _follow(run: RunFolder, folder: SlurmFolder, job: str) -> int:
+    """Print the lines of a run's log until its job has ended; returns the exit code."""
+    watch, read = Watch(), run.log.stat().st_size if run.log.is_file() else 0
+    while not watch.ended([job]):
+        time.sleep(LOOK_S)
+        read = _show(run.log, read)
+    _show(run.log, read)
+    state = watch.states.get(job)
+    if state == "COMPLETED" or run.export.is_dir():
+        print(run.path)
+        return 0
+    say(f"job {job} {end_of(state)}; log: {folder.log(job)}; the same command goes on with the run")
+    return 1
+
+
+def _show(log: Path, start: int) -> int:
+    """Print a log from a byte on; returns its length in bytes."""
+    if not log.is_file():
+        return start
+    with log.open("rb") as file:
+        file.seek(start)
+        new = file.read()
+    show(new.decode(errors="replace"))
+    return start + len(new)

@@ -1,1 +1,1 @@
-"""Work as jobs under SLURM: what is asked of it, what was submitted, and what became of that."""
+"""Work as jobs under SLURM: resources, submissions, and the states of jobs."""

@@ -1,9 +1,14 @@
-"""What SLURM says of jobs, from `squeue`: no accounting is needed, and one call serves all of them."""
+"""The states of jobs, from `squeue`: no accounting is needed, and one call serves all jobs.
+
+The controller serves everybody, so it is called seldom; files tell what happens in between.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Iterable
 
 from fracgen.support.errors import SlurmError
 
@@ -19,7 +24,7 @@ def states() -> dict[str, str]:
     """States of this user's jobs, such as RUNNING, by id (`41`, or `41_3` in an array); ended ones for some minutes.
 
     Raises:
-        SlurmError: the controller cannot be asked now.
+        SlurmError: the controller cannot be reached.
     """
     lines = ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--format=%i %T")
     return dict(line.split()[:2] for line in lines.splitlines() if line.strip())
@@ -31,12 +36,12 @@ def alive(state: str | None) -> bool:
 
 
 def end_of(state: str | None) -> str:
-    """What became of a job that is no longer alive."""
+    """How a job ended that is no longer alive, in words."""
     return ENDS.get(state or "", "is gone")
 
 
 def ask(*command: str) -> str:
-    """Output of one of SLURM's commands. Raises SlurmError where it fails or is not there."""
+    """Output of one of SLURM's commands. Raises SlurmError if it fails or is not installed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except FileNotFoundError:
@@ -44,7 +49,7 @@ def ask(*command: str) -> str:
     except subprocess.TimeoutExpired:
         raise SlurmError(f"SLURM does not answer ({command[0]} waited for 60 s): try again later") from None
     if done.returncode:
-        raise SlurmError(f"{command[0]} failed: {' '.join(done.stderr.split()) or 'it says no reason'}")
+        raise SlurmError(f"{command[0]} failed: {' '.join(done.stderr.split()) or 'no reason given'}")
     return done.stdout
 
 
@@ -67,3 +72,38 @@ def requeue() -> str:
     except SlurmError as error:
         return f"job {job} could not be queued again ({error}): continue with --resume auto"
     return f"job {job} is queued again, to go on"
+
+
+LOOK_S = 1.0
+"""Seconds between looks at files."""
+ASK_S = (1.0, 30.0)
+"""Seconds between calls of `squeue`: the first, growing to the last."""
+
+
+class Watch:
+    """Follows the states of jobs."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self._pause, self._due, self._ended = ASK_S[0], 0.0, set[str]()
+
+    def ended(self, jobs: Iterable[str]) -> set[str]:
+        """The jobs that are known to have ended. Call it often: `squeue` is called when it is time.
+
+        A job counts once it was found so twice in a row: what it wrote may take a moment to be seen on this machine.
+        """
+        if time.monotonic() < self._due:
+            return set()
+        self._due, self._pause = time.monotonic() + self._pause, min(1.5 * self._pause, ASK_S[1])
+        try:
+            self.states = states()
+        except SlurmError:  # the controller is being restarted, say
+            return set()
+        now = {job for job in jobs if not alive(self.states.get(job))}
+        sure, self._ended = now & self._ended, now
+        return sure
+
+    def counts(self, jobs: Iterable[str]) -> tuple[int, int]:
+        """How many of these jobs run, and how many wait."""
+        now = [self.states[job] for job in set(jobs) if alive(self.states.get(job))]
+        return now.count("RUNNING"), len(now) - now.count("RUNNING")

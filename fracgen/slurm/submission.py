@@ -13,22 +13,26 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fracgen.slurm.options import SlurmOptions
-from fracgen.slurm.queue import alive, job_here
+from fracgen.slurm.queue import alive, job_here, states
 from fracgen.support.decode import from_json, read_json
 from fracgen.support.errors import SlurmError
 from fracgen.support.files import remove_parts, whole_file
+from fracgen.support.terminal import counted, say
+
+if TYPE_CHECKING:
+    from submitit import SlurmExecutor
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one job does."""
+    """The work of one job."""
 
     units: tuple[str, ...]
     """Names of the parts of the work that it makes."""
-    call: Callable[[], Any]
+    call: Callable[[], object]
     """An importable function, or `functools.partial` of one: it travels by name, its arguments by pickle."""
 
 
@@ -86,7 +90,7 @@ class SlurmFolder:
         return str(executor._make_submission_file_text(executor._submitit_command_str, ""))
 
     def submissions(self) -> list[Submission]:
-        """What was submitted, oldest first."""
+        """All submissions, oldest first."""
         found = []
         for path in self.path.glob("submission-*.json"):
             with contextlib.suppress(OSError, ValueError):  # another's file, or one that was cut
@@ -97,6 +101,33 @@ class SlurmFolder:
         """A job's log: everything it printed."""
         return self.path / f"{job}_0_log.out"
 
+    def attach(
+        self, units: Sequence[str], tasks_of: Callable[[list[str], list[Submission]], Sequence[Task]],
+        options: SlurmOptions, name: str, *, again: bool = False,
+    ) -> Attached:  # fmt: skip
+        """Find the job of every unit, and submit the units that no living job has.
+
+        Args:
+            units: parts of the work that are not finished.
+            tasks_of: makes the tasks of the units that are free; its second argument is all that was submitted before.
+            options: resources of a job.
+            name: the jobs' name.
+            again: the units may have been finished before, so jobs that have them are in the way.
+
+        Raises:
+            ValueError: `again`, and jobs have units.
+            SlurmError: SLURM cannot be reached, or refuses.
+        """
+        with self.alone():
+            before = self.submissions()
+            jobs, made = held(before, states()), None
+            if again and (busy := [jobs[unit] for unit in units if unit in jobs]):
+                raise ValueError(f"jobs are at work on this: attach to them without --rerun, or {cancelling(busy)}")
+            if free := [unit for unit in units if unit not in jobs]:
+                made = self.submit(tasks_of(free, before), options, name)
+                jobs |= held([made], dict.fromkeys(made.units, "PENDING"))
+        return Attached({unit: jobs[unit] for unit in units}, made, self)
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keeps a second command from submitting the same work at the same time."""
@@ -105,19 +136,59 @@ class SlurmFolder:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _executor(self, options: SlurmOptions, name: str) -> Any:
+    def _executor(self, options: SlurmOptions, name: str) -> SlurmExecutor:
         from submitit import SlurmExecutor
 
         class Executor(SlurmExecutor):
             @classmethod
             def affinity(cls) -> int:
-                return 1  # a script can be printed where there is no SLURM; sbatch says so itself where it is missing
+                return 1  # else a script could not be printed without SLURM; a missing sbatch is an error later
 
         if "%" in str(self.path):
-            raise ValueError(f"{self.path}: SLURM reads % as a placeholder in names of logs: name another --out")
+            raise ValueError(f"{self.path}: SLURM reads % as a placeholder in names of logs: name another --output")
         executor = Executor(self.path)
         executor.update_parameters(job_name=name, **options.parameters())
         return executor
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The unfinished units of a piece of work, all of which jobs have."""
+
+    jobs: dict[str, str]
+    """The job of every unit."""
+    made: Submission | None
+    """The submission that was made for it now."""
+    folder: SlurmFolder
+
+
+def as_jobs(attached: Attached, what: str, follow: Callable[[], int], *, detach: bool) -> int:
+    """Say which jobs have the units, and follow them; the exit code.
+
+    Args:
+        attached: the units and their jobs.
+        what: name of a unit.
+        follow: watches until all have ended; returns the exit code.
+        detach: do not follow.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the jobs go on.
+    """
+    new = {} if attached.made is None else attached.made.units
+    cancel = cancelling(attached.jobs.values())
+    try:
+        if attached.made is not None:
+            say(f"submitted {counted(sum(map(len, new.values())), what)} as {counted(len(new), 'job')}, array "
+                f"{attached.made.job}; logs: {attached.folder.path}")  # fmt: skip
+        if others := sum(job not in new for job in attached.jobs.values()):
+            say(f"attached to {counted(others, what)} that jobs have")
+        if detach:
+            say(f"the same command without --detach follows; {cancel} cancels")
+            return 0
+        return follow()
+    except KeyboardInterrupt:
+        say(f"jobs run on: the same command attaches to them; {cancel} cancels them")
+        raise
 
 
 def held(submissions: Sequence[Submission], states: Mapping[str, str]) -> dict[str, str]:
@@ -150,5 +221,5 @@ def _outside_of_a_job() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("sbatch:")]
-    return " ".join(told or lines[-1:])
+    said = [line for line in lines if line.startswith("sbatch:")]
+    return " ".join(said or lines[-1:])

@@ -1,4 +1,4 @@
-"""What a file says that anybody may have written: JSON and TOML within bounds, and tables as checked dataclasses.
+"""Reading of untrusted files: JSON and TOML within bounds, and tables as checked dataclasses.
 
 Every file of values that fracgen reads is read here, whoever wrote it: a value of another type, a number that no field
 can hold or a table in a table in a table ... is a ValueError of one line and nothing else.
@@ -24,9 +24,9 @@ KEY = "json key"
 """In a field's metadata: its name in the file, where that is another one."""
 
 MAX_BYTES = 64 << 20
-"""Of a file of values."""
+"""Largest size of a file of values."""
 MAX_DEPTH = 64
-"""Of lists and tables within each other."""
+"""Largest depth of nested lists and tables."""
 MAX_WHOLE = 1 << 64
 """Whole numbers are smaller than this; the largest that means anything is a seed."""
 
@@ -55,7 +55,7 @@ def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None
 
 
 def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
-    """What a JSON file holds; a byte order mark is passed over.
+    """The contents of a JSON file; a byte order mark is skipped.
 
     Args:
         path: the file.
@@ -69,7 +69,7 @@ def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a TOML file holds; raises as `read_json`."""
+    """The contents of a TOML file; raises as `read_json`."""
     table: dict[str, Any] = _read(path, "TOML", _parse_toml, dict)
     return table
 
@@ -94,7 +94,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     """A dataclass from a table of JSON values with its fields' names.
 
     Args:
-        kind: a dataclass whose fields are str, int, float, bool, Any, a Literal, a tuple, list or dict of these,
+        kind: a dataclass whose fields are str, int, float, bool, object, a Literal, a tuple, list or dict of these,
             another dataclass, or one of them or None. Of several dataclasses that is taken which has most of the
             table's names.
         data: the table.
@@ -164,7 +164,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bounded(parse: Callable[[], Any]) -> Any:
-    """What a parser returns, once every value of it is found within bounds."""
+    """The value that a parser returns, checked to be within bounds."""
     too_deep = f"lists and tables lie more than {MAX_DEPTH} deep"
     try:
         value = parse()
@@ -199,7 +199,7 @@ def _check_scalar(value: Any) -> None:
 def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
     """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is Any or kind is object:
         return value
     if origin in (Union, UnionType):
         absent = value is None and NoneType in arguments
@@ -247,6 +247,6 @@ def shown(value: object) -> str:
 
 
 def brief(text: object, most: int = 200) -> str:
-    """What somebody else wrote, or an error that repeats it, as one line of so many printable letters at most."""
+    """An untrusted text, or an error that repeats one, as one line of at most so many printable characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
     return line if len(line) <= most else line[:most] + "..."

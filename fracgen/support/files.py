@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1]
 PART = ".part"
 """How the name of an unfinished file ends; it begins with a dot."""
 _RANDOM = "[a-z0-9_]" * 8
-"""What `tempfile` puts before it, as a pattern."""
+"""Pattern of the part of the name before it, which `tempfile` chooses."""
 
 _UMASK = os.umask(0)  # it can only be read by setting it, which threads must not do beside each other
 os.umask(_UMASK)

@@ -1,4 +1,4 @@
-"""What lies in people's folders, without what their systems put beside it."""
+"""Files below a folder, without those that operating systems add."""
 
 from __future__ import annotations
 

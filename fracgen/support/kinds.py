@@ -1,4 +1,4 @@
-"""What kind a file is by its contents: endings of names lie, and downloads leave pages, pointers and halves."""
+"""Kinds of files by their contents, as suffixes may be wrong and downloads may be web pages, pointers or incomplete."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ HEAD = 4096
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is."""
+    """A kind of file."""
 
     name: str
     """For messages, with its article."""
     remedy: str = "name another file"
-    """What to do where another kind was wanted."""
+    """What to do if another kind is needed."""
 
 
 SAFETENSORS = Kind("a safetensors file")
 TORCH = Kind("a file of torch.save")
-"""Of either format: a ZIP archive with a pickle in it, or pickles one after another, as torch wrote before 1.6."""
+"""In either format: a ZIP archive with a pickle in it, or, before torch 1.6, a sequence of pickles."""
 
 EMPTY = Kind("empty", "copy or download it again: a full disk and a broken download leave such files")
 _CUT = Kind("a ZIP archive whose end is missing", "copy or download it again")

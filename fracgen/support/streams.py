@@ -1,7 +1,8 @@
-"""Standard output and error, whatever they are: pipes that are slow, stopped, closed or not blocking, or a full disk.
+"""Standard output and error, and signals that stop a process.
 
-What is written to standard output is delivered, or `OutputLost` is raised. Messages on standard error that cannot be
-delivered are dropped, and the work goes on.
+Streams may be pipes that are slow, stopped, closed or not blocking, or a full disk. What is written to standard output
+is delivered, or `OutputLost` is raised; messages on standard error that cannot be delivered are dropped. A signal ends
+the process as an exception does, so that nothing half-written stays behind.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import errno
 import io
 import os
 import select
+import signal
 import sys
-from typing import IO, Any, TextIO, cast
+from types import FrameType
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from fracgen.support.errors import WorkFailed
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 class OutputLost(WorkFailed):
@@ -48,7 +54,7 @@ class Stream(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Write all of a contiguous buffer; its size in bytes."""
         left = memoryview(data).cast("B")
         size = len(left)
@@ -105,3 +111,36 @@ def _text(number: int, before: TextIO | None) -> TextIO:
         line_buffering=number == 2 or stream.isatty(),
         write_through=getattr(before, "write_through", False),  # PYTHONUNBUFFERED
     )
+
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_received: list[signal.Signals] = []
+
+
+def listen() -> None:
+    """Raise KeyboardInterrupt in this process on Ctrl-C, SIGTERM and SIGHUP, which a terminal that is closed sends.
+
+    A signal that is ignored, as SIGHUP is under `nohup`, stays so.
+    """
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def received() -> signal.Signals | None:
+    """The last of these signals, if one came."""
+    return _received[-1] if _received else None
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt again if a signal came; call it at intervals.
+
+    Python drops an exception that is raised inside a destructor or a callback of the garbage collector.
+    """
+    if _received:
+        raise KeyboardInterrupt
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _received.append(signal.Signals(number))
+    raise KeyboardInterrupt

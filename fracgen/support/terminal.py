@@ -13,7 +13,7 @@ from fracgen.support.errors import DeviceError, SlurmError, WorkFailed
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Context of the part of a command that does the work: what fails inside exits with 1, not 2.
+    """Context of the part of a command that does the work: errors inside exit with 1, not 2.
 
     Bugs (TypeError, AssertionError, ...) keep their traceback.
     """
@@ -41,19 +41,24 @@ ERASE = "\r\x1b[K"
 
 
 def say(line: str) -> None:
-    """A message to stderr, in the place of a line that is rewritten there."""
+    """Print a message on stderr, above a line that is rewritten there."""
     show(f"{ERASE if redraws() else ''}fracgen: {line}\n")
 
 
 def show(text: str) -> None:
-    """Write to stderr, where there is one."""
+    """Write to stderr if it is open."""
     if sys.stderr is not None:
         print(text, end="", file=sys.stderr, flush=True)
 
 
 def colourful() -> bool:
-    """Whether stderr is a terminal that wants colour (https://no-color.org)."""
+    """Whether stderr is a terminal that shows colour, and NO_COLOR (https://no-color.org) is not set."""
     return redraws() and not os.environ.get("NO_COLOR")
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as `1 cell` or `3,000 cells`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -74,7 +79,7 @@ def redraws() -> bool:
 
 
 class Status:
-    """A line on stderr that is rewritten in place, below those of `say`; nothing where stderr is no terminal."""
+    """A line on stderr that is rewritten in place, below those of `say`; nothing if stderr is no terminal."""
 
     def __init__(self) -> None:
         self._active = redraws()
@@ -91,12 +96,12 @@ class Status:
 
 
 class Progress:
-    """How far work has come, on a line that is rewritten in place; nothing where stderr is no terminal.
+    """Progress of work, on a line that is rewritten in place; nothing if stderr is no terminal.
 
     Args:
         total: number of items.
         what: their name, in the plural.
-        done: of them, before this began.
+        done: number of items that are done already.
     """
 
     def __init__(self, total: int, what: str, done: int = 0) -> None:
@@ -105,7 +110,7 @@ class Progress:
         self._status = Status()
 
     def add(self, count: int, note: str = "") -> None:
-        """Count `count` more as done; the note stands behind the numbers."""
+        """Count `count` more items as done; the note is shown after the numbers."""
         self.done += count
         now = time.perf_counter()
         if now - self._shown > 0.1:

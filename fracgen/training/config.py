@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any, Literal, get_args
 
 from fracgen.draws import seed_key
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
@@ -18,6 +18,7 @@ from fracgen.recipes.presets import PRESETS as RECIPES
 from fracgen.recipes.recipe import BankSpec, Recipe
 from fracgen.recipes.variations import VariationSpec
 from fracgen.support.decode import from_json
+from fracgen.support.options import Option
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -51,41 +52,45 @@ class Config:
     bank: BankSpec | VariationSpec
     _: KW_ONLY
     bank_seed: int = 0
-    model: str = "wide_resnet50_2"
-    """A classifier of torchvision or timm, by name."""
-    seed: int = 0
-    """Of the images, their order and the model's first weights."""
+    model: Annotated[str, Option("Classifier of torchvision or timm.", default="wide_resnet50_2; quick: resnet18")] = (
+        "wide_resnet50_2"
+    )
+    seed: Annotated[int, "Seed of the images, their order and the model's first weights."] = 0
     initial: str | None = None
     """SHA-256 of the file of weights that the model begins with; None for random ones."""
-    epochs: int = 100
-    epoch_size: int = 1_000_000
-    """Images in an epoch."""
-    batch_size: int = 512
-    """Images in a global batch, all processes' together."""
-    validation_size: int = 10_240
-    """Images of the validation stream, shown after every epoch; 0 for none."""
-    pictures: int | None = None
-    """Show only so many different pictures; None makes every one new."""
+    epochs: Annotated[int, Option("Number of epochs.", default="100; quick: few")] = 100
+    epoch_size: Annotated[int, "Number of images in an epoch."] = 1_000_000
+    batch_size: Annotated[int, "Number of images in a step, of all processes together."] = 512
+    validation_size: Annotated[int, "Number of images of the validation stream, shown after every epoch; 0: none."] = (
+        10_240
+    )
+    pictures: Annotated[
+        int | None, Option("Number of different images.", default="every one is new")
+    ] = None
     augmentation: Augmentation | None = None
     """What is done to training images on their device; validation sees them as they were rendered."""
-    objective: Objective = "auto"
-    """What the network predicts: the class of an image, several classes, which two images are a pair, or where the
-    second of two shots of a picture is damaged. auto: by the recipe's labels."""
-    label_smoothing: float = 0.0
-    """Share of the target that is spread over all classes; `class` only."""
-    optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.1
-    """The schedule's peak."""
-    schedule: Schedule = "one-cycle"
-    """one-cycle: half cosines up and down. cosine: a straight line up, a half cosine down to 0. trapezoid: a
-    straight line up, the peak, a straight line down to 0 in the last fifth."""
-    warm_up: float = 0.1
-    """Share of all steps in which the learning rate rises."""
-    ema: float = 0.0
-    """Decay, a step, of a moving average of the weights, which is validated and exported; 0 for none."""
+    objective: Annotated[
+        Objective,
+        Option("What the network predicts: the class of an image, several classes, which two images are a pair, or "
+               "where the second of two shots is damaged; auto: by the recipe's labels.", default="the preset's"),
+    ] = "auto"
+    label_smoothing: Annotated[float, "Share of the target that is spread over all classes; for class only."] = 0.0
+    optimizer: Annotated[Optimizer, "Optimizer."] = "sgd"
+    learning_rate: Annotated[float, "Learning rate at the schedule's peak."] = 0.1
+    schedule: Annotated[
+        Schedule,
+        "one-cycle: half cosines up and down. cosine: a straight line up, a half cosine down to 0. trapezoid: a "
+        "straight line up, the peak, a straight line down to 0 in the last fifth.",
+    ] = "one-cycle"
+    warm_up: Annotated[float, "Share of all steps in which the learning rate rises."] = 0.1
+    ema: Annotated[
+        float,
+        Option("Decay per step of a moving average of the weights, which is validated and exported.",
+               default="0: none"),
+    ] = 0.0
     momentum: float = 0.9
     """SGD only."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, "L2 penalty."] = 1e-4
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
@@ -183,30 +188,29 @@ class Machine:
     ValueError: device 'tpu' is unknown: use auto, cpu or cuda; choose among several GPUs with CUDA_VISIBLE_DEVICES
     """
 
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    device: Annotated[str, "auto, cpu or cuda."] = "auto"
     _: KW_ONLY
-    devices: int | None = None
-    """Processes on this node; default: one, or what torchrun or SLURM started."""
-    num_nodes: int = 1
-    precision: Precision = "auto"
-    """Of the forward pass; bfloat16 is autocast's. auto: as fracgen.training.arithmetic chooses."""
-    channels_last: bool | None = None
-    """Default: as fracgen.training.arithmetic chooses."""
-    compile: bool | None = None
-    """torch.compile; default: on CUDA, in runs long enough to pay back the minute it takes."""
-    deterministic: bool | None = None
-    """Refuse operations that differ from run to run; default: on a CPU."""
-    prefetch: int = 2
-    """Batches rendered ahead."""
-    max_steps: int | None = None
-    """Stop after this many steps of the run; it can be resumed."""
-    checkpoint_steps: int | None = None
-    checkpoint_minutes: float = 10.0
-    """A checkpoint is written after so many steps or minutes, whichever comes first, and after every epoch."""
-    log_steps: int = 50
-    loggers: tuple[str, ...] = field(default=())
-    """Besides metrics.csv: tensorboard, wandb."""
+    devices: Annotated[int | None, Option("Number of processes on this node.", default="1, or torchrun's")] = None
+    num_nodes: Annotated[int, "Number of nodes, where SLURM starts the processes."] = 1
+    precision: Annotated[Precision, "Precision of the forward pass; auto: what is fastest on this device."] = "auto"
+    channels_last: Annotated[
+        bool | None, Option("Memory layout of images.", default="what is fastest for the network")
+    ] = None
+    compile: Annotated[bool | None, Option("Use torch.compile.", default="in long runs on CUDA")] = None
+    deterministic: Annotated[
+        bool | None, Option("Refuse operations that differ from run to run.", default="on a CPU")
+    ] = None
+    prefetch: Annotated[int, "Number of batches rendered ahead."] = 2
+    max_steps: Annotated[int | None, "Stop after this step of the run; --resume continues."] = None
+    checkpoint_steps: Annotated[int | None, "Number of steps between checkpoints."] = None
+    checkpoint_minutes: Annotated[
+        float, "Minutes between checkpoints; every epoch ends with one, too."
+    ] = 10.0
+    log_steps: Annotated[int, "Number of steps between rows of metrics.csv."] = 50
+    loggers: Annotated[
+        tuple[str, ...],
+        Option("tensorboard or wandb, besides metrics.csv; may be repeated.", names=("--logger",)),
+    ] = ()
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):

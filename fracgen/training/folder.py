@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import platform
 import sys
 import time
@@ -25,7 +24,7 @@ from fracgen.formulas.banks import Bank, load_bank
 from fracgen.formulas.files import BankError
 from fracgen.support.decode import read_json
 from fracgen.support.files import naming, remove_parts, whole_file
-from fracgen.support.provenance import versions
+from fracgen.support.provenance import processors, versions
 from fracgen.support.terminal import say
 from fracgen.training import checkpoint
 from fracgen.training.config import Config
@@ -205,7 +204,7 @@ def environment() -> dict[str, Any]:
         **versions("fracgen", "torch", "torchvision", "numpy"),
         "torch": torch.__version__, "torchvision": torchvision.__version__,  # with their builds, such as +cu132
         "cuda": torch.version.cuda,
-        "machine": platform.machine(), "system": platform.system(), "cpus": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(), "system": platform.system(), "cpus": processors(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": sys.argv[1:],
     }  # fmt: skip

@@ -17,7 +17,7 @@ from fracgen.rendering.base import Renderer
 from fracgen.writing.base import Batch, Selection, Writer
 
 FORMATS = ("sheet", "folder", "wds", "npy", "raw")
-STREAMS = ("wds", "npy", "raw")
+PIPED = ("wds", "npy", "raw")
 """Formats that can go to standard output."""
 
 BATCH_BYTES, BATCH_IMAGES = 1 << 26, 512
@@ -26,7 +26,7 @@ BATCH_BYTES, BATCH_IMAGES = 1 << 26, 512
 
 @dataclass(frozen=True)
 class Made:
-    """What `write` did."""
+    """The result of `write`."""
 
     images: int
     """Samples rendered in this run."""
@@ -53,31 +53,23 @@ def make_writer(
         ValueError: the format is unknown, cannot be streamed, or an option is out of range.
     """
     from fracgen.writing.formats.folder import FolderWriter
-    from fracgen.writing.formats.npy import NpyStream, NpyWriter
-    from fracgen.writing.formats.raw import RawWriter
+    from fracgen.writing.formats.npy import NpyPipe, NpyWriter, RawWriter
     from fracgen.writing.formats.sheet import SheetWriter
-    from fracgen.writing.formats.webdataset import WdsStream, WdsWriter
-    from fracgen.writing.output import Output
+    from fracgen.writing.formats.webdataset import WdsPipe, WdsWriter
 
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    if format == "raw":
+        return RawWriter(output)
     if output is None:
-        if format not in STREAMS:
-            raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(STREAMS)}, or name a file")
-        streams: dict[str, Callable[[], Writer]] = {
-            "wds": lambda: WdsStream(Output(None), member, threads),
-            "npy": lambda: NpyStream(Output(None)),
-            "raw": lambda: RawWriter(Output(None)),
-        }
-        return streams[format]()
-    writers: dict[str, Callable[[], Writer]] = {
-        "sheet": lambda: SheetWriter(output),
-        "folder": lambda: FolderWriter(output, threads),
-        "wds": lambda: WdsWriter(output, member, per_file, threads),
-        "npy": lambda: NpyWriter(output),
-        "raw": lambda: RawWriter(Output(output)),
-    }
-    return writers[format]()
+        if format not in PIPED:
+            raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(PIPED)}, or name a file")
+        return WdsPipe(member, threads) if format == "wds" else NpyPipe()
+    if format == "wds":
+        return WdsWriter(output, member, per_file, threads)
+    if format == "folder":
+        return FolderWriter(output, threads)
+    return SheetWriter(output) if format == "sheet" else NpyWriter(output)
 
 
 def write(

@@ -1,4 +1,4 @@
-"""Which images are to be made, and a batch of them as it comes from the renderer.
+"""Selections of images, batches of rendered images, and the protocol of formats.
 
 A selection is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
 named and ordered by position, so any split of a selection over processes makes the same files.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,10 +112,6 @@ class Writer(Protocol):
     per_file: int
     """Positions a file: shards are cut between files."""
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The format's name and options, JSON types: with the selection they decide every byte."""
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         """Refuse what this format cannot hold and make sure it can be written, before work begins.
 
@@ -132,18 +128,11 @@ class Writer(Protocol):
 
 
 class OneFile:
-    """What formats of a single file or stream have in common: it is written in one go and cannot be resumed."""
+    """Base of formats of a single file or stream, which is written in one go and cannot be resumed."""
 
-    name: str
-    """The format's, in its options."""
     per_file = 1
     no_resume = "a stream cannot be carried on: name a folder with -o"
     """Why `--resume` is refused."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """See `Writer.options`."""
-        return {"format": self.name}
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         """See `Writer.prepare`."""

@@ -1,10 +1,10 @@
-"""`dataset.json`: what a folder of images holds, so that it can be reproduced and resumed."""
+"""`dataset.json`, the record of a folder of images, from which it can be reproduced and resumed."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fracgen.support.decode import read_json
 from fracgen.support.files import PART, remove_parts, whole_file
@@ -14,7 +14,7 @@ from fracgen.writing.base import Selection
 _OF_THIS_RUN = ("shard", "made_with")
 
 
-def describe(selection: Selection, options: dict[str, Any]) -> dict[str, Any]:
+def describe(selection: Selection, options: Mapping[str, object]) -> dict[str, object]:
     """Everything that decides the bytes of a selection's files, and what made them. JSON types."""
     return {
         **options,
@@ -41,7 +41,7 @@ def file_name(shard: tuple[int, int]) -> str:
     return "dataset.json" if n == 1 else f"dataset-{i}-of-{n}.json"
 
 
-def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], resume: bool) -> None:
+def prepare_folder(folder: Path, selection: Selection, options: Mapping[str, object], resume: bool) -> None:
     """Make an output folder, or check that the one there is of the same selection; write the record.
 
     Raises:
@@ -64,8 +64,8 @@ def prepare_folder(folder: Path, selection: Selection, options: dict[str, Any], 
         file.write((json.dumps(own, indent=2) + "\n").encode())
 
 
-def _difference(path: Path, own: dict[str, Any]) -> str | None:
-    """What the record at `path` says otherwise, in words; None where it is of the same selection."""
+def _difference(path: Path, own: dict[str, object]) -> str | None:
+    """The first difference of the record at `path`, in words; None if it is of the same selection."""
     try:
         other = read_json(path)
     except ValueError:

@@ -168,7 +168,7 @@ def test_an_interval_covers_the_mean() -> None:
     assert interval_of_mean(np.full(5, 2.0)) == (2.0, 2.0)
 
 
-QUICK = ["bench", "render", "--device", "cpu", "--size", "16", "--points", "2000", "--batch", "2", "--rounds", "2"]
+QUICK = ["bench", "render", "--device", "cpu", "--size", "16", "--points", "2000", "--batch-size", "2", "--rounds", "2"]
 
 
 def test_commands_print_a_table_or_json_and_write_the_record(
@@ -180,17 +180,17 @@ def test_commands_print_a_table_or_json_and_write_the_record(
     assert Record.read(file).settings["recipe"]["points"] == 2000
     assert command([*QUICK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["subject"] == "render"
-    assert command(["bench", "loader", "--size", "16", "--batch", "2", "--batches", "2", "--rounds", "1", "--device",
-                    "cpu", "--recipe", "anderson2022", "-o", str(file)]) == 0  # fmt: skip
+    assert command(["bench", "loader", "--size", "16", "--batch-size", "2", "--batches", "2", "--rounds", "1",
+                    "--device", "cpu", "--recipe", "anderson2022", "-o", str(file)]) == 0  # fmt: skip
     assert Record.read(file).subject == "loader"
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([*QUICK, "--batch", "0"], "batch 0 is out of range"),
+        ([*QUICK, "--batch-size", "0"], "batch 0 is out of range"),
         (["bench", "render", "--recipe", "nothing"], "unknown recipe 'nothing'"),
-        ([*QUICK, "-o", "no/record.json"], "no folder no to write record.json in"),
+        ([*QUICK, "-o", "no/record.json"], "there is no folder no"),
         (["bench", "train", "--model", "resnet19", "--device", "cpu"], "unknown model 'resnet19'"),
     ],
 )

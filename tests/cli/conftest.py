@@ -6,18 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fracgen import CodeBank
-from tests.command_line import Ran, command_line
+from tests.command_line import Command, Process, command_line
 
 
 @pytest.fixture
-def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command line here, in an empty folder."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -26,7 +25,7 @@ def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def process() -> Callable[..., subprocess.CompletedProcess[Any]]:
+def process() -> Process:
     """Run a command line as a process."""
 
     def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:

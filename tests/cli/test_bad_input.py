@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from fracgen import CodeBank
 from fracgen.rendering.device import cuda_fault
+from tests.command_line import Command, Process
 
 
 def refused(ran: Any, *says: str) -> None:
@@ -50,18 +51,18 @@ def spoil(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     ],
     ids=["nan", "one-map", "nine-maps", "expanding", "tampered"],
 )
-def test_a_bad_bank(fracgen: Any, tmp_path: Path, change: Any, says: str) -> None:
+def test_a_bad_bank(fracgen: Command, tmp_path: Path, change: Any, says: str) -> None:
     refused(fracgen("render", spoil(tmp_path / "bank", change), "--device", "cpu"), says)
 
 
-def test_a_truncated_bank(fracgen: Any, tmp_path: Path) -> None:
+def test_a_truncated_bank(fracgen: Command, tmp_path: Path) -> None:
     path = tmp_path / "bank"
     CodeBank.sample(15).save(path)
     path.write_bytes(path.read_bytes()[:1000])
     refused(fracgen("render", path, "--device", "cpu"), str(path), "is not a readable bank", "fracgen sample")
 
 
-def test_a_missing_bank(fracgen: Any, tmp_path: Path) -> None:
+def test_a_missing_bank(fracgen: Command, tmp_path: Path) -> None:
     refused(fracgen("render", tmp_path / "none"), "no bank at", "fracgen sample -o")
     refused(fracgen("codes", "stats", tmp_path / "none"), "no bank at")
 
@@ -86,9 +87,8 @@ def test_a_missing_bank(fracgen: Any, tmp_path: Path) -> None:
         (["--shard", "four"], "shard 'four' is not of the form i/n"),
         (["--threads", "0"], "threads 0 is out of range"),
         (["--format", "wds", "--per-file", "0"], "0 images a file is out of range"),
-        (["--format", "wds", "--wds-member", "jpg"], "unknown member 'jpg': use one of png, npy"),
+        (["--format", "wds", "--wds-member", "jpg"], "unknown wds member 'jpg': use one of png, npy"),
         (["--device", "tpu"], "unknown device 'tpu': use auto, cpu, cuda or cuda:N"),
-        (["--gpu", "--device", "cpu"], "contradict each other"),
         (["--resume"], "a contact sheet is one file and cannot be carried on"),
         (["-n", "100000"], "is over 65500 px wide"),
         (["-o", "no/such/folder/sheet.png"], "there is no folder no/such/folder"),
@@ -97,8 +97,8 @@ def test_a_missing_bank(fracgen: Any, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_bad_option(fracgen: Any, arguments: list[str], says: str) -> None:
-    device = [] if {"--device", "--gpu"} & set(arguments) else ["--device", "cpu"]
+def test_a_bad_option(fracgen: Command, arguments: list[str], says: str) -> None:
+    device = [] if "--device" in arguments else ["--device", "cpu"]
     refused(fracgen("render", *device, *arguments), says)
 
 
@@ -108,15 +108,15 @@ def test_a_bad_option(fracgen: Any, arguments: list[str], says: str) -> None:
         (["--recipe", "mandelbulb", "--powers", "1"], "power 1 is unknown: use whole numbers from 2 to 24"),
         (["--recipe", "mandelbulb", "--rules", "42,512"], "rule 512 is unknown: use whole numbers from 0 to 511"),
         (["--recipe", "mandelbulb", "--powers", "two"], "'two' is no list of whole numbers"),
-        (["--recipe", "mandelbulb", "--codes", "7"], "--codes is not for codes of formula 'mandelbulb'"),
-        (["--rules", "42"], "--rules is not for codes of formula 'ifs'"),
+        (["--recipe", "mandelbulb", "--codes", "7"], "--codes: codes of formula 'mandelbulb' have none"),
+        (["--rules", "42"], "--rules: codes of formula 'ifs' have none"),
     ],
 )
-def test_unknown_powers_and_rules(fracgen: Any, arguments: list[str], says: str) -> None:
+def test_unknown_powers_and_rules(fracgen: Command, arguments: list[str], says: str) -> None:
     refused(fracgen("sample", *arguments), says)
 
 
-def test_a_bank_of_another_formula(fracgen: Any, tmp_path: Path) -> None:
+def test_a_bank_of_another_formula(fracgen: Command, tmp_path: Path) -> None:
     from fracgen import VariationSpec, make_bank
 
     for name, bank in (("ifs", CodeBank.sample(4)), ("mandelbulb", make_bank(VariationSpec((8,), (42,))))):
@@ -127,7 +127,7 @@ def test_a_bank_of_another_formula(fracgen: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["folder", "wds", "npy", "sheet", "raw"])
-def test_an_output_that_cannot_be_written(fracgen: Any, tiny: list[str], tmp_path: Path, format: str) -> None:
+def test_an_output_that_cannot_be_written(fracgen: Command, tiny: list[str], tmp_path: Path, format: str) -> None:
     (tmp_path / "file").write_text("in the way")
     says = "file" if format in ("folder", "wds", "npy") else "there is no folder"
     refused(fracgen("render", *tiny, "--format", format, "-o", tmp_path / "file" / "out"), says)
@@ -136,18 +136,18 @@ def test_an_output_that_cannot_be_written(fracgen: Any, tiny: list[str], tmp_pat
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 @pytest.mark.parametrize("format", ["folder", "sheet"])
-def test_an_output_without_permission(fracgen: Any, tiny: list[str], tmp_path: Path, format: str) -> None:
+def test_an_output_without_permission(fracgen: Command, tiny: list[str], tmp_path: Path, format: str) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     refused(fracgen("render", *tiny, "--format", format, "-o", tmp_path / "locked" / "out"), "Permission denied")
 
 
 @pytest.mark.skipif(cuda_fault() is None, reason="this machine has a usable GPU")
-@pytest.mark.parametrize("arguments", [["--gpu"], ["--device", "cuda"], ["--device", "cuda:1"]])
-def test_a_gpu_that_is_not_there(fracgen: Any, arguments: list[str]) -> None:
-    refused(fracgen("render", *arguments), "no usable GPU", "install")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there(fracgen: Command, device: str) -> None:
+    refused(fracgen("render", "--device", device), "no usable GPU", "install")
 
 
-def test_a_recipe_file_that_is_none(fracgen: Any, tmp_path: Path) -> None:
+def test_a_recipe_file_that_is_none(fracgen: Command, tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     for text, says in [
         ("{", "is not JSON"),
@@ -164,6 +164,7 @@ def test_a_recipe_file_that_is_none(fracgen: Any, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["sample", "--codes", "0"], "codes 0 is out of range"),
+        (["sample", "--classes", "0"], "classes 0 is out of range"),
         (["sample", "--codes", "10", "--classes", "3"], "use 9 codes"),
         (["sample", "--maps", "1-8"], "maps 1 is out of range"),
         (["sample", "--maps", "2-9"], "maps 9 is out of range"),
@@ -177,15 +178,15 @@ def test_a_recipe_file_that_is_none(fracgen: Any, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_other_commands_refuse_as_well(fracgen: Any, arguments: list[str], says: str) -> None:
+def test_other_commands_refuse_as_well(fracgen: Command, arguments: list[str], says: str) -> None:
     refused(fracgen(*arguments), says)
 
 
-def test_a_code_that_is_not_there(fracgen: Any, tiny: list[str]) -> None:
+def test_a_code_that_is_not_there(fracgen: Command, tiny: list[str]) -> None:
     refused(fracgen("codes", "show", tiny[0], "15"), "there is no code 15: the bank holds codes 0 to 14")
 
 
-def test_a_folder_of_another_job(fracgen: Any, tiny: list[str], tmp_path: Path) -> None:
+def test_a_folder_of_another_job(fracgen: Command, tiny: list[str], tmp_path: Path) -> None:
     out = ["--format", "npy", "-o", tmp_path / "out"]
     assert fracgen("render", *tiny, "-n", "5", *out).code == 0
     before = sorted((p, p.read_bytes()) for p in (tmp_path / "out").iterdir())
@@ -194,7 +195,7 @@ def test_a_folder_of_another_job(fracgen: Any, tiny: list[str], tmp_path: Path) 
     assert sorted((p, p.read_bytes()) for p in (tmp_path / "out").iterdir()) == before
 
 
-def test_as_a_process_it_is_the_same(process: Any, tmp_path: Path) -> None:
+def test_as_a_process_it_is_the_same(process: Process, tmp_path: Path) -> None:
     done = process("render", "--size", "0", cwd=tmp_path, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "fracgen: size 0 is out of range: use a whole number from 8 to 1024 pixels\n"

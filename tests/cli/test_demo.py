@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from fracgen.training.built_in import models
+from tests.command_line import Command
 
 WEIGHTS = ("random", *(["fractal"] if "resnet18" in models() else []), "fractal-demo")
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
-def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any, few_surfaces: Any) -> None:
+def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Command, few_surfaces: Any) -> None:
     few_surfaces(4)
     first = fracgen(*TINY)
     assert first.code == 0, first.err
@@ -45,7 +46,7 @@ def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Any, fe
     assert "begun with another --seed" in other.err
 
 
-def test_a_folder_that_cannot_be_used_is_refused(fracgen: Any) -> None:
+def test_a_folder_that_cannot_be_used_is_refused(fracgen: Command) -> None:
     Path("taken").write_text("")
     Path("full").mkdir()
     Path("full/thesis.tex").write_text("")
@@ -58,7 +59,7 @@ def test_a_folder_that_cannot_be_used_is_refused(fracgen: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [("--method", "patchcor"), ("--category", "brik"), ("--device", "gpu")])
-def test_what_would_fail_minutes_later_is_refused_at_once(fracgen: Any, wrong: tuple[str, str]) -> None:
+def test_what_would_fail_minutes_later_is_refused_at_once(fracgen: Command, wrong: tuple[str, str]) -> None:
     ran = fracgen("demo", *wrong)
     assert ran.code == 2
     assert wrong[1] in ran.err

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from fracgen.cli import COMMANDS, _app
-from fracgen.support import extras
+from fracgen.support import provenance as extras
 
 PLAIN = """
 import contextlib, io, json, sys
@@ -33,9 +33,9 @@ class Without:
         return (one for one in every if (one.name or "").lower().replace("-", "_") not in blocked)
 
 sys.meta_path[:] = map(Without, sys.meta_path)
-import fracgen.doctor
+import fracgen.cli.doctor
 from fracgen.cli import run
-fracgen.doctor.SELF_TESTS = ()
+fracgen.cli.doctor.SELF_TESTS = ()
 found = []
 for words in lines:
     out, err = io.StringIO(), io.StringIO()
@@ -78,7 +78,6 @@ WANTING = {
         ["report", "--paper"],
         ["demo"],
     ],
-    "slurm": [["render", "-n", "8", "--format", "npy", "--executor", "slurm"]],
 }  # fmt: skip
 
 
@@ -149,8 +148,11 @@ def test_what_is_missing_is_named_with_its_extra(
     extras.need("no such extra", "slurm")
 
 
-def test_a_logger_is_asked_for_before_the_run_begins(tmp_path: Path) -> None:
-    ((code, _, err),) = plain(tmp_path, {"tensorboard"}, [["pretrain", "--preset", "quick", "--logger", "tensorboard"]])
-    assert code == 2
-    assert err == 'fracgen: tensorboard is not installed: pip install "fracgen[tensorboard]"\n'
+def test_extras_of_options_are_missed_before_a_run_begins(tmp_path: Path) -> None:
+    """A logger, and jobs under SLURM."""
+    lines = [["pretrain", "--preset", "quick", option, value] for option, value in
+             (("--logger", "tensorboard"), ("--executor", "slurm"))]  # fmt: skip
+    logger, jobs = plain(tmp_path, {"tensorboard", "submitit"}, lines)
+    assert logger == (2, "", 'fracgen: tensorboard is not installed: pip install "fracgen[tensorboard]"\n')
+    assert jobs == (2, "", 'fracgen: submitit is not installed: pip install "fracgen[slurm]"\n')
     assert not list(tmp_path.iterdir())

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
+from tests.command_line import Command
+
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "dn2.json": {"panda": {"lr": 0.1}},
-    "early.json": {"panda": {"variant": "early", "ewc_lambda": 10}},
-    "ewc.json": {"panda": {"variant": "ewc", "early_epochs": 3}},
+    "fisher.json": {"panda": {"variant": "early", "ewc_lambda": 10}},
+    "ewc.json": {"panda": {"variant": "ewc"}},
     "original.json": {"cutpaste": {"original": True, "steps": 5}},
     "untouched.json": {"cutpaste": {"steps": 0, "lr": 0.1}},
     "paper.json": {"stfpm": {"most_epochs": 5}},
@@ -34,13 +35,13 @@ REFUSED = {
     ),
     "training of PANDA as it is": (
         "run --method panda --weights random --settings ../there/dn2.json",
-        "panda.lr = 0.1 does nothing here, it is read with variant 'early' or 'ewc': leave it out",
+        "panda.lr = 0.1 does nothing here, it is read with variant 'early': leave it out",
     ),
-    "Fisher information of PANDA's early stopping": (
-        "run --method panda --weights random --settings ../there/early.json", "panda.ewc_lambda = 10",
+    "Fisher information": (
+        "run --method panda --weights random --settings ../there/fisher.json", "panda.ewc_lambda = 10 does nothing",
     ),
-    "epochs of PANDA's other variant": (
-        "run --method panda --weights random --settings ../there/ewc.json", "it is read with variant 'early':",
+    "a variant that is gone": (
+        "run --method panda --weights random --settings ../there/ewc.json", "is gone: use 'early' or 'dn2'",
     ),
     "steps of CutPaste as it was": (
         "run --method cutpaste --weights random --settings ../there/original.json", "read with original = false",
@@ -73,12 +74,14 @@ REFUSED = {
     "network without that layer": (
         "run --method padim --weights random --model convnext_atto --layers layer9", "has no layer 'layer9'",
     ),
-    "network without stages": ("run --method rd --weights random --model mixer_s16_224", "has no layer 'layer1'"),
+    "network without a pyramid": (
+        "run --method rd --weights random --model mixer_s16_224", "mixer_s16_224 takes no images of 256 x 256 px",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
-def test_it_is_refused_in_one_line(fracgen: Any, case: str) -> None:
+def test_it_is_refused_in_one_line(fracgen: Command, case: str) -> None:
     arguments, says = REFUSED[case]
     there = Path("../there")
     there.mkdir(exist_ok=True)
@@ -104,7 +107,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("case", list(OTHERS))
-def test_other_commands_refuse_too(fracgen: Any, case: str) -> None:
+def test_other_commands_refuse_too(fracgen: Command, case: str) -> None:
     arguments, says = OTHERS[case]
     ran = fracgen(*arguments.split())
     assert (ran.code, ran.out) == (2, ""), ran.err
@@ -114,19 +117,10 @@ def test_other_commands_refuse_too(fracgen: Any, case: str) -> None:
 
 
 def test_settings_that_are_read_are_taken() -> None:
-    from fracgen_eval.methods.reading import check_overrides
+    from fracgen_eval.methods import settings_for
 
-    check_overrides("panda", {"variant": "early", "lr": 0.1, "max_steps": 2, "k": 3})
-    check_overrides("panda", {"variant": "ewc", "ewc_epochs": 2, "fisher_images": 8, "clip": 0.1})
-    check_overrides("cutpaste", {"original": True, "lr": 0.1})
-    check_overrides("stfpm", {"epochs": 5, "layers": ["layer1"]})
-    check_overrides("stfpm", {"most_epochs": 5, "patience": 1}, protocol="paper")
-
-
-def test_every_rule_names_settings_of_its_method() -> None:
-    from fracgen_eval.methods.reading import OF_PROTOCOL, RULES
-    from fracgen_eval.methods.settings import DEFAULTS
-
-    for method, rules in RULES.items():
-        assert {name for rule in rules for name in rule.names} <= set(DEFAULTS[method])
-    assert set(OF_PROTOCOL) <= set(DEFAULTS["stfpm"])
+    settings_for("panda", overrides={"variant": "early", "lr": 0.1, "max_steps": 2, "k": 3})
+    settings_for("cutpaste", overrides={"original": True, "lr": 0.1})
+    settings_for("cutpaste", overrides={"steps": 0})
+    settings_for("stfpm", overrides={"epochs": 5, "layers": ["layer1"]})
+    settings_for("stfpm", overrides={"most_epochs": 5, "patience": 1}, protocol="paper")

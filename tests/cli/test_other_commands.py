@@ -18,14 +18,15 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-import fracgen.doctor as doctor
+import fracgen.cli.doctor as doctor
 from fracgen import CodeBank, __version__
 from fracgen.cli import COMMANDS
 from fracgen.rendering import golden
-from fracgen.support.extras import EXTRAS
+from fracgen.support.provenance import EXTRAS
+from tests.command_line import Command
 
 
-def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
+def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Command) -> None:
     ran = fracgen("sample", "-o", "b", "--codes", "40", "--classes", "10", "--maps", "3-5", "--seed", "7")
     assert ran.code == 0
     bank = CodeBank.load("b")
@@ -34,13 +35,13 @@ def test_sample_writes_a_bank_and_prints_its_hash(fracgen: Any) -> None:
     assert bank.sha256 == CodeBank.sample(40, seed=7, classes=10, maps=(3, 5)).sha256
 
 
-def test_sample_follows_a_preset(fracgen: Any) -> None:
+def test_sample_follows_a_preset(fracgen: Command) -> None:
     assert fracgen("sample", "--recipe", "anderson2022").code == 0
     bank = CodeBank.load("bank.safetensors")
     assert (len(bank), bank.classes, int(bank.sizes.max())) == (1000, 1000, 4)
 
 
-def test_codes_show(fracgen: Any) -> None:
+def test_codes_show(fracgen: Command) -> None:
     CodeBank.sample(12, classes=4).save("b")
     bank = CodeBank.load("b")
     shown = json.loads(fracgen("codes", "show", "b", "3", "11", "--json").out)
@@ -56,7 +57,7 @@ def test_codes_show(fracgen: Any) -> None:
     assert text.count("\n") == 2 + bank.sizes[0]
 
 
-def test_imported_codes_show_their_own_probabilities(fracgen: Any) -> None:
+def test_imported_codes_show_their_own_probabilities(fracgen: Command) -> None:
     rows = "0,0,0,0.16,0,0,1\n0.85,0.04,-0.04,0.85,0,1.6,85\n0.2,-0.26,0.23,0.22,0,1.6,14\n"
     Path("codes/.ipynb_checkpoints").mkdir(parents=True)
     for name in ("a.csv", "b.CSV", "._a.csv", "notes.txt"):
@@ -73,7 +74,7 @@ def test_imported_codes_show_their_own_probabilities(fracgen: Any) -> None:
     assert json.loads(fracgen("codes", "stats", "sampled", "--json").out)["probabilities"] == "|det A|"
 
 
-def test_variations_show_and_draw(fracgen: Any) -> None:
+def test_variations_show_and_draw(fracgen: Command) -> None:
     made = fracgen("sample", "--recipe", "mandelbulb", "--powers", "3,8", "--rules", "42,168", "-o", "v")
     assert "4 codes of 2 powers under 2 rules" in made.err
     assert "z -> r^8 (cos 8 phi, -sin 8 phi, cos 8 theta) + c" in fracgen("codes", "show", "v", "0", "1", "2", "3").out
@@ -83,7 +84,7 @@ def test_variations_show_and_draw(fracgen: Any) -> None:
         assert image.size == (256, 256)
 
 
-def test_codes_stats(fracgen: Any) -> None:
+def test_codes_stats(fracgen: Command) -> None:
     CodeBank.sample(12, classes=4).save("b")
     data = json.loads(fracgen("codes", "stats", "b", "--json").out)
     assert (data["codes"], data["classes"], data["codes_a_class"], data["not_contractive"]) == (12, 4, 3, 0)
@@ -93,7 +94,7 @@ def test_codes_stats(fracgen: Any) -> None:
     assert data["sha256"] in fracgen("codes", "stats", "b").out
 
 
-def test_codes_import(fracgen: Any) -> None:
+def test_codes_import(fracgen: Command) -> None:
     bank = CodeBank.sample(6)
     params = [{"system": m[:n].astype(float)} for m, n in zip(bank.maps, bank.sizes, strict=True)]
     Path("ifs.pkl").write_bytes(pickle.dumps({"params": params, "hparams": {}}))
@@ -103,7 +104,7 @@ def test_codes_import(fracgen: Any) -> None:
     assert ran.out == f"{CodeBank.load('b').sha256}  b\n"
 
 
-def test_help_lists_every_command_and_every_command_has_help(fracgen: Any) -> None:
+def test_help_lists_every_command_and_every_command_has_help(fracgen: Command) -> None:
     text = fracgen("--help").out
     for name, (line, _) in COMMANDS.items():
         assert f"  {name} " in text
@@ -116,7 +117,7 @@ def test_help_lists_every_command_and_every_command_has_help(fracgen: Any) -> No
     assert fracgen("--version").out == f"fracgen {__version__}\n"
 
 
-def test_every_option_says_what_it_is_for(fracgen: Any) -> None:
+def test_every_option_says_what_it_is_for(fracgen: Command) -> None:
     import typer
 
     from fracgen.cli import _app
@@ -131,7 +132,7 @@ def test_every_option_says_what_it_is_for(fracgen: Any) -> None:
     check(typer.main.get_command(_app(set(COMMANDS))), "fracgen")
 
 
-def test_doctor_finds_this_installation_sound(fracgen: Any) -> None:
+def test_doctor_finds_this_installation_sound(fracgen: Command) -> None:
     ran = fracgen("doctor", "--json")
     assert ran.code == 0, ran.out
     data = json.loads(ran.out)
@@ -146,7 +147,7 @@ def test_doctor_finds_this_installation_sound(fracgen: Any) -> None:
     assert checks["self-test of mandelbulb on cpu"]["status"] == "ok"
 
 
-def test_doctor_exits_with_1_on_a_fault(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_exits_with_1_on_a_fault(fracgen: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = doctor.Check("numpy", "ok", "2.0")
     absent = doctor.Check("GPU", "missing", "none", "get one")
     monkeypatch.setattr(doctor, "examine", lambda: [sound, absent])
@@ -220,7 +221,7 @@ def test_doctor_reads_what_is_asked_for_from_the_packages_own_metadata(monkeypat
     assert "no versions are known" in doctor._extras({}).found
 
 
-def test_the_columns_of_doctor_never_run_together(fracgen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_columns_of_doctor_never_run_together(fracgen: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [doctor.Check("a", "ok", "found"), doctor.Check("a very long name of a check", "missing", "found", "do")]
     monkeypatch.setattr(doctor, "examine", lambda: checks)
     assert fracgen("doctor").out.splitlines() == [
@@ -251,7 +252,7 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Signals as a process begins with them; tests that were started in the background ignore some."""
     before = [signal.signal(number, signal.SIG_DFL) for number in STOPS]
-    monkeypatch.setattr("fracgen.support.stopping._received", [])
+    monkeypatch.setattr("fracgen.support.streams._received", [])
     yield
     for number, handler in zip(STOPS, before, strict=True):
         signal.signal(number, handler)
@@ -260,7 +261,7 @@ def stoppable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("stoppable")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_a_stop_that_python_drops_is_not_lost(number: signal.Signals) -> None:
-    from fracgen.support.stopping import check, listen, received
+    from fracgen.support.streams import check, listen, received
 
     class Deaf:
         def __del__(self) -> None:
@@ -278,7 +279,7 @@ def test_a_stop_that_python_drops_is_not_lost(number: signal.Signals) -> None:
 @pytest.mark.usefixtures("stoppable")
 @pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 def test_what_is_ignored_stops_nothing(number: signal.Signals) -> None:
-    from fracgen.support.stopping import listen, received
+    from fracgen.support.streams import listen, received
 
     signal.signal(number, signal.SIG_IGN)
     listen()

@@ -19,13 +19,14 @@ import pytest
 from PIL import Image
 
 from fracgen import CodeBank, preset
-from fracgen.cli.render_here import preset_bank
+from fracgen.cli.render import Rendering, preset_bank
 from fracgen.formulas.banks import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer
+from tests.command_line import Command, Process
 
 
-def test_by_default_it_makes_one_sheet(process: Any, tmp_path: Path) -> None:
+def test_by_default_it_makes_one_sheet(process: Process, tmp_path: Path) -> None:
     done = process("render", "--device", "cpu", cwd=tmp_path, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert os.listdir(tmp_path) == ["fractals.png"]
@@ -48,26 +49,26 @@ def test_a_part_of_the_bank_shows_the_same_codes(name: str, monkeypatch: pytest.
     chosen = preset(name)
     whole = make(chosen.bank, 3)
     for count in (1, 64, 1500):
-        small = preset_bank(chosen, 3, count, "index", "sheet")
+        small = preset_bank(chosen, Rendering(bank_seed=3, count=count))
         assert small.per_class == whole.per_class
         if small.classes < whole.classes:
             assert small.classes == count
             assert isinstance(small, CodeBank)
             assert isinstance(whole, CodeBank)
             np.testing.assert_array_equal(small.maps, whole.maps[: len(small)])
-        assert preset_bank(chosen, 3, count, "index", "folder") is whole
-        assert preset_bank(chosen, 3, count, "epoch", "sheet") is whole
+        assert preset_bank(chosen, Rendering(bank_seed=3, count=count, format="folder")) is whole
+        assert preset_bank(chosen, Rendering(bank_seed=3, count=count, order="epoch")) is whole
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_every_recipe_renders(fracgen: Any, name: str) -> None:
+def test_every_recipe_renders(fracgen: Command, name: str) -> None:
     ran = fracgen("render", "--recipe", name, "-n", "3", "--size", "32", "--device", "cpu")
     assert ran.code == 0, ran.err
     colours = np.asarray(Image.open("fractals.png")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 1
 
 
-def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
+def test_options_change_the_images(fracgen: Command, tiny: list[str]) -> None:
     seen = set()
     for options in [[], ["--seed", "1"], ["--epoch", "1"], ["--order", "epoch"], ["--size", "32"], ["--shard", "1/2"]]:
         assert fracgen("render", *tiny, "-n", "8", "--format", "raw", "-o", "x", *options).code == 0
@@ -78,7 +79,7 @@ def test_options_change_the_images(fracgen: Any, tiny: list[str]) -> None:
         assert Path("x").read_bytes() in seen
 
 
-def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
+def test_a_preset_may_come_from_a_file(fracgen: Command, tmp_path: Path) -> None:
     data = preset("fractaldb").to_json()
     data["bank"], data["recipe"]["points"] = {"codes": 6, "classes": 3, "maps": [2, 2]}, 500
     (tmp_path / "mine.json").write_text(json.dumps(data))
@@ -91,26 +92,7 @@ def test_a_preset_may_come_from_a_file(fracgen: Any, tmp_path: Path) -> None:
     assert json.loads(Path("out/dataset.json").read_text())["bank"]["codes"] == 6
 
 
-def test_resume_and_shards(fracgen: Any, tiny: list[str]) -> None:
-    common = ["render", *tiny, "-n", "30", "--format", "folder"]
-    assert fracgen(*common, "-o", "whole").code == 0
-    for i in range(3):
-        assert fracgen(*common, "-o", "parts", "--shard", f"{i}/3").code == 0
-
-    def files(folder: str) -> dict[str, bytes]:
-        return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*.png")}
-
-    assert len(files("whole")) == 30
-    assert files("parts") == files("whole")
-    Path("whole/0002/0000012.png").unlink()
-    ran = fracgen(*common, "-o", "whole", "--resume")
-    assert ran.code == 0
-    assert "1 images of tiny" in ran.err
-    assert "(29 were there already)" in ran.err
-    assert files("parts") == files("whole")
-
-
-def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_says_why_it_takes_the_cpu(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fracgen.rendering.device.cuda_fault", lambda: "nothing found; install something")
     ran = fracgen("render", *tiny[:-1], "auto", "-n", "1")
     assert ran.code == 0
@@ -120,7 +102,7 @@ def test_auto_says_why_it_takes_the_cpu(fracgen: Any, tiny: list[str], monkeypat
 KEPT = "what is finished is kept in out: add --resume to go on\n"
 
 
-def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_with_one_line(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -129,39 +111,6 @@ def test_a_full_disk_ends_with_one_line(fracgen: Any, tiny: list[str], monkeypat
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "fracgen: out/0000/0000000.png: No space left on device; " + KEPT
     assert [p.name for p in Path("out").rglob("*") if p.is_file()] == ["dataset.json"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("format", ["raw", "wds", "npy"])
-def test_a_full_device_behind_stdout(process: Any, tiny: list[str], format: str) -> None:
-    with open("/dev/full", "wb") as full:
-        done = process(
-            "render", *tiny, "-n", "500", "--format", format, "-o", "-", stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    assert done.returncode == 1
-    assert done.stderr == "fracgen: standard output takes no more: No space left on device\n"
-
-
-def test_a_small_disk(process: Any, tiny: list[str], tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a small disk can only be mounted by root")
-    try:
-        options = ["--format", "wds", "--per-file", "100", "-o", disk / "out"]
-        done = process("render", *tiny, "-n", "2000", *options, text=True)
-        assert done.returncode == 1
-        assert ".tar: No space left on device; what is finished is kept in " in done.stderr
-        assert not list((disk / "out").glob(".*"))
-        names = sorted(p.name for p in (disk / "out").glob("*.tar"))
-        assert names == [f"shard-{k:06d}.tar" for k in range(len(names))]
-        assert 1 <= len(names) < 20
-        for name in names:
-            listed = subprocess.run(["tar", "-tf", str(disk / "out" / name)], capture_output=True, check=True).stdout
-            assert len(listed.split()) == 300
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_reader_that_stops_is_no_error(tiny: list[str]) -> None:
@@ -291,7 +240,7 @@ for n in (16, 512, 5120):
 
 
 def test_preview_shrinks_by_means() -> None:
-    from fracgen.cli.preview import Preview, shrink
+    from fracgen.writing.formats.sheet import Preview, shrink
 
     image = np.arange(3 * 48 * 48, dtype=np.uint32).reshape(3, 48, 48).astype(np.uint8)
     expected = image.reshape(3, 24, 2, 24, 2).astype(int).sum(axis=(2, 4)) // 4

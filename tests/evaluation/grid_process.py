@@ -13,6 +13,7 @@ from fracgen_eval.grid import run as grid
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.measure import run_cell
 from fracgen_eval.grid.plan import Request, make_plan
+from fracgen_eval.grid.result import CellResult
 
 
 class Sender:
@@ -24,8 +25,8 @@ class Sender:
     def started(self, cell: Cell) -> None:
         self.connection.send(("started", cell.path))
 
-    def ended(self, cell: Cell, status: str) -> None:
-        self.connection.send((status, cell.path))
+    def ended(self, cell: Cell, result: CellResult | None) -> None:
+        self.connection.send(("elsewhere" if result is None else result.status, cell.path))
 
 
 def run(connection: Connection, request: Request, jobs: int = 1) -> None:

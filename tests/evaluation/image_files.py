@@ -32,6 +32,14 @@ def tiff(path: Path, samples: Any, bits: Any, *, photometric: Any = 1, sample_fo
     path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
 
 
+def premultiplied(path: Path) -> None:
+    """Mark the alpha of a TIFF that Pillow wrote as one with which its colours are multiplied (tag 338)."""
+    free, associated = (struct.pack("<HHIH", 338, 3, 1, value) for value in (2, 1))
+    data = path.read_bytes()
+    assert data.count(free) == 1
+    path.write_bytes(data.replace(free, associated))
+
+
 def png16(path: Path, pixels: Any) -> None:
     """A PNG of 16-bit colours [H, W, 3]."""
     height, width, _ = pixels.shape

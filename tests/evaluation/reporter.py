@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fracgen_eval.grid.cell import Cell
+from fracgen_eval.grid.result import CellResult
 
 
 class Silent:
@@ -11,9 +12,9 @@ class Silent:
     def __init__(self) -> None:
         self.ends: list[str] = []
 
-    def started(self, cell: Any) -> None:
+    def started(self, cell: Cell) -> None:
         """Nothing to do."""
 
-    def ended(self, cell: Any, status: Any) -> None:
+    def ended(self, cell: Cell, result: CellResult | None) -> None:
         """One more."""
-        self.ends.append(status)
+        self.ends.append("elsewhere" if result is None else result.status)

@@ -10,21 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import timm
 import torch
-from fracgen_eval.methods.anomalib.distillation import _bottleneck, _decoder
-from fracgen_eval.methods.anomalib.fastflow import build_fastflow
-from fracgen_eval.methods.anomalib.padim_gaussian import DIAGONAL, PlaceBlocks, block_gaussian
-from fracgen_eval.methods.anomalib.parts import Parts
-from fracgen_eval.methods.anomalib.patchcore import PatchStore, _nearest, _subsample
-from fracgen_eval.methods.anomalib.quiet import quiet, seeded
-from fracgen_eval.methods.anomalib.stfpm import build_stfpm
-from fracgen_eval.methods.settings import settings_for
-from fracgen_eval.weights.network import network
+from fracgen_eval.methods.distillation import _bottleneck, _decoder
+from fracgen_eval.methods.padim import DIAGONAL, PlaceBlocks, block_gaussian
+from fracgen_eval.methods.patchcore import PatchStore, _nearest, _subsample
+from fracgen_eval.methods.quiet import quiet, seeded
 
 with quiet():
-    from anomalib.models import Fastflow, ReverseDistillation, Stfpm
-    from anomalib.models.components import AnomalibModule, MultiVariateGaussian, TimmFeatureExtractor
+    from anomalib.models import ReverseDistillation, Stfpm
+    from anomalib.models.components import MultiVariateGaussian, TimmFeatureExtractor
     from anomalib.models.components.backbone.resnet_decoder import ResNetDecoder, de_resnet18
     from anomalib.models.components.sampling import k_center_greedy
     from anomalib.models.image.fastflow.torch_model import FastflowModel
@@ -32,7 +26,6 @@ with quiet():
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
     from anomalib.models.image.reverse_distillation.components import bottleneck
     from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel
-    from anomalib.models.image.stfpm.torch_model import STFPMModel
 
 REPLACED = {
     "patchcore.py: the search": (PatchcoreModel.nearest_neighbors, "ce80d0cbda50"),
@@ -40,24 +33,18 @@ REPLACED = {
     "patchcore.py: the bar that is switched off": (k_center_greedy.KCenterGreedy.select_coreset_idxs, "8f4c778594c3"),
     "patchcore.py: who keeps the patches": (PatchcoreModel.forward, "8bdab6f5ebc2"),
     "patchcore.py: the coreset": (PatchcoreModel.subsample_embedding, "71ebd9586eb1"),
-    "padim_gaussian.py: who keeps the embeddings": (PadimModel.forward, "c3d8e78309a7"),
-    "padim_gaussian.py: who fits them": (PadimModel.fit, "3ca20d98ffc3"),
-    "padim_gaussian.py: the Gaussians": (MultiVariateGaussian.forward, "c5aca209fa84"),
-    "padim_gaussian.py: who calls them": (MultiVariateGaussian.fit, "28a7096cfae6"),
-    "stfpm.py: the model's constructor": (STFPMModel.__init__, "726f8202c57d"),
-    "stfpm.py: the module's constructor": (Stfpm.__init__, "85d05280e559"),
-    "fastflow.py: the model's constructor": (FastflowModel.__init__, "f02316f5667b"),
-    "fastflow.py: the module's constructor": (Fastflow.__init__, "ca931a6a5acf"),
-    "distillation.py: the model's constructor": (ReverseDistillationModel.__init__, "dd8128b76f4c"),
-    "distillation.py: the module's constructor": (ReverseDistillation.__init__, "dda4087606d2"),
+    "padim.py: who keeps the embeddings": (PadimModel.forward, "c3d8e78309a7"),
+    "padim.py: who fits them": (PadimModel.fit, "3ca20d98ffc3"),
+    "padim.py: the Gaussians": (MultiVariateGaussian.forward, "c5aca209fa84"),
+    "fastflow.py: who asks for maps by a known name": (FastflowModel.__init__, "f02316f5667b"),
+    "distillation.py: who asks for the two parts": (ReverseDistillationModel.__init__, "dd8128b76f4c"),
     "distillation.py: the bottleneck's constructor": (bottleneck.OCBE.__init__, "3ead21948186"),
     "distillation.py: the decoder's constructor": (ResNetDecoder.__init__, "43ebbf10306a"),
-    "models.py: STFPM's optimiser": (Stfpm.configure_optimizers, "62d1f6204105"),
-    "models.py: Reverse Distillation's optimiser": (ReverseDistillation.configure_optimizers, "9131367a1a0b"),
-    "parts.py: every module's constructor": (AnomalibModule.__init__, "f9382895e110"),
-    "needs.py: names with 'vit'": (TimmFeatureExtractor.__init__, "0bda02daac10"),
+    "distillation.py: the optimiser": (ReverseDistillation.configure_optimizers, "9131367a1a0b"),
+    "stfpm.py: the optimiser": (Stfpm.configure_optimizers, "62d1f6204105"),
+    "inject.py: who asks for features": (TimmFeatureExtractor.__init__, "0bda02daac10"),
 }  # fmt: skip
-"""Anomalib's functions that files of methods/anomalib stand in for or rely on, as they were when that was written."""
+"""Anomalib's functions that files of methods stand in for or rely on, as they were when that was written."""
 
 
 def code_of(function: Any) -> Any:
@@ -74,7 +61,7 @@ def code_of(function: Any) -> Any:
 
 def check(place: Any, function: Any, written: Any) -> None:
     assert code_of(function) == written, (
-        f"Anomalib changed {function.__qualname__}, for which methods/anomalib/{place} was written: compare the two, "
+        f"Anomalib changed {function.__qualname__}, for which methods/{place} was written: compare the two, "
         f"then write {code_of(function)} here"
     )
 
@@ -88,26 +75,8 @@ def test_a_change_is_told_by_name() -> None:
     def forward(self: Any) -> Any:
         return 2
 
-    with pytest.raises(AssertionError, match=r"changed .*forward, for which methods/anomalib/padim_gaussian.py"):
-        check("padim_gaussian.py: the Gaussians", forward, REPLACED["padim_gaussian.py: the Gaussians"][1])
-
-
-def parts(model: Any, method: Any, side: int = 64, layers: Any = ("layer1", "layer2", "layer3")) -> Any:
-    from anomalib.pre_processing import PreProcessor
-    from torchvision.transforms.v2 import Resize
-
-    net = network(model)
-    lightning = {
-        "pre_processor": PreProcessor(transform=Resize((side, side))),
-        "post_processor": False, "evaluator": False, "visualizer": False,
-    }  # fmt: skip
-    return Parts(net, net.chosen(layers), settings_for(method), side, lightning)
-
-
-def same_tensors(ours: Any, theirs: Any) -> None:
-    assert list(ours) == list(theirs)
-    for key, tensor in theirs.items():
-        assert torch.equal(ours[key], tensor), key
+    with pytest.raises(AssertionError, match=r"changed .*forward, for which methods/padim.py"):
+        check("padim.py: the Gaussians", forward, REPLACED["padim.py: the Gaussians"][1])
 
 
 def test_the_search_finds_what_anomalibs_finds() -> None:
@@ -147,7 +116,7 @@ def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(
     for part in embedding.split(batch):
         blocks.append(part)
     assert len(blocks) == images
-    mean, inverse = block_gaussian().fit(blocks)
+    mean, inverse = block_gaussian()(blocks)
     expected = all_places_at_once(embedding)
     assert torch.equal(mean, expected[0])
     assert torch.equal(inverse, expected[1])
@@ -160,38 +129,14 @@ def test_the_bank_is_anomalibs_to_the_last_bit() -> None:
     theirs.embedding_store = list(patches.split(32))
     with quiet(), seeded(2):  # it warns of its own argument
         theirs.subsample_embedding(0.25)
-    ours = SimpleNamespace(embedding_store=PatchStore(16))
-    ours.embedding_store.expect(6)
+    ours, store = PatchcoreModel(["layer1"], "resnet18", pre_trained=False), PatchStore(16)
+    store.expect(6)
     for part in patches.split(32):
-        ours.embedding_store.append(part)
+        store.append(part)
     with seeded(2):
-        _subsample(ours, 0.25)
+        _subsample(ours, store, 0.25)
     assert torch.equal(ours.memory_bank, theirs.memory_bank)
-    assert len(ours.embedding_store) == 0
-
-
-def test_fastflow_on_a_network_that_anomalib_knows_is_anomalibs() -> None:
-    torch.manual_seed(0)
-    theirs = FastflowModel((64, 64), "resnet18", pre_trained=False, flow_steps=8, conv3x3_only=True, hidden_ratio=1.0)
-    torch.manual_seed(0)
-    ours = build_fastflow(parts("resnet18", "fastflow")).model
-    same_tensors(ours.state_dict(), theirs.state_dict())
-    assert set(vars(theirs)) == set(vars(ours))
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        assert torch.equal(ours.eval()(images).anomaly_map, theirs.eval()(images).anomaly_map)
-
-
-def test_stfpm_without_a_download_is_anomalibs(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: create(name, pretrained=False, **more)
-                        if pretrained else create(name, **more))  # fmt: skip
-    torch.manual_seed(0)
-    theirs = STFPMModel(["layer1", "layer2", "layer3"], "resnet18")
-    torch.manual_seed(0)
-    ours = build_stfpm(parts("resnet18", "stfpm")).model
-    same_tensors(ours.state_dict(), theirs.state_dict())
-    assert set(vars(theirs)) == set(vars(ours))
+    assert len(store) == 0
 
 
 def test_distillations_parts_are_anomalibs_but_for_what_is_documented() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from fracgen_eval.methods import coreset
-from fracgen_eval.methods.anomalib.quiet import quiet, seeded, without_bars
 from fracgen_eval.methods.coreset import select_coreset
+from fracgen_eval.methods.quiet import quiet, seeded, without_bars
 
 with quiet():
     from anomalib.models.components.sampling.k_center_greedy import KCenterGreedy

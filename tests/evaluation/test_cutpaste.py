@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.methods import build_method, settings_for
+from fracgen_eval.methods import build_method
 from fracgen_eval.methods import cutpaste_views as views
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
@@ -131,8 +131,7 @@ def weights() -> Any:
 
 
 def small(kind: Any = "3way", **changes: Any) -> Any:
-    short = {"steps": 4, "frozen_steps": 2, "batch": 4, "image_size": 64, "views": kind} | changes
-    return settings_for("cutpaste", overrides=short)
+    return {"steps": 4, "frozen_steps": 2, "batch": 4, "image_size": 64, "views": kind} | changes
 
 
 def bytes_of(number: Any, seed: int = 0) -> Any:
@@ -142,7 +141,7 @@ def bytes_of(number: Any, seed: int = 0) -> Any:
 @pytest.mark.parametrize(("kind", "classes"), [("3way", 3), ("normal", 2), ("scar", 2), ("union", 2)])
 def test_views_are_balanced_and_normal_first(weights: Any, kind: Any, classes: Any) -> None:
     method: Any = build_method("cutpaste", weights, small(kind))
-    batch, labels = method._views(bytes_of(9), np.random.default_rng(0))
+    batch, labels = method._views(bytes_of(9), np.random.default_rng(0), method.settings)
     assert batch.shape == (4 * classes, 3, 64, 64)
     assert labels.tolist() == [k for k in range(classes) for _ in range(4)]
     normal, damaged = batch[:4], batch[4:8]

@@ -21,9 +21,8 @@ def picture(path: Path, size: tuple[int, int] = (4, 4), value: Any = 128) -> Non
     Image.new("L", size, value).save(path)
 
 
-def mvtec_category(root: Any, name: str) -> None:
-    """A tree with the published counts, of tiny pictures."""
-    want = published_counts("mvtec")[name]
+def mvtec_category(root: Any, name: str, want: Any) -> None:
+    """A tree of tiny pictures."""
     for kind, number in [("train/good", want.train), ("test/good", want.test_good)]:
         for n in range(number):
             picture(root / name / kind / f"{n:03d}.png")
@@ -33,31 +32,34 @@ def mvtec_category(root: Any, name: str) -> None:
             picture(root / name / "ground_truth" / defect / f"{n:03d}_mask.png", value=255)
 
 
-def test_mvtec_with_published_counts(tmp_path: Path) -> None:
-    mvtec_category(tmp_path, "toothbrush")
+def test_mvtec_with_published_counts(tmp_path: Path, few: Any) -> None:
+    assert published_counts("mvtec")["toothbrush"].train == 60
+    mvtec_category(tmp_path, "toothbrush", few("mvtec")["toothbrush"])
     category = dataset("mvtec").load(tmp_path, "toothbrush")
     check_files(category)
-    assert len(category.train) == 60
+    assert len(category.train) == 14
     assert len(dataset("mvtec").categories(tmp_path)) == 15
     (tmp_path / "toothbrush" / "train" / "good" / "007.png").unlink()
-    with pytest.raises(EvaluationError, match=r"59 training images instead of 60.*CC BY-NC-SA"):
+    with pytest.raises(EvaluationError, match=r"13 training images instead of 14.*CC BY-NC-SA"):
         dataset("mvtec").load(tmp_path, "toothbrush")
 
 
 def test_missing_category_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"bottle: no such folder; expected <category>/train/good"):
         dataset("mvtec").load(tmp_path, "bottle")
-    with pytest.raises(EvaluationError, match="unknown MVTec AD category 'botle'"):
+    with pytest.raises(EvaluationError, match="unknown category of mvtec 'botle'"):
         dataset("mvtec").load(tmp_path, "botle")
     with pytest.raises(EvaluationError, match="split_csv"):
         dataset("visa").load(tmp_path, "candle")
 
 
 @pytest.mark.parametrize("layout", ["raw", "prepared"])
-def test_visa_in_both_layouts(tmp_path: Path, layout: Any) -> None:
-    want = published_counts("visa")["cashew"]
-    rows = []
-    plan = [("train", "normal", want.train), ("test", "normal", want.test_good), ("test", "anomaly", 100)]
+def test_visa_in_both_layouts(tmp_path: Path, layout: Any, few: Any) -> None:
+    full, want, rows = published_counts("visa")["cashew"], few("visa")["cashew"], []
+    assert (full.train, full.test_good + full.test_anomalous) == (450, 150)
+    plan = [
+        ("train", "normal", want.train), ("test", "normal", want.test_good), ("test", "anomaly", want.test_anomalous),
+    ]  # fmt: skip
     for split, label, number in plan:
         for n in range(number):
             kind = "good" if label == "normal" else "bad"
@@ -78,7 +80,7 @@ def test_visa_in_both_layouts(tmp_path: Path, layout: Any) -> None:
             csv.writer(file).writerows([["object", "split", "label", "image", "mask"], *rows])
     category = dataset("visa").load(tmp_path, "cashew")
     check_files(category)
-    assert (len(category.train), len(category.test)) == (450, 150)
+    assert (len(category.train), len(category.test)) == (14, 19)
     assert category.has_masks
 
 

@@ -77,12 +77,11 @@ def test_the_dataset_is_one_of_mvtec_layout_and_a_function_of_the_seed(good: Pat
 
 def test_the_page_tells_from_which_strength_on_defects_are_found(good: Path, tmp_path: Path) -> None:
     assert run(["eval", "data", "defects", str(good), "-o", str(tmp_path / "d"), "--strength", "4"]) == 0
-    choice = Choice(weights=WeightsSpec("random"), overrides={"image_size": 64})
+    choice = Choice(weights=WeightsSpec("random"), overrides={"patchcore": {"image_size": 64}})
     request = Request(
-        images=(tmp_path / "d" / "test",), train=tmp_path / "d" / "train" / "good", choice=choice, out=tmp_path / "o",
-        false_alarms=0.1,
+        train=tmp_path / "d" / "train" / "good", choice=choice, out=tmp_path / "o", false_alarms=0.1
     )  # fmt: skip
-    verdict = predict(request)
+    verdict = predict([tmp_path / "d" / "test"], request)
     judged = [(Path(row.path), row.flagged) for row in verdict.rows]
     table = Strengths.of(judged)
     assert table is not None

@@ -16,7 +16,11 @@ from fracgen_eval.grid.result import CellResult, ImageScore, Judged
 from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.images import load_images
-from fracgen_eval.methods import Prediction, build_method, check_fit, needs, others, settings_for
+from fracgen_eval.methods import Prediction, build_method, check_fit, others, settings_of
+from fracgen_eval.methods.base import Settings
+from fracgen_eval.methods.cflow import CFlowSettings
+from fracgen_eval.methods.engine import AnomalibSettings
+from fracgen_eval.methods.fastflow import FastFlowSettings
 from fracgen_eval.methods.settings import read_overrides
 from fracgen_eval.metrics import check_ranking
 from fracgen_eval.predict.fitting import Choice, fit_model
@@ -40,10 +44,10 @@ def weights() -> Any:
     return load_weights(WeightsSpec("random"), "resnet18")
 
 
-def settings_of(method: Any, **changes: Any) -> Any:
+def small(method: Any, **changes: Any) -> Any:
     side = changes.pop("side", 64)
     sides = {"resize": side, "crop": side} if method == "panda" else {"image_size": side}
-    return settings_for(method, overrides=SHORT.get(method, {}) | sides | changes)
+    return SHORT.get(method, {}) | sides | changes
 
 
 def pictures(number: Any, side: int) -> Any:
@@ -76,7 +80,7 @@ LEAST = [
 
 @pytest.mark.parametrize(("method", "images", "changes"), LEAST)
 def test_the_least_that_is_allowed_gives_scores(method: Any, images: Any, changes: Any, weights: Any) -> None:
-    settings = settings_of(method, **changes)
+    settings = small(method, **changes)
     check_fit(method, "resnet18", settings, images)
     check_ranking(scores_of(method, weights, settings, images))
 
@@ -104,23 +108,24 @@ TOO_LITTLE = [
 def test_what_is_refused_could_not_be_done(
     method: Any, images: Any, changes: Any, message: str, weights: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_of(method, **changes)
+    settings = small(method, **changes)
     with pytest.raises(EvaluationError, match=message) as caught:
         check_fit(method, "resnet18", settings, images)
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(needs, "_check_side", lambda *_: None)
-    monkeypatch.setattr(needs, "_halves", lambda _: [100])
+    for kind in (Settings, CFlowSettings):
+        monkeypatch.setattr(kind, "check_sizes", lambda _: None)
+    monkeypatch.setattr(FastFlowSettings, "stages", AnomalibSettings.stages)
     with pytest.raises((ValueError, RuntimeError, IndexError, UserWarning)):  # scikit-learn warns of a single sample
         check_ranking(scores_of(method, weights, settings, images))
 
 
 def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "picture.png")
-    settings = settings_of("panda", resize=32, crop=64)
+    settings = small("panda", resize=32, crop=64)
     with pytest.raises(EvaluationError, match=r"panda\.crop = 64 is more than panda\.resize = 32: crop that or less"):
         check_fit("panda", "resnet18", settings, 4)
     with pytest.raises((ValueError, RuntimeError), match=r"(?i)shape|size"):
-        load_images([tmp_path / "picture.png"], needs.geometry_of("panda", settings))
+        load_images([tmp_path / "picture.png"], settings_of("panda", settings).geometry)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
 )
 def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model: Any, side: int, possible: Any) -> None:
     """STFPM's student is a network like any other: from which side on a batch of one can be trained is its own."""
-    settings = settings_of("stfpm", side=side, layers=["layer1", "layer2", "layer3"])
+    settings = small("stfpm", side=side)
     method: Any = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings)
     student = method.module.model.student_model
     if possible:
@@ -215,7 +220,7 @@ DEGENERATE = {
 def test_scores_that_rank_nothing_are_a_failed_cell(
     message: str, surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Any
 ) -> None:
-    geometry = needs.geometry_of("padim", settings_of("padim"))
+    geometry = settings_of("padim", {"image_size": 64}).geometry
     stub = Stub(weights, geometry, DEGENERATE[message])
     monkeypatch.setattr(measure, "build_method", lambda *_, **__: stub)
     reporter = Silent()

@@ -38,6 +38,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "anomalib:dfm": {"image_size": 64, "pooling_kernel_size": 2},
     "anomalib:dfkde": {"image_size": 64, "n_pca_components": 4},
 }
+UNSTEADY = [f"{model}/{name}" for model in ("resnet50", "wide_resnet50_2") for name in ("rd", "cutpaste")]
+"""Cells whose training turns another torch's or processor's rounding into more than is allowed (1.3 %; commit a8055b4
+differs from its own scores by as much under torch 2.15): they tell something in the same environment only."""
 QUICK = [f"resnet18/{name}" for name in dict.fromkeys((*METHODS, *SMALL))] + ["wide_resnet50_2/patchcore"]
 
 
@@ -67,6 +70,8 @@ def one_thread() -> Iterator[Any]:
     "cell", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.study) for c in GOLDEN["cells"]]
 )
 def test_scores_are_those_of_before(cell: Any, one_thread: Any) -> None:
+    if cell in UNSTEADY and not same_environment():
+        pytest.skip("training amplifies the rounding of another torch or processor beyond 0.5 %")
     model, name = cell.split("/")
     weights = load_weights(WeightsSpec.parse("random"), model)
     assert weights.digest == GOLDEN["digests"][model]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.grid.estimate import estimate
 from fracgen_eval.grid.plan import make_plan
 from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
@@ -56,15 +55,14 @@ def test_shards_are_disjoint_and_complete(surfaces: Path, tmp_path: Path) -> Non
     assert sum(map(len, parts)) == 60
 
 
-def test_the_estimate_learns_from_finished_cells(surfaces: Path, tmp_path: Path) -> None:
+def test_times_come_from_finished_cells(surfaces: Path, tmp_path: Path) -> None:
     wanted = request(tmp_path, surfaces, seeds=(0, 1))
-    plan = make_plan(wanted)
-    assert estimate(plan, 1, "cpu", False).measured == 0
+    (cell, _) = make_plan(wanted).pending
+    assert make_plan(wanted).seconds(cell, "cpu") is None
     run(request(tmp_path, surfaces, seeds=(0,)))
     (result,) = files_of(tmp_path)
-    after = estimate(make_plan(wanted), 1, "cpu", False)
-    assert after.measured == 1
-    assert after.seconds == pytest.approx(result["wall_s"])
+    assert make_plan(wanted).seconds(cell, "cpu") == result["wall_s"]
+    assert make_plan(wanted).seconds(cell, "cuda") is None
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -81,9 +79,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad limit": ({"limit": "tiny"}, "use small, or a number"),
     "weights twice": ({"weights": (WeightsSpec("random"), WeightsSpec("random"))}, "given twice"),
     "absent weights": ({"weights": (WeightsSpec("mine", Path("w.safetensors")),)}, "no such weights file"),
-    "ewc without its task": ({"overrides": {"panda": {"variant": "ewc"}}}, "'ewc' needs the pre-training task"),
-    "no stages": ({"methods": ("fastflow",), "model": "mixer_s16_224"}, "mixer_s16_224 has no layer 'layer1'"),
-    "not its size": ({"methods": ("panda",), "model": "vit_tiny_patch16_384"}, "takes no images of 64 x 64 px"),
+    "gone variant": ({"overrides": {"panda": {"variant": "ewc"}}}, "is gone: use 'early' or 'dn2'"),
+    "no such stage": ({"methods": ("patchcore",), "model": "levit_128s"}, "levit_128s has no layer 'layer2'"),
+    "not its size": ({"methods": ("panda",), "model": "beit_base_patch16_224"}, "of 64 x 64 px .* set 224 px with"),
 }
 
 

@@ -79,11 +79,11 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
     from fracgen_eval.grid import run as grid
 
     class Stopping:
-        def started(self, cell: Any) -> None:
+        def started(self, cell: object) -> None:
             if cell == "second":
                 raise KeyboardInterrupt
 
-        def ended(self, cell: Any, status: str) -> None:
+        def ended(self, cell: object, result: object) -> None:
             raise AssertionError("no cell is finished")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

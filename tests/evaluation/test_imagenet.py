@@ -43,7 +43,7 @@ def picture(name: str, side: int, weights: Any) -> Any:
 def test_a_cat_and_a_cup_of_coffee_are_recognised(model: Any, side: int) -> None:
     weights = load(model)
     backbone = build_backbone(weights)
-    weight, bias = weights.linear_head
+    weight, bias = (weights.head[f"classifier.{name}"] for name in ("weight", "bias"))
     for name, classes in (("chelsea", CATS), ("coffee", CUPS)):
         with torch.no_grad():
             odds = (backbone(picture(name, side, weights)) @ weight.T + bias).softmax(1)[0]

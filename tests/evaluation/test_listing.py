@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fracgen_eval.datasets import check_files, dataset
 from fracgen_eval.datasets.listing import folders_in, images_in, left_out
-from fracgen_eval.datasets.published import MVTecAD2
+from fracgen_eval.datasets.published import PUBLISHED
 from fracgen_eval.datasets.trees import Tree, load_tree
 from fracgen_eval.errors import EvaluationError
 from hypothesis import given, settings
@@ -115,8 +115,7 @@ def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path: Path)
         picture(tmp_path / part / "0.png")
     picture(tmp_path / "test_public/ground_truth/bad/0_mask.png", 255)
     (tmp_path / "test_public/ground_truth/bad/notes.txt").touch()
-    tree = MVTecAD2()._tree
-    assert tree is not None
+    (tree,) = (source.tree for source in PUBLISHED if source.name == "mvtec-ad2")
     found = load_tree(tmp_path, tree, "mvtec-ad2", "can", "CC BY")
     assert found.left_out == "1 file of another kind (test_public/ground_truth/bad/notes.txt)"
 

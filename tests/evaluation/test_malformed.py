@@ -16,8 +16,8 @@ from fracgen_eval.predict.model import FORMAT, FittedModel
 from fracgen_eval.report.by_defect import defect_tables
 from fracgen_eval.report.filters import read_filters
 from fracgen_eval.report.gather import gather
-from fracgen_eval.report.page import render
-from fracgen_eval.report.tables import make_tables, missing
+from fracgen_eval.report.page import Content, render
+from fracgen_eval.report.tables import make_tables
 from fracgen_eval.report.text import to_csv, to_latex, to_markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,14 +65,12 @@ def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path: Path, table: An
     (folder / "whole.json").write_text(json.dumps(DONE | {"cell": CELL | {"category": "wood"}}))
     (folder / "altered.json").write_text(json.dumps(table))
     results = gather(tmp_path)
-    assert len(results.entries) + len(results.problems) >= 2
+    assert len(results.cells) + len(results.problems) >= 2
     tables = make_tables(results, {})
     for write in (to_csv, to_latex, to_markdown):
         assert all(write(table) for table in tables)
-    page = render(
-        results, tables=tables, charts=[], sheets=[], galleries=[], not_run=missing(tables),
-        files_made=[], show_published=False, compared=[], by_defect=defect_tables(results),
-    )  # fmt: skip
+    content = Content(tables=tables, by_defect=defect_tables(results), compared=[], charts=[], sheets=[], galleries=[])
+    page = render(results, content, [])
     assert "wood" in page
 
 

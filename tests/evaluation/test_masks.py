@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from fracgen_eval.datasets import check_files
 from fracgen_eval.datasets.base import Category, Sample
-from fracgen_eval.datasets.folder import load_folder
-from fracgen_eval.datasets.masks import match_masks
-from fracgen_eval.datasets.trees import Tree, load_tree
+from fracgen_eval.datasets.listing import match_masks
+from fracgen_eval.datasets.trees import MVTEC, Tree, load_tree
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.pictures import read_mask
@@ -214,19 +213,20 @@ def small_category(root: Any, names: Any, masks: Any) -> Any:
 def test_two_pictures_never_share_a_mask(names: Any, masks: Any, tmp_path: Path) -> None:
     small_category(tmp_path, names, masks)
     with pytest.raises(EvaluationError, match=r"the mask of both .* and .*: give each picture its own"):
-        load_folder(tmp_path, "folder", "mine")
+        load_tree(tmp_path, MVTEC, "folder", "mine")
     tree = Tree("train/good", "test/good", {"dent": ("test/dent", "ground_truth/dent")})
     with pytest.raises(EvaluationError, match="the mask of both"):
         load_tree(tmp_path, tree, "btad", "mine", "CC0")
     with pytest.raises(EvaluationError, match="the mask of both"):
-        Category("visa", "pcb1", tmp_path, (), tuple(Sample(tmp_path / n, "bad", tmp_path / "m.png") for n in names))
+        Category("visa", "pcb1", tmp_path, (), tuple(Sample(tmp_path / n, "bad", (tmp_path / "m.png",)) for n in names))
 
 
 def test_pictures_of_one_name_and_two_kinds_have_masks_of_their_kind(tmp_path: Path) -> None:
     small_category(tmp_path, ["part.png", "part.bmp"], ["part.png", "part.bmp"])
-    found = load_folder(tmp_path, "folder", "mine")
+    found = load_tree(tmp_path, MVTEC, "folder", "mine")
     check_files(found)
-    assert {s.path.name: s.mask.name for s in found.test if s.mask} == {"part.png": "part.png", "part.bmp": "part.bmp"}
+    pairs = {s.path.name: mask.name for s in found.test for mask in s.masks}
+    assert pairs == {"part.png": "part.png", "part.bmp": "part.bmp"}
     assert found.left_out == ""
 
 
@@ -238,7 +238,7 @@ def test_a_turned_mask_lies_on_its_turned_picture(tmp_path: Path) -> None:
     upright = drawn([(3, 40, 9, 20)])[:, 10:]
     save(tmp_path / "test/dent/a.png", np.zeros((*upright.shape, 3), np.uint8))
     save(tmp_path / "ground_truth/dent/a_mask.png", np.ascontiguousarray(np.rot90(upright)), exif=turned)
-    found = load_folder(tmp_path, "folder", "mine")
+    found = load_tree(tmp_path, MVTEC, "folder", "mine")
     check_files(found)
     (sample,) = [s for s in found.test if s.anomalous]
     assert np.array_equal(Geometry(32).mask(sample), Geometry(32).resized(upright != 0))

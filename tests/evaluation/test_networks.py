@@ -9,12 +9,10 @@ import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods import METHODS, build_method, settings_for, stages_of
-from fracgen_eval.methods.anomalib.parts import Parts, extractor
-from fracgen_eval.methods.anomalib.quiet import quiet
+from fracgen_eval.methods import METHODS, build_method, settings_of
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_backbone, load_weights
-from fracgen_eval.weights.network import _stages, network
+from fracgen_eval.weights.network import named_stages, network
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
@@ -53,7 +51,7 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("name", dict.fromkeys((*METHODS, *SMALL)))
 def test_every_method_holds_exactly_the_files_tensors_before_and_after_fitting(name: str, weights: Any) -> None:
-    method = build_method(name, weights, settings_for(name, overrides=SMALL[name]), seed=3)
+    method = build_method(name, weights, SMALL[name], seed=3)
     before = method.frozen()
     method.fit(pictures(5))
     after = method.frozen()
@@ -102,8 +100,9 @@ def test_stages_that_share_a_module_are_told_apart(model: Any) -> None:
     stages = net.chosen(["layer2", "layer3", "layer4"])
     assert [stage.stride for stage in stages] == [8, 16, 32]
     assert len(set(net.maps(224))) == len(net.stages)
-    with quiet(), torch.device("meta"):
-        features = extractor(Parts(net, stages, {}, 224, {}))(torch.empty(1, 3, 224, 224))
+    settings = {"image_size": 224, "layers": ["layer2", "layer3", "layer4"]}
+    method: Any = build_method("patchcore", load_weights(WeightsSpec("random"), model), settings)
+    features = method.module.model.feature_extractor(torch.zeros(1, 3, 224, 224))
     assert [tuple(f.shape[1:]) for f in features.values()] == [net.maps(224)[stage.layer] for stage in stages]
     assert [f.shape[2] for f in features.values()] == [28, 14, 7]
 
@@ -112,9 +111,63 @@ def test_a_module_of_several_stages_names_none_of_them() -> None:
     with pytest.raises(EvaluationError, match=r"gives 3 stages in its module 'parallel_blocks': use .* layer2 \(par"):
         network("coat_tiny").stage("parallel_blocks")
     assert network("coat_tiny").stage("serial_blocks1").layer == "layer1"
-    info = [("layer2", 4), ("layer2", 4), ("layer3", 16), ("stem", 16)]
-    made = _stages([{"module": module, "reduction": stride, "num_chs": 1} for module, stride in info])
+    made = named_stages([("layer2", 1, 4), ("layer2", 1, 4), ("layer3", 1, 16), ("stem", 1, 16)])
     assert [stage.layer for stage in made] == ["layer2:0", "layer1", "layer3:2", "layer3"]
+
+
+@pytest.mark.parametrize(
+    ("model", "modules"),
+    [
+        ("vit_tiny_patch16_224", [2, 5, 8, 11]),
+        ("vit_small_patch14_dinov2", [2, 5, 8, 11]),
+        ("mixer_s16_224", [1, 3, 5, 7]),
+    ],
+)
+def test_layers_of_a_network_of_one_stride_end_the_quarters_of_its_depth(model: str, modules: list[int]) -> None:
+    net = network(model)
+    assert [net.stage(f"layer{n}").module for n in (1, 2, 3, 4)] == [f"blocks.{n}" for n in modules]
+    assert net.chosen(["0.5", "1"]) == net.chosen(["layer2", "layer4"])
+    assert net.stage("blocks.0").stride == net.stage("0.01").stride == net.stages[-1].stride
+
+
+TRANSFORMERS = {
+    "vit_tiny_patch16_224": ("fastflow", "cflow", "patchcore", "padim", "stfpm", "panda", "cutpaste"),
+    "swin_tiny_patch4_window7_224": ("patchcore", "stfpm"), "efficientvit_b0": ("patchcore", "rd"),
+    "fastvit_t8": ("padim",), "tiny_vit_5m_224": ("patchcore",), "mixer_s16_224": ("patchcore",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model, names in TRANSFORMERS.items() for name in names])
+def test_no_network_is_refused_for_its_name(model: str, name: str) -> None:
+    """Tokens are maps on their grid, channels that come last are turned, and letters of a name mean nothing."""
+    weights = load_weights(WeightsSpec("random"), model)
+    side = 224 if model == "mixer_s16_224" else 64
+    sizes = {"image_size": side} if name != "panda" else {}
+    method = build_method(name, weights, SMALL[name] | sizes, seed=3)
+    before = method.frozen()
+    method.fit(pictures(3, side=side))
+    after = method.frozen()
+    assert weights.network.first in before
+    for key, tensor in before.items():
+        assert torch.equal(tensor, weights.tensors[key]), key
+        assert torch.equal(after[key], weights.tensors[key]), key
+    judged = method.predict(pictures(2, seed=1, side=side))
+    assert judged.scores.std() > 0
+    assert judged.maps is None or judged.maps.std() > 0
+
+
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_tokens_lie_where_they_were_in_the_picture(model: str) -> None:
+    """Of a picture with one bright spot the features differ there, and each is the block's own token."""
+    weights = load_weights(WeightsSpec("random"), model)
+    method: Any = build_method("patchcore", weights, {"image_size": 128, "layers": ["0.01"]})
+    plain, spot = torch.zeros(2, 1, 3, 128, 128)
+    spot[..., 64:96, 0:16] = 1.0
+    (features,) = method.module.model.feature_extractor(torch.cat([plain, spot])).values()
+    changed = (features[0] - features[1]).abs().sum(0)
+    step = 128 // changed.shape[0]
+    assert changed.argmax().item() // changed.shape[1] in range(64 // step, 96 // step)
+    assert changed.argmax().item() % changed.shape[1] in range(16 // step)
 
 
 def test_what_panda_adapts_lies_behind_stride_eight() -> None:
@@ -137,18 +190,19 @@ def test_what_panda_adapts_lies_behind_stride_eight() -> None:
         ("convnext_atto", "padim", {"layers": ("layer3", "layer1")}, "in rising order"),
         ("convnext_atto", "panda", {"layers": ("layer3",)}, "the layers of panda cannot be chosen"),
         ("convnext_atto", "padim", {"changes": {"features": 500}}, "padim.features = 500: .* have 280 in all"),
-        ("mixer_s16_224", "patchcore", {"changes": {"image_size": 224}}, "has no layer 'layer2'"),
-        ("vit_tiny_patch16_224", "panda", {"changes": {"crop": 256}}, "takes no images of 256 x 256 px"),
-        ("swin_tiny_patch4_window7_224", "rd", {"changes": {"image_size": 224}}, r"not \[1, channels, height, width\]"),
-        ("efficientvit_b0", "padim", {}, "'vit' in its name for a plain transformer; use fastflow"),
+        ("levit_128s", "patchcore", {}, r"has no layer 'layer2': use some of layer3 \(stages.0\), layer4"),
+        ("beit_base_patch16_224", "panda", {"changes": {"crop": 256}}, "no images of 256 x 256 px .*: set 224 px with"),
+        ("vit_tiny_patch16_224", "patchcore", {"changes": {"image_size": 250}}, "no images of 250 .*: set 240 px with"),
+        ("vit_small_patch14_dinov2", "stfpm", {}, "takes no images of 256 x 256 px .*: set 252 px with --settings"),
+        ("vit_tiny_patch16_224", "rd", {}, "rd needs three layers of vit_tiny.* halve, .* 16, 16, 16"),
+        ("vit_tiny_patch16_224", "padim", {"layers": ("1.1",)}, "no layer '1.1': use some of blocks.0, blocks.1, lay"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"image_size": 80}}, "rd needs three layers .* have 20, 10, 5"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"layers": ["layer1", "layer3", "layer4"]}}, "have 64, 16, 8"),
     ],
 )  # fmt: skip
 def test_a_network_that_does_not_serve_is_one_line(model: Any, method: Any, options: Any, message: str) -> None:
-    settings = settings_for(method, overrides=options.get("changes"))
     with pytest.raises(EvaluationError, match=message) as caught:
-        stages_of(method, model, settings, layers=options.get("layers"))
+        settings_of(method, options.get("changes", {}), layers=options.get("layers")).stages(network(model))
     assert "\n" not in str(caught.value)
 
 

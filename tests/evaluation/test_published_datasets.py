@@ -1,4 +1,4 @@
-"""MVTec LOCO AD, MVTec AD 2, BTAD, MPDD and Real-IAD: trees of tiny pictures with the published counts."""
+"""MVTec LOCO AD, MVTec AD 2, BTAD, MPDD and Real-IAD: trees of a few tiny pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fracgen_eval.datasets import DATASETS, check_files, dataset, limited
+from fracgen_eval.datasets import DATASETS, check_files, dataset, limited, published
 from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.plan import Request, make_plan
@@ -51,8 +51,7 @@ def pictures(folder: Path, number: Any, suffix: Any = ".png", spot: Any = False)
         picture(folder / f"{n:03d}{suffix}", n, spot)
 
 
-def make_loco(root: Any, name: str) -> None:
-    want = published_counts("mvtec-loco")[name]
+def make_loco(root: Path, name: str, want: Any) -> None:
     for folder, number in [
         ("train", want.train),
         ("validation", want.validation),
@@ -69,8 +68,7 @@ def make_loco(root: Any, name: str) -> None:
     (root / name / "defects_config.json").write_text(json.dumps(LOCO_KINDS))
 
 
-def make_ad2(root: Any, name: str) -> None:
-    want = published_counts("mvtec-ad2")[name]
+def make_ad2(root: Path, name: str, want: Any) -> None:
     pictures(root / name / "train" / "good", want.train)
     pictures(root / name / "validation" / "good", want.validation)
     pictures(root / name / "test_public" / "good", want.test_good)
@@ -79,17 +77,15 @@ def make_ad2(root: Any, name: str) -> None:
         mask(root / name / "test_public" / "ground_truth" / "bad" / f"{n:03d}_mask.png")
 
 
-def make_btad(root: Any, name: str) -> None:
-    want = published_counts("btad")[name]
+def make_btad(root: Path, name: str, want: Any) -> None:
     pictures(root / name / "train" / "ok", want.train, ".bmp")
     pictures(root / name / "test" / "ok", want.test_good, ".bmp")
     pictures(root / name / "test" / "ko", want.test_anomalous, ".bmp", spot=True)
     for n in range(want.test_anomalous):
-        mask(root / name / "ground_truth" / "ko" / f"{n:03d}.png", 0 if n in (3, 40) else 1)
+        mask(root / name / "ground_truth" / "ko" / f"{n:03d}.png", 0 if n == 3 else 1)
 
 
-def make_mpdd(root: Any, name: str) -> None:
-    want = published_counts("mpdd")[name]
+def make_mpdd(root: Path, name: str, want: Any) -> None:
     pictures(root / name / "train" / "good", want.train)
     pictures(root / name / "test" / "good", want.test_good)
     for kind, number in want.defects.items():
@@ -98,13 +94,14 @@ def make_mpdd(root: Any, name: str) -> None:
             mask(root / name / "ground_truth" / kind / f"{n:03d}_mask.png")
 
 
-def make_realiad(root: Any, name: str) -> None:
+def make_realiad(root: Path, name: str, want: Any) -> None:
     images = root / "realiad_1024" / name
     lists: dict[str, Any] = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
     for part, kind, number in [("train", "OK", 14), ("test", "OK", 8), ("test", "AK", 6), ("test", "HS", 5)]:
         for n in range(number):
             folder = f"OK/{part}{n:04d}" if kind == "OK" else f"NG/{kind}/S{n:04d}"
-            row = {"category": name, "anomaly_class": kind, "image_path": f"{folder}/{name}_C1.jpg", "mask_path": None}
+            row: dict[str, Any] = {"category": name, "anomaly_class": kind, "mask_path": None}
+            row["image_path"] = f"{folder}/{name}_C1.jpg"
             picture(images / row["image_path"], n, kind != "OK")
             if kind != "OK":
                 row["mask_path"] = f"{folder}/{name}_C1.png"
@@ -125,27 +122,31 @@ MAKERS = {
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A category of each dataset, made once; tests that damage it take a copy."""
-    made = {}
+def made() -> dict[str, Path]:
+    return {}
 
-    def get(name: str) -> Any:
+
+@pytest.fixture
+def trees(made: dict[str, Path], few: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A category of each dataset, made once; tests that damage it take a copy."""
+
+    def get(name: str) -> Path:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
-            MAKERS[name](made[name], CATEGORY[name])
+            MAKERS[name](made[name], CATEGORY[name], few(name).get(CATEGORY[name]))
         return made[name]
 
     return get
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_tree_is_found_and_counted(name: str, trees: Any) -> None:
+def test_a_tree_is_found_and_counted(name: str, trees: Any, few: Any) -> None:
     source, category = dataset(name), CATEGORY[name]
     found = source.load(trees(name), category)
     check_files(found)
     assert category in source.categories(trees(name))
     assert found.has_masks
-    if want := published_counts(name).get(category):
+    if want := few(name).get(category):
         good = sum(not s.anomalous for s in found.test)
         assert (len(found.train), len(found.validation), good) == (want.train, want.validation, want.test_good)
         assert {d: sum(s.defect == d for s in found.test) for d in want.defects} == want.defects
@@ -218,13 +219,13 @@ def damaged(trees: Any, name: str, tmp_path: Path, damage: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_missing_picture_is_one_line(name: str, trees: Any, tmp_path: Path) -> None:
+def test_a_missing_picture_is_one_line(name: str, trees: Any, few: Any, tmp_path: Path) -> None:
     message = damaged(trees, name, tmp_path, lambda folder: (folder / TRAIN[name]).unlink())
     if name == "real-iad":
         assert "listed in" in message
         assert "not there" in message
     else:
-        want = published_counts(name)[CATEGORY[name]].train
+        want = few(name)[CATEGORY[name]].train
         assert f"{want - 1} training images instead of {want}" in message
     assert "CC BY" in message
 
@@ -266,14 +267,16 @@ def test_a_mask_under_another_name_is_one_line(name: str, trees: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2", "btad", "mpdd"])
-def test_a_mask_too_many_and_a_picture_too_many_are_one_line(name: str, trees: Any, tmp_path: Path) -> None:
+def test_a_mask_too_many_and_a_picture_too_many_are_one_line(
+    name: str, trees: Any, few: Any, tmp_path: Path
+) -> None:
     def add_mask(folder: Path) -> None:
         path = folder / FIRST_MASK[name]
         mask(path.parent.with_name("777") / "000.png" if name == "mvtec-loco" else path.with_name("777.png"))
 
     assert "the mask of no test image" in damaged(trees, name, tmp_path, add_mask)
     shutil.rmtree(tmp_path / "copy")
-    want = published_counts(name)[CATEGORY[name]].train
+    want = few(name)[CATEGORY[name]].train
     path = TRAIN[name].replace("007", "one_more")
     message = damaged(trees, name, tmp_path, lambda folder: picture(folder / path))
     assert f"{want + 1} training images instead of {want}" in message
@@ -303,16 +306,19 @@ def test_more_empty_masks_than_btad_has_are_one_line(trees: Any, tmp_path: Path)
     assert "the mask is empty" in damaged(trees, "btad", tmp_path, empty)
 
 
-def test_splicing_connectors_may_have_the_numbers_of_the_paper(tmp_path: Path) -> None:
-    make_loco(tmp_path, "splicing_connectors")
+def test_splicing_connectors_may_have_the_numbers_of_the_paper(
+    tmp_path: Path, few: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert published.LOCO_PAPER == {"splicing_connectors": (354, 59)}
+    monkeypatch.setattr(published, "LOCO_PAPER", {"splicing_connectors": (13, 9)})
+    make_loco(tmp_path, "splicing_connectors", few("mvtec-loco")["splicing_connectors"])
     folder = tmp_path / "splicing_connectors"
-    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").train) == 360
-    for n in range(354, 360):
-        (folder / "train" / "good" / f"{n:03d}.png").unlink()
-    with pytest.raises(EvaluationError, match="354 training images instead of 360"):
+    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").train) == 14
+    (folder / "train" / "good" / "013.png").unlink()
+    with pytest.raises(EvaluationError, match="13 training images instead of 14"):
         dataset("mvtec-loco").load(tmp_path, "splicing_connectors")
-    (folder / "validation" / "good" / "059.png").unlink()
-    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").validation) == 59
+    (folder / "validation" / "good" / "009.png").unlink()
+    assert len(dataset("mvtec-loco").load(tmp_path, "splicing_connectors").validation) == 9
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fracgen_eval.datasets.base import Sample, Saturation
 from fracgen_eval.images import Geometry, SaturatedRegions
-from fracgen_eval.metrics import Region, aupro_of, count_pixels, normal_threshold, segmentation_f1
+from fracgen_eval.metrics import Region, aupro, count_pixels, normal_threshold, segmentation_f1
+from numpy.typing import NDArray
 from PIL import Image
 
 
-def plain_au_spro(maps: Any, masks: Any, regions: Any, limit: Any) -> Any:
+def plain_au_spro(
+    maps: NDArray[np.float64], masks: NDArray[np.bool_], regions: list[list[Region]], limit: float
+) -> float:
     """Thresholds at every score, the mean over regions of min(found / saturation, 1), trapezoid to the limit."""
     maps, masks = np.asarray(maps, float), np.asarray(masks) != 0
     flat = [(n, region) for n, of in enumerate(regions) for region in of]
@@ -32,7 +34,7 @@ def plain_au_spro(maps: Any, masks: Any, regions: Any, limit: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("limit", [0.05, 0.3])
-def test_au_spro_is_that_of_its_definition(seed: int, limit: Any) -> None:
+def test_au_spro_is_that_of_its_definition(seed: int, limit: float) -> None:
     rng = np.random.default_rng(seed)
     maps = rng.normal(size=(4, 20, 24)).round(1 if seed % 2 else 6)  # with and without many ties
     masks, regions = np.zeros((4, 20, 24), bool), []
@@ -47,18 +49,18 @@ def test_au_spro_is_that_of_its_definition(seed: int, limit: Any) -> None:
             maps[n][mask] += rng.uniform(0, 2)
         regions.append(of_image)
     regions.append([])
-    ours = aupro_of(count_pixels(maps, masks, regions), limit)
+    ours = aupro(count_pixels(maps, masks, regions), limit)
     assert ours == pytest.approx(plain_au_spro(maps, masks, regions, limit), abs=1e-12)
 
 
-def test_without_saturation_it_is_aupro_of_those_regions() -> None:
+def test_without_saturation_it_is_aupro_those_regions() -> None:
     rng = np.random.default_rng(3)
     maps, masks = rng.normal(size=(3, 16, 16)), np.zeros((3, 16, 16), bool)
     masks[0, 2:6, 3:9] = masks[1, 8:12, 8:12] = True
     regions = [[Region(mask, float(mask.sum()))] if mask.any() else [] for mask in masks]
     for limit in (0.05, 0.3, 1.0):
-        assert aupro_of(count_pixels(maps, masks, regions), limit) == pytest.approx(
-            aupro_of(count_pixels(maps, masks), limit), abs=1e-12
+        assert aupro(count_pixels(maps, masks, regions), limit) == pytest.approx(
+            aupro(count_pixels(maps, masks), limit), abs=1e-12
         )
 
 
@@ -66,8 +68,8 @@ def test_half_of_a_region_is_all_of_it_where_that_saturates() -> None:
     maps = [[[9, 9, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]]
     masks = [[[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]]
     whole = np.asarray(masks[0], bool)
-    assert aupro_of(count_pixels(maps, masks, [[Region(whole, 2.0)]]), 0.3) == 1
-    assert aupro_of(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
+    assert aupro(count_pixels(maps, masks, [[Region(whole, 2.0)]]), 0.3) == 1
+    assert aupro(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
 
 
 def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> No
     values[:] = 0
     values[30:32, 30:40] = 254
     Image.fromarray(values).save(tmp_path / "001.png")
-    sample = Sample(tmp_path / "x.png", "logical_anomalies", tmp_path / "000.png", (tmp_path / "001.png",))
+    sample = Sample(tmp_path / "x.png", "logical_anomalies", (tmp_path / "000.png", tmp_path / "001.png"))
     kinds = [Saturation(255, 100, False), Saturation(254, 0.5, True)]
     full = SaturatedRegions([sample], kinds, None)[0]
     assert [(int(r.mask.sum()), r.saturation) for r in full] == [(400, 100.0), (20, 10.0)]
@@ -90,7 +92,7 @@ def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> No
     (Saturation(1, 1000, False), 1.0), (Saturation(1, 1.0, True), 1.0), (Saturation(1, 1e-9, True), 0.02),
     (Saturation(1, 10, False), 0.2),
 ])  # fmt: skip
-def test_a_region_saturates_at_one_pixel_at_least_and_at_all_of_it_at_most(kind: Any, share: Any) -> None:
+def test_a_region_saturates_at_one_pixel_at_least_and_at_all_of_it_at_most(kind: Saturation, share: float) -> None:
     assert kind.share(50) == pytest.approx(share)
 
 

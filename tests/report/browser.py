@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-def executable() -> Any:
+def executable() -> str | None:
     """The system's Chromium, or None."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
-def chromium(path: Path) -> Iterator[Any]:
+def chromium(path: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # The sandbox refuses to run as root, and what is opened was written by the test.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -27,7 +27,7 @@ def chromium(path: Path) -> Iterator[Any]:
         browser.close()
 
 
-def faults(browser: Any, path: Path) -> Any:
+def faults(browser: Browser, path: Path) -> list[str]:
     """Every fault of the report at `path`, each as "kind: what". Kinds: console, page, request, image, alt, contrast,
     overflow, keyboard, print, published, sort, filter."""
     found: list[str] = []
@@ -51,7 +51,7 @@ PAPER = 1047
 """CSS pixels across A4 in landscape, between margins of 1 cm."""
 
 
-def printed(browser: Any, path: Path) -> Any:
+def printed(browser: Browser, path: Path) -> list[str]:
     """Whether paper is wide enough, with everything shown."""
     found: list[str] = []
     with opened(browser, path, found, viewport={"width": PAPER, "height": 700}) as page:
@@ -62,7 +62,7 @@ def printed(browser: Any, path: Path) -> Any:
 
 
 @contextmanager
-def opened(browser: Any, path: Path, found: Any, **options: Any) -> Iterator[Any]:
+def opened(browser: Browser, path: Path, found: list[str], **options: Any) -> Iterator[Page]:
     """The page with every <details> open; what it logs or asks for goes to `found`, also while it is used."""
     # Offline: a planted request must fail at once, whatever network the machine has.
     context = browser.new_context(offline=True, reduced_motion="reduce", **options)
@@ -80,7 +80,7 @@ def opened(browser: Any, path: Path, found: Any, **options: Any) -> Iterator[Any
     context.close()
 
 
-def published(page: Any) -> Any:
+def published(page: Page) -> list[str]:
     """Tick #show-published, which shows what nothing else does."""
     seen = "[...document.querySelectorAll('.published')].map(e => e.checkVisibility({visibilityProperty: true}))"
     before = page.evaluate(seen)
@@ -92,8 +92,8 @@ def published(page: Any) -> Any:
     return faults + (["published: hidden after #show-published is ticked"] if not all(after) else [])
 
 
-def images(page: Any) -> Any:
-    return page.evaluate("""async () => {
+def images(page: Page) -> list[str]:
+    found: list[str] = page.evaluate("""async () => {
         const faults = []
         for (const image of document.images) {
             image.loading = "eager"
@@ -104,9 +104,10 @@ def images(page: Any) -> Any:
         }
         return faults
     }""")
+    return found
 
 
-def keyboard(page: Any) -> Any:
+def keyboard(page: Page) -> list[str]:
     """Press Tab until it has gone round: every control must have had the focus."""
     page.evaluate("window.reached = new Set()")
     for _ in range(page.evaluate("document.querySelectorAll('*').length")):
@@ -114,12 +115,14 @@ def keyboard(page: Any) -> Any:
         if page.evaluate("reached.has(document.activeElement)"):
             break
         page.evaluate("reached.add(document.activeElement)")
-    return page.evaluate("""() => [...document.querySelectorAll("button.sort, input.filter, #show-published")]
-        .filter(e => !reached.has(e)).map(e => `keyboard: Tab does not reach ${e.textContent || e.className || e.id}`)
+    found: list[str] = page.evaluate("""() => [
+        ...document.querySelectorAll("button.sort, input.filter, #show-published")].filter(e => !reached.has(e))
+            .map(e => `keyboard: Tab does not reach ${e.textContent || e.className || e.id}`)
     """)
+    return found
 
 
-def sorting(page: Any) -> Any:
+def sorting(page: Page) -> list[str]:
     found: list[str] = []
     tables = page.locator("table.results")
     if not tables.count():
@@ -150,7 +153,7 @@ def sorting(page: Any) -> Any:
     return found
 
 
-def ordered(keys: Any, number: Any, descending: Any) -> Any:
+def ordered(keys: list[str], number: bool, descending: bool) -> list[list[str]]:
     """The right orders: numbers with the missing ones last; text by code or without regard to case and signs."""
     if number:
         there = sorted((k for k in keys if k), key=float, reverse=descending)
@@ -159,7 +162,7 @@ def ordered(keys: Any, number: Any, descending: Any) -> Any:
     return [sorted(keys, key=key, reverse=descending) for key in (str, str.casefold, plain)]
 
 
-def filtering(page: Any) -> Any:
+def filtering(page: Page) -> list[str]:
     found: list[str] = []
     for table in page.locator("table.results").all():
         name = table.get_attribute("id")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fracgen_eval.report import write_report
 from fracgen_eval.report.by_defect import defect_tables
 from fracgen_eval.report.gather import gather
+from fracgen_eval.report.significance import verdict
 from fracgen_eval.report.tables import make_tables
-from fracgen_eval.report.verdict import verdict
 
 from tests.report.cells import add
 
@@ -21,14 +20,18 @@ def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path: 
         kinds = {"crack": {"image_auroc": crack}} | ({"drop": {"image_auroc": 0.5}} if category == "coins" else {})
         add(tmp_path, category=category, by_defect=kinds)
     add(tmp_path, category="brick", weights="fractal", by_defect={"crack": {"image_auroc": 1.0}})
+    for category in ("brick", "coins"):
+        add(tmp_path, "padim", category, by_defect={"crack": {"image_auroc": 0.6}})
     (table,) = defect_tables(gather(tmp_path))
     assert table.rows == [("all", "crack"), ("brick", "crack"), ("coins", "crack"), ("coins", "drop")]
     assert table.values["all", "crack", "patchcore", "random"] == pytest.approx(80)
+    assert table.values["all", "crack", "padim", "random"] == pytest.approx(60)
     assert ("all", "crack", "patchcore", "fractal") not in table.values  # of one category only
     done = write_report(tmp_path)
     (path,) = (p for p in done.files if p.name.endswith("by-defect.csv"))
     table_rows = csv.DictReader(path.read_text().splitlines())
-    rows = {(r["category"], r["defect"], r["weights"]): r["value"] for r in table_rows}
+    rows = {(r["category"], r["defect"], r["weights"]): r["value"] for r in table_rows
+            if r["method"] == "patchcore"}  # fmt: skip
     assert rows["coins", "drop", "random"] == "50.00"
     assert rows["coins", "drop", "fractal"] == ""
     assert "By type of defect" in done.html.read_text()
@@ -36,18 +39,18 @@ def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path: 
 
 @pytest.mark.parametrize(("shift", "said"), [(0.1, "more than a change of test pictures explains"),
                                              (0.005, "which other test pictures could turn round")])  # fmt: skip
-def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: Any, said: Any) -> None:
+def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: float, said: str) -> None:
     for category in ("brick", "coins"):
         wave = [0.02 * (-1) ** n for n in range(40)]
         add(tmp_path, category=category, value=0.8, replicates={"image_auroc": [0.8 + w for w in wave]})
         add(tmp_path, category=category, weights="fractal", value=0.8 + shift,
             replicates={"image_auroc": [0.8 + shift - w for w in wave]})  # fmt: skip
     table = make_tables(gather(tmp_path))[0]
-    interval = table.value("brick", "patchcore", "random").interval
+    interval = table.values["brick", "patchcore", "random"].interval
     assert interval is not None
     low, high = interval
     assert low < 80 < high
-    assert table.column_average("patchcore", "random").interval is not None
+    assert table.averages["patchcore", "random"].interval is not None
     done = write_report(tmp_path)
     assert any(line.startswith(f"  fractal minus random: {100 * shift:+.1f} [") for line in done.summary)
     (csv_path,) = (p for p in done.files if p.name.endswith("image_auroc.csv"))

@@ -28,7 +28,7 @@ def test_seeds_give_mean_spread_and_a_paired_test(tmp_path: Path) -> None:
             add(tmp_path, "padim", f"c{n}", seed=seed, value=0.7)
             add(tmp_path, "padim", f"c{n}", "fractal", seed, 0.7 + 0.01 * (-1) ** n * (n + 1))
     table = make_tables(gather(tmp_path))[0]
-    value = table.value("c0", "patchcore", "random")
+    value = table.values["c0", "patchcore", "random"]
     assert value.mean == pytest.approx(61)
     assert value.spread == pytest.approx(1)
     assert value.seeds == (0, 1, 2)
@@ -38,22 +38,6 @@ def test_seeds_give_mean_spread_and_a_paired_test(tmp_path: Path) -> None:
     assert padim.p is not None
     assert padim.p > 0.5
     assert "61.0 ± 1.0" in write_report(tmp_path).html.read_text()
-
-
-def test_figures_of_layers_shots_and_cost(tmp_path: Path) -> None:
-    for n, layers in enumerate([None, ("layer1", "layer2"), ("layer3", "layer4")]):
-        for weights in ("random", "fractal"):
-            add(tmp_path, weights=weights, layers=layers, value=0.6 + n / 10, wall_s=3.0, device="cpu")
-    for shots in (1, 2, 4):
-        add(tmp_path, shots=shots, value=0.5 + shots / 10)
-    out = write_report(tmp_path)
-    names = {p.name for p in out.files if p.suffix == ".svg"}
-    for word in ("layers-patchcore-image_auroc", "layers-patchcore-aupro", "shots-patchcore-pixel_auroc", "cpu-time"):
-        assert any(word in n for n in names), (word, names)
-    assert make_tables(gather(tmp_path))[0].value("brick", "patchcore", "random").mean == pytest.approx(60)
-    page = out.html.read_text()
-    assert "{1, 2}" in page
-    assert "{2, 3}" in page
 
 
 def test_layers_and_shots_are_compared_over_the_same_categories(tmp_path: Path) -> None:
@@ -85,11 +69,11 @@ def test_the_summary_counts_only_what_all_weights_have(tmp_path: Path) -> None:
         add(tmp_path, category=category, weights="fractal", value=fractal)
     add(tmp_path, "padim", value=0.1, settings=settings_for("padim") | {"features": 10})
     table = make_tables(gather(tmp_path))[0]
-    first, second = (table.overall(w) for w in ("random", "fractal"))
+    first, second = (table.overall[w] for w in ("random", "fractal"))
     assert first.mean == pytest.approx(100 * 2.2 / 3)
     assert (first.count, first.total) == (3, 6)
     assert second.mean == pytest.approx(100 * 2.1 / 3, abs=0.01)
-    assert table.best_overall() == {"random"}
+    assert table.best_overall == {"random"}
     assert (table.wins("random"), table.wins("fractal")) == (1, 1)  # 80.0 and 80.0, as printed, is nobody's
     assert list(table.titles.values()) == ["PatchCore", "PaDiM"]
     done = write_report(tmp_path)
@@ -126,11 +110,11 @@ def test_seeds_that_are_missing_or_differ_are_named_and_not_compared(tmp_path: P
     add(tmp_path, weights="fractal", value=0.5)
     add(tmp_path, weights="fractal", seed=1, status="failed")
     table = make_tables(gather(tmp_path))[0]
-    assert number(table.value("brick", "patchcore", "fractal"), len(table.seeds)) == "50.0 (1 of 3 seeds)"
+    assert number(table.values["brick", "patchcore", "fractal"], len(table.seeds)) == "50.0 (1 of 3 seeds)"
     assert missing([table]) == [
         "patchcore, brick, fractal: seed 2 not run (surfaces, resnet18, protocol honest)"
     ]  # fmt: skip
-    assert table.better("brick", "patchcore") == set()
+    assert not table.better
     assert table.compared == []
     assert "nothing in common" in write_report(tmp_path).html.read_text()
 
@@ -164,13 +148,13 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
     assert float(rows["padim"]["published"]) == published()["mvtec", "image_auroc", "average", "padim", "imagenet"]
     assert (rows["stfpm"]["state"], rows["stfpm"]["published"], rows["stfpm"]["difference"]) == ("14/15", "", "")
     table = make_tables(gather(tmp_path))[0]
-    assert table.best_average("imagenet") == {"padim"}
+    assert table.best_averages == {("padim", "imagenet")}
     assert ("textures", "stfpm", "imagenet") not in table.group_means()
     assert "  STFPM  95.0 (14 of 15)" in done.summary
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: Any) -> None:
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, Any]) -> None:
     add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page
@@ -182,7 +166,7 @@ def test_cells_that_saw_other_pictures_are_named_and_not_counted(tmp_path: Path)
         add(tmp_path, seed=seed)
         add(tmp_path, seed=seed, weights="fractal", value=0.7, data_digest="d" if seed else "e")
     found = gather(tmp_path)
-    assert len(found.entries) == 3
+    assert len(found.cells) == 3
     assert "saw other pictures of surfaces/brick" in found.problems[0]
 
 
@@ -219,7 +203,7 @@ def test_nothing_that_was_run_is_left_out(tmp_path: Path) -> None:
     found = gather(tmp_path)
     table = make_tables(found)[0]
     assert table.columns == ["patchcore layers={1, 2}", "padim"]
-    assert table.value("brick", table.columns[0], "random").mean == pytest.approx(70)
+    assert table.values["brick", table.columns[0], "random"].mean == pytest.approx(70)
     slugs = {c.slug for c in all_charts(found, [table])}
     assert any("shots-patchcore-layers=-1-2" in slug for slug in slugs), slugs
 
@@ -241,9 +225,8 @@ def test_cutpastes_untouched_features_stand_beside_it_and_are_not_counted(tmp_pa
         add(tmp_path, "cutpaste", category, value=0.9, beside={"steps=0": {"image_auroc": untouched}})
     table = make_tables(gather(tmp_path))[0]
     assert table.beside["coins", "CutPaste, steps=0", "random"].mean == pytest.approx(60)
-    assert table.beside_average("CutPaste, steps=0", "random").mean == pytest.approx(70)
     assert table.columns == ["cutpaste"]
-    assert table.column_average("cutpaste", "random").mean == pytest.approx(90)
+    assert table.averages["cutpaste", "random"].mean == pytest.approx(90)
     page = write_report(tmp_path).html.read_text()
     assert "random 70.0 (brick 80.0, coins 60.0)" in " ".join(page.split())
 
@@ -257,12 +240,12 @@ def test_random_networks_are_one_row_with_their_spread(tmp_path: Path) -> None:
         add(tmp_path, category=category, weights="fractal", value=0.8)
     table = make_tables(gather(tmp_path))[0]
     assert table.weights == ["random", "fractal"]
-    random = table.value("brick", "patchcore", "random")
+    random = table.values["brick", "patchcore", "random"]
     assert random.mean == pytest.approx(60)
     assert random.spread == pytest.approx(10)
     assert (random.seeds, random.networks) == ((0,), (0, 1, 2))
     assert random.replicates == pytest.approx([0.6, 0.7])
-    assert table.better("brick", "patchcore") == {"fractal"}
+    assert table.better == {(c, "patchcore", "fractal") for c in ("brick", "coins")}
     page = write_report(tmp_path).html.read_text()
     assert "60.0 ± 10.0" in page
     assert "random: mean ± standard deviation over 3 random networks" in page
@@ -279,7 +262,7 @@ def test_a_random_network_that_was_not_run_is_named(tmp_path: Path) -> None:
 
 
 def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None:
-    def images(good: Any, bad: Any) -> Any:
+    def images(good: list[float], bad: list[float]) -> list[dict[str, object]]:
         return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
             {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
         ]
@@ -299,3 +282,21 @@ def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None
     assert "mean over 2 categories" in charts[0].title
     drawn = write_report(tmp_path)
     assert "surfaces-resnet18-honest-roc-patchcore.svg" in {p.name for p in drawn.files}
+
+
+def test_of_false_alarms_less_is_better_and_old_results_have_none(tmp_path: Path) -> None:
+    for category, alarms in (("brick", (0.1, 0.3)), ("coins", (0.4, 0.2)), ("fur", (0.2, 0.25))):
+        for weights, share in zip(("random", "fractal"), alarms, strict=True):
+            add(tmp_path, category=category, weights=weights,
+                metrics={"image_auroc": 0.5, "false_alarms": share, "detections": share})  # fmt: skip
+            add(tmp_path, "padim", category, weights, metrics={"image_auroc": 0.5})
+    tables = {table.metric: table for table in make_tables(gather(tmp_path))}
+    assert list(tables) == ["image_auroc", "false_alarms", "detections"]
+    fewer, more = tables["false_alarms"], tables["detections"]
+    assert {key[::2] for key in fewer.better} == {("brick", "random"), ("coins", "fractal"), ("fur", "random")}
+    assert {key[::2] for key in more.better} == {("brick", "fractal"), ("coins", "random"), ("fur", "fractal")}
+    assert (fewer.best_overall, more.best_overall) == ({"random"}, {"fractal"})
+    assert (fewer.wins("random"), more.wins("random")) == (2, 1)
+    assert fewer.best_averages == {("patchcore", "random"), ("patchcore", "fractal")}
+    assert (number(fewer.values["fur", "padim", "random"]), len(missing([*tables.values()]))) == ("n/a", 6)
+    assert "padim, fur, random: has no false alarms, detections (surfaces" in missing([*tables.values()])[-2]

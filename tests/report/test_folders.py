@@ -53,11 +53,11 @@ def test_a_messy_folder_gives_a_report_that_says_so(tmp_path: Path, capsys: pyte
     assert "&lt;b&gt;it broke&lt;/b&gt;" in page
     assert "<b>it broke" not in page
     found = gather(tmp_path)
-    assert [e.weights for e in found.failed] == ["fractal"]
+    assert list(found.cells.weights[~found.cells.done]) == ["fractal"]
     assert missing(make_tables(found)) == ["patchcore, gravel, random: not run (surfaces, resnet18, protocol honest)"]
     assert "1 failed" in printed.err
     assert "1 not run or without a number" in printed.err
-    assert make_tables(found)[0].value("brick", "patchcore", "random").mean == pytest.approx(90)
+    assert make_tables(found)[0].values["brick", "patchcore", "random"].mean == pytest.approx(90)
 
 
 def test_only_failures_is_still_a_report(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_only_failures_is_still_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "foreign", "file out", "root", "published", "column"])
-def test_refusals_are_one_line_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: Any) -> None:
+def test_refusals_are_one_line_and_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str) -> None:
     folder, more = tmp_path / "eval", []
     if what != "nothing":
         (folder / "cells").mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_a_double_that_failed_gives_way_and_the_line_says_which_counts(tmp_path:
     again = json.loads(path.read_text()) | {"status": "failed", "finished": "2027-01-01T00:00:00+00:00"}
     path.with_name("again.json").write_text(json.dumps(again))
     found = gather(tmp_path)
-    assert [e.done for e in found.entries] == [True]
+    assert list(found.cells.done) == [True]
     assert "which failed; the newest that is done counts" in found.problems[0]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from fracgen_eval.report.gather import gather
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from tests.report.cells import add
 
@@ -21,7 +21,7 @@ SCORES = arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
 
 @settings(max_examples=60)
 @given(SCORES, st.integers(0, 11))
-def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores: Any, place: Any) -> None:
+def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores: NDArray[np.float32], place: int) -> None:
     threshold = float(scores.flat[place])
     exact = scores >= np.float32(threshold)
     assert np.array_equal(predicted_mask(scores, threshold), exact)
@@ -33,14 +33,14 @@ def test_a_score_that_is_the_threshold_reaches_it_also_after_rounding(scores: An
 
 
 @pytest.mark.parametrize("threshold", [7.5, 70_000.0, -70_000.0])
-def test_whole_numbers_and_thresholds_out_of_range(threshold: Any) -> None:
+def test_whole_numbers_and_thresholds_out_of_range(threshold: float) -> None:
     assert predicted_mask([[9, 7], [8, 1]], threshold).tolist() == (np.array([[9, 7], [8, 1]]) >= threshold).tolist()
     assert predicted_mask(np.array([9, 7], np.float16), threshold).tolist() == [threshold <= 9, threshold <= 7]
     assert segmentation_f1([[[9, 7], [8, 1]]], [[[1, 0], [1, 0]]], 7.5) == 1
 
 
 @pytest.mark.parametrize("kept", [np.float32, np.float16])
-def test_a_gallery_draws_the_mask_of_the_best_f1(kept: Any, tmp_path: Path) -> None:
+def test_a_gallery_draws_the_mask_of_the_best_f1(kept: type[np.floating], tmp_path: Path) -> None:
     """The defect's own lowest score is the threshold: all of the defect is drawn, and nothing else."""
     truth = np.zeros((1, 8, 8), bool)
     truth[0, 2:5, 1:6] = True

@@ -14,7 +14,7 @@ from fracgen_eval.methods import METHODS, settings_for
 from fracgen_eval.report import write_report
 from fracgen_eval.report.gather import gather
 from fracgen_eval.report.published import write_cells
-from fracgen_eval.report.references import SOURCES, calibrate, references
+from fracgen_eval.report.references import SOURCES, Compared, calibrate, references
 from fracgen_eval.report.tables import make_tables
 
 from tests.report.cells import add
@@ -41,7 +41,7 @@ def test_every_source_has_every_class_and_the_averages_that_it_states() -> None:
     assert len(references()) == len(SOURCES) * len(classes) * 2
 
 
-def run(folder: Path) -> Any:
+def run(folder: Path) -> list[Compared]:
     return calibrate(make_tables(gather(folder)))
 
 
@@ -70,7 +70,7 @@ def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path: Path) -> Non
     [{"protocol": "honest"}, {"model": "resnet18"}, {"weights": "random"}, {"limit": "12"}, {"shots": 4},
      {"settings": settings_for("patchcore", overrides={"coreset": 0.01})}],
 )  # fmt: skip
-def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: Any) -> None:
+def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: dict[str, Any]) -> None:
     add(tmp_path, "patchcore", "bottle", **(SETTING | other))
     assert run(tmp_path) == []
     done = write_report(tmp_path)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import Ran, command_line
+from tests.command_line import Command, command_line
 from tests.slurm.cluster import Cluster, cluster, missing
 
 
@@ -36,7 +36,7 @@ def slurm(running_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def fracgen(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def fracgen(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command line here."""
 
     return command_line(capsys)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fracgen import CodeBank
+from tests.command_line import Command
+from tests.slurm.cluster import Cluster
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 HERE = {"--partition": "low", "--memory": "2G", "--gpus": "0", "--jobs": "2", "--devices": "1"}
 """What this cluster has in place of theirs."""
 LITTLE = {
     "eval": "--device cpu --model resnet18 --category gravel --limit 4 --settings quick.json",
-    "render": "bank.safetensors --device cpu --size 16 --per-file 4 --shards 2",
     "pretrain": "--device cpu --bank bank.safetensors --size 32 --model mobilenet_v3_small --epochs 1 --epoch-size 16 "
     "--batch-size 8 --validation-size 0",
 }
 VALUES = {
-    "--method": "panda", "--dataset": "surfaces", "--root": "surfaces", "--weights": "random", "-n": "32",
+    "--method": "panda", "--dataset": "surfaces", "--root": "surfaces", "--weights": "random",
     "--preset": "quick",
 }  # fmt: skip
 
@@ -35,11 +36,11 @@ def examples() -> list[list[str]]:
 
 
 def test_there_is_one_of_each_command() -> None:
-    assert sorted(words[0] for words in examples()) == ["eval", "pretrain", "render"]
+    assert sorted(words[0] for words in examples()) == ["eval", "pretrain"]
 
 
 @pytest.mark.parametrize("words", examples(), ids=lambda words: words[0])
-def test_an_example_runs(fracgen: Any, slurm: Any, words: Any) -> None:
+def test_an_example_runs(fracgen: Command, slurm: Cluster, words: list[str]) -> None:
     from fracgen_eval.datasets import write_surfaces
 
     CodeBank.sample(15, classes=5).save("bank.safetensors")
@@ -58,3 +59,24 @@ def test_an_example_runs(fracgen: Any, slurm: Any, words: Any) -> None:
     assert done.code == 0, done.err
     assert "submitted" in done.err
     assert "submitted" not in fracgen(*words).err
+
+
+def test_shards_of_images_are_made_by_an_array_of_jobs(fracgen: Command, slurm: Cluster) -> None:
+    """With 32 images in the place of a million; the line a second time makes nothing anew."""
+    (line,) = re.findall(r"^sbatch .*?'$", PAGE.read_text().replace("\\\n", " "), re.M)
+    CodeBank.sample(15, classes=5).save("bank.safetensors")
+    program = f"{sys.executable} -m fracgen render bank.safetensors --size 16 --per-file 4"
+    for theirs, ours in {
+        "fracgen render": program, "1000000": "32", "/8": "/2", "0-7": "0-1", " --gpus-per-node=1": " --wait",
+        "--device cuda": "--device cpu",
+    }.items():  # fmt: skip
+        assert theirs in line
+        line = line.replace(theirs, ours)
+    subprocess.run(shlex.split(line), check=True)
+    made = {path.name: path.stat().st_mtime_ns for path in Path("out/shards").glob("*.tar")}
+    assert len(made) == 8
+    subprocess.run(shlex.split(line), check=True)
+    assert made == {path.name: path.stat().st_mtime_ns for path in Path("out/shards").glob("*.tar")}
+    assert fracgen(*shlex.split("render bank.safetensors --size 16 --per-file 4 -n 32 --format wds -o here")).code == 0
+    for name in made:
+        assert Path("out/shards", name).read_bytes() == Path("here", name).read_bytes()

@@ -11,27 +11,27 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from fracgen.slurm.submission import SlurmFolder
+from tests.command_line import Command
 from tests.evaluation.results import files_of
-from tests.slurm.cluster import until
+from tests.slurm.cluster import Cluster, until
 from tests.slurm.hold import Hold
 
 QUICK = {
     "panda": {"resize": 64, "crop": 64},
     "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
 }  # fmt: skip
-TWO_A_JOB = 14 / 60
-"""Minutes of a start and two seconds: two of these cells."""
+TWO_A_JOB = 2
+"""Minutes: a cell counts as one until one like it has finished."""
 
 
 @pytest.fixture
-def grid(surfaces: Path, slurm: Any) -> list[str]:
+def grid(surfaces: Path, slurm: Cluster) -> list[str]:
     """Eight cells, each of a second, without where and how to run them."""
     Path("quick.json").write_text(json.dumps(QUICK))
     return [
@@ -48,7 +48,7 @@ def numbers(out: Path) -> dict[str, object]:
 
 
 def test_a_grid_outlives_its_jobs_and_its_controller(
-    fracgen: Any, grid: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fracgen: Command, grid: list[str], slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Of four jobs one is killed, one is cancelled, one runs past its time limit and one goes well."""
     hold, folder = Hold(tmp_path / "hold", monkeypatch), SlurmFolder(Path("out"))
@@ -90,7 +90,7 @@ def test_a_grid_outlives_its_jobs_and_its_controller(
     hold.release(cells[late][1])
     third = fracgen(*command)
     assert (third.code, third.out) == (0, "out\n")
-    assert "submitted 1 cells as 1 jobs" in third.err
+    assert "submitted 1 cell as 1 job" in third.err
     again = fracgen(*command)
     assert again.code == 0
     assert "submitted" not in again.err
@@ -102,7 +102,7 @@ def test_a_grid_outlives_its_jobs_and_its_controller(
     assert numbers(Path("out")) == numbers(Path("here"))
 
 
-def test_control_c_leaves_jobs_alone(fracgen: Any, grid: Any, slurm: Any) -> None:
+def test_control_c_leaves_jobs_alone(fracgen: Command, grid: list[str], slurm: Cluster) -> None:
     def press() -> None:
         until(SlurmFolder(Path("out")).submissions, "jobs are submitted")
         time.sleep(1)
@@ -129,7 +129,7 @@ def test_control_c_leaves_jobs_alone(fracgen: Any, grid: Any, slurm: Any) -> Non
     assert "submitted 8 cells" in fracgen(*command, "--detach").err
 
 
-def test_a_failed_cell_names_its_log(fracgen: Any, grid: Any, slurm: Any) -> None:
+def test_a_failed_cell_names_its_log(fracgen: Command, grid: list[str], slurm: Cluster) -> None:
     weights, folder = Path("mine.safetensors"), SlurmFolder(Path("out"))
 
     def change() -> None:
@@ -152,7 +152,7 @@ def test_a_failed_cell_names_its_log(fracgen: Any, grid: Any, slurm: Any) -> Non
     assert files_of(Path("out"))[0]["job"] == job
 
 
-def test_the_script_is_printed(fracgen: Any, grid: Any, slurm: Any) -> None:
+def test_the_script_is_printed(fracgen: Command, grid: list[str], slurm: Cluster) -> None:
     told = fracgen(
         *grid, "-o", "out", "--executor", "slurm", "--job-minutes", TWO_A_JOB, "--time", "1-0:30", "--gpus", "1",
         "--partition", "low", "--memory", "4G", "--account", "lab", "--jobs", "3", "--sbatch", "comment=two words",
@@ -185,7 +185,9 @@ def test_the_script_is_printed(fracgen: Any, grid: Any, slurm: Any) -> None:
         (["--executor", "local", "--detach"], "--detach: it is for --executor slurm; leave it out"),
     ],
 )
-def test_what_slurm_cannot_do_is_refused_in_a_line(fracgen: Any, grid: Any, options: Any, message: str) -> None:
+def test_what_slurm_cannot_do_is_refused_in_a_line(
+    fracgen: Command, grid: list[str], options: list[str], message: str
+) -> None:
     told = fracgen(*grid, "-o", "out", "--executor", "slurm", *options)
     assert told.code == 2
     assert told.out == ""

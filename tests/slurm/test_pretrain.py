@@ -6,19 +6,19 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
 
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
-from tests.slurm.cluster import LONG, until
+from tests.command_line import Command
+from tests.slurm.cluster import LONG, Cluster, until
 from tests.slurm.hold import Hold
 
 
 @pytest.fixture
-def training(slurm: Any) -> list[str]:
+def training(slurm: Cluster) -> list[str]:
     """A run of nine steps in three epochs, without where."""
     CodeBank.sample(15, classes=5).save("bank.safetensors")
     return [
@@ -35,7 +35,7 @@ def columns(run: Path) -> list[list[str]]:
 
 
 def test_a_preempted_run_ends_with_the_same_bits(
-    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fracgen: Command, training: list[str], slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Preempted in steps 2 and 4, told in step 8 that its time is up: by SLURM each time."""
     whole = subprocess.Popen([sys.executable, "-m", "fracgen", *training, "-o", "whole"], stderr=subprocess.DEVNULL)
@@ -61,7 +61,7 @@ def test_a_preempted_run_ends_with_the_same_bits(
     until(lambda: slurm.jobs()[job] == "RUNNING", "the job goes on", LONG)  # the next line would wait for ever
     second = fracgen(*command)
     assert (second.code, second.out) == (0, "run\n"), second.err
-    assert f"attached to job {job}" in second.err
+    assert "attached to 1 run that jobs have" in second.err
     told = Path("run/log.txt").read_text()
     for signal, step in (("SIGTERM", 2), ("SIGTERM", 4), ("SIGUSR1", 8)):
         assert f"stopped by {signal} after step {step} of 9: job {job} is queued again, to go on" in told
@@ -77,7 +77,7 @@ def test_a_preempted_run_ends_with_the_same_bits(
 
 
 def test_a_cancelled_run_keeps_its_checkpoint_and_stays_cancelled(
-    fracgen: Any, training: Any, slurm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fracgen: Command, training: list[str], slurm: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hold, command = Hold(tmp_path / "hold", monkeypatch), [*training, "-o", "run", "--executor", "slurm"]
     hold.at("step-000000002")

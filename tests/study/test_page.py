@@ -10,8 +10,7 @@ import pytest
 
 from bench.study import run
 from bench.study.arms import Arm, Measure, Result, comparison
-from bench.study.estimate import Estimate, Line, difference, told
-from bench.study.page import PAGE, draw, draw_curves, page, read
+from bench.study.page import PAGE, Estimate, Line, difference, draw, draw_curves, page, read, told
 from bench.study.run import RESULTS
 
 
@@ -128,16 +127,15 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_every_arm_is_trained_as_the_command_line_understands() -> None:
-    from typer.main import get_command
+def test_every_arm_is_trained_as_the_command_line_understands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fracgen.cli import call
+    from fracgen.cli.pretrain import Pretraining, read_files
 
-    from fracgen.cli import _app
-    from fracgen.cli.pretrain_here import Options, what_is_asked
-
-    command: Any = get_command(_app({"pretrain"}))
+    given: list[Pretraining] = []
+    monkeypatch.setattr("fracgen.cli.pretrain.train_here", given.append)
     arms = comparison(1000, "resnet18", 64, 100)
     assert len({arm.name for arm in arms}) == len(arms) > 12
     for arm in arms[2:]:  # the first two are not trained
-        given = command.commands["pretrain"].make_context("pretrain", arm.training()).params
-        asked = what_is_asked(Options.of(given)).config
+        assert call(["pretrain", *arm.training()]) == 0
+        asked = read_files(given[-1]).config
         assert (asked.preset, asked.task, asked.epoch_size) == (arm.recipe, arm.objective, arm.samples)

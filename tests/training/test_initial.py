@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fracgen.cli.pretrain_here import first_weights
+from fracgen.cli.pretrain import first_weights
 from fracgen.networks import create, last_layer
 from fracgen.training import checkpoint
 from fracgen.training.config import Machine

@@ -11,21 +11,15 @@ from fracgen_eval.datasets.base import check_files as check_files
 from fracgen_eval.datasets.base import draw_shots as draw_shots
 from fracgen_eval.datasets.base import limited as limited
 from fracgen_eval.datasets.elpv import Elpv
-from fracgen_eval.datasets.folder import Folder
-from fracgen_eval.datasets.mvtec import MVTec
-from fracgen_eval.datasets.published import Btad, Mpdd, MVTecAD2, MVTecLoco
-from fracgen_eval.datasets.realiad import RealIAD
+from fracgen_eval.datasets.lists import RealIAD, VisA
+from fracgen_eval.datasets.published import PUBLISHED
 from fracgen_eval.datasets.surfaces import Surfaces
 from fracgen_eval.datasets.surfaces import write_surfaces as write_surfaces
-from fracgen_eval.datasets.visa import VisA
+from fracgen_eval.datasets.trees import Folder
 from fracgen_eval.errors import EvaluationError, one_of
 
-DATASETS: dict[str, Dataset] = {
-    d.name: d
-    for d in (
-        MVTec(), VisA(), MVTecLoco(), MVTecAD2(), Btad(), Mpdd(), RealIAD(), Folder(), Surfaces(), Elpv(),
-    )
-}  # fmt: skip
+_ALL: tuple[Dataset, ...] = (PUBLISHED[0], VisA(), *PUBLISHED[1:], RealIAD(), Folder(), Surfaces(), Elpv())
+DATASETS = {d.name: d for d in _ALL}
 
 
 def dataset(name: str) -> Dataset:

@@ -30,15 +30,9 @@ class Sample:
     path: Path
     defect: str = GOOD
     """Defect type, `good` for a normal image."""
-    mask: Path | None = None
-    """Ground truth: defect where not zero. None for a good image, or where the dataset has no masks."""
-    more_masks: tuple[Path, ...] = ()
-    """Of an image whose defect regions lie in files of their own, all but the first."""
-
-    @property
-    def masks(self) -> tuple[Path, ...]:
-        """All ground truth of the image."""
-        return () if self.mask is None else (self.mask, *self.more_masks)
+    masks: tuple[Path, ...] = ()
+    """Ground truth: defect where not zero; several where regions lie in files of their own. None of a good image, or
+    where the dataset has no masks."""
 
     @property
     def anomalous(self) -> bool:
@@ -104,13 +98,15 @@ class Category:
     @property
     def has_masks(self) -> bool:
         """Whether every anomalous image has a mask, as the pixel metrics need."""
-        return all(s.mask is not None for s in self.test if s.anomalous)
+        return all(s.masks for s in self.test if s.anomalous)
 
 
 class Dataset(Protocol):
     """A dataset on disk. Nothing is ever downloaded."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of `--dataset`."""
 
     def categories(self, root: Path) -> list[str]:
         """Names of the categories under `root`. Raises EvaluationError where there are none."""

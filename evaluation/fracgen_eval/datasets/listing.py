@@ -1,11 +1,12 @@
-"""What a folder of pictures holds: its pictures, its sub-folders, and what is left out."""
+"""What a folder of pictures holds: pictures, sub-folders, what is left out, and whose mask is whose."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from fracgen.support.folders import files_below, is_clutter
+from fracgen_eval.errors import EvaluationError
 from fracgen_eval.pictures import SUFFIXES
 
 
@@ -55,6 +56,47 @@ def left_out(root: Path, folders: Iterable[Path], used: Collection[Path]) -> str
         for one, many, paths in kinds
         if paths
     )
+
+
+def match_masks(images: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """The masks of the pictures that have one: NAME_mask.EXT, else NAME.EXT.
+
+    A name that is equal to the letter comes before one that differs in capitals. Of several masks of one name, the one
+    with the picture's own suffix is taken.
+
+    Args:
+        images: pictures.
+        folder: where their masks lie; it need not exist.
+
+    Raises:
+        EvaluationError: several masks fit a picture equally well.
+    """
+    exact: dict[str, list[Path]] = {}
+    folded: dict[str, list[Path]] = {}
+    for mask in images_in(folder):
+        exact.setdefault(mask.stem, []).append(mask)
+        folded.setdefault(mask.stem.casefold(), []).append(mask)
+    found = {}
+    for image in images:
+        names = (f"{image.stem}_mask", image.stem)
+        fitting = next(filter(None, (exact.get(name) for name in names)), None)
+        fitting = fitting or next(filter(None, (folded.get(name.casefold()) for name in names)), [])
+        chosen = [mask for mask in fitting if mask.suffix == image.suffix] or fitting
+        if len(chosen) > 1:
+            raise EvaluationError(
+                f"{image}: its mask could be {' or '.join(mask.name for mask in chosen)} in {folder}: keep one of them"
+            )
+        if chosen:
+            found[image] = chosen[0]
+    return found
+
+
+def check_strays(folder: Path, known: set[Path]) -> None:
+    """Raises EvaluationError where a folder holds a picture that is none of the known masks."""
+    if stray := next((path for path in pictures_below(folder) if path not in known), None):
+        raise EvaluationError(
+            f"{stray}: the mask of no test image of its folder; masks may have been swapped: restore the files"
+        )
 
 
 def _is_picture(path: Path) -> bool:

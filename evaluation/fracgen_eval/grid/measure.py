@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.slurm.queue import job_here
 from fracgen.support.decode import from_json
@@ -35,12 +36,16 @@ from fracgen_eval.grid.result import (
     Training,
 )
 from fracgen_eval.grid.results import maps_path, write_result
-from fracgen_eval.grid.scoring import score
+from fracgen_eval.grid.scoring import Thresholds, score
 from fracgen_eval.images import load_images
-from fracgen_eval.methods import Method, Prediction, Watch, build_method
-from fracgen_eval.metrics import count_pixels, normal_threshold, pixel_auroc_of
+from fracgen_eval.methods import Prediction, Watch, build_method
+from fracgen_eval.metrics import check_finite, count_pixels, normal_threshold, pixel_auroc
 from fracgen_eval.weights.backbones import Weights
 
+if TYPE_CHECKING:
+    import torch
+
+Masks = NDArray[np.bool_]
 PACKAGES = ("fracgen", "torch", "torchvision", "timm", "anomalib", "lightning", "scikit-learn", "scikit-image", "numpy")
 
 
@@ -114,7 +119,7 @@ def _measured(
     with _timed(seconds, "predict_s"):
         prediction = method.predict(images)
     with _timed(seconds, "metrics_s"):
-        normal = None if held is None or prediction.maps is None else _normal_threshold(method, held, category)
+        normal = Thresholds() if held is None else _thresholds(method.predict(held), category)
         scores, threshold = score(cell, category, prediction, masks, normal)
     maps = _keep_maps(options.out, cell, prediction, masks) if options.keep_maps else None
     judged = tuple(
@@ -124,7 +129,7 @@ def _measured(
     return Measurement(
         scores,
         Training(weights.describe(), facts, len(train), 0 if held is None else len(held)),
-        Judged(method.geometry.side, maps, threshold, judged),
+        Judged(method.geometry.side, maps, threshold, normal.image, judged),
     )
 
 
@@ -139,33 +144,43 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _normal_threshold(method: Method, held: Any, category: Category) -> Threshold:
-    normal: Any = method.predict(held).maps
-    if category.seg_f1:
-        return Threshold(normal_threshold(normal), "mean and three standard deviations of the validation images' maps")
+def _thresholds(normal: Prediction, category: Category) -> Thresholds:
+    """Where to cut, by what a method says of normal images that it was not fitted on. Raises EvaluationError where a
+    score is not finite."""
+    check_finite(normal.scores)
     what = "validation images" if category.validation else "held-out normal images"
-    return Threshold(float(np.quantile(normal, THRESHOLD_QUANTILE)), what)
+    image = Threshold(float(normal.scores.max()), f"highest of the {what}")
+    if normal.maps is None:
+        return Thresholds(None, image)
+    check_finite(normal.maps, "values of the maps")
+    if category.seg_f1:
+        rule = "mean and three standard deviations of the validation images' maps"
+        return Thresholds(Threshold(normal_threshold(normal.maps), rule), image)
+    return Thresholds(Threshold(float(np.quantile(normal.maps, THRESHOLD_QUANTILE)), what), image)
 
 
-def _watch(cell: Cell, images: Any, masks: Any) -> Watch | None:
+def _watch(cell: Cell, images: torch.Tensor, masks: Masks | None) -> Watch | None:
     if cell.method.protocol != "paper" or masks is None:
         return None
 
-    def pixel_auroc(prediction: Prediction) -> float:
+    def watched(prediction: Prediction) -> float:
         assert prediction.maps is not None
-        return pixel_auroc_of(count_pixels(list(prediction.maps), masks))
+        return pixel_auroc(count_pixels(prediction.maps, masks))
 
-    return Watch(images, pixel_auroc)
+    return Watch(images, watched)
 
 
-def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Any) -> str | None:
+def _keep_maps(out: Path, cell: Cell, prediction: Prediction, masks: Masks | None) -> str | None:
     """Write the maps; the file's path below the result folder, None where the method gives no maps."""
     if prediction.maps is None:
         return None
     path = maps_path(out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        np.savez_compressed(file, maps=prediction.maps, **({} if masks is None else {"masks": masks}))
+        if masks is None:
+            np.savez_compressed(file, maps=prediction.maps)
+        else:
+            np.savez_compressed(file, maps=prediction.maps, masks=masks)
     return path.relative_to(out).as_posix()
 
 

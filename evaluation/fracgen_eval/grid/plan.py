@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Annotated
 
+from fracgen.support.options import Option, parse_names, parse_shard
 from fracgen_eval.datasets import Category, check_files, check_root, dataset, draw_shots, limited, root_of
 from fracgen_eval.datasets.base import SMALL_IMAGES, split
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
-from fracgen_eval.grid.result import DONE
-from fracgen_eval.grid.results import status_of
-from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, stages_of
-from fracgen_eval.methods.fisher import check_task
-from fracgen_eval.methods.reading import check_overrides
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, Settings
+from fracgen_eval.grid.result import DONE, CellResult
+from fracgen_eval.grid.results import read_results, result_path
+from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, settings_of
+from fracgen_eval.methods.base import Table
+from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
 from fracgen_eval.weights.network import network
@@ -27,30 +29,95 @@ SMALL_CATEGORIES = 2
 """`--limit small` takes this many categories where none are named."""
 
 
+WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
+METHOD_HELP = (
+    "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
+    "may be repeated."
+)
+MODEL_HELP = "A network of timm with features, such as resnet18 or tf_efficientnet_lite0."
+SETTINGS_HELP = "TOML or JSON file: a table of settings for each method."
+
+
+def parse_methods(texts: list[str]) -> tuple[str, ...]:
+    """Methods from repeated options and from commas in them; `all` are the eight."""
+    names = parse_names(texts)
+    return METHODS if names == ("all",) else names
+
+
+def parse_weights(texts: list[str]) -> tuple[WeightsSpec, ...]:
+    """What `WeightsSpec.parse` makes of each text. Raises ValueError."""
+    return tuple(map(WeightsSpec.parse, texts))
+
+
+def parse_settings(path: str) -> dict[str, Table]:
+    """What `read_overrides` reads from a file; raises as it does."""
+    return read_overrides(Path(path))
+
+
+def parse_layers(texts: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Layer sets from repeated options, of names with commas."""
+    return tuple(parse_names([text]) for text in texts)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds with commas, each once. Raises ValueError."""
+    try:
+        return tuple(dict.fromkeys(int(n) for n in text.split(",")))
+    except ValueError:
+        raise ValueError(f"seeds {text!r} are not whole numbers with commas: for example 0,1,2") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """A grid as asked for: every combination of methods, categories, weights, layers and seeds."""
 
-    out: Path
-    methods: tuple[str, ...]
-    dataset: str
-    weights: tuple[WeightsSpec, ...]
-    root: Path | None = None
-    """The dataset's folder; None for `surfaces`, written below `out`, and for `elpv`, an installed package's."""
-    categories: tuple[str, ...] | None = None
-    model: str = "wide_resnet50_2"
-    layers: tuple[tuple[str, ...], ...] = ()
-    """Layer sets for PatchCore and PaDiM instead of their own."""
-    seeds: tuple[int, ...] = (0,)
-    shots: int | None = None
-    protocol: str = "honest"
-    limit: str | None = None
-    """`small`, or the number of training and of test images."""
-    input_norm: InputNorm = "checkpoint"
-    map_size: str = "evaluation"
-    overrides: dict[str, Settings] = field(default_factory=dict)
-    shard: tuple[int, int] = (0, 1)
-    rerun: bool = False
+    methods: Annotated[tuple[str, ...], Option(METHOD_HELP, names=("--method",), parse=parse_methods, repeated=True)]
+    weights: Annotated[
+        tuple[WeightsSpec, ...],
+        Option(WEIGHTS_HELP, parse=parse_weights, repeated=True),
+    ]
+    dataset: Annotated[str, "mvtec, visa, mvtec-loco, mvtec-ad2, btad, mpdd, real-iad, folder, surfaces or elpv."] = (
+        "surfaces"
+    )
+    root: Annotated[Path | None, "The dataset's folder; `surfaces`, which is written below --output, and `elpv`, an "
+                    "installed package's, need none."] = None  # fmt: skip
+    categories: Annotated[
+        tuple[str, ...] | None,
+        Option("Categories, with commas or repeated.", names=("--category",), parse=parse_names, repeated=True),
+    ] = None
+    out: Annotated[Path, Option("Result folder; a grid is continued there.", names=("-o", "--output"))] = Path("eval")
+    model: Annotated[str, MODEL_HELP] = "wide_resnet50_2"
+    layers: Annotated[
+        tuple[tuple[str, ...], ...],
+        Option(
+            "Layers for patchcore and padim in the place of their own, of layer1 to layer4 (stride 4 to 32), with "
+            "commas; repeat for several sets.",
+            parse=parse_layers,
+            repeated=True,
+        ),
+    ] = ()
+    seeds: Annotated[tuple[int, ...], Option("Seeds, such as 0,1,2.", parse=parse_seeds, default="0")] = (0,)
+    shots: Annotated[int | None, "Few-shot: number of training images, drawn by the seed."] = None
+    protocol: Annotated[str, "honest: fixed epochs. paper: stops on the test set, as the paper's tables did."] = (
+        "honest"
+    )
+    limit: Annotated[str | None, "small for a trial run, or a number of training and of test images."] = None
+    input_norm: Annotated[InputNorm, "Normalisation. checkpoint: the weights' own; imagenet: as the paper did."] = (
+        "checkpoint"
+    )
+    map_size: Annotated[str, "evaluation, or original: pixel metrics at the files' size."] = "evaluation"
+    overrides: Annotated[
+        Mapping[str, Mapping[str, object]], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
+    ] = field(default_factory=dict)
+    shard: Annotated[
+        tuple[int, int],
+        Option("i/n: only every n-th cell, from the i-th, counted from 0.", parse=parse_shard, default="0/1"),
+    ] = (0, 1)
+    rerun: Annotated[bool, "Run finished cells again."] = False
+
+
+Kind = tuple[str, str, str | None, str | None]
+"""Method, model, limit and device: cells of one kind take about the same time."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +129,12 @@ class Plan:
     finished: list[Cell]
     categories: dict[str, Category]
     weights: dict[str, Weights]
+    times: dict[Kind, float] = field(default_factory=dict)
+    """Mean wall time, in seconds, of the finished cells of the result folder, by their kind."""
+
+    def seconds(self, cell: Cell, device: str) -> float | None:
+        """Time that a cell will take, if one of its kind has finished on such a device."""
+        return self.times.get(_kind(cell, device))
 
     def data(self, cell: Cell) -> Category:
         """The pictures of a cell: limited, then drawn for few-shot."""
@@ -76,13 +149,9 @@ def make_plan(request: Request) -> Plan:
     """
     check_names(request)
     request = dataclasses.replace(request, model=network(request.model).name)
-    for method in request.methods:
-        _layer_choices(request, method, _settings(request, method))
-    weights: dict[str, Weights] = {}
-    for spec in request.weights:
-        weights[spec.name] = load_weights(spec, request.model, request.input_norm)
-        if "panda" in request.methods and request.overrides.get("panda", {}).get("variant") == "ewc":
-            check_task(weights[spec.name])
+    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
+    choices = {method: _choices(request, method) for method in methods}
+    weights = {spec.name: load_weights(spec, request.model, request.input_norm) for spec in request.weights}
     source, root = dataset(request.dataset), root_of(request.dataset, request.root, request.out)
     names = request.categories or tuple(source.categories(root))
     if request.limit == "small" and request.categories is None:
@@ -90,17 +159,18 @@ def make_plan(request: Request) -> Plan:
     categories = {name: source.load(root, name) for name in names}
     if request.protocol == "paper" and (bare := [n for n, c in categories.items() if not c.has_masks]):
         raise EvaluationError(f"{bare[0]} has no masks, on which protocol 'paper' stops early: use honest")
-    cells = _cells(request, categories, weights)
+    cells = _cells(request, choices, categories, weights)
     index, shards = request.shard
     mine = cells[index::shards]
-    finished = [c for c in mine if not request.rerun and status_of(request.out, c) == DONE]
-    known_finished = set(map(id, finished))
-    pending = [c for c in mine if id(c) not in known_finished]
+    found = [(request.out / path, result) for path, result in read_results(request.out)]
+    done = {path: r for path, r in found if isinstance(r, CellResult) and r.status == DONE}
+    finished = [c for c in mine if not request.rerun and result_path(request.out, c) in done]
+    pending = [c for c in mine if request.rerun or result_path(request.out, c) not in done]
     for name in dict.fromkeys(c.data.category for c in pending):
         seeds = dict.fromkeys(c.seed for c in pending) if request.shots else [0]
         for seed in seeds:
             check_files(_data(categories[name], request, seed))
-    plan = Plan(request, pending, finished, categories, weights)
+    plan = Plan(request, pending, finished, categories, weights, _mean_times(done.values()))
     _check_fits(plan)
     return plan
 
@@ -117,7 +187,7 @@ def check_names(request: Request) -> None:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     for method in request.methods:
         layers = request.layers if method in LAYER_CHOICE else ()
-        check_overrides(method, request.overrides.get(method), protocol=request.protocol, layers=layers)
+        settings_for(method, overrides=request.overrides.get(method), protocol=request.protocol, layers=layers)
         if request.protocol == "paper" and is_other(method):
             raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
@@ -162,51 +232,60 @@ def _check_fits(plan: Plan) -> None:
             raise EvaluationError(f"{data}: {error}") from None
 
 
+def _mean_times(results: Iterable[CellResult]) -> dict[Kind, float]:
+    times: dict[Kind, list[float]] = {}
+    for result in results:
+        if result.cost.wall_s is not None:
+            times.setdefault(_kind(result.cell, result.origin.device), []).append(result.cost.wall_s)
+    return {kind: fmean(several) for kind, several in times.items()}
+
+
+def _kind(cell: Cell, device: str | None) -> Kind:
+    return cell.method.name, cell.weights.model, cell.data.limit, device
+
+
 def _data(category: Category, request: Request, seed: int) -> Category:
     images = SMALL_IMAGES if request.limit == "small" else int(request.limit) if request.limit else None
     return draw_shots(limited(category, images), request.shots, seed)
 
 
-def _cells(request: Request, categories: dict[str, Category], weights: dict[str, Weights]) -> list[Cell]:
+def _cells(
+    request: Request, choices: dict[str, list[MethodChoice]], categories: dict[str, Category],
+    weights: dict[str, Weights],
+) -> list[Cell]:  # fmt: skip
     digests = {name: _listing_digest(category) for name, category in categories.items()}
-    weights_digests = {name: w.digest for name, w in weights.items()}
-    cells = []
-    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
-    for category, method, name, seed in product(categories, methods, weights, request.seeds):
-        settings = _settings(request, method)
-        for layers in _layer_choices(request, method, settings):
-            map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
-            how = MethodChoice(method, settings, layers, request.protocol, map_size)
-            data = DataChoice(request.dataset, category, digests[category], request.shots, request.limit)
-            choice = WeightsChoice(name, weights_digests[name], request.model, request.input_norm)
-            cells.append(Cell(how, data, choice, seed))
-    return cells
+    return [
+        Cell(
+            how, DataChoice(request.dataset, category, digests[category], request.shots, request.limit),
+            WeightsChoice(name, weights[name].digest, request.model, request.input_norm), seed,
+        )
+        for category, method, name, seed in product(categories, choices, weights, request.seeds)
+        for how in choices[method]
+    ]  # fmt: skip
 
 
-def _settings(request: Request, method: str) -> Settings:
-    return settings_for(method, request.limit == "small", request.overrides.get(method))
-
-
-def _layer_choices(request: Request, method: str, settings: Settings) -> list[tuple[str, ...] | None]:
-    """Layer sets by their names here, each once; None for the method's own.
+def _choices(request: Request, method: str) -> list[MethodChoice]:
+    """A method with each of the layer sets, by their names here; None stands for its own.
 
     Raises:
         EvaluationError: the network does not serve the method, or has no such layer.
     """
-    if is_other(method):
-        return [None]
-    choices: list[tuple[str, ...] | None] = []
-    for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
-        stages = stages_of(method, request.model, settings, layers=layers, protocol=request.protocol)
-        names, modules = tuple(stage.layer for stage in stages), tuple(stage.module for stage in stages)
-        own = layers is None or tuple(settings["layers"]) in (names, modules)  # makes the same cell as none at all
-        choices.append(None if own else names)
-    return list(dict.fromkeys(choices))
+    settings = settings_for(
+        method, request.limit == "small", request.overrides.get(method), protocol=request.protocol
+    )
+    sets: list[tuple[str, ...] | None] = [None] if is_other(method) else []
+    for layers in () if sets else request.layers if method in LAYER_CHOICE and request.layers else (None,):
+        stages = settings_of(method, settings, layers=layers, protocol=request.protocol).stages(network(request.model))
+        names, modules = [stage.layer for stage in stages], [stage.module for stage in stages]
+        own = layers is None or settings["layers"] in (names, modules)  # makes the same cell as none at all
+        sets.append(None if own else tuple(names))
+    map_size = "evaluation" if method in IMAGE_LEVEL else request.map_size
+    return [MethodChoice(method, settings, layers, request.protocol, map_size) for layers in dict.fromkeys(sets)]
 
 
 def _listing_digest(category: Category) -> str:
     """First 12 hex digits of a SHA-256 over the names and sizes of a category's files."""
-    files: list[Any] = []
+    files: list[tuple[str, int]] = []
     for sample in [*category.train, *category.validation, *category.test]:
         for path in (sample.path, *sample.masks):
             name = path.relative_to(category.root) if path.is_relative_to(category.root) else path.name

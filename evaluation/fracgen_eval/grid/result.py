@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fracgen.support.decode import from_json
 from fracgen_eval.grid.cell import Cell
@@ -14,7 +13,19 @@ from fracgen_eval.metrics import check_ranking
 SCHEMA = "fracgen-eval-cell/1"
 DONE, FAILED = "done", "failed"
 PAPER_METRICS = ("image_auroc", "pixel_auroc", "aupro")
-METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "aupro", "aupro_05", "au_spro", "seg_f1")
+METRIC_NAMES = {
+    "image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO", "image_ap": "image AP",
+    "image_f1_max": "image F1-max", "pg_2": "PG2", "pg_5": "PG5", "pb_2": "PB2", "pb_5": "PB5",
+    "false_alarms": "false alarms", "detections": "detections", "aupro_05": "AUPRO to 0.05", "pixel_ap": "pixel AP",
+    "pixel_f1_max": "pixel F1-max", "iou_max": "IoU-max", "aupimo": "AUPIMO", "au_spro": "AU-sPRO to 0.05",
+    "seg_f1": "SegF1",
+}  # fmt: skip
+"""Names for people, the paper's three metrics first."""
+METRICS = tuple(METRIC_NAMES)
+IMAGE_METRICS = tuple(m for m in METRICS if m.startswith(("image_", "pg_", "pb_", "false_", "detections")))
+"""Those that need no maps."""
+LOWER = ("false_alarms",)
+"""Those of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,9 @@ class Scores:
 class Training:
     """What the method was fitted on."""
 
-    weights: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, object] = field(default_factory=dict)
     """What the weights say about themselves, see `Weights.describe`."""
-    fit: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, object] = field(default_factory=dict)
     """Facts that the method records, such as the epochs run."""
     train_images: int | None = None
     held_out_images: int | None = None
@@ -56,7 +67,8 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a map is cut into a predicted mask, `map >= value`, in the map's own unit, and how that was chosen."""
+    """Where a map is cut into a predicted mask, `map >= value`, or an image is taken for anomalous, `score > value`, in
+    the method's own unit, and how that was chosen."""
 
     value: float
     rule: str = ""
@@ -71,6 +83,8 @@ class Judged:
     maps: str | None = None
     """File of the maps, below the result folder; None where they were not kept."""
     mask_threshold: Threshold | None = None
+    image_threshold: Threshold | None = None
+    """Above it an image is taken for anomalous; None where no normal images were kept back."""
     images: tuple[ImageScore, ...] = ()
 
     def __post_init__(self) -> None:
@@ -141,11 +155,11 @@ class CellResult:
         """In [0, 1], by name; none of a cell that failed."""
         return {} if isinstance(self.outcome, Failure) else self.outcome.scores.metrics
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The flat table of a result's file."""
         head = {"schema": SCHEMA, "cell": self.cell.to_json() | {"digest": self.cell.digest}, "status": self.status}
         if isinstance(self.outcome, Failure):
-            body: dict[str, Any] = {"error": dataclasses.asdict(self.outcome)}
+            body: dict[str, object] = {"error": dataclasses.asdict(self.outcome)}
         else:
             parts = (self.outcome.scores, self.outcome.training, self.outcome.judged)
             body = {k: v for part in parts for k, v in dataclasses.asdict(part).items()}
@@ -154,7 +168,7 @@ class CellResult:
         return head | body | {key: value for key, value in tail.items() if value not in (None, {})}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> CellResult:
+    def from_json(cls, table: Mapping[str, object]) -> CellResult:
         """The inverse of `to_json`.
 
         Raises:
@@ -180,6 +194,6 @@ class CellResult:
 @dataclass(frozen=True)
 class _Head:
     status: str
-    cell: dict[str, Any]
+    cell: dict[str, object]
     error: Failure | None = None
     published: bool = False

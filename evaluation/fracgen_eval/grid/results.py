@@ -7,9 +7,13 @@ wrong for a cell that finds it, and results from several machines merge by being
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fracgen.slurm.queue import job_here
 from fracgen.support.decode import read_json
@@ -17,7 +21,10 @@ from fracgen.support.files import remove_parts, whole_file
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.result import DONE, FAILED, SCHEMA, CellResult
+from fracgen_eval.grid.result import DONE, FAILED, METRICS, SCHEMA, CellResult
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 CELLS, MAPS, FILTERS, LOCKS = "cells", "maps", "filters", ".locks"
 
@@ -39,6 +46,14 @@ def write_result(out: Path, result: CellResult) -> Path:
     with whole_file(path) as file:
         file.write(json.dumps(result.to_json(), indent=1, allow_nan=False).encode() + b"\n")
     return path
+
+
+def found_result(out: Path, cell: Cell) -> CellResult | None:
+    """A cell's result; None where there is no readable one yet."""
+    try:
+        return read_result(result_path(out, cell))
+    except EvaluationError:
+        return None
 
 
 def clean(out: Path) -> None:
@@ -72,19 +87,46 @@ def read_results(out: Path) -> Iterator[tuple[Path, CellResult | EvaluationError
             yield path.relative_to(out), error
 
 
-def status_of(out: Path, cell: Cell) -> str | None:
-    """`done`, `failed`, or None where there is no readable result yet."""
+def read_table(out: Path) -> tuple[DataFrame, list[str]]:
+    """A result folder as a tidy table, and a line about each file in it that cannot be read.
+
+    The table has a row for each cell, by the names of their files, and these columns: `path` below the folder,
+    `result`, `status`, every field of the cell, its cost and its origin, and each of `METRICS`, in [0, 1], NaN where
+    there is none.
+    """
+    from pandas import DataFrame
+
+    rows: list[dict[str, object]] = []
+    problems = []
+    for path, result in read_results(out):
+        if isinstance(result, EvaluationError):
+            problems.append(str(result))
+            continue
+        numbers = {name: result.metrics.get(name, float("nan")) for name in METRICS}
+        rows.append({"path": str(path), "result": result, "status": result.status, **result.cell.to_json(),
+                     **dataclasses.asdict(result.cost), **dataclasses.asdict(result.origin), **numbers})  # fmt: skip
+    return DataFrame(rows), problems
+
+
+@contextlib.contextmanager
+def lock(out: Path, cell: Cell) -> Iterator[bool]:
+    """Whether this process has the cell to itself; nobody waits. The system drops the lock with its process."""
+    (out / LOCKS).mkdir(parents=True, exist_ok=True)
+    with (out / LOCKS / cell.digest).open("a") as file:  # without cutting what the holder has written
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(job_here() or "")
+        file.flush()
+        yield True
+
+
+def begun_by(out: Path, cell: Cell) -> str | None:
+    """The job under SLURM that last began the cell, whether or not it is still at it; None for none."""
     try:
-        return read_result(result_path(out, cell)).status
-    except EvaluationError:
+        return (out / LOCKS / cell.digest).read_text() or None
+    except OSError:
         return None
-
-
-def done_here(out: Path, cell: Cell) -> bool:
-    """Whether this very job under SLURM has finished the cell."""
-    job = job_here()
-    try:
-        result = read_result(result_path(out, cell))
-    except EvaluationError:
-        return False
-    return job is not None and result.status == DONE and result.origin.job == job

@@ -16,19 +16,17 @@ from functools import lru_cache, partial
 from multiprocessing import active_children, get_context, parent_process
 from typing import Protocol
 
+from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
+from fracgen.support.provenance import processors
 from fracgen.support.streams import open_streams
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.locks import lock
 from fracgen_eval.grid.measure import Options, origin, run_cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED, CellResult, Failure
-from fracgen_eval.grid.results import FILTERS, clean, done_here, status_of, write_result
+from fracgen_eval.grid.results import FILTERS, clean, found_result, lock, write_result
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
-
-ELSEWHERE = "elsewhere"
-"""What becomes of a cell that another process is working on."""
 
 
 class Reporter(Protocol):
@@ -37,8 +35,8 @@ class Reporter(Protocol):
     def started(self, cell: Cell) -> None:
         """A cell has begun."""
 
-    def ended(self, cell: Cell, status: str) -> None:
-        """A cell is `done`, `failed`, or left to another process (`elsewhere`)."""
+    def ended(self, cell: Cell, result: CellResult | None) -> None:
+        """A cell is done or has failed, or is left to another process that is working on it (None)."""
 
 
 def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cpu", keep_maps: bool = False) -> int:
@@ -46,7 +44,7 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
 
     Args:
         plan: from `make_plan`.
-        reporter: told of every start and end.
+        reporter: called at every start and end.
         jobs: processes at a time; each needs the memory of a cell.
         device: `cpu` or `cuda`.
         keep_maps: write score maps and masks beside the results.
@@ -58,9 +56,9 @@ def run_plan(plan: Plan, reporter: Reporter, *, jobs: int = 1, device: str = "cp
     keep_filters(plan)
     work = Work(plan, Options(plan.request.out, device, keep_maps, plan.request.rerun))
     failed = 0
-    for cell, status in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
-        failed += status == FAILED
-        reporter.ended(cell, status)
+    for cell, result in _in_turn(work, reporter) if jobs <= 1 else _side_by_side(work, reporter, jobs):
+        failed += result is not None and result.status == FAILED
+        reporter.ended(cell, result)
     return failed
 
 
@@ -95,14 +93,14 @@ class Work:
         return cell, self.plan.data(cell), load, self.options
 
 
-def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, str]]:
+def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, CellResult | None]]:
     for cell in work.plan.pending:
         reporter.started(cell)
         yield cell, run_locked(*work.here(cell))
 
 
-def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, str]]:
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, CellResult | None]]:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // jobs)))
     waiting = list(reversed(work.plan.pending))
     suspects: list[Cell] = []
     while waiting or suspects:
@@ -110,7 +108,7 @@ def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[C
         alone = bool(suspects)
         queue = suspects if alone else waiting
         pool = ProcessPoolExecutor(1 if alone else jobs, get_context("spawn"), _begin)
-        running: dict[Future[str], Cell] = {}
+        running: dict[Future[CellResult | None], Cell] = {}
         try:
             while running or queue:
                 while queue and len(running) < (1 if alone else jobs):
@@ -119,9 +117,9 @@ def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[C
                     running[pool.submit(run_locked, *work.elsewhere(cell))] = cell
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     cell = running[future]
-                    status = future.result()
+                    result = future.result()
                     del running[future]
-                    yield cell, status
+                    yield cell, result
         except BrokenProcessPool:
             if alone:
                 (cell,) = running.values()
@@ -149,22 +147,25 @@ def _begin() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _died(work: Work, cell: Cell) -> str:
+def _died(work: Work, cell: Cell) -> CellResult:
     message = "its process was killed, most likely for want of memory: run it on a larger machine"
     result = CellResult(cell, Failure("ProcessDied", message), origin=origin(work.options.device))
     write_result(work.options.out, result)
-    return FAILED
+    return result
 
 
-def run_locked(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> str:
-    """Run a cell unless another process is at it or has finished it; what became of it."""
+def run_locked(
+    cell: Cell, category: Category, weights: Callable[[], Weights], options: Options
+) -> CellResult | None:
+    """Run a cell unless another process has finished it; what came of it, None where another is working on it."""
     with lock(options.out, cell) as mine:
         if not mine:
-            return ELSEWHERE
+            return None
         # Another process may have finished the cell since the plan was made; so may this job, before it was preempted.
-        if (not options.rerun and status_of(options.out, cell) == DONE) or done_here(options.out, cell):
-            return DONE
-        return run_cell(cell, category, weights, options).status
+        before, job = found_result(options.out, cell), job_here()
+        if before is not None and before.status == DONE and (not options.rerun or before.origin.job == job is not None):
+            return before
+        return run_cell(cell, category, weights, options)
 
 
 @lru_cache(maxsize=2)

@@ -15,23 +15,19 @@ from functools import partial
 from typing import Protocol
 
 from fracgen.slurm.options import SlurmOptions
-from fracgen.slurm.queue import end_of, states
-from fracgen.slurm.submission import SlurmFolder, Submission, Task, cancelling, held
-from fracgen.slurm.watch import LOOK_S, Watch
+from fracgen.slurm.queue import LOOK_S, Watch, end_of
+from fracgen.slurm.submission import Attached, SlurmFolder, Submission, Task
 from fracgen_eval.datasets import Category
-from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.estimate import START_S, seconds_of
-from fracgen_eval.grid.locks import begun_by
 from fracgen_eval.grid.measure import Options
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.result import DONE, FAILED
-from fracgen_eval.grid.results import clean, read_result, result_path
+from fracgen_eval.grid.result import DONE, FAILED, CellResult
+from fracgen_eval.grid.results import begun_by, clean, found_result, result_path
 from fracgen_eval.grid.run import Reporter, Work, keep_filters, run_locked
 from fracgen_eval.weights.backbones import Weights
 
-LOST = "lost"
-"""What becomes of a cell whose job ended without a result."""
+UNKNOWN_S = 60.0
+"""Taken for the time of a cell until one like it has finished."""
 NAME = "fracgen-eval"
 MOST_JOBS = 1000
 """Of an array: SLURM's own default limit is 1,001."""
@@ -43,8 +39,8 @@ Unit = tuple[Cell, Category, Callable[[], Weights], Options]
 class Watcher(Reporter, Protocol):
     """Whoever shows the progress of jobs."""
 
-    def ended(self, cell: Cell, status: str, note: str = "") -> None:
-        """A cell is `done`, `failed` or `lost`; the note says where to look, or what happened."""
+    def ended(self, cell: Cell, result: CellResult | None, note: str = "") -> None:
+        """A cell is done or has failed, or its job ended without a result (None); the note says what happened."""
 
     def queue(self, running: int, waiting: int) -> None:
         """So many jobs run and wait now."""
@@ -59,7 +55,7 @@ class Jobs:
     """`cpu` or `cuda`, of the jobs."""
     keep_maps: bool = False
     minutes: float = 10.0
-    """Cells are grouped until a job is estimated to last as long."""
+    """Cells are grouped until a job lasts as long, by the times of finished cells like them, else a minute each."""
 
 
 def grouped(plan: Plan, cells: Sequence[Cell], jobs: Jobs, alone: Iterable[Cell] = ()) -> list[list[Cell]]:
@@ -68,48 +64,36 @@ def grouped(plan: Plan, cells: Sequence[Cell], jobs: Jobs, alone: Iterable[Cell]
     Args:
         alone: cells that get a job each, because the last one that began them did not survive it.
     """
-    seconds, single = seconds_of(plan, jobs.device), set(alone)
-    together = [cell for cell in cells if cell not in single]
-    total = sum(seconds[cell][0] for cell in together)
-    target = max(60 * jobs.minutes - START_S, total / max(1, MOST_JOBS - len(single)))
+    single = set(alone)
+    together = {cell: plan.seconds(cell, jobs.device) or UNKNOWN_S for cell in cells if cell not in single}
+    target = max(60 * jobs.minutes, sum(together.values()) / max(1, MOST_JOBS - len(single)))
     groups: list[list[Cell]] = [[cell] for cell in cells if cell in single]
     filled = target
-    for cell in together:
+    for cell, seconds in together.items():
         if filled >= target:
             groups.append([])
             filled = 0.0
         groups[-1].append(cell)
-        filled += seconds[cell][0]
+        filled += seconds
     return groups
 
 
-def submit(plan: Plan, jobs: Jobs) -> tuple[dict[Cell, str], Submission | None]:
-    """Submit the pending cells that no living job has.
-
-    Returns:
-        The job of every pending cell, and the array that was submitted, if any.
+def submit(plan: Plan, jobs: Jobs) -> Attached:
+    """Submit the pending cells that no living job has; units are digests of cells.
 
     Raises:
-        SlurmError: SLURM cannot be asked, or refuses.
-        EvaluationError: finished cells are to be run again while jobs are at work on them.
+        SlurmError: SLURM cannot be reached, or refuses.
+        ValueError: finished cells are to be run again while jobs are at work on them.
     """
-    folder, made = SlurmFolder(plan.request.out), None
-    with folder.alone():
-        before = folder.submissions()
-        at_work = held(before, states())
-        busy = [at_work[cell.digest] for cell in plan.pending if cell.digest in at_work]
-        if plan.request.rerun and busy:
-            raise EvaluationError(
-                f"--rerun: jobs have cells of this grid: attach without --rerun, or {cancelling(busy)}"
-            )
-        free = [cell for cell in plan.pending if cell.digest not in at_work]
-        if free:
-            clean(plan.request.out)
-            keep_filters(plan)
-            groups = grouped(plan, free, jobs, _died(plan, free, before))
-            made = folder.submit(_tasks(plan, groups, jobs), jobs.options, NAME)
-            at_work |= held([made], dict.fromkeys(made.units, "PENDING"))
-    return {cell: at_work[cell.digest] for cell in plan.pending}, made
+
+    def tasks(free: list[str], before: list[Submission]) -> list[Task]:
+        clean(plan.request.out)
+        keep_filters(plan)
+        cells = [cell for cell in plan.pending if cell.digest in set(free)]
+        return _tasks(plan, grouped(plan, cells, jobs, _died(plan, cells, before)), jobs)
+
+    units = [cell.digest for cell in plan.pending]
+    return SlurmFolder(plan.request.out).attach(units, tasks, jobs.options, NAME, again=plan.request.rerun)
 
 
 def _died(plan: Plan, cells: Sequence[Cell], before: Sequence[Submission]) -> list[Cell]:
@@ -144,28 +128,30 @@ def run_cells(work: Sequence[Unit]) -> None:
         use_gpu("cuda", "evaluating", torch_fault)
     for number, (cell, category, weights, options) in enumerate(work, 1):
         print(f"fracgen: cell {number} of {len(work)}: {cell.title}, {result_path(options.out, cell)}", flush=True)
-        print(f"fracgen: {run_locked(cell, category, weights, options)}", flush=True)
+        result = run_locked(cell, category, weights, options)
+        print(f"fracgen: {'another process is working on it' if result is None else result.status}", flush=True)
 
 
-def follow(plan: Plan, jobs: dict[Cell, str], watcher: Watcher) -> int:
+def follow(plan: Plan, attached: Attached, watcher: Watcher) -> int:
     """Watch cells until each has a result or its job is gone.
 
     Args:
-        jobs: the job of every cell.
-        watcher: told of what happens.
+        attached: the job of every pending cell.
+        watcher: called at what happens.
 
     Returns:
         The number of cells that failed or were lost.
     """
-    folder, left, begun = SlurmFolder(plan.request.out), dict(jobs), set[Cell]()
+    folder, begun = attached.folder, set[Cell]()
+    left = {cell: attached.jobs[cell.digest] for cell in plan.pending}
     watch, failed = Watch(), 0
     while left:
         for cell, job in list(left.items()):
-            status = _ended(plan, cell, job)
-            if status is not None:
+            result = _ended(plan, cell, job)
+            if result is not None:
                 del left[cell]
-                failed += status == FAILED
-                watcher.ended(cell, status, f"log: {folder.log(job)}" if status == FAILED else "")
+                failed += result.status == FAILED
+                watcher.ended(cell, result, f"log: {folder.log(job)}" if result.status == FAILED else "")
             elif cell not in begun and begun_by(plan.request.out, cell) == job:
                 begun.add(cell)
                 watcher.started(cell)
@@ -175,17 +161,15 @@ def follow(plan: Plan, jobs: dict[Cell, str], watcher: Watcher) -> int:
             job = left.pop(cell)
             failed += 1
             stage = "at work on it" if cell in begun else "before it was begun"
-            watcher.ended(cell, LOST, f"job {job} {end_of(watch.states.get(job))} {stage}; log: {folder.log(job)}")
+            watcher.ended(cell, None, f"job {job} {end_of(watch.states.get(job))} {stage}; log: {folder.log(job)}")
         if left:
             time.sleep(max(LOOK_S, len(left) / 200))
     return failed
 
 
-def _ended(plan: Plan, cell: Cell, job: str | None) -> str | None:
-    """`done` or `failed` by this job, or done by any other; None for neither."""
-    try:
-        result = read_result(result_path(plan.request.out, cell))
-    except EvaluationError:
-        return None
-    finished = result.status == DONE and not plan.request.rerun
-    return result.status if result.origin.job == job or finished else None
+def _ended(plan: Plan, cell: Cell, job: str | None) -> CellResult | None:
+    """The result of a cell, if this job wrote it or any other finished it."""
+    result = found_result(plan.request.out, cell)
+    if result is None or result.origin.job == job or (result.status == DONE and not plan.request.rerun):
+        return result
+    return None

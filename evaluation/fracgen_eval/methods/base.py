@@ -1,18 +1,151 @@
-"""What a method is to the grid: fit on normal images, then a score per image and a map per pixel."""
+"""What a method is to the grid: frozen settings, and a class that fits on normal images, then judges others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, Self, TypeAlias, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.decode import decode, shown
+from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.weights.backbones import Weights
+from fracgen_eval.weights.network import Network, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PREDICT_BATCH = 16
+Table: TypeAlias = dict[str, object]
+"""A method's settings as a cell's file has them, by name: those of all variants, also what this one does not read."""
+Layers: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a number: above 0, or from 0 on, up to `most`."""
+
+    most: float = math.inf
+    zero: bool = False
+
+
+Count: TypeAlias = Annotated[int, Limits()]
+CountOrNone: TypeAlias = Annotated[int, Limits(zero=True)]
+Rate: TypeAlias = Annotated[float, Limits()]
+Share: TypeAlias = Annotated[float, Limits(1)]
+# What takes memory by its size alone, of which more comes from a slip, or from a file that means harm:
+Side: TypeAlias = Annotated[int, Limits(2048)]
+"""Of pictures, in pixels."""
+Batch: TypeAlias = Annotated[int, Limits(4096)]
+Depth: TypeAlias = Annotated[int, Limits(64)]
+"""Blocks of a flow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A method's settings; its fields are what the method reads, with their usual values.
+
+    A method whose options exclude each other has a class of settings for each of its variants.
+
+    Raises:
+        EvaluationError: a number is out of range, or no layer is named.
+    """
+
+    method: ClassVar[str]
+    maps: ClassVar[bool] = True
+    """Whether the method gives anomaly maps, not scores of whole images alone."""
+    when: ClassVar[str] = ""
+    """What is set where this variant is meant, for messages."""
+    fixed: ClassVar[Table] = {}
+    """Settings of other variants that have this value in this one."""
+    trial: ClassVar[Table] = {}
+    """`--limit small`: too short to be a result, long enough to show that everything works."""
+    retired: ClassVar[Table] = {}
+    """Former settings with the values that cells' files go on to have, so that finished cells are found."""
+    least_side: ClassVar[int] = 1
+    """Of pictures, in pixels."""
+    least_images: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self), include_extras=True)
+        for name, value in vars(self).items():
+            if value == ():
+                raise EvaluationError(f"{self.method}.{name} is empty: name layers of the network")
+            for limits in getattr(kinds[name], "__metadata__", ()):
+                if value < 0 or (value == 0 and not limits.zero):
+                    raise EvaluationError(f"{self.method}.{name} = {value} is out of range: use a number above 0")
+                if value > limits.most:
+                    raise EvaluationError(
+                        f"{self.method}.{name} = {shown(value)} is out of range: use {limits.most:g} at most"
+                    )
+
+    @classmethod
+    def reads(cls, table: Table) -> bool:
+        """Whether a table means this variant."""
+        return True
+
+    @classmethod
+    def defaults(cls) -> Table:
+        """The usual values, as a cell's file has them."""
+        stored = [f for f in dataclasses.fields(cls) if "stored" not in f.metadata]
+        return {f.name: list(f.default) if isinstance(f.default, tuple) else f.default for f in stored}
+
+    @classmethod
+    def read(cls, table: Mapping[str, object]) -> Self:
+        """The settings out of a table that may hold others too.
+
+        Raises:
+            EvaluationError: a value is of the wrong kind or out of range.
+        """
+        kinds, usual = get_type_hints(cls), cls.defaults()
+        try:
+            values = {name: decode(kinds[name], table[name], f"{cls.method}.{name}") for name in usual if name in table}
+        except ValueError as error:
+            raise EvaluationError(str(error)) from None
+        return cls(**values)
+
+    def idle(self, name: str) -> str:
+        """With what a setting is read, where these settings do not read it; empty where they do."""
+        return ""
+
+    @property
+    def geometry(self) -> Geometry:
+        """How pictures are brought to the method's size."""
+        raise NotImplementedError
+
+    def stages(self, net: Network) -> tuple[Stage, ...]:
+        """The stages whose features are taken; of methods that take the pooled feature none.
+
+        Raises:
+            EvaluationError: the method cannot work with that network.
+        """
+        self.check_sizes()
+        net.check_side(self.geometry.side)
+        return ()
+
+    def check_sizes(self) -> None:
+        """Raises EvaluationError for sizes that no network would make up for."""
+        if (side := self.geometry.side) < self.least_side:
+            raise EvaluationError(
+                f"{self.method} needs pictures of {self.least_side} px or more, and these have {side}: set image_size"
+            )
+
+    def check(self, net: Network, images: int) -> None:
+        """Refuse before work begins what could not be fitted on so many images.
+
+        Raises:
+            EvaluationError: there are too few images, or settings or network do not fit them or each other.
+        """
+        self.stages(net)
+        if images < self.least_images:
+            raise EvaluationError(
+                f"{self.method} needs {self.least_images} training images or more, and there are {images}: add some"
+            )
 
 
 @dataclass(frozen=True)
@@ -31,7 +164,7 @@ class Prediction:
 class Watch:
     """Test images to look at after each epoch: the `paper` protocol's early stopping, which is leakage."""
 
-    images: Any
+    images: Tensor
     """uint8 [N, 3, side, side]."""
     score: Callable[[Prediction], float]
     """The number to be made large, such as pixel AUROC."""
@@ -43,29 +176,29 @@ class Method(Protocol):
     geometry: Geometry
     weights: Weights
 
-    def fit(self, images: Any, watch: Watch | None = None) -> dict[str, Any]:
+    def fit(self, images: Tensor, watch: Watch | None = None) -> Table:
         """Fit on normal images, uint8 [N, 3, side, side]; returns facts to record, such as epochs run."""
 
-    def predict(self, images: Any, batch: int = PREDICT_BATCH) -> Prediction:
+    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
         """Judge images, uint8 [N, 3, side, side]."""
 
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> dict[str, Tensor]:
         """The pre-trained tensors in use that fitting never changes, with the weights file's names."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Tensor]:
         """Every tensor that `restore` needs to judge alike, on the CPU."""
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a fitted state."""
 
 
-def batches(images: Any, size: int) -> Iterator[Any]:
+def batches(images: Tensor, size: int) -> Iterator[Tensor]:
     """Consecutive parts of at most `size` images."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
 
-def normalised(images: Any, weights: Weights, device: str) -> Any:
+def normalised(images: Tensor, weights: Weights, device: str) -> Tensor:
     """float32 [B, 3, H, W] on the device, as the backbone saw its training images."""
     import torch
 
@@ -74,6 +207,6 @@ def normalised(images: Any, weights: Weights, device: str) -> Any:
     return (images.to(device).float() / 255 - mean) / std
 
 
-def on_cpu(tensors: dict[str, Any]) -> dict[str, Any]:
+def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies of tensors on the CPU."""
     return {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}

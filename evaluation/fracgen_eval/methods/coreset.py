@@ -9,9 +9,12 @@ that remain are computed as Anomalib computes them, so the patches are the same 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fracgen_eval.methods.anomalib.quiet import quiet
+from fracgen_eval.methods.quiet import quiet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIMENSIONS = 48
 """Principal components in which distances are bounded from below; one more holds the length of the rest."""
@@ -23,7 +26,7 @@ PAIRS = 1 << 16
 """Distances computed at once: 64 MB of differences in 256 dimensions."""
 
 
-def select_coreset(embeddings: Any, ratio: float) -> Any:
+def select_coreset(embeddings: Tensor, ratio: float) -> Tensor:
     """The patches that Anomalib's `KCenterGreedy` selects, from the same random draws.
 
     Args:
@@ -57,7 +60,7 @@ def select_coreset(embeddings: Any, ratio: float) -> Any:
     return _farthest_first(features, first, size)
 
 
-def _farthest_first(features: Any, first: Any, size: int) -> Any:
+def _farthest_first(features: Tensor, first: Tensor, size: int) -> Tensor:
     """Places int64 [size] of rows of features [N, D]: the one at `first` [1], then always the farthest one."""
     import torch
 
@@ -84,11 +87,12 @@ def _farthest_first(features: Any, first: Any, size: int) -> Any:
     return chosen
 
 
-def _distances(rows: Any, others: Any) -> Any:
+def _distances(rows: Tensor, others: Tensor) -> Tensor:
     """Euclidean, [N]: bit by bit those of Anomalib's selection, whose way of summing a row does not depend on N."""
     import torch
 
-    return torch.linalg.norm(rows - others, ord=2, dim=1)
+    lengths: Tensor = torch.linalg.norm(rows - others, ord=2, dim=1)
+    return lengths
 
 
 class _Refresh:
@@ -98,7 +102,7 @@ class _Refresh:
     least that of the true distance up to rounding, for which `slack` allows.
     """
 
-    def __init__(self, features: Any) -> None:
+    def __init__(self, features: Tensor) -> None:
         import torch
 
         self.features = features
@@ -113,7 +117,7 @@ class _Refresh:
         self.half = squares[:, 0] / 2
         self.slack = 8 * features.shape[1] * torch.finfo(features.dtype).eps * float(self.half.max())
 
-    def __call__(self, stale: Any, chosen: Any, compared: Any, bounds: Any) -> None:
+    def __call__(self, stale: Tensor, chosen: Tensor, compared: Tensor, bounds: Tensor) -> None:
         """Lower the bounds [N] of the rows `stale` [S] to their distances from all that are chosen [K]."""
         import torch
 

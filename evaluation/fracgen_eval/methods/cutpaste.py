@@ -9,41 +9,126 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.images import Geometry
 from fracgen_eval.methods import cutpaste_views as views
-from fracgen_eval.methods.base import PREDICT_BATCH, Prediction, Watch, batches, normalised, on_cpu
-from fracgen_eval.methods.needs import geometry_of
-from fracgen_eval.methods.settings import Settings
+from fracgen_eval.methods.base import (
+    PREDICT_BATCH,
+    Batch,
+    CountOrNone,
+    Prediction,
+    Rate,
+    Settings,
+    Side,
+    Table,
+    Watch,
+    batches,
+    normalised,
+    on_cpu,
+)
 from fracgen_eval.weights.backbones import Weights, build_backbone
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 UNTOUCHED = "steps=0"
 CLASSES = {"3way": 3, "normal": 2, "scar": 2, "union": 2}
 
 
-class CutPaste:
-    """CutPaste on whole images. `views`: `3way` (normal, patch, scar), or normal against one kind or both."""
+@dataclass(frozen=True, kw_only=True)
+class UntouchedSettings(Settings):
+    """CutPaste without training."""
 
-    def __init__(self, weights: Weights, settings: Settings, seed: int, device: str) -> None:
-        self.weights, self.settings, self.seed, self.device = weights, settings, seed, device
-        self.geometry = geometry_of("cutpaste", settings)
-        self.untouched = build_backbone(weights).to(device)
+    image_size: Side = 256
+    original: bool = False
+    """Whether to train for as long as its authors did."""
+    steps: CountOrNone = 0
+
+    method = "cutpaste"
+    maps = False
+    least_images = 2
+    """For a covariance that is not zero."""
+    trial: ClassVar[Table] = {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128}
+
+    @classmethod
+    def reads(cls, table: Table) -> bool:
+        """As the steps say."""
+        return table["steps"] == 0
+
+    @property
+    def geometry(self) -> Geometry:
+        """Squares."""
+        return Geometry(self.image_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutPasteSettings(UntouchedSettings):
+    """CutPaste's."""
+
+    views: Literal["3way", "normal", "scar", "union"] = "3way"
+    """`3way` (normal, patch, scar), or normal against one kind or both."""
+    batch: Batch = 64
+    steps: CountOrNone = 256
+    frozen_steps: CountOrNone = 20
+    lr: Rate = 0.03
+    momentum: Rate = 0.9
+    weight_decay: Rate = 3e-5
+    jitter: Rate = 0.1
+
+    when = "steps above 0"
+    least_side = 30
+    """Scars are up to 30 px high."""
+
+    @classmethod
+    def reads(cls, table: Table) -> bool:
+        """Unless another variant does."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalSettings(CutPasteSettings):
+    """For as long as its authors did."""
+
+    fixed: ClassVar[Table] = {"steps": 65_536, "frozen_steps": 0}
+
+    @classmethod
+    def reads(cls, table: Table) -> bool:
+        """As `original` says."""
+        return table["original"] is True
+
+    def idle(self, name: str) -> str:
+        """The lengths are the authors'."""
+        return "original = false" if name in self.fixed else ""
+
+
+class CutPaste:
+    """CutPaste on whole images."""
+
+    def __init__(self, settings: UntouchedSettings, weights: Weights, seed: int, device: str) -> None:
+        self.settings, self.weights, self.seed, self.device = settings, weights, seed, device
+        self.geometry = settings.geometry
+        self.untouched = build_backbone(weights, self.geometry.side).to(device)
         self.network = copy.deepcopy(self.untouched)
-        self.density: dict[str, Any] = {}
+        self.density: dict[str, Tensor] = {}
         """Mean float64 [D] and precision float64 [D, D] of normal features, for both networks."""
 
-    def fit(self, images: Any, watch: Watch | None = None) -> dict[str, Any]:
+    def fit(self, images: Tensor, watch: Watch | None = None) -> Table:
         """Train on damaged views, then fit the densities on the untouched pictures."""
-        facts = self._train(images) if self.settings["steps"] else {"steps": 0}
+        facts: Table = {"steps": 0}
+        if isinstance(self.settings, CutPasteSettings):
+            facts = self._train(images, self.settings)
         for name, network in (("trained", self.network), ("untouched", self.untouched)):
             mean, precision = _gaussian(self._features(network, images, PREDICT_BATCH))
             self.density |= {f"{name}.mean": mean, f"{name}.precision": precision}
         return facts
 
-    def predict(self, images: Any, batch: int = PREDICT_BATCH) -> Prediction:
+    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
         """Mahalanobis distance of the normalised features to the normal ones."""
         trained, untouched = (
             self._distance(name, self._features(network, images, batch))
@@ -51,23 +136,23 @@ class CutPaste:
         )
         return Prediction(trained, beside={UNTOUCHED: untouched})
 
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> dict[str, Tensor]:
         """The untouched network; the trained one starts as a copy of it."""
         return on_cpu(self.untouched.state_dict())
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Tensor]:
         """Both networks and their densities."""
         nets = {"network": self.network, "untouched": self.untouched}
         return on_cpu({f"{n}.{k}": v for n, net in nets.items() for k, v in net.state_dict().items()} | self.density)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a fitted state."""
         for name, network in (("network.", self.network), ("untouched.", self.untouched)):
             own = {k.removeprefix(name): v for k, v in state.items() if k.startswith(name)}
             network.load_state_dict({k: v for k, v in own.items() if k not in ("mean", "precision")}, strict=True)
         self.density = {k: v for k, v in state.items() if k.endswith((".mean", ".precision"))}
 
-    def _features(self, network: Any, images: Any, batch: int) -> Any:
+    def _features(self, network: nn.Module, images: Tensor, batch: int) -> Tensor:
         """float64 [N, D] on the CPU, of length 1."""
         import torch
 
@@ -76,28 +161,27 @@ class CutPaste:
             found = [network(normalised(part, self.weights, self.device)).cpu() for part in batches(images, batch)]
         return torch.nn.functional.normalize(torch.cat(found).double())
 
-    def _distance(self, name: str, features: Any) -> Any:
+    def _distance(self, name: str, features: Tensor) -> NDArray[np.float32]:
         delta = features - self.density[f"{name}.mean"]
         squared = (delta @ self.density[f"{name}.precision"] * delta).sum(1)
-        return squared.clamp_min(0).sqrt().float().numpy()
+        distance: NDArray[np.float32] = squared.clamp_min(0).sqrt().float().numpy()
+        return distance
 
-    def _train(self, images: Any) -> dict[str, Any]:
+    def _train(self, images: Tensor, own: CutPasteSettings) -> Table:
         import torch
 
-        settings, rng = self.settings, np.random.default_rng([self.seed, 0xC07])
+        rng = np.random.default_rng([self.seed, 0xC07])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            head = _head(self.weights.network.pooled, CLASSES[settings["views"]]).to(self.device)
+            head = _head(self.weights.network.pooled, CLASSES[own.views]).to(self.device)
         parameters = [*self.network.parameters(), *head.parameters()]
-        optimiser = torch.optim.SGD(
-            parameters, settings["lr"], settings["momentum"], weight_decay=settings["weight_decay"]
-        )
+        optimiser = torch.optim.SGD(parameters, own.lr, own.momentum, weight_decay=own.weight_decay)
         losses, right = [], 0.0
-        for step in range(settings["steps"]):
-            frozen = step < settings["frozen_steps"]
+        for step in range(own.steps):
+            frozen = step < own.frozen_steps
             self.network.train(not frozen).requires_grad_(not frozen)
-            optimiser.param_groups[0]["lr"] = settings["lr"] * (1 + math.cos(math.pi * step / settings["steps"])) / 2
-            batch, labels = self._views(images, rng)
+            optimiser.param_groups[0]["lr"] = own.lr * (1 + math.cos(math.pi * step / own.steps)) / 2
+            batch, labels = self._views(images, rng, own)
             logits = head(self.network(batch))
             loss = torch.nn.functional.cross_entropy(logits, labels)
             optimiser.zero_grad()
@@ -110,32 +194,32 @@ class CutPaste:
             raise EvaluationError(f"CutPaste's loss became {losses[-1]} after {len(losses)} steps: lower cutpaste.lr")
         return {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1], "last_accuracy": right}
 
-    def _views(self, images: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+    def _views(self, images: Tensor, rng: np.random.Generator, own: CutPasteSettings) -> tuple[Tensor, Tensor]:
         """A batch of source pictures in all their views, normalised, and the class of each."""
         import torch
 
-        settings, number = self.settings, self.settings["batch"]
+        number, jitter = own.batch, own.jitter
         chosen = rng.choice(len(images), number, replace=number > len(images))
         source = images[torch.from_numpy(chosen)].to(self.device).float() / 255
-        side, jitter = source.shape[-1], settings["jitter"]
+        side = source.shape[-1]
         source = views.colour_jitter(source, views.draw_jitter(rng, number, jitter))
         patches, scars = views.draw_patches(rng, number, side), views.draw_scars(rng, number, side)
         patch, _ = views.paste_patches(source, patches, views.draw_jitter(rng, number, jitter))
         scar, _ = views.paste_scars(source, scars, views.draw_jitter(rng, number, jitter))
-        kind = settings["views"]
-        damaged = {"3way": [patch, scar], "normal": [patch], "scar": [scar], "union": [_either(patch, scar, rng)]}[kind]
-        labels = torch.arange(1 + len(damaged), device=self.device).repeat_interleave(number)
-        return normalised(torch.cat([source, *damaged]) * 255, self.weights, self.device), labels
+        damaged = {"3way": [patch, scar], "normal": [patch], "scar": [scar], "union": [_either(patch, scar, rng)]}
+        kinds = damaged[own.views]
+        labels = torch.arange(1 + len(kinds), device=self.device).repeat_interleave(number)
+        return normalised(torch.cat([source, *kinds]) * 255, self.weights, self.device), labels
 
 
-def _either(patch: Any, scar: Any, rng: np.random.Generator) -> Any:
+def _either(patch: Tensor, scar: Tensor, rng: np.random.Generator) -> Tensor:
     import torch
 
     coin = torch.from_numpy(rng.random(len(patch)) < 0.5).to(patch.device)
     return patch.where(coin[:, None, None, None], scar)
 
 
-def _head(width: int, classes: int) -> Any:
+def _head(width: int, classes: int) -> nn.Module:
     """One 512 block (Linear, BN, ReLU), then 128, then the classes."""
     from torch import nn
 
@@ -146,7 +230,7 @@ def _head(width: int, classes: int) -> Any:
     )  # fmt: skip
 
 
-def _gaussian(features: Any) -> tuple[Any, Any]:
+def _gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     import torch
     from sklearn.covariance import LedoitWolf
 

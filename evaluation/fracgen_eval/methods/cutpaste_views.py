@@ -8,10 +8,13 @@ pictures float32 [B, 3, S, S] in [0, 1].
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -72,7 +75,7 @@ def draw_scars(rng: np.random.Generator, batch: int, side: int) -> Scars:
     return Scars(length, width, angle, cut_top=cut_top, cut_left=cut_left, y=y, x=x)
 
 
-def paste_patches(images: Any, patches: Patches, jitter: Any = None) -> tuple[Any, Any]:
+def paste_patches(images: Tensor, patches: Patches, jitter: Floats | None = None) -> tuple[Tensor, Tensor]:
     """The pictures with their patches pasted, and the masks, bool [B, S, S], of where.
 
     Args:
@@ -87,7 +90,7 @@ def paste_patches(images: Any, patches: Patches, jitter: Any = None) -> tuple[An
     return _composed(images, source, mask, jitter), mask
 
 
-def paste_scars(images: Any, scars: Scars, jitter: Any = None) -> tuple[Any, Any]:
+def paste_scars(images: Tensor, scars: Scars, jitter: Floats | None = None) -> tuple[Tensor, Tensor]:
     """The pictures with their scars pasted, and the masks, bool [B, S, S], of where."""
     import torch
 
@@ -109,7 +112,7 @@ def draw_jitter(rng: np.random.Generator, batch: int, strength: float) -> Floats
     return factors
 
 
-def colour_jitter(images: Any, factors: Floats, mask: Any = None) -> Any:
+def colour_jitter(images: Tensor, factors: Floats, mask: Tensor | None = None) -> Tensor:
     """Brightness, contrast about the mean grey (of the mask, where given), saturation, hue, in that order."""
     import torch
 
@@ -123,7 +126,7 @@ def colour_jitter(images: Any, factors: Floats, mask: Any = None) -> Any:
     return _turned_hue(images, f[3])
 
 
-def _turned_hue(images: Any, turns: Any) -> Any:
+def _turned_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Hue turned by `turns` in HSV: the hexagon of hues, walked at constant value and chroma."""
     import torch
 
@@ -141,20 +144,20 @@ def _turned_hue(images: Any, turns: Any) -> Any:
     return torch.stack(channels, 1)
 
 
-def _grey(images: Any) -> Any:
+def _grey(images: Tensor) -> Tensor:
     import torch
 
     weights = torch.tensor([0.2989, 0.587, 0.114], dtype=images.dtype, device=images.device)
     return (images * weights[:, None, None]).sum(1, keepdim=True)
 
 
-def _composed(images: Any, source: Any, mask: Any, jitter: Any) -> Any:
+def _composed(images: Tensor, source: Tensor, mask: Tensor, jitter: Floats | None) -> Tensor:
     if jitter is not None:
         source = colour_jitter(source, jitter, mask)
     return source.where(mask[:, None], images)
 
 
-def _gathered(images: Any, y: Any, x: Any) -> Any:
+def _gathered(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """images[b, :, y[b], x[b]], whatever the coordinates outside the image."""
     side = images.shape[-1]
     index = y.clamp(0, side - 1) * side + x.clamp(0, side - 1)
@@ -162,7 +165,7 @@ def _gathered(images: Any, y: Any, x: Any) -> Any:
     return images.flatten(2).gather(2, flat).reshape(images.shape)
 
 
-def _grid(images: Any) -> tuple[Any, Any]:
+def _grid(images: Tensor) -> tuple[Tensor, Tensor]:
     import torch
 
     steps = torch.arange(images.shape[-1], device=images.device)
@@ -170,7 +173,7 @@ def _grid(images: Any) -> tuple[Any, Any]:
     return y[None], x[None]
 
 
-def _columns(where: Patches | Scars, images: Any) -> dict[str, Any]:
+def _columns(where: Patches | Scars, images: Tensor) -> dict[str, Tensor]:
     """Every field as a tensor [B, 1, 1]."""
     import torch
 

@@ -1,79 +1,42 @@
-"""Every method's settings: the paper's, the two protocols' training lengths, and what a file may override.
-
-`epochs` is the fixed length of the `honest` protocol, which never looks at test images. `most_epochs`
-and `patience` belong to `paper`, which stops on the test set's pixel AUROC as the paper's authors'
-configuration files do, so that tables can be compared; without patience all epochs are run.
-"""
+"""Every method's settings by its name: the usual ones, those of a trial, and what a file may override."""
 
 from __future__ import annotations
 
-import math
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from fracgen.support.decode import read_json, read_toml, shown
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.methods import others
+from fracgen_eval.methods.base import Layers, Method, Settings, Table
+from fracgen_eval.methods.cflow import CFlow, CFlowSettings
+from fracgen_eval.methods.cutpaste import CutPaste, CutPasteSettings, OriginalSettings, UntouchedSettings
+from fracgen_eval.methods.distillation import Distillation, DistillationSettings
+from fracgen_eval.methods.engine import AnomalibSettings, LayeredSettings
+from fracgen_eval.methods.fastflow import FastFlow, FastFlowSettings
+from fracgen_eval.methods.padim import Padim, PadimSettings
+from fracgen_eval.methods.panda import EarlySettings, Panda, PandaSettings
+from fracgen_eval.methods.patchcore import PatchCore, PatchCoreSettings
+from fracgen_eval.methods.stfpm import Stfpm, StfpmSettings
 
-Settings = dict[str, Any]
+Variants: TypeAlias = tuple[type[Settings], ...]
 PROTOCOLS = ("honest", "paper")
 LAYER_CHOICE = ("patchcore", "padim")
 """Methods whose layers can be chosen, as in the paper's Figs. 4 to 6."""
-IMAGE_LEVEL = ("panda", "cutpaste", *others.IMAGE_LEVEL)
-"""Methods that give no map."""
-
-DEFAULTS: dict[str, Settings] = {
-    "fastflow": {
-        "image_size": 256, "batch": 32, "flow_steps": 8, "conv3x3_only": True, "hidden_ratio": 1.0,
-        "epochs": 60, "most_epochs": 500, "patience": 3,
-    },
-    "cflow": {
-        "image_size": 256, "batch": 16, "layers": ["layer2", "layer3", "layer4"], "fiber_batch": 64,
-        "condition": 128, "blocks": 8, "clamp": 1.9, "lr": 1e-4, "epochs": 15, "most_epochs": 50, "patience": 2,
-    },
-    "patchcore": {"image_size": 256, "batch": 32, "layers": ["layer2", "layer3"], "coreset": 0.1, "neighbours": 9},
-    "padim": {"image_size": 256, "batch": 32, "layers": ["layer1", "layer2", "layer3"], "features": 0},
-    "rd": {
-        "image_size": 256, "batch": 16, "layers": ["layer1", "layer2", "layer3"],
-        "epochs": 200, "most_epochs": 200, "patience": 0,
-    },
-    "stfpm": {
-        "image_size": 256, "batch": 32, "layers": ["layer1", "layer2", "layer3"],
-        "epochs": 100, "most_epochs": 100, "patience": 5,
-    },
-    "panda": {
-        "variant": "dn2", "resize": 256, "crop": 224, "k": 2, "l2_normalize": False, "batch": 32, "max_steps": 0,
-        "lr": 1e-2, "momentum": 0.9, "weight_decay": 5e-5, "clip": 1e-3, "ewc_lambda": 1e4,
-        "early_epochs": 15, "ewc_epochs": 50, "fisher_images": 1024,
-    },
-    "cutpaste": {
-        "views": "3way", "image_size": 256, "batch": 64, "steps": 256, "frozen_steps": 20, "lr": 0.03,
-        "momentum": 0.9, "weight_decay": 3e-5, "jitter": 0.1, "original": False,
-    },
-}  # fmt: skip
-METHODS = tuple(DEFAULTS)
+_OWN: tuple[tuple[Callable[..., Method], Variants], ...] = (
+    (FastFlow, (FastFlowSettings,)), (CFlow, (CFlowSettings,)), (PatchCore, (PatchCoreSettings,)),
+    (Padim, (PadimSettings,)), (Distillation, (DistillationSettings,)), (Stfpm, (StfpmSettings,)),
+    (Panda, (PandaSettings, EarlySettings)), (CutPaste, (CutPasteSettings, UntouchedSettings, OriginalSettings)),
+)  # fmt: skip
+EIGHT = {variants[0].method: (method, variants) for method, variants in _OWN}
+"""Each method, and its settings: the usual variant first; of several that read a table, the last is meant."""
+METHODS = tuple(EIGHT)
 """The eight, which `--method all` means; any other name is `anomalib:` and one of Anomalib's models."""
-
-TRIAL: dict[str, Settings] = {
-    "fastflow": {"epochs": 3, "most_epochs": 3},
-    "cflow": {"epochs": 1, "most_epochs": 1, "fiber_batch": 1024},
-    "rd": {"epochs": 4, "most_epochs": 4},
-    "stfpm": {"epochs": 6, "most_epochs": 6},
-    "panda": {"max_steps": 4},
-    "cutpaste": {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128},
-}
-"""`--limit small`: too short to be a result, long enough to show that everything works."""
-
-LARGEST = {
-    "image_size": 2048, "resize": 2048, "crop": 2048, "batch": 4096, "flow_steps": 64, "blocks": 64, "condition": 4096,
-    "coreset": 1.0,
-}
-"""What takes memory by its size alone, of which more comes from a slip or from a file that means harm; and shares."""
-
-CHOICES = {"variant": ("dn2", "early", "ewc"), "views": ("3way", "normal", "scar", "union")}
-OTHERS_LARGEST = 4096
-"""Of whole numbers of Anomalib's other models: this, or four times the usual one."""
+IMAGE_LEVEL = (*(name for name, (_, (usual, *_)) in EIGHT.items() if not usual.maps), *others.IMAGE_LEVEL)
+"""Methods that give no map."""
 
 
 def check_method(method: str) -> str:
@@ -84,8 +47,7 @@ def check_method(method: str) -> str:
     """
     if others.is_other(method):
         others.model_class(method)
-        return method
-    if method not in METHODS:
+    elif method not in EIGHT:
         names = ", ".join(METHODS)
         raise EvaluationError(
             f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
@@ -103,33 +65,89 @@ def is_method(name: str) -> bool:
     return True
 
 
-def settings_for(method: str, trial: bool = False, overrides: Settings | None = None) -> Settings:
-    """A method's settings.
+def defaults(method: str, trial: bool = False) -> Table:
+    """A method's usual settings, of all its variants; those of `--limit small` for a trial. Raises EvaluationError."""
+    usual, *more = kind_of(method)[1]
+    table = {name: value for variant in (*more, usual) for name, value in variant.defaults().items()}
+    return table | usual.retired | (usual.trial if trial else {})
+
+
+def settings_for(
+    method: str, trial: bool = False, overrides: Mapping[str, object] | None = None, *, protocol: str = "honest",
+    layers: object = None,
+) -> Table:  # fmt: skip
+    """A method's settings as a cell's file has them; `settings_of` makes of them what the method reads.
 
     Args:
         method: one of `METHODS`, or `anomalib:` and the name of one of Anomalib's models.
         trial: as `--limit small` has them.
         overrides: values in the place of the usual ones.
+        protocol: `honest` or `paper`.
+        layers: whether layers are chosen otherwise, in the place of the settings'.
 
     Raises:
-        EvaluationError: a name is unknown, or a value of the wrong kind or out of range.
+        EvaluationError: a name is unknown, a value of the wrong kind or out of range, or an override would do nothing.
 
-    >>> settings_for("patchcore", overrides={"coreset": 0.01})
-    {'image_size': 256, 'batch': 32, 'layers': ['layer2', 'layer3'], 'coreset': 0.01, 'neighbours': 9}
+    >>> settings_for("patchcore", overrides={"coreset": 0.01})["coreset"]
+    0.01
+    >>> settings_for("panda", overrides={"lr": 0.1})
+    Traceback (most recent call last):
+    fracgen_eval.errors.EvaluationError: panda.lr = 0.1 does nothing here, it is read with variant 'early': leave it out
     """
-    if others.is_other(check_method(method)):
-        settings = others.usual_settings(method, trial)
-    else:
-        settings = DEFAULTS[method] | (TRIAL.get(method, {}) if trial else {})
-    for key, value in (overrides or {}).items():
-        one_of(key, tuple(settings), f"setting of {method}")
-        settings[key] = _checked(method, key, value, settings[key])
-    if method == "cutpaste" and settings["original"]:
-        settings |= {"steps": 65_536, "frozen_steps": 0}
+    table = defaults(method, trial) | dict(overrides or {})
+    settings = settings_of(method, table, protocol=protocol)
+    read = settings.defaults()
+    for name, value in (overrides or {}).items():
+        needs = settings.idle(name)
+        if name not in read:
+            others_read = (variant.when for variant in kind_of(method)[1] if name in variant.defaults())
+            needs = next(others_read, "a variant that is gone")
+        if name == "layers" and layers:
+            needs = "no --layers beside it"
+        if needs:
+            raise EvaluationError(
+                f"{method}.{name} = {value!r} does nothing here, it is read with {needs}: leave it out"
+            )
+    values = {name: getattr(settings, name) for name in read}
+    return table | {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def settings_of(
+    method: str, table: Mapping[str, object], *, layers: Layers | None = None, protocol: str = "honest"
+) -> Settings:
+    """What a method reads of settings.
+
+    Args:
+        method: its name.
+        table: settings, as `settings_for` gives them or a file has them.
+        layers: other layers than the settings', for PatchCore and PaDiM.
+        protocol: `honest` or `paper`.
+
+    Raises:
+        EvaluationError: a name is unknown, a value of the wrong kind or out of range.
+    """
+    check_layer_choice(method, layers)
+    usual = defaults(method)
+    for name in table:
+        one_of(name, usual, f"setting of {method}")
+    full = usual | dict(table)
+    variant = next(variant for variant in reversed(kind_of(method)[1]) if variant.reads(full))
+    settings = variant.read(full | variant.fixed)
+    if isinstance(settings, AnomalibSettings) and protocol == "paper":
+        settings = dataclasses.replace(settings, protocol="paper")
+    if layers is not None and isinstance(settings, LayeredSettings):
+        settings = dataclasses.replace(settings, layers=layers)
     return settings
 
 
-def read_overrides(path: Path) -> dict[str, Settings]:
+def check_layer_choice(method: str, layers: Layers | None) -> None:
+    """Raises EvaluationError where the method is unknown or has no use for layers that were asked for."""
+    check_method(method)
+    if layers is not None and method not in LAYER_CHOICE:
+        raise EvaluationError(f"the layers of {method} cannot be chosen: use --layers with {', '.join(LAYER_CHOICE)}")
+
+
+def read_overrides(path: Path) -> dict[str, Table]:
     """Settings from a TOML or JSON file with one table per method; `settings_for` checks those of a method that is run.
 
     Raises:
@@ -147,27 +165,15 @@ def read_overrides(path: Path) -> dict[str, Settings]:
     return content
 
 
-def _checked(method: str, key: str, value: Any, default: Any) -> Any:
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not type(default):
-        kind = type(default).__name__
-        raise EvaluationError(f"{method}.{key} = {shown(value)}: expected a {kind}, such as {default!r}")
-    if key in CHOICES:
-        one_of(value, CHOICES[key], f"{method}.{key}")
-    if key == "layers":
-        if not value or not all(isinstance(layer, str) for layer in value):
-            raise EvaluationError(f"{method}.layers = {shown(value)}: expected names of layers, such as {default!r}")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        least = 0 if default == 0 or key in ("steps", "frozen_steps", "patience", "max_steps") else None
-        if value < 0 or (least is None and value == 0):
-            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use a number above 0")
-        if value > (largest := _largest(method, key, default)):
-            raise EvaluationError(f"{method}.{key} = {shown(value)} is out of range: use {largest} at most")
-    return value
+def kind_of(method: str) -> tuple[Callable[..., Method], Variants]:
+    """The class of a method, and those of its settings. Raises EvaluationError as `check_method`."""
+    if others.is_other(method):
+        return others.OtherModel, (others.settings_class(method),)
+    return EIGHT[check_method(method)]
 
 
-def _largest(method: str, key: str, default: Any) -> float:
-    if key in LARGEST or not others.is_other(method) or not isinstance(default, int):
-        return LARGEST.get(key, math.inf)
-    return max(OTHERS_LARGEST, 4 * default)
+DEFAULTS = {
+    method: {name: value for name, value in defaults(method).items() if name not in variants[0].retired}
+    for method, (_, variants) in EIGHT.items()
+}
+"""The usual settings of the eight, for people."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.decode import from_json
+from fracgen.support.options import Option, parse_names
 from fracgen_eval import decisions
 from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.plan import MODEL_HELP, SETTINGS_HELP, WEIGHTS_HELP, parse_settings
 from fracgen_eval.methods import Method, check_fit, settings_for
-from fracgen_eval.methods.reading import check_overrides
-from fracgen_eval.methods.settings import Settings
+from fracgen_eval.methods.base import Table
+from fracgen_eval.methods.settings import check_layer_choice
 from fracgen_eval.pictures import SUFFIXES
 from fracgen_eval.predict.folds import FOLDS, FOLDS_TRAINED, ONE_PASS, cross_fit, deal
 from fracgen_eval.predict.model import Fit, FittedModel, Normal, WeightsNote, check_judgement
@@ -26,27 +29,46 @@ from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from fracgen_eval.weights.files import check_there
 
 
+def _parse_layers(text: str) -> tuple[str, ...]:
+    return parse_names([text])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What is fitted."""
 
-    method: str = "patchcore"
-    """A method by name."""
-    weights: WeightsSpec = dataclasses.field(default_factory=lambda: WeightsSpec.parse("fractal"))
-    """Of the network."""
-    model: str = "resnet18"
-    """timm's name of the network."""
-    layers: tuple[str, ...] | None = None
-    """For PatchCore and PaDiM: other layers than their own."""
-    overrides: Settings | None = None
-    """Settings in the place of the method's usual ones."""
-    seed: int = 0
-    """Of everything random."""
-    folds: int | None = None
-    """Into so many parts normal pictures are dealt, each of which is judged by a model of the others: 10, or 5 of
-    methods that train; 1 keeps none back."""
-    tiled: bool = False
-    """Whether pictures are judged in tiles at full resolution."""
+    method: Annotated[str, "The method to fit."] = "patchcore"
+    weights: Annotated[
+        WeightsSpec, Option(WEIGHTS_HELP.split(";")[0] + ".", parse=WeightsSpec.parse, default="fractal")
+    ] = field(default_factory=lambda: WeightsSpec.parse("fractal"))
+    model: Annotated[str, MODEL_HELP] = "resnet18"
+    layers: Annotated[
+        tuple[str, ...] | None, Option("For patchcore and padim, such as layer1,layer2.", parse=_parse_layers)
+    ] = None
+    seed: Annotated[int, "Seed of everything random."] = 0
+    overrides: Annotated[
+        Mapping[str, Table], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
+    ] = field(default_factory=dict)
+    """Settings in the place of the usual ones, by method."""
+    folds: Annotated[
+        int | None,
+        Option(
+            "Parts of the normal pictures, each judged by a model of the others; 1 keeps none back.",
+            default="10; 5 where the method trains",
+        ),
+    ] = None
+    tiles: Annotated[bool, "Judge large pictures at full resolution, in overlapping tiles."] = False
+
+    def settings(self) -> Table:
+        """The method's settings. Raises EvaluationError where something is unknown, or would do nothing."""
+        check_layer_choice(self.method, self.layers)
+        if self.overrides and self.method not in self.overrides:
+            raise EvaluationError(
+                f"--settings has no settings of {self.method}: add a table [{self.method}], or leave --settings out"
+            )
+        if self.folds is not None and self.folds < 1:
+            raise EvaluationError(f"{self.folds} folds: use 1, which keeps no picture back, or more")
+        return settings_for(self.method, overrides=self.overrides.get(self.method), layers=self.layers)
 
 
 def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:
@@ -56,12 +78,7 @@ def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:
         EvaluationError: the folder holds no pictures or too few, one cannot be decoded, an argument is unknown, a
             setting would do nothing, or the fitted method diverged.
     """
-    name = choice.method
-    check_overrides(name, choice.overrides, layers=choice.layers)
-    settings = settings_for(name, overrides=choice.overrides)
-    if choice.folds is not None and choice.folds < 1:
-        raise EvaluationError(f"{choice.folds} folds: use 1, which keeps no picture back, or more")
-    paths = normal_pictures(train)
+    name, settings, paths = choice.method, choice.settings(), normal_pictures(train)
     if choice.weights.path is not None:
         check_there(choice.weights.path)
     fold_of = deal(len(paths), choice.folds or (FOLDS if name in ONE_PASS else FOLDS_TRAINED), choice.seed)
@@ -70,15 +87,15 @@ def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:
     check_fit(name, weights.model, settings, fewest, layers=choice.layers)
     fit = Fit(
         name, settings, choice.seed, from_json(WeightsNote, weights.describe()), layers=choice.layers,
-        tiled=choice.tiled,
+        tiled=choice.tiles,
     )  # fmt: skip
     found: dict[int, Judged] = {}
 
     def keep(method: Method, fold: int) -> None:
         kept = [path for path, its in zip(paths, fold_of, strict=True) if its == fold]
-        found[fold] = judge(method, Cut(method.geometry, choice.tiled), kept)
+        found[fold] = judge(method, Cut(method.geometry, choice.tiles), kept)
 
-    cut = Cut(fit.build(weights, device).geometry, choice.tiled)
+    cut = Cut(fit.build(weights, device).geometry, choice.tiles)
     images, owners = to_fit(paths, cut, choice.seed)
     method = cross_fit(lambda: fit.build(weights, device), images, fold_of[owners], keep)
     check_judgement(method)

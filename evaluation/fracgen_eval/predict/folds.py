@@ -11,19 +11,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.methods import Method
-from fracgen_eval.methods.anomalib.quiet import quiet, seeded
 from fracgen_eval.methods.base import PREDICT_BATCH, batches, normalised
+from fracgen_eval.methods.padim import Padim
+from fracgen_eval.methods.panda import Panda
+from fracgen_eval.methods.patchcore import PatchCore
+from fracgen_eval.methods.quiet import quiet, seeded
 
 if TYPE_CHECKING:
     import torch
+    from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
-    from fracgen_eval.methods.anomalib.method import AnomalibMethod
+    _Output: TypeAlias = torch.Tensor | dict[str, torch.Tensor]
+    """Features, or those of each layer by name."""
 
 FOLDS, FOLDS_TRAINED = 10, 5
 """Folds of methods that go through the pictures once; and of those that train, each of which is a training."""
@@ -58,56 +63,43 @@ def cross_fit(
     Returns:
         The model to keep.
     """
+    import torch
+
     remember, folds, method = _Features(), int(fold_of.max()) + 1, build()
     if folds == 1:
         method.fit(images)
         return method
     with remember.of(method):
-        parts = _coresets(method, images, fold_of) if _is_patchcore(method) else None
+        parts = _coresets(method, images, fold_of) if isinstance(method, PatchCore) else []
     for fold in reversed(range(folds)):
-        if parts is None:
+        if not isinstance(method, PatchCore):
             method = build()
         with remember.of(method):
-            if parts is None:
-                method.fit(images[fold_of != fold])
+            if isinstance(method, PatchCore):
+                method.module.model.memory_bank = torch.cat([part for n, part in enumerate(parts) if n != fold])
             else:
-                _remember_without(method, parts, fold)
+                method.fit(images[fold_of != fold])
             judge(method, fold)
     return method
 
 
-def _is_patchcore(method: Method) -> bool:
-    from fracgen_eval.methods.anomalib.method import AnomalibMethod
-
-    return isinstance(method, AnomalibMethod) and method.name == "patchcore"
-
-
-def _coresets(method: Method, images: torch.Tensor, fold_of: NDArray[np.intp]) -> list[torch.Tensor]:
+def _coresets(method: PatchCore, images: torch.Tensor, fold_of: NDArray[np.intp]) -> list[torch.Tensor]:
     """The coreset of each fold's patches, [rows, D] each: for k folds in a k-th of the time of one coreset of all."""
     import torch
 
-    patchcore = cast("AnomalibMethod", method)
-    model, parts = patchcore.module.model, []
-    patchcore.module.to(patchcore.device)
-    model.train()
-    model.feature_extractor.eval()
-    with quiet(), seeded(patchcore.seed), torch.no_grad():
+    model, parts = cast("PatchcoreModel", method.module.model), list[torch.Tensor]()
+    method.module.to(method.device).eval()
+    with quiet(), seeded(method.seed), torch.no_grad():
         for fold in range(int(fold_of.max()) + 1):
             some = images[fold_of == fold]
-            model.embedding_store.expect(len(some))
+            method.expect(len(some))
+            model.training = True  # of this module alone, which then keeps its patches
             for batch in batches(some, PREDICT_BATCH):
-                model(normalised(batch, patchcore.weights, patchcore.device))
-            model.subsample_embedding(patchcore.settings["coreset"])
+                model(normalised(batch, method.weights, method.device))
+            model.subsample_embedding(method.settings.coreset)
             parts.append(model.memory_bank)
-    patchcore.module.eval()
+    method.module.eval()
     return parts
-
-
-def _remember_without(method: Method, parts: list[torch.Tensor], fold: int) -> None:
-    import torch
-
-    model = cast("AnomalibMethod", method).module.model
-    model.memory_bank = torch.cat([part for n, part in enumerate(parts) if n != fold])
 
 
 @contextlib.contextmanager
@@ -127,8 +119,8 @@ class _Features:
     """Outputs of a frozen network for pictures that it has seen, on a CPU."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, list[torch.Tensor]] = {}
-        self._bytes, self._listed = 0, False
+        self._known: dict[bytes, dict[str, torch.Tensor]] = {}
+        self._bytes = 0
 
     @contextlib.contextmanager
     def of(self, method: Method) -> Iterator[None]:
@@ -144,30 +136,24 @@ class _Features:
         finally:
             network.forward = compute
 
-    def _recalled(self, compute: Callable[[torch.Tensor], object], images: torch.Tensor) -> object:
+    def _recalled(self, compute: Callable[[torch.Tensor], _Output], images: torch.Tensor) -> _Output:
         import torch
 
         keys = [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
         if all(key in self._known for key in keys):
-            columns = [torch.stack(column) for column in zip(*(self._known[key] for key in keys), strict=True)]
-            return columns if self._listed else columns[0]
-        found = compute(images)
-        self._listed = isinstance(found, list)
-        columns = cast("list[torch.Tensor]", found if self._listed else [found])
-        self._bytes += sum(column.nbytes for column in columns)
+            found = {name: torch.stack([self._known[key][name] for key in keys]) for name in self._known[keys[0]]}
+            return found.get("", found)
+        output = compute(images)
+        maps = output if isinstance(output, dict) else {"": output}
+        self._bytes += sum(one.nbytes for one in maps.values())
         if self._bytes <= CACHE_BYTES:
-            self._known |= {key: [column[n] for column in columns] for n, key in enumerate(keys)}
-        return found
+            self._known |= {key: {name: one[n] for name, one in maps.items()} for n, key in enumerate(keys)}
+        return output
 
 
 def _frozen_network(method: Method) -> torch.nn.Module | None:
-    from fracgen_eval.methods.anomalib.method import AnomalibMethod
-    from fracgen_eval.methods.anomalib.models import frozen_network
-    from fracgen_eval.methods.panda import Panda
-
-    if isinstance(method, AnomalibMethod):
-        network: torch.nn.Module = frozen_network(method.name, method.module)
-        return network
-    if isinstance(method, Panda) and method.settings["variant"] == "dn2":
-        return cast("torch.nn.Module", method.network)
+    if isinstance(method, (PatchCore, Padim)):
+        return cast("torch.nn.Module", method.module.model.feature_extractor)
+    if isinstance(method, Panda) and not method.adapted:
+        return method.network
     return None

@@ -21,8 +21,7 @@ from fracgen.support.files import whole_file
 from fracgen_eval import decisions
 from fracgen_eval.datasets.base import THRESHOLD_QUANTILE
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods import Method, build_method, settings_for
-from fracgen_eval.methods.settings import Settings
+from fracgen_eval.methods import Method, build_method
 from fracgen_eval.metrics import check_finite
 from fracgen_eval.predict.pictures import LOOKS, Cut, Judged, judge
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
@@ -58,7 +57,7 @@ class Fit:
     """How a model was fitted: all that is needed, beside its tensors, to build it again."""
 
     method: str
-    settings: Settings
+    settings: dict[str, Any]
     seed: int
     weights: WeightsNote
     _: KW_ONLY
@@ -68,8 +67,7 @@ class Fit:
 
     def build(self, weights: Weights, device: str) -> Method:
         """The method, not yet fitted. Raises EvaluationError for what is unknown or out of range."""
-        settings = settings_for(self.method, overrides=self.settings)
-        return build_method(self.method, weights, settings, layers=self.layers, seed=self.seed, device=device)
+        return build_method(self.method, weights, self.settings, layers=self.layers, seed=self.seed, device=device)
 
 
 @dataclass(frozen=True)

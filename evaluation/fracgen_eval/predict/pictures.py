@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fracgen_eval.images import Geometry, bilinear
 from fracgen_eval.methods import Method
-from fracgen_eval.methods.base import PREDICT_BATCH, batches
+from fracgen_eval.methods.base import PREDICT_BATCH
 from fracgen_eval.metrics import check_finite
 from fracgen_eval.pictures import read_picture
 
@@ -139,7 +139,8 @@ def _tiled(method: Method, cut: Cut, paths: Sequence[Path]) -> Iterator[_Row]:
         picture = read_picture(path)
         boxes = cut.boxes(*picture.shape[:2])
         scores, seen, heat, mapped = [], [], np.zeros(picture.shape[:2], np.float32), True
-        for some in batches(boxes, PREDICT_BATCH):
+        for start in range(0, len(boxes), PREDICT_BATCH):
+            some = boxes[start : start + PREDICT_BATCH]
             images = cut.images(picture, some)
             found = method.predict(images)
             scores.append(found.scores.max())

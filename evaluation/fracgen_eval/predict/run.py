@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from fracgen.support.files import check_writable
+from fracgen.support.options import Option
+from fracgen.support.terminal import working
 from fracgen_eval import decisions
 from fracgen_eval.datasets.listing import images_in, left_out, pictures_below
 from fracgen_eval.errors import EvaluationError
@@ -21,28 +24,19 @@ from fracgen_eval.predict.shift import LEVEL, Seen, shift
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be judged, and by what."""
+    """By what pictures are judged, and what becomes of it."""
 
-    images: tuple[Path, ...]
-    """Pictures to judge, or folders of them."""
-    train: Path | None = None
-    """Folder of normal pictures to fit on."""
-    load: Path | None = None
-    """A kept model to use instead."""
-    calibrate: Path | None = None
-    """Folder of good pictures of another day: judged pictures are compared with these."""
-    false_alarms: float = 0.05
-    """How often a normal picture may be flagged, above 0 and below 1."""
+    train: Annotated[Path | None, "Folder of normal pictures to fit on."] = None
+    load: Annotated[Path | None, "Use a kept model instead of fitting one."] = None
+    calibrate: Annotated[Path | None, "Folder of good pictures of another day, to compare with."] = None
+    false_alarms: Annotated[float, "How often a normal picture may be flagged, above 0 and below 1."] = 0.05
     choice: Choice = field(default_factory=Choice)
-    """What is fitted."""
-    save: Path | None = None
-    """File to keep the fitted model in."""
-    out: Path | None = None
-    """Folder for page, heatmaps, CSV and JSON."""
-    device: str = "cpu"
-    """`cpu` or `cuda`."""
+    save: Annotated[Path | None, "Keep the fitted model in this file."] = None
+    out: Annotated[
+        Path | None, Option("Folder for a page, heatmaps, a CSV and a JSON file.", names=("-o", "--output"))
+    ] = None
 
-    def check(self) -> None:
+    def check(self, images: Sequence[Path]) -> None:
         """Refuse what is not there, and what cannot be written, before anything heavy is imported.
 
         Raises:
@@ -52,7 +46,7 @@ class Request:
         if (self.load is None) == (self.train is None):
             raise EvaluationError("give either --train, a folder of normal pictures, or --load, a kept model")
         decisions.check_rate(self.false_alarms)
-        if missing := [path for path in self.images if not path.exists()]:
+        if missing := [path for path in images if not path.exists()]:
             raise EvaluationError(f"{missing[0]}: no such picture")
         if self.load is not None and not self.load.is_file():
             raise EvaluationError(f"{self.load}: no such fitted model; fit one with --train and --save")
@@ -64,44 +58,54 @@ class Request:
         if self.out is not None and self.out.exists() and not self.out.is_dir():
             raise EvaluationError(f"{self.out} is a file: name a folder for the results with -o")
 
-    def pictures(self) -> list[Path]:
-        """The pictures to judge, those of folders by path. Raises EvaluationError where a folder holds none."""
-        found: dict[Path, None] = {}
-        for path in self.images:
-            below = pictures_below(path) if path.is_dir() else [path]
-            if not below:
-                raise EvaluationError(f"{path}: no pictures ({', '.join(SUFFIXES)}) to judge in this folder")
-            found |= dict.fromkeys(below)
-        return list(found)
 
-
-def predict(request: Request) -> Verdict:
+def predict(images: Sequence[Path], request: Request, device: str = "cpu") -> Verdict:
     """Judge pictures.
+
+    Args:
+        images: pictures, or folders of them.
+        request: by what, and what becomes of it.
+        device: `cpu` or `cuda`.
 
     Raises:
         EvaluationError: something cannot be read, fitted or judged.
         OSError: something cannot be written.
     """
-    paths, notes = request.pictures(), list[str]()
+    request.check(images)
+    paths, notes = _pictures(images), list[str]()
     if request.load is not None:
-        fitted = FittedModel.load(request.load, request.device)
+        fitted = FittedModel.load(request.load, device)
     else:
         assert request.train is not None
+        request.choice.settings()
         notes += differing(images_in(request.train), paths)
-        fitted = fit_model(request.choice, request.train, request.device)
+        fitted = fit_model(request.choice, request.train, device)
         if rest := left_out(request.train, [request.train], images_in(request.train)):
             notes.append(f"{request.train}: left out {rest}")
     if request.calibrate is not None:
         fitted, said = calibrated(fitted, request.calibrate, request.false_alarms)
         notes += said
     if request.save is not None:
-        fitted.save(request.save)
+        with working():
+            fitted.save(request.save)
     judged = fitted.judge(paths)
     verdict = _decided(fitted, judged, paths, request.false_alarms, notes)
     if request.out is None:
         return verdict
     maps = dict(zip(map(str, paths), judged.maps or (), strict=False))
-    return write_results(verdict, maps, fitted.normal.map_range, fitted.fit.method, request.out)
+    with working():
+        return write_results(verdict, maps, fitted.normal.map_range, fitted.fit.method, request.out)
+
+
+def _pictures(images: Sequence[Path]) -> list[Path]:
+    """Pictures, those of folders by path. Raises EvaluationError where a folder holds none."""
+    found: dict[Path, None] = {}
+    for path in images:
+        below = pictures_below(path) if path.is_dir() else [path]
+        if not below:
+            raise EvaluationError(f"{path}: no pictures ({', '.join(SUFFIXES)}) to judge in this folder")
+        found |= dict.fromkeys(below)
+    return list(found)
 
 
 def _decided(

@@ -6,14 +6,17 @@ those of one type; types of one name in several categories, such as those of `su
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from fracgen_eval.grid.result import PAPER_METRICS
-from fracgen_eval.report.gather import Condition, Entry, Results
-from fracgen_eval.report.tables import METRIC_NAMES, in_order, short_titles
+from fracgen_eval.grid.result import METRIC_NAMES, PAPER_METRICS
+from fracgen_eval.report.gather import Condition, Results
+from fracgen_eval.report.tables import in_order, short_titles
+from fracgen_eval.report.text import csv_text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 ALL = "all"
 """Stands for the category in the mean over several."""
@@ -53,14 +56,26 @@ class DefectTable:
         return "–" if value is None else f"{value:.1f}"
 
 
+def by_kind(cells: DataFrame) -> DataFrame:
+    """Numbers by type of defect, a row each: category, column, weights, defect, metric, and value in percent."""
+    from pandas import DataFrame
+
+    rows = [
+        (cell.category, cell.column, cell.weights, defect, metric, 100 * number)
+        for cell in cells[cells.done].itertuples()
+        for defect, numbers in cell.result.outcome.scores.by_defect.items()
+        for metric, number in numbers.items()
+    ]
+    return DataFrame(rows, columns=["category", "column", "weights", "defect", "metric", "value"])
+
+
 def defect_tables(results: Results) -> list[DefectTable]:
     """All tables by type of defect that have a number."""
     tables = []
-    for condition in results.conditions():
-        entries = [e for e in results.entries if e.condition == condition and e.plain and e.scores]
+    for condition, cells in results.by_condition():
+        kinds = by_kind(cells[cells.plain])
         for metric in PAPER_METRICS:
-            values = _values(entries, metric)
-            if values:
+            if values := _values(kinds[kinds.metric == metric]):
                 columns = in_order(key[2] for key in values)
                 weights = [w for w in results.weights() if any(key[3] == w for key in values)]
                 rows = sorted({(c, d) for c, d, _, _ in values}, key=lambda row: (row[0] != ALL, row))
@@ -68,32 +83,24 @@ def defect_tables(results: Results) -> list[DefectTable]:
     return tables
 
 
-def _values(entries: list[Entry], metric: str) -> dict[tuple[str, str, str, str], float]:
-    seeds: dict[tuple[str, str, str, str], list[float]] = {}
-    for e in entries:
-        for defect, numbers in (e.scores.by_defect if e.scores else {}).items():
-            if metric in numbers:
-                seeds.setdefault((e.category, defect, e.column, e.weights), []).append(100 * numbers[metric])
-    values = {key: fmean(numbers) for key, numbers in seeds.items()}
-    shared: dict[tuple[str, str, str], dict[str, float]] = {}
-    for (category, *rest), value in values.items():
-        shared.setdefault((rest[0], rest[1], rest[2]), {})[category] = value
-    for (defect, column, weights), numbers in shared.items():
-        everywhere = {c for c, d, _, _ in values if d == defect}
-        if len(everywhere) > 1 and set(numbers) == everywhere:  # a mean over other categories is another number
-            values[ALL, defect, column, weights] = fmean(numbers.values())
+def _values(numbers: DataFrame) -> dict[tuple[str, str, str, str], float]:
+    means = numbers.groupby(["category", "defect", "column", "weights"]).value.agg(fmean)
+    values = dict(means.items())
+    everywhere = {defect: set(group.category) for defect, group in numbers.groupby("defect")}
+    for (defect, column, weights), several in means.groupby(["defect", "column", "weights"]):
+        there = set(several.index.get_level_values("category"))
+        if len(there) > 1 and there == everywhere[defect]:  # a mean over other categories is another number
+            values[ALL, defect, column, weights] = fmean(several)
     return values
 
 
 def to_csv(table: DefectTable) -> str:
     """One line per category, defect, method and weights."""
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n")
-    write.writerow(["dataset", "metric", "model", "protocol", "category", "defect", "method", "weights", "value"])
     of = [table.condition.dataset, table.metric, table.condition.model, table.condition.protocol]
-    for row in table.rows:
-        for column in table.columns:
-            for weights in table.weights:
-                value = table.values.get((*row, column, weights))
-                write.writerow([*of, *row, column, weights, "" if value is None else f"{value:.2f}"])
-    return out.getvalue()
+    rows = [
+        [*of, *row, column, weights, "" if value is None else f"{value:.2f}"]
+        for row in table.rows for column in table.columns for weights in table.weights
+        for value in [table.values.get((*row, column, weights))]
+    ]  # fmt: skip
+    head = ["dataset", "metric", "model", "protocol", "category", "defect", "method", "weights", "value"]
+    return csv_text(head, rows)

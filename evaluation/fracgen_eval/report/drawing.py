@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Tile = NDArray[np.uint8]
 INK = {"light": "#1d1d1f", "dark": "#ececec"}
 FAINT = {"light": "#b8b8be", "dark": "#5c5c66"}
 COLOURS = {
@@ -14,24 +24,47 @@ COLOURS = {
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
-def to_svg(figure: Any, salt: str) -> bytes:
-    """The same bytes for the same figure."""
+@dataclass(frozen=True)
+class Chart:
+    """A chart as numbers and as a drawing."""
+
+    slug: str
+    title: str
+    alt: str
+    header: list[str]
+    rows: list[list[str]]
+    """The drawing's numbers, as printed."""
+    draw: Callable[[str], Figure]
+    """Gives a drawing for `light` or `dark`."""
+
+
+def chart_svg(chart: Chart, scheme: str = "light") -> bytes:
+    """A chart as SVG: the same bytes for the same chart."""
     import matplotlib
 
     out = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    with matplotlib.rc_context({"svg.hashsalt": chart.slug, "svg.fonttype": "path"}):
+        chart.draw(scheme).savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return out.getvalue()
 
 
-def to_png(figure: Any) -> bytes:
-    """150 dots an inch, on white."""
+def chart_png(chart: Chart) -> bytes:
+    """A chart as PNG: 150 dots an inch, on white."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    chart.draw("light").savefig(out, format="png", dpi=150, facecolor="white", metadata={"Software": None})
     return out.getvalue()
 
 
-def draw_spider(scheme: str, heads: list[str], values: dict[str, list[float]], low: float) -> Any:
+def picture(pixels: Tile, kind: str = "PNG") -> bytes:
+    """Pixels [H, W, 3] as a file."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format=kind, **({"quality": 80} if kind == "WEBP" else {}))
+    return out.getvalue()
+
+
+def draw_spider(scheme: str, heads: list[str], values: dict[str, list[float]], low: float) -> Figure:
     import math
 
     figure = _figure(scheme, 5.2, 4.6)
@@ -49,7 +82,7 @@ def draw_spider(scheme: str, heads: list[str], values: dict[str, list[float]], l
     return figure
 
 
-def draw_curves(scheme: str, counts: list[int], curves: dict[str, list[float | None]], label: str) -> Any:
+def draw_curves(scheme: str, counts: list[int], curves: dict[str, list[float | None]], label: str) -> Figure:
     figure = _figure(scheme, 6.4, 3.8)
     axes = figure.add_subplot()
     for n, (name, points) in enumerate(curves.items()):
@@ -65,7 +98,7 @@ def draw_curves(scheme: str, counts: list[int], curves: dict[str, list[float | N
     return figure
 
 
-def draw_roc(scheme: str, rates: list[float], curves: dict[str, list[float]]) -> Any:
+def draw_roc(scheme: str, rates: list[float], curves: dict[str, list[float]]) -> Figure:
     figure = _figure(scheme, 4.6, 4.2)
     axes = figure.add_subplot()
     axes.plot([0, 100], [0, 100], color=FAINT[scheme], linestyle="--", linewidth=1)
@@ -82,7 +115,7 @@ def draw_roc(scheme: str, rates: list[float], curves: dict[str, list[float]]) ->
 
 def draw_bars(
     scheme: str, groups: list[str], series: dict[str, list[float | None]], label: str, top: float | None
-) -> Any:
+) -> Figure:
     figure = _figure(scheme, 6.4, 3.4)
     axes = figure.add_subplot()
     width = 0.8 / len(series)
@@ -90,7 +123,8 @@ def draw_bars(
         drawn = [(x + (n - (len(series) - 1) / 2) * width, y) for x, y in enumerate(numbers) if y is not None]
         if not drawn:
             continue
-        bars = axes.bar(*zip(*drawn, strict=True), width=width * 0.92, color=COLOURS[scheme][n % 6], label=name)
+        places, heights = zip(*drawn, strict=True)
+        bars = axes.bar(places, heights, width=width * 0.92, color=COLOURS[scheme][n % 6], label=name)
         axes.bar_label(bars, fmt="%.1f", color=INK[scheme], fontsize=7)
     axes.set_xticks(range(len(groups)), groups, rotation=25 if max(map(len, groups)) > 8 else 0, ha="center")
     axes.set_ylabel(label)
@@ -102,13 +136,13 @@ def draw_bars(
     return figure
 
 
-def _figure(scheme: str, width: float, height: float) -> Any:
+def _figure(scheme: str, width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _styled(axes: Any, scheme: str) -> None:
+def _styled(axes: Axes, scheme: str) -> None:
     axes.set_facecolor("none")
     axes.tick_params(colors=INK[scheme], labelsize=8)
     for spine in axes.spines.values():

@@ -12,27 +12,28 @@ from fracgen.support.tensors import open_tensors
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.results import FILTERS
+from fracgen_eval.report.drawing import picture
 
 SCALE, GAP = 5, 2
 LARGEST = 1 << 22
 """Numbers of a first layer, many times over."""
 
 
-def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, NDArray[np.uint8]]], list[str]]:
-    """A picture [H, W, 3] per weights of a result folder, with its title; and a line about each file that is not one.
+def filter_sheets(folder: Path, order: list[str]) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """A PNG per weights of a result folder, with its title; and a line about each file that is not one.
 
     Args:
         folder: the result folder.
         order: names of weights; those of other names come last.
     """
-    sheets: list[tuple[str, NDArray[np.uint8]]] = []
+    sheets: list[tuple[str, bytes]] = []
     problems = []
     for path in sorted((folder / FILTERS).glob("*.safetensors")):
         try:
             title, filters = read_filters(path)
             if any(title == other for other, _ in sheets):  # other tensors under the same name
                 title += f", {path.stem.rsplit('-', 1)[-1][:4]}"
-            sheets.append((title, sheet(filters)))
+            sheets.append((title, picture(sheet(filters))))
         except EvaluationError as error:
             problems.append(str(error).replace(f"{folder}/", ""))
     place = {name: n for n, name in enumerate(order)}

@@ -9,22 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid.result import Judged, Measurement
 from fracgen_eval.images import Geometry
-from fracgen_eval.metrics import pixel_auroc, predicted_mask
-from fracgen_eval.report.gather import Condition, Entry, Results
+from fracgen_eval.metrics import count_pixels, pixel_auroc, predicted_mask
+from fracgen_eval.report.drawing import Tile
+from fracgen_eval.report.gather import Condition, Results
 from fracgen_eval.report.tables import in_order
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    from fracgen_eval.grid.result import CellResult
 
 CASES = 2
 """Best and worst cases of each method."""
 TILE, GAP = 128, 6
 """Side of a tile in pixels, and what lies between two."""
-Tile = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,22 @@ class Gallery:
     cases: list[Case]
 
 
+class Row(Protocol):
+    """A cell in the table of results."""
+
+    path: str
+    category: str
+    weights: str
+    dataset: str
+    result: CellResult
+
+
 @dataclass(frozen=True)
 class _KeptMaps:
     """What a cell kept, checked."""
 
-    entry: Entry
-    maps: NDArray[Any]
+    cell: Row
+    maps: NDArray[np.floating]
     """As kept: float32, by earlier versions float16."""
     masks: NDArray[np.bool_]
     places: dict[str, int]
@@ -76,15 +92,13 @@ def galleries(results: Results, roots: dict[str, Path]) -> tuple[list[Gallery], 
     out: list[Gallery] = []
     problems: list[str] = []
     roots = {"surfaces": results.folder / "data" / "surfaces"} | roots
-    for condition in results.conditions():
-        here = [e for e in results.entries if e.condition == condition and e.plain and e.judged and e.judged.maps]
-        here = [e for e in here if e.network == 0]
-        for column in in_order(e.column for e in here):
-            mine = [e for e in here if e.column == column]
-            seed = min(e.seed for e in mine)
-            of_seed = [e for e in mine if e.seed == seed]
-            cases = _cases(of_seed, results, roots.get(condition.dataset), problems)
-            if cases:
+    for condition, cells in results.by_condition():
+        here = cells[cells.plain & cells.done & (cells.network == 0)]
+        kept = [cell for cell in here.itertuples() if _judged(cell).maps]
+        for column in in_order(cell.column for cell in kept):
+            mine = [cell for cell in kept if cell.column == column]
+            first = [cell for cell in mine if cell.seed == min(cell.seed for cell in mine)]
+            if cases := _cases(first, results, roots.get(condition.dataset), problems):
                 out.append(Gallery(condition, column, cases))
     return out, list(dict.fromkeys(problems))
 
@@ -114,24 +128,29 @@ def sheet(gallery: Gallery) -> Tile:
     return np.asarray(page)
 
 
-def _fitting(text: str, font: Any) -> str:
+def _judged(cell: Row) -> Judged:
+    assert isinstance(cell.result.outcome, Measurement)
+    return cell.result.outcome.judged
+
+
+def _fitting(text: str, font: FreeTypeFont | ImageFont) -> str:
     """As much of a text as stands above one tile."""
     while font.getlength(text) > TILE:
         text = text[:-2] + "…" if len(text) > 2 else ""
     return text
 
 
-def _cases(entries: list[Entry], results: Results, root: Path | None, problems: list[str]) -> list[Case]:
+def _cases(cells: list[Row], results: Results, root: Path | None, problems: list[str]) -> list[Case]:
     """Best and worst cases. One category's maps are in memory at a time: those of a whole grid are gigabytes."""
     order = results.weights()
     of_category = {
-        category: sorted((e for e in entries if e.category == category), key=lambda e: order.index(e.weights))
-        for category in sorted({e.category for e in entries})
+        category: sorted((c for c in cells if c.category == category), key=lambda c: order.index(c.weights))
+        for category in sorted({c.category for c in cells})
     }
     ranked: list[Rank] = []
-    for category, cells in of_category.items():
-        with _problems_noted(cells[-1], problems):
-            last = _read(results.folder, cells[-1])
+    for category, several in of_category.items():
+        with _problems_noted(several[-1], problems):
+            last = _read(results.folder, several[-1])
             ranked += [
                 (_quality(last, path), category, path)
                 for path, n in last.places.items()
@@ -144,21 +163,21 @@ def _cases(entries: list[Entry], results: Results, root: Path | None, problems: 
     for kind, chosen in (("best", best), ("worst", worst)):
         for _, category, path in chosen:
             judged = []
-            for e in of_category[category]:
-                with _problems_noted(e, problems):
-                    judged.append(_read(results.folder, e))
+            for cell in of_category[category]:
+                with _problems_noted(cell, problems):
+                    judged.append(_read(results.folder, cell))
             with _problems_noted(of_category[category][-1], problems):
                 cases.append(_case(kind, judged, path, root, problems))
     return cases
 
 
 @contextmanager
-def _problems_noted(entry: Entry, problems: list[str]) -> Iterator[None]:
+def _problems_noted(cell: Row, problems: list[str]) -> Iterator[None]:
     """An error in a kept file becomes a line of the problems, and the report goes on."""
     try:
         yield
     except Exception as error:  # NumPy and zlib raise anything for an archive that is damaged
-        problems.append(f"{entry.path}: its maps cannot be shown ({type(error).__name__}: {error})")
+        problems.append(f"{cell.path}: its maps cannot be shown ({type(error).__name__}: {error})")
 
 
 def _spread(ranked: list[Rank], count: int) -> list[Rank]:
@@ -167,9 +186,8 @@ def _spread(ranked: list[Rank], count: int) -> list[Rank]:
     return (firsts + [r for r in ranked if r not in firsts])[:count]
 
 
-def _read(folder: Path, entry: Entry) -> _KeptMaps:
-    assert entry.judged is not None
-    path, images = _inside(folder, entry.judged.maps), entry.judged.images
+def _read(folder: Path, cell: Row) -> _KeptMaps:
+    path, images = _inside(folder, str(_judged(cell).maps)), _judged(cell).images
     with np.load(path, allow_pickle=False) as file:
         maps = file["maps"]
         if "masks" not in file:
@@ -180,13 +198,13 @@ def _read(folder: Path, entry: Entry) -> _KeptMaps:
     if not np.isfinite(maps).all():
         raise EvaluationError("maps hold numbers that are not finite")
     places = {image.path: n for n, image in enumerate(images)}
-    return _KeptMaps(entry, maps, masks, places, {image.path: image.defect for image in images})
+    return _KeptMaps(cell, maps, masks, places, {image.path: image.defect for image in images})
 
 
 def _quality(judged: _KeptMaps, path: str) -> float:
     """Pixel AUROC within a picture, percent."""
     n = judged.places[path]
-    return 100 * pixel_auroc([judged.maps[n]], [judged.masks[n]])
+    return 100 * pixel_auroc(count_pixels([judged.maps[n]], [judged.masks[n]]))
 
 
 def _case(kind: str, judged: list[_KeptMaps], path: str, root: Path | None, problems: list[str]) -> Case:
@@ -197,39 +215,39 @@ def _case(kind: str, judged: list[_KeptMaps], path: str, root: Path | None, prob
         n = one.places[path]
         low, high = np.quantile(one.maps.astype(np.float32), [0.02, 0.9995])
         heat = _colours((one.maps[n] - low) / max(float(high - low), 1e-12))
-        threshold = one.entry.judged.mask_threshold if one.entry.judged else None
+        threshold = _judged(one.cell).mask_threshold
         mask = None if threshold is None else _grey(predicted_mask(one.maps[n], threshold.value))
-        shown.append((one.entry.weights, heat, mask, _quality(one, path)))
-    title = f"{last.entry.category}: {last.defects[path]} ({path})"
-    picture = _picture(last.entry, path, root, problems)
+        shown.append((one.cell.weights, heat, mask, _quality(one, path)))
+    title = f"{last.cell.category}: {last.defects[path]} ({path})"
+    picture = _picture(last.cell, path, root, problems)
     return Case(title, kind, picture, _grey(last.masks[last.places[path]]), shown)
 
 
-def _picture(entry: Entry, name: str, root: Path | None, problems: list[str]) -> Tile | None:
-    dataset = entry.condition.dataset
+def _picture(cell: Row, name: str, root: Path | None, problems: list[str]) -> Tile | None:
     if root is None or not root.is_dir():
-        problems.append(f"pictures of {dataset} are not where the report looks: give --root {dataset}=FOLDER")
+        problems.append(f"pictures of {cell.dataset} are not where the report looks: give --root {cell.dataset}=FOLDER")
         return None
     try:
-        for place in (f"{entry.category}/{name}", f"1cls/{entry.category}/{name}", name):
+        for place in (f"{cell.category}/{name}", f"1cls/{cell.category}/{name}", name):
             path = _inside(root, place)
             if path.is_file():
-                size = int(entry.result.cell.method.settings.get("image_size", 256))
-                side = entry.judged.side if entry.judged else None
+                size, side = int(cell.result.cell.method.settings.get("image_size", 256)), _judged(cell).side
                 if side is None:
                     raise EvaluationError("the side of its maps is not recorded")
                 return _small(Geometry(size, side if side != size else None).image(path))
     except EvaluationError as error:
-        problems.append(f"{entry.path}: {error}")
+        problems.append(f"{cell.path}: {error}")
         return None
-    problems.append(f"{name} of {dataset}/{entry.category} is not below {root}: give --root {dataset}=FOLDER")
+    problems.append(
+        f"{name} of {cell.dataset}/{cell.category} is not below {root}: give --root {cell.dataset}=FOLDER"
+    )
     return None
 
 
-def _inside(folder: Path, name: Any) -> Path:
-    path = folder / str(name)
+def _inside(folder: Path, name: str) -> Path:
+    path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise EvaluationError(f"{str(name)!r} leads out of {folder.name}/")
+        raise EvaluationError(f"{name!r} leads out of {folder.name}/")
     return path
 
 

@@ -1,31 +1,32 @@
-"""A result folder as entries, and everything in it that is not one: nothing is dropped in silence."""
+"""A result folder as one tidy table, a row a cell, and all that is not one by name: nothing is dropped in silence."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fracgen.support.decode import shown
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.result import METRICS, CellResult, Judged, Measurement, Scores
-from fracgen_eval.grid.results import CELLS, read_results
+from fracgen_eval.grid.result import DONE, METRICS
+from fracgen_eval.grid.results import CELLS, read_table
 from fracgen_eval.methods import is_method, settings_for
 from fracgen_eval.methods.settings import IMAGE_LEVEL
 from fracgen_eval.weights.backbones import random_seed
 from fracgen_eval.weights.network import LAYERS
 
-TRACEBACK = 4_000
-"""Last characters of a failed cell's traceback that a report shows."""
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 LONGEST_SLUG = 60
 BASELINES = ("imagenet", "imagenet-v2", "random")
 """Weights that stand before all others, in this order."""
-
 DATASET_NAMES = {"mvtec": "MVTec AD", "visa": "VisA", "elpv": "ELPV (no masks: image metrics only)"}
+SAME = ["condition", "column", "category", "weights", "network", "seed", "layers", "shots"]
+"""Columns that are alike in results of the same cell."""
 
 
 @dataclass(frozen=True, order=True)
@@ -65,105 +66,39 @@ def layers_text(layers: tuple[str, ...]) -> str:
     return "{" + ", ".join(x.removeprefix("layer") if x in LAYERS else x for x in layers) + "}"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A cell's result, and where it stands in the report."""
-
-    condition: Condition
-    column: str
-    """The method's name in tables: with the settings that are not the usual ones."""
-    weights: str
-    """Their name in tables: with a part of their digest where others have the same name."""
-    layers: tuple[str, ...] | None
-    """Other layers than the method's own, to be drawn against."""
-    _: KW_ONLY
-    path: str
-    """Of its file, below the result folder."""
-    result: CellResult = field(repr=False, hash=False, compare=False)
-    network: int = 0
-    """Which of several random networks, all of which have the name `random` in tables; 0 for all other weights."""
-
-    @property
-    def method(self) -> str:
-        """Name of the method."""
-        return self.result.cell.method.name
-
-    @property
-    def category(self) -> str:
-        """Name of the category."""
-        return self.result.cell.data.category
-
-    @property
-    def seed(self) -> int:
-        """Seed of the cell."""
-        return self.result.cell.seed
-
-    @property
-    def shots(self) -> int | None:
-        """Training images of a few-shot cell."""
-        return self.result.cell.data.shots
-
-    @property
-    def done(self) -> bool:
-        """Whether there are numbers; else it ended in an error."""
-        return isinstance(self.result.outcome, Measurement)
-
-    @property
-    def scores(self) -> Scores | None:
-        """The numbers, None of a failed cell."""
-        return self.result.outcome.scores if isinstance(self.result.outcome, Measurement) else None
-
-    @property
-    def judged(self) -> Judged | None:
-        """The test images one by one, None of a failed cell."""
-        return self.result.outcome.judged if isinstance(self.result.outcome, Measurement) else None
-
-    @property
-    def published(self) -> bool:
-        """Whether the numbers are a publication's."""
-        return isinstance(self.result.outcome, Measurement) and self.result.outcome.published
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """In [0, 1]; None where a metric does not exist for the cell."""
-        return {name: self.result.metrics.get(name) for name in METRICS}
-
-    @property
-    def beside(self) -> dict[str, float]:
-        """Image AUROC in [0, 1] that stands beside the method's own, such as CutPaste's of `steps=0`."""
-        variants = self.scores.beside if self.scores else {}
-        return {name: metrics["image_auroc"] for name, metrics in variants.items() if "image_auroc" in metrics}
-
-    @property
-    def plain(self) -> bool:
-        """Neither few-shot nor with other layers: it belongs into the main tables."""
-        return self.layers is None and self.shots is None
-
-
 @dataclass
 class Results:
-    """Everything below a result folder."""
+    """Everything below a result folder.
+
+    `cells` has a row for each cell and the columns of `read_table`, with these differences: `weights` is their name in
+    tables, with a part of their digest where others have the same name, and `random` for all random networks, which
+    `network` numbers (0 for all other weights); `column` is the method's name in tables, with the settings that are not
+    the usual ones; `layers` are those other than the method's own that are to be drawn against, else None; `condition`
+    is what cells of one table share. `done` says whether there are numbers, `plain` whether a cell belongs into the
+    main tables: neither few-shot nor with other layers.
+    """
 
     folder: Path
-    entries: list[Entry]
+    cells: DataFrame
     problems: list[str]
     """One line each about files that are unreadable, foreign, duplicates or of other pictures, and about figures
     that could not be drawn."""
 
     @property
-    def failed(self) -> list[Entry]:
-        """Cells that ended in an error."""
-        return [e for e in self.entries if not e.done]
+    def published_only(self) -> bool:
+        """Whether all numbers are a publication's."""
+        return all(cell.done and cell.result.outcome.published for cell in self.cells.itertuples())
 
     def weights(self) -> list[str]:
         """Names of weights in the order of tables: baselines, then the others by name."""
-        names = {e.weights for e in self.entries}
+        names = set(self.cells.weights)
         return [b for b in BASELINES if b in names] + sorted(names - set(BASELINES))
 
-    def conditions(self) -> list[Condition]:
-        """In the order of the report: MVTec AD, VisA, others; trial runs last."""
+    def by_condition(self) -> list[tuple[Condition, DataFrame]]:
+        """The cells of each condition, in the order of the report: MVTec AD, VisA, others; trial runs last."""
         order = {"mvtec": 0, "visa": 1}
-        return sorted({e.condition for e in self.entries}, key=lambda c: (bool(c.limit), order.get(c.dataset, 2), c))
+        found = sorted(set(self.cells.condition), key=lambda c: (bool(c.limit), order.get(c.dataset, 2), c))
+        return [(condition, self.cells[self.cells.condition == condition]) for condition in found]
 
 
 def gather(folder: Path) -> Results:
@@ -173,37 +108,46 @@ def gather(folder: Path) -> Results:
         EvaluationError: it is no result folder, or holds not one cell.
     """
     if not (folder / CELLS).is_dir():
-        remedy = f"`fracgen eval run --out {folder}` fills it"
+        remedy = f"`fracgen eval run -o {folder}` fills it"
         if (folder / "eval" / CELLS).is_dir():  # a demo's folder
             remedy = f"{folder / 'eval'} is one"
         raise EvaluationError(f"{folder}: no result folder (it has no {CELLS}/); {remedy}")
-    entries, problems = [], []
-    for path, result in read_results(folder):
-        if isinstance(result, EvaluationError):
-            problems.append(str(result).replace(f"{folder}/", ""))
-        elif not is_method(method := result.cell.method.name):
-            problems.append(f"{path}: not a cell's result (method {shown(method)} is unknown): move it away")
-        else:
-            entries.append(_entry(str(path), result))
+    cells, unread = read_table(folder)
+    problems = [line.replace(f"{folder}/", "") for line in unread]
+    for cell in cells.itertuples():
+        if not is_method(cell.method):
+            problems.append(f"{cell.path}: not a cell's result (method {shown(cell.method)} is unknown): move it away")
     for path in sorted((folder / CELLS).rglob("*")):
         if path.is_file() and path.suffix != ".json" and not path.name.endswith(".part"):
             problems.append(f"{path.relative_to(folder)}: not a result file, passed over")
-    if not entries:
+    if cells.empty or not any(map(is_method, cells.method)):
         only = f", only: {problems[0]}" if problems else ""
-        raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run --out {folder}` makes them")
-    entries, others = _of_the_same_pictures(_one_random(_disambiguated(entries)))
-    entries, duplicates = _newest(entries)
-    return Results(folder, _lone_layers(entries), problems + others + duplicates)
+        raise EvaluationError(f"{folder}: no cells to report{only}; `fracgen eval run -o {folder}` makes them")
+    known = cells[[is_method(method) for method in cells.method]].reset_index(drop=True)
+    cells, others = _of_the_same_pictures(_named(known))
+    cells, doubles = _newest(cells)
+    return Results(folder, _lone_layers(cells), problems + others + doubles)
 
 
-def _entry(path: str, result: CellResult) -> Entry:
-    cell = result.cell
-    own = tuple(cell.method.settings.get("layers") or ())
-    layers = None if not cell.method.layers or cell.method.layers == own else cell.method.layers
-    condition = Condition(
-        cell.data.dataset, cell.weights.model, cell.method.protocol, cell.data.limit or "", cell.weights.input_norm
-    )
-    return Entry(condition, _column(cell), cell.weights.name, layers, path=path, result=result)
+def _named(cells: DataFrame) -> DataFrame:
+    """The columns that `Results` describes."""
+    from pandas import Series
+
+    each = [result.cell for result in cells.result]
+    cells["column"] = [_column(cell) for cell in each]
+    cells["layers"] = Series([_other_layers(cell) for cell in each], dtype=object)
+    cells["shots"] = Series([cell.data.shots for cell in each], dtype=object)
+    cells["condition"] = [
+        Condition(c.data.dataset, c.weights.model, c.method.protocol, c.data.limit or "", c.weights.input_norm)
+        for c in each
+    ]
+    cells["done"] = cells.status == DONE
+    several = cells.groupby(["weights", "model"]).weights_digest.transform("nunique") > 1
+    cells.loc[several, "weights"] += ":" + cells.weights_digest.str[:4]  # other tensors under the same name
+    network = [random_seed(name) for name in cells.weights]
+    cells["network"] = [seed or 0 for seed in network]
+    cells["weights"] = [name if n is None else "random" for name, n in zip(cells.weights, network, strict=True)]
+    return cells.astype(dict.fromkeys(SAME, object))
 
 
 def _column(cell: Cell) -> str:
@@ -216,75 +160,48 @@ def _column(cell: Cell) -> str:
     return f"{method.name} {', '.join(f'{k}={v}' for k, v in sorted(other.items()))}".strip()
 
 
-def _disambiguated(entries: list[Entry]) -> list[Entry]:
-    """Different tensors under the same name get a part of their digest added to it."""
-    digests: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for e in entries:
-        digests[e.weights, e.condition.model].add(e.result.cell.weights.digest)
-    return [
-        replace(e, weights=f"{e.weights}:{e.result.cell.weights.digest[:4]}")
-        if len(digests[e.weights, e.condition.model]) > 1 else e
-        for e in entries
-    ]  # fmt: skip
+def _other_layers(cell: Cell) -> tuple[str, ...] | None:
+    own = tuple(cell.method.settings.get("layers") or ())
+    return None if not cell.method.layers or cell.method.layers == own else cell.method.layers
 
 
-def _one_random(entries: list[Entry]) -> list[Entry]:
-    """Random networks of other seeds (`random-N`) are further draws of the weights `random`."""
-    return [
-        replace(e, weights="random", network=seed) if (seed := random_seed(e.weights)) is not None else e
-        for e in entries
-    ]
-
-
-def _of_the_same_pictures(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
-    """Entries whose numbers can stand beside each other: where cells of a category saw different pictures, those
+def _of_the_same_pictures(cells: DataFrame) -> tuple[DataFrame, list[str]]:
+    """Cells whose numbers can stand beside each other: where those of a category saw different pictures, the ones
     that saw what most did; and a line about each of the others."""
-    seen: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for e in entries:
-        seen[e.condition.dataset, e.category][_pictures(e)] += 1
-    usual = {of: max(sorted(counts), key=counts.__getitem__) for of, counts in seen.items()}
-    kept = [e for e in entries if _pictures(e) == usual[e.condition.dataset, e.category]]
+    usual = cells.groupby(["dataset", "category"]).data_digest.transform(lambda digests: min(digests.mode()))
+    same = cells.data_digest == usual
     lines = [
-        f"{e.path}: saw other pictures of {e.condition.dataset}/{e.category} than most of its cells (listing "
-        f"{_pictures(e)}, theirs {usual[e.condition.dataset, e.category]}); not counted"
-        for e in entries
-        if _pictures(e) != usual[e.condition.dataset, e.category]
+        f"{cell.path}: saw other pictures of {cell.dataset}/{cell.category} than most of its cells (listing "
+        f"{cell.data_digest}, theirs {theirs}); not counted"
+        for cell, theirs in zip(cells[~same].itertuples(), usual[~same], strict=True)
     ]
-    return kept, lines
+    return cells[same], lines
 
 
-def _pictures(entry: Entry) -> str:
-    return entry.result.cell.data.digest
+def _newest(cells: DataFrame) -> tuple[DataFrame, list[str]]:
+    """One row per cell: of several, the newest that is done; a line about each that gives way."""
+    kept, lines = [], []
+    for _, group in cells.groupby(SAME, sort=False, dropna=False):
+        ranked = group.fillna({"finished": ""}).sort_values(["done", "finished", "path"], ascending=False)
+        first = ranked.iloc[0]
+        kept.append(first.name)
+        for _, other in ranked.iloc[1:].iterrows():
+            what = "with the same numbers" if other[[*METRICS]].equals(first[[*METRICS]]) else "with OTHER NUMBERS"
+            what = what if other.done else "which failed"
+            lines.append(f"{other.path}: the cell of {first.path} once more, {what}; the newest that is done counts")
+    return cells.loc[kept], lines
 
 
-def _lone_layers(entries: list[Entry]) -> list[Entry]:
+def _lone_layers(cells: DataFrame) -> DataFrame:
     """A method that was run with one set of layers only, not its own, has no layers to be drawn against: its numbers
     are a column of the tables. So are few-shot numbers with other layers a curve of their own."""
-    sets: dict[tuple[Condition, str], set[tuple[str, ...] | None]] = defaultdict(set)
-    for e in entries:
-        if e.shots is None:
-            sets[e.condition, e.column].add(e.layers)
-    out = []
-    for e in entries:
-        if e.layers is not None and (e.shots is not None or len(sets[e.condition, e.column]) == 1):
-            comma = "," if " " in e.column else ""
-            e = replace(e, column=f"{e.column}{comma} layers={layers_text(e.layers)}", layers=None)
-        out.append(e)
-    return out
-
-
-def _newest(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
-    """One entry per cell: of several, the newest that is done; a line about each that gives way."""
-    groups: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
-    for e in entries:
-        groups[e.condition, e.column, e.category, e.weights, e.network, e.seed, e.layers, e.shots].append(e)
-    kept, lines = [], []
-    for group in groups.values():
-        ranked = sorted(group, key=lambda e: (e.done, e.result.origin.finished or "", e.path), reverse=True)
-        kept.append(ranked[0])
-        for other in ranked[1:]:
-            what = "with the same numbers" if other.metrics == ranked[0].metrics else "with OTHER NUMBERS"
-            what = what if other.done else "which failed"
-            path = ranked[0].path
-            lines.append(f"{other.path}: the cell of {path} once more, {what}; the newest that is done counts")
-    return kept, lines
+    whole = cells[cells.shots.isna()]
+    sets = {key: group.nunique(dropna=False) for key, group in whole.groupby(["condition", "column"]).layers}
+    cells = cells.reset_index(drop=True)
+    for n, cell in enumerate(cells.itertuples()):
+        if cell.layers is not None and (cell.shots is not None or sets[cell.condition, cell.column] == 1):
+            comma = "," if " " in cell.column else ""
+            cells.at[n, "column"] = f"{cell.column}{comma} layers={layers_text(cell.layers)}"
+            cells.at[n, "layers"] = None
+    cells["plain"] = cells.layers.isna() & cells.shots.isna()
+    return cells

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import base64
-import io
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fracgen_eval.grid.result import Failure, Measurement
+from fracgen_eval.grid.result import PAPER_METRICS
 from fracgen_eval.report.by_defect import DefectTable
-from fracgen_eval.report.charts import Chart
-from fracgen_eval.report.drawing import to_svg
+from fracgen_eval.report.drawing import Chart, chart_svg, picture
 from fracgen_eval.report.gallery import Gallery
-from fracgen_eval.report.gather import TRACEBACK, Entry, Results
+from fracgen_eval.report.gather import Results
 from fracgen_eval.report.references import SOURCES, Compared, calibration_line
-from fracgen_eval.report.significance import Comparison, compare
-from fracgen_eval.report.tables import Average, Table, Value, column_title
+from fracgen_eval.report.significance import compare
+from fracgen_eval.report.tables import Number, Table, column_title, missing, over_cells
 from fracgen_eval.report.text import average, caption, ends, number
 
-Tile = NDArray[np.uint8]
+TRACEBACK = 4_000
+"""Last characters of a failed cell's traceback that a report shows."""
 
 
-def render(
-    results: Results, *, tables: list[Table], charts: list[Chart], sheets: list[tuple[str, Tile]],
-    galleries: list[Gallery], not_run: list[str], files_made: list[str], show_published: bool,
-    compared: list[Compared], by_defect: list[DefectTable],
-) -> str:  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a page shows of a result folder."""
+
+    tables: list[Table]
+    by_defect: list[DefectTable]
+    compared: list[Compared]
+    charts: list[Chart]
+    sheets: list[tuple[str, bytes]]
+    """Title and PNG of each of the weights' filters."""
+    galleries: list[Gallery]
+
+
+def render(results: Results, content: Content, files_made: list[str], show_published: bool = False) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
@@ -37,67 +42,33 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         number=number, caption=caption, column_title=column_title, signed=_signed, average=average, share=_share,
-        width=_width, ends=ends,
+        width=_width, ends=ends, beside_average=_beside_average, uri=_uri, picture=picture, svg=chart_svg,
     )  # fmt: skip
-    here = files("fracgen_eval") / "report"
+    here, cells = files("fracgen_eval") / "report", results.cells
     template = environment.from_string((here / "page.html.j2").read_text())
     return template.render(
-        version=__version__, style=(here / "page.css").read_text(), script=(here / "page.js").read_text(),
-        tables=tables, summary=_by_weights(tables),
-        comparisons={t.slug: _tested(compare(t)) for t in tables if len(t.weights) > 1},
-        charts=[(c, _uri("image/svg+xml", to_svg(c.draw("light"), c.slug)),
-                 _uri("image/svg+xml", to_svg(c.draw("dark"), c.slug))) for c in charts],
-        sheets=[(title, _picture(sheet, "PNG")) for title, sheet in sheets],
-        galleries=[(g, [_case_uris(c) for c in g.cases]) for g in galleries],
-        failed=[(e, _error(e)) for e in results.failed], problems=results.problems, missing=not_run,
+        vars(content), version=__version__, style=(here / "page.css").read_text(),
+        script=(here / "page.js").read_text(), summary=_by_weights(content.tables), paper_metrics=PAPER_METRICS,
+        comparisons={t.slug: compare(t) for t in content.tables if len(t.weights) > 1},
+        failed=[(cell, cell.result.outcome) for cell in cells[~cells.done].itertuples()],
+        longest_traceback=TRACEBACK, problems=results.problems, missing=missing(content.tables),
         weights=_described(results), versions=_versions(results), files=files_made, show_published=show_published,
-        compared=compared, by_defect=by_defect, calibration=calibration_line(compared), sources=SOURCES,
-        published_only=all(e.published for e in results.entries), count=len(results.entries),
-        folder=results.folder.resolve().name,
+        calibration=calibration_line(content.compared), sources=SOURCES, published_only=results.published_only,
+        count=len(cells), folder=results.folder.resolve().name,
     )  # fmt: skip
-
-
-def _tested(comparisons: list[Comparison]) -> tuple[list[Comparison], bool]:
-    return comparisons, any(c.p is not None for c in comparisons)
-
-
-def _case_uris(case: Any) -> dict[str, Any]:
-    return {
-        "picture": None if case.picture is None else _picture(case.picture, "WEBP"),
-        "truth": _picture(case.truth, "WEBP"),
-        "judged": [
-            (name, _picture(heat, "WEBP"), None if mask is None else _picture(mask, "WEBP"), quality)
-            for name, heat, mask, quality in case.judged
-        ],
-    }
-
-
-def _picture(pixels: Tile, kind: str) -> str:
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format=kind, **({"quality": 80} if kind == "WEBP" else {}))
-    return _uri(f"image/{kind.lower()}", out.getvalue())
 
 
 def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _error(entry: Entry) -> dict[str, str]:
-    error = entry.result.outcome
-    assert isinstance(error, Failure)
-    return {"type": error.type, "message": error.message, "traceback": error.traceback[-TRACEBACK:]}
-
-
 def _described(results: Results) -> list[tuple[str, str]]:
     """What each of the weights is, as the cells' records say."""
     out = {}
-    for e in results.entries:
-        outcome = e.result.outcome
-        if isinstance(outcome, Measurement) and (about := outcome.training.weights):
-            out[e.weights, e.condition.model] = (
-                f"{about.get('source', 'source unknown')}, {e.condition.model}, input normalised as by "
+    for cell in results.cells[results.cells.done].itertuples():
+        if about := cell.result.outcome.training.weights:
+            out[cell.weights, cell.model] = (
+                f"{about.get('source', 'source unknown')}, {cell.model}, input normalised as by "
                 f"{about.get('norm', 'unknown')}, digest of the tensors {about.get('digest', 'unknown')}"
             )
     return [(name, text) for (name, _), text in sorted(out.items())]
@@ -106,15 +77,18 @@ def _described(results: Results) -> list[tuple[str, str]]:
 def _versions(results: Results) -> list[str]:
     """Distinct sets of versions, device and machine."""
     lines = set()
-    for e in results.entries:
-        origin = e.result.origin
+    for origin in (result.origin for result in results.cells.result):
         if origin.versions:
             text = ", ".join(f"{k} {v}" for k, v in sorted(origin.versions.items()))
             lines.add("; ".join([text, *(place for place in (origin.machine, origin.device) if place is not None)]))
     return sorted(lines)
 
 
-def _signed(value: Value | Average, paper: float | None) -> str:
+def _beside_average(table: Table, what: str, weights: str) -> str:
+    return average(over_cells(table.beside.get((row, what, weights), Number()) for row in table.classes))
+
+
+def _signed(value: Number, paper: float | None) -> str:
     """`98.6 (−0.4)`: the paper's number and ours minus it."""
     if paper is None:
         return "not published"
@@ -140,5 +114,5 @@ def _width(table: Table, least: int = 4) -> int:
     return max(map(len, table.classes), default=0) + (len(table.columns) + 1) * len(table.weights) * (widest + 3)
 
 
-def _share(average: Average) -> str:
+def _share(average: Number) -> str:
     return f"{average.count} of {average.total}" if average.count < average.total else str(average.count)

@@ -7,14 +7,15 @@ A difference within its tolerance says that this harness measures what others me
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from importlib.resources import files
 from statistics import fmean
 
+from fracgen_eval.grid.result import METRIC_NAMES
 from fracgen_eval.report.published import PAPER_MODEL, published
-from fracgen_eval.report.tables import METHOD_NAMES, METRIC_NAMES, Table, column_title
+from fracgen_eval.report.tables import METHOD_NAMES, Table, column_title
+from fracgen_eval.report.text import csv_text
 
 METRICS = ("image_auroc", "pixel_auroc")
 
@@ -100,34 +101,25 @@ def references() -> dict[tuple[str, str, str], float]:
     }
 
 
-def comparable(table: Table) -> bool:
-    """Whether a table's cells have the setting of the references: MVTec AD, WideResNet50-2, protocol `paper`, whole."""
-    c = table.condition
-    return (c.dataset, c.model, c.protocol, c.limit) == ("mvtec", PAPER_MODEL, "paper", "") and table.metric in METRICS
-
-
 def calibrate(tables: list[Table]) -> list[Compared]:
-    """Every number of ImageNet's weights, with a method's usual settings, beside each publication that has it."""
+    """Every number of ImageNet's weights, with a method's usual settings, beside each publication that has it: on MVTec
+    AD, whole, with WideResNet50-2 under protocol `paper`."""
     out: list[Compared] = []
     for table in tables:
-        if not comparable(table) or "imagenet" not in table.weights:
+        c, metric = table.condition, table.metric
+        here = (c.dataset, c.model, c.protocol, c.limit)
+        if here != ("mvtec", PAPER_MODEL, "paper", "") or metric not in METRICS or "imagenet" not in table.weights:
             continue
         for column in (c for c in table.columns if c in METHOD_NAMES):  # a column's other settings stand behind a space
-            means = {row: table.value(row, column, "imagenet").mean for row in table.classes}
+            means = {row: table.values[row, column, "imagenet"].mean for row in table.classes}
             ours = {row: mean for row, mean in means.items() if mean is not None}
-            for source, tolerance in _sources(column, table.metric):
-                pairs = {row: (n, t) for row, n in ours.items() if (t := _theirs(source, row, column, table.metric))}
-                out += [
-                    Compared(source, column, table.metric, row, ours=number, theirs=theirs, tolerance=tolerance)
-                    for row, (number, theirs) in pairs.items()
-                ]
+            for source, tolerance in _sources(column, metric):
+                pairs = [(row, n, t) for row, n in ours.items() if (t := _theirs(source, row, column, metric))]
                 if len(pairs) > 1:
-                    mine, other = (fmean(pair[side] for pair in pairs.values()) for side in (0, 1))
-                    out.append(
-                        Compared(
-                            source, column, table.metric, "average", ours=mine, theirs=other, tolerance=tolerance / 2
-                        )
-                    )
+                    pairs.append(("average", fmean(mine for _, mine, _ in pairs), fmean(t for _, _, t in pairs)))
+                for row, number, theirs in pairs:
+                    allowed = tolerance / 2 if row == "average" else tolerance
+                    out.append(Compared(source, column, metric, row, ours=number, theirs=theirs, tolerance=allowed))
     return out
 
 
@@ -145,13 +137,11 @@ def calibration_line(compared: list[Compared]) -> str | None:
 
 def to_csv(compared: list[Compared]) -> str:
     """One line per number."""
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n")
-    write.writerow(["source", "method", "metric", "class", "ours", "published", "difference", "tolerance", "off"])
-    for c in compared:
-        numbers = [f"{n:.2f}" for n in (c.ours, c.theirs, c.difference)]
-        write.writerow([c.source, c.column, c.metric, c.row, *numbers, f"{c.tolerance:g}", "yes" if c.off else "no"])
-    return out.getvalue()
+    head = ["source", "method", "metric", "class", "ours", "published", "difference", "tolerance", "off"]
+    return csv_text(head, (
+        [c.source, c.column, c.metric, c.row, *(f"{n:.2f}" for n in (c.ours, c.theirs, c.difference)),
+         f"{c.tolerance:g}", "yes" if c.off else "no"] for c in compared
+    ))  # fmt: skip
 
 
 def _sources(method: str, metric: str) -> list[tuple[str, float]]:

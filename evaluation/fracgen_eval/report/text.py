@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable, Iterable
 
-from fracgen_eval.report.tables import METRIC_NAMES, Average, Table, Value
+from fracgen_eval.grid.result import METRIC_NAMES
+from fracgen_eval.report.published import AVERAGE
+from fracgen_eval.report.tables import Ends, Number, Table
 
-AVERAGE = "average"
-"""Head of the last row. It is made apart from the classes, of which one may have that name."""
 
-
-def number(value: Value, seeds: int = 1) -> str:
+def number(value: Number, seeds: int = 1) -> str:
     """`98.6`, `98.6 ± 0.4`, `98.6 (1 of 3 seeds)`, `failed`, `n/a`, or a dash; `seeds` is how many a table has."""
     if value.mean is None:
         return {"failed": "failed", "none": "n/a"}.get(value.state, "–")
@@ -20,7 +20,7 @@ def number(value: Value, seeds: int = 1) -> str:
     return text + (f" ({len(value.seeds)} of {seeds} seeds)" if len(value.seeds) < seeds else "")
 
 
-def average(value: Average) -> str:
+def average(value: Number) -> str:
     """`98.6 [97.9, 99.1]` with its interval, `98.6 (3 of 4)` where numbers are missing, or a dash."""
     if value.mean is None:
         return "–"
@@ -28,7 +28,7 @@ def average(value: Average) -> str:
     return text + (f" ({value.count} of {value.total})" if value.count < value.total else "")
 
 
-def ends(interval: tuple[float, float] | None) -> str:
+def ends(interval: Ends | None) -> str:
     """`[97.9, 99.1]`; empty where there is none."""
     return f"[{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
 
@@ -55,80 +55,74 @@ def caption(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """GitHub's tables; the row's best in bold, the better weights of a cell in italics."""
-    lines = [
+    rows = _rows(table, lambda text: f"**{text}**", lambda text: f"_{text}_", " / ")
+    return "\n".join([
         f"**{_plain(table.title)}.** {_plain(caption(table))}. {_marks(table, 'in italics')}", "",
         "| class | " + " | ".join(_plain(table.titles[c]) for c in table.columns) + " |",
         "|---|" + "---|" * len(table.columns),
-    ]  # fmt: skip
-    rows = [(_plain(row), _cells(table, row)) for row in table.classes] + [(AVERAGE, _averages(table))]
-    for head, cells in rows:
-        shown = []
-        for cell in cells:
-            texts = [f"_{text}_" if better else text for text, _, better in cell]
-            shown.append(
-                " / ".join(f"**{text}**" if best else text for text, (_, best, _) in zip(texts, cell, strict=True))
-            )
-        lines.append(f"| {head} | " + " | ".join(shown) + " |")
-    return "\n".join(lines) + "\n"
+        *(f"| {' | '.join([_plain(head), *cells])} |" for head, *cells in rows), "",
+    ])  # fmt: skip
 
 
 def to_latex(table: Table) -> str:
     """A `table` with booktabs; the row's best bold, the better weights of a cell underlined."""
-    lines = [
+    made = _rows(table, lambda text: f"\\textbf{{{text}}}", lambda text: f"\\underline{{{text}}}", "/", _latex)
+    *rows, last = (" & ".join([_latex(head), *cells]) + " \\\\" for head, *cells in made)
+    return "\n".join([
         "% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering", "\\small",
         "\\begin{tabular}{l" + "c" * len(table.columns) + "}", "\\toprule",
         " & ".join(["Class", *(_latex(table.titles[c]) for c in table.columns)]) + " \\\\", "\\midrule",
-    ]  # fmt: skip
-    lines += [_latex_row(_latex(row), _cells(table, row)) for row in table.classes]
-    lines += ["\\midrule", _latex_row(AVERAGE, _averages(table))]
-    lines += [
-        "\\bottomrule", "\\end{tabular}", f"\\caption{{{_latex(caption(table))}. {_marks(table, 'underlined')}}}",
-        f"\\label{{tab:{table.slug}}}", "\\end{table}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+        *rows, "\\midrule", last, "\\bottomrule", "\\end{tabular}",
+        f"\\caption{{{_latex(caption(table))}. {_marks(table, 'underlined')}}}",
+        f"\\label{{tab:{table.slug}}}", "\\end{table}", "",
+    ])  # fmt: skip
 
 
 def to_csv(table: Table) -> str:
     """One line per class, method and weights, then the averages; empty where there is no number."""
-    out = io.StringIO()
-    write = csv.writer(out, lineterminator="\n")
-    write.writerow(
-        ["dataset", "metric", "model", "protocol", "class", "method", "weights", "state", "mean", "spread", "seeds",
-         "low", "high", "published", "difference"]
-    )  # fmt: skip
     of = [table.condition.dataset, table.metric, table.condition.model, table.condition.protocol]
-    pairs = [(column, weights) for column in table.columns for weights in table.weights]
-    for row in table.classes:
-        for column, weights in pairs:
-            v, paper = table.value(row, column, weights), table.published(row, column, weights)
-            seeds = " ".join(map(str, v.seeds))
-            write.writerow([*of, row, column, weights, v.state, _rounded(v.mean), _rounded(v.spread), seeds,
-                            *_ends(v.interval), *_beside(paper, v.mean)])  # fmt: skip
-    for column, weights in pairs:
-        a, paper = table.column_average(column, weights), table.published_average(column, weights)
-        state = f"{a.count}/{a.total}"
-        write.writerow([*of, AVERAGE, column, weights, state, _rounded(a.mean), "", "", *_ends(a.interval),
-                        *_beside(paper, a.mean)])
+    rows = [
+        [*of, *key, v.state, _rounded(v.mean), _rounded(v.spread), " ".join(map(str, v.seeds)),
+         *_ends(v.interval), *_beside(table.published(*key), v.mean)]
+        for key, v in table.values.items()
+    ]  # fmt: skip
+    for column in table.columns:
+        for weights in table.weights:
+            a, paper = table.averages[column, weights], table.published_average(column, weights)
+            rows.append([*of, AVERAGE, column, weights, f"{a.count}/{a.total}", _rounded(a.mean), "", "",
+                         *_ends(a.interval), *_beside(paper, a.mean)])  # fmt: skip
+    head = "dataset metric model protocol class method weights state mean spread seeds low high published difference"
+    return csv_text(head.split(), rows)
+
+
+def csv_text(head: list[str], rows: Iterable[Iterable[object]]) -> str:
+    """A CSV file."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([head, *rows])
     return out.getvalue()
 
 
-Shown = list[list[tuple[str, bool, bool]]]
-"""A row by columns and weights: text, whether it is the row's best for these weights, whether the cell's better."""
+Mark = Callable[[str], str]
 
 
-def _cells(table: Table, row: str) -> Shown:
-    return [
-        [(number(table.value(row, column, w), len(table.seeds)), column in table.best(row, w),
-          w in table.better(row, column)) for w in table.weights]
-        for column in table.columns
-    ]  # fmt: skip
-
-
-def _averages(table: Table) -> Shown:
-    return [
-        [(average(table.column_average(column, w)), column in table.best_average(w), False) for w in table.weights]
-        for column in table.columns
-    ]
+def _rows(table: Table, bold: Mark, other: Mark, between: str, plain: Mark = str) -> list[list[str]]:
+    """Head and cells of a row for each class, and of one of averages; a class may have that name too."""
+    rows = []
+    for row in table.classes:
+        cells = [row]
+        for column in table.columns:
+            keys = [(row, column, w) for w in table.weights]
+            texts = [plain(number(table.values[key], len(table.seeds))) for key in keys]
+            texts = [other(text) if key in table.better else text for key, text in zip(keys, texts, strict=True)]
+            texts = [bold(text) if key in table.best else text for key, text in zip(keys, texts, strict=True)]
+            cells.append(between.join(texts))
+        rows.append(cells)
+    last = [AVERAGE]
+    for column in table.columns:
+        averages = [(plain(average(table.averages[column, w])), w) for w in table.weights]
+        texts = [bold(text) if (column, w) in table.best_averages else text for text, w in averages]
+        last.append(between.join(texts))
+    return [*rows, last]
 
 
 def _marks(table: Table, better: str) -> str:
@@ -142,7 +136,7 @@ def _beside(paper: float | None, mean: float | None) -> list[str]:
     return [_rounded(paper), "" if paper is None or mean is None else _rounded(mean - paper)]
 
 
-def _ends(interval: tuple[float, float] | None) -> list[str]:
+def _ends(interval: Ends | None) -> list[str]:
     return ["", ""] if interval is None else [_rounded(end) for end in interval]
 
 
@@ -165,12 +159,3 @@ LATEX = {
 
 def _latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in " ".join(text.split()))
-
-
-def _latex_row(head: str, cells: Shown) -> str:
-    shown = []
-    for cell in cells:
-        texts = [f"\\underline{{{_latex(text)}}}" if better else _latex(text) for text, _, better in cell]
-        bold = [f"\\textbf{{{text}}}" if best else text for text, (_, best, _) in zip(texts, cell, strict=True)]
-        shown.append("/".join(bold))
-    return " & ".join([head, *shown]) + " \\\\"

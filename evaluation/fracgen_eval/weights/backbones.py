@@ -13,7 +13,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fracgen.support.decode import decode, parse_json
 from fracgen.weights import differences
@@ -21,6 +21,9 @@ from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LEAST_STD = 0.001
@@ -97,12 +100,6 @@ class Weights:
     def network(self) -> Network:
         """What these are the weights of."""
         return network(self.model)
-
-    @property
-    def linear_head(self) -> tuple[Any, Any] | None:
-        """Weight [C, D] and bias [C] of the classifier, where the file has it and it is one linear layer."""
-        names = self.network.linear_head
-        return None if names is None or self.head is None else (self.head[names[0]], self.head[names[1]])
 
     @cached_property
     def digest(self) -> str:
@@ -195,12 +192,20 @@ def load_backbone(part: Any, weights: Weights) -> None:
     part.load_state_dict({k: weights.tensors[name] for k, name in names.items()}, strict=True)
 
 
-def build_backbone(weights: Weights) -> Any:
-    """timm's network with these weights and no classifier, in eval mode: images in, [B, pooled] out."""
+def build_backbone(weights: Weights, side: int | None = None) -> nn.Module:
+    """timm's network with these weights and no classifier, in eval mode: images in, [B, pooled] out.
+
+    Args:
+        weights: all of them are used.
+        side: of the images, in pixels; as the network was made for where None.
+
+    Raises:
+        EvaluationError: the network takes no images of that side.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        built = weights.network.build()
+        built = weights.network.build(side or weights.network.size)
     load_backbone(built, weights)
     return built.eval()
 

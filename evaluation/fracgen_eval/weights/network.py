@@ -1,25 +1,31 @@
 """What a network looks like to the methods: its stages, its pooled feature, its tensors.
 
-Every question about an architecture is answered here, from timm's `feature_info`, so that a method
-never needs to know which network it has. A stage is called after its stride, as ResNets call theirs:
-`layer1` is the last stage of stride 4, `layer2` of stride 8, `layer3` of 16 and `layer4` of 32. timm's
+Every question about an architecture is answered here, from timm's `feature_info` and what the network makes of an
+image without numbers, never from its name, so that a method need not know which network it has. Features are maps
+[B, C, H, W]: tokens lie on their grid, and channels that come last are turned. A stage is called after its stride, as
+ResNets call theirs: `layer1` is the last stage of stride 4, `layer2` of stride 8, `layer3` of 16 and `layer4` of 32.
+Where all stages have one stride, as in plain transformers, `layer1` to `layer4` end the quarters of the depth. timm's
 own module names, such as `blocks.2`, mean the same stages, where one module is one stage: that of a CoaT's
-`parallel_blocks` gives three, which timm tells apart by their number.
+`parallel_blocks` gives three, which timm tells apart by their number. `0.5` is the stage at half of the depth.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
+import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
 
 from fracgen_eval.errors import EvaluationError
 
 if TYPE_CHECKING:
-    import torch
+    from timm.models import FeatureInfo
+    from torch import Tensor, nn
 
 LAYERS = {"layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32}
 """Layers by the stride of their features, in pixels."""
@@ -30,6 +36,8 @@ TORCHVISION = (
 """Networks that are torchvision's under the same names, with the same tensors and the same features to the last bit."""
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
+UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, AttributeError)
+"""What timm raises for options and images that a network does not take."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +93,14 @@ class Network:
     normalisation: Normalisation
     """The one that timm's own weights have."""
 
-    @property
-    def linear_head(self) -> tuple[str, str] | None:
-        """Names of weight [C, pooled] and bias [C], where the classifier is one linear layer."""
-        found = {name.rsplit(".", 1)[-1]: name for name in self.head}
-        plain = set(found) == {"weight", "bias"} and len(self.head) == 2
-        return (found["weight"], found["bias"]) if plain and len(self.shapes[found["weight"]]) == 2 else None
-
     def stage(self, layer: str) -> Stage:
-        """The stage of that name, here or else in timm. Raises EvaluationError with the names there are."""
+        """The stage of that name, here or else in timm, or at that share of the depth.
+
+        Raises:
+            EvaluationError: there is none; the message has the names there are.
+        """
+        if re.fullmatch(r"0?\.\d+|1(\.0*)?", layer) and float(layer) > 0:
+            return self.stages[math.ceil(float(layer) * len(self.stages)) - 1]
         found = [s for s in self.stages if s.layer == layer] or [s for s in self.stages if s.module == layer]
         if len(found) == 1:
             return found[0]
@@ -117,7 +124,11 @@ class Network:
 
     def check_side(self, side: int) -> None:
         """Raises EvaluationError where the network takes no images of side x side pixels."""
-        _check_side(self.name, side)
+        _passed(self.name, side, features=False)
+
+    def sized(self, side: int) -> dict[str, bool]:
+        """timm's options for features of images of side x side pixels; raises as `check_side`."""
+        return dict(_passed(self.name, side, features=True)[0])
 
     def maps(self, side: int) -> dict[str, Shape]:
         """Channels, height and width of every stage's features of images of side x side pixels, by layer.
@@ -131,7 +142,7 @@ class Network:
         """timm's number of a stage, for `out_indices`."""
         return self.stages.index(stage)
 
-    def by_name(self, stages: Sequence[Stage]) -> list[Any]:
+    def by_name(self, stages: Sequence[Stage]) -> list[str]:
         """What Anomalib's extractor takes for stages: the modules' names, or timm's numbers where names repeat.
 
         Numbers would do everywhere, but to look names up the extractor builds a network, and scores depend on the
@@ -139,16 +150,11 @@ class Network:
         """
         modules = [stage.module for stage in self.stages]
         unique = len(set(modules)) == len(modules)
-        return [stage.module if unique else self.index(stage) for stage in stages]
+        return cast("list[str]", [stage.module if unique else self.index(stage) for stage in stages])
 
-    @property
-    def cost(self) -> float:
-        """Multiplications a pixel of the image, for all of the network."""
-        return _cost(self.name)
-
-    def build(self) -> Any:
-        """The whole network without its classifier, with fresh weights: images in, [B, pooled] out."""
-        return create(self.name, num_classes=0)
+    def build(self, side: int) -> nn.Module:
+        """The whole network without its classifier, with fresh weights: images of that side in, [B, pooled] out."""
+        return create(self.name, num_classes=0, **dict(_passed(self.name, side, features=False)[0]))
 
     def names(self, part: Iterable[str]) -> dict[str, str]:
         """The names of a features-only network's tensors to those of the whole one.
@@ -198,72 +204,91 @@ def network(model: str) -> Network:
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise EvaluationError(f"unknown model {model!r}: timm has no architecture of that name{hint}")
     with torch.device("meta"):
-        whole = create(name)
-        plain = create(name, num_classes=0)
-        info = _feature_info(name)
-    config: dict[str, Any] = whole.pretrained_cfg
+        whole, plain = create(name), create(name, num_classes=0)
+    config = vars(whole)["pretrained_cfg"]
+    channels, size = config["input_size"][0], config["input_size"][-1]
+    if channels != 3:
+        raise EvaluationError(f"model {name!r} takes images of {channels} channels, and these have 3: use another")
+    pooled = plain.eval()(torch.empty(1, 3, size, size, device="meta")).shape
+    if len(pooled) != 2:
+        raise EvaluationError(f"model {name!r} has no pooled feature (it gives {list(pooled)}): use another")
     tensors = whole.state_dict()
     shapes = {k: tuple(v.shape) for k, v in tensors.items()}
     inner = plain.state_dict()
     convolutions = (k for k, p in whole.named_modules() if isinstance(p, torch.nn.Conv2d) and p.in_channels == 3)
     return Network(
-        name, _stages(info), shapes, tuple(k for k in shapes if k not in inner), _pooled(plain, name, config),
-        whole=frozenset(k for k, v in tensors.items() if not v.is_floating_point()),
-        size=config["input_size"][-1], first=f"{next(convolutions, '')}.weight",
+        name, _stages(name), shapes, tuple(k for k in shapes if k not in inner), pooled[1],
+        whole=frozenset(k for k, v in tensors.items() if not v.is_floating_point()), size=size,
+        first=f"{next(convolutions, '')}.weight",
         normalisation=Normalisation(tuple(config["mean"]), tuple(config["std"])),
     )  # fmt: skip
 
 
-def create(name: str, **options: Any) -> Any:
+def create(name: str, **options: Any) -> nn.Module:
     """timm's network with fresh weights; nothing is ever downloaded."""
     import timm
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return timm.create_model(name, pretrained=False, **options)
+        made: nn.Module = timm.create_model(name, pretrained=False, **options)
+        return made
 
 
-def _feature_info(name: str) -> list[dict[str, Any]]:
-    try:
-        info: list[dict[str, Any]] = create(name, features_only=True).feature_info.get_dicts()
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise EvaluationError(
-            f"model {name!r} gives no features by stage ({reason}): use a network with stages, such as a ResNet, "
-            "EfficientNet, ConvNeXt, RegNet or MobileNet"
-        ) from None
-    return info
+def turned(features: nn.Module, maps: Mapping[str, Shape], side: int) -> nn.Module:
+    """timm's features-only network, so that it gives contiguous maps [B, C, H, W] and knows their true strides.
+
+    Args:
+        features: with some or all of a network's stages.
+        maps: channels, height and width of all stages for images of side x side pixels, from `Network.maps`.
+        side: of the images.
+    """
+    last = _channels_last(features)
+
+    def as_maps(_: nn.Module, images: tuple[Tensor, ...], found: list[Tensor]) -> list[Tensor]:
+        return [(feature.permute(0, 3, 1, 2) if last else feature).contiguous() for feature in found]
+
+    features.register_forward_hook(as_maps)
+    info: FeatureInfo = vars(features)["feature_info"]
+    for entry, (_, height, _) in zip(info.info, maps.values(), strict=True):
+        entry["reduction"] = Fraction(side, height) if side % height else side // height
+    return features
 
 
-def _stages(info: list[dict[str, Any]]) -> tuple[Stage, ...]:
-    """The last stage of each of the four strides is named after it."""
-    modules = [entry["module"] for entry in info]
-    names = [m if modules.count(m) == 1 and m not in LAYERS else f"{m}:{n}" for n, m in enumerate(modules)]
-    last = {entry["reduction"]: n for n, entry in enumerate(info)}
-    for layer, stride in LAYERS.items():
-        if stride in last:
-            names[last[stride]] = layer
-    return tuple(
-        Stage(name, e["module"], e["num_chs"], e["reduction"]) for name, e in zip(names, info, strict=True)
-    )
+def _channels_last(features: nn.Module) -> bool:
+    return str(getattr(features, "output_fmt", "")).endswith("NHWC")
 
 
-def _pooled(plain: torch.nn.Module, name: str, config: dict[str, Any]) -> int:
+def _stages(name: str) -> tuple[Stage, ...]:
+    """All that timm knows; the last of each of the four strides is named after it, or the ends of the quarters."""
     import torch
 
-    channels, side = config["input_size"][0], config["input_size"][-1]
-    if channels != 3:
-        raise EvaluationError(f"model {name!r} takes images of {channels} channels, and these have 3: use another")
-    shape = plain.eval()(torch.empty(1, 3, side, side, device="meta")).shape
-    if len(shape) != 2:
-        raise EvaluationError(f"model {name!r} has no pooled feature (it gives {list(shape)}): use another")
-    return int(shape[1])
+    try:
+        with torch.device("meta"):
+            info = vars(create(name, features_only=True))["feature_info"].info
+    except UNFIT as error:
+        raise EvaluationError(
+            f"model {name!r} gives no features by stage ({_reason(error)}): use a network with stages, such as a "
+            "ResNet, EfficientNet, ConvNeXt, RegNet or MobileNet, or a plain transformer"
+        ) from None
+    return named_stages([(entry["module"], entry["num_chs"], entry["reduction"]) for entry in info])
+
+
+def named_stages(info: Sequence[tuple[str, int, int]]) -> tuple[Stage, ...]:
+    """Stages of modules, channels and strides, with their names."""
+    modules, strides = [module for module, *_ in info], [stride for *_, stride in info]
+    names = [m if modules.count(m) == 1 and m not in LAYERS else f"{m}:{n}" for n, m in enumerate(modules)]
+    last = {stride: n for n, stride in enumerate(strides)}
+    places = {layer: last[stride] for layer, stride in LAYERS.items() if stride in last}
+    if len(last) == 1 and len(info) >= len(LAYERS):
+        places = {layer: math.ceil(n * len(info) / len(LAYERS)) - 1 for n, layer in enumerate(LAYERS, 1)}
+    for layer, place in places.items():
+        names[place] = layer
+    return tuple(Stage(name, *entry) for name, entry in zip(names, info, strict=True))
 
 
 @functools.lru_cache(maxsize=64)
 def _maps(name: str, side: int) -> dict[str, Shape]:
-    stages = network(name).stages
-    shapes = [tuple(part.shape) for part in _through(name, side, features_only=True)]
+    stages, shapes = network(name).stages, _passed(name, side, features=True)[1]
     if any(len(s) != 4 or s[1] != stage.channels for s, stage in zip(shapes, stages, strict=True)):
         raise EvaluationError(
             f"{name} gives features of shape {list(shapes[0])}, not [1, channels, height, width]: use another --model"
@@ -271,34 +296,49 @@ def _maps(name: str, side: int) -> dict[str, Shape]:
     return {stage.layer: (shape[1], shape[2], shape[3]) for stage, shape in zip(stages, shapes, strict=True)}
 
 
-@functools.lru_cache(maxsize=64)
-def _cost(name: str) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
+def _passed(name: str, side: int, *, features: bool) -> tuple[dict[str, bool], list[tuple[int, ...]]]:
+    """With which options a network takes images of a side, and the shapes that it makes of one.
 
-    size = network(name).size
-    with FlopCounterMode(display=False) as counter:
-        _through(name, size, num_classes=0)
-    return float(counter.get_total_flops() / 2 / size**2)
+    Raises:
+        EvaluationError: it takes none; the message has the nearest side that it does take.
+    """
+    found = _tried(name, side, features)
+    if not isinstance(found, str):
+        return found
+    net = network(name)
+    step = max(stage.stride for stage in net.stages)
+    sides = (side // step * step, (side // step + 1) * step)
+    near = next((n for n in sides if n and not isinstance(_tried(name, n, features), str)), net.size)
+    raise EvaluationError(
+        f"{name} takes no images of {side} x {side} px ({found}): set {near} px with --settings, or use another --model"
+    )
 
 
-@functools.lru_cache(maxsize=64)
-def _check_side(name: str, side: int) -> None:
-    _through(name, side, num_classes=0)
-
-
-def _through(name: str, side: int, **options: Any) -> Any:
-    """What a network makes of an image, in shapes only."""
+@functools.lru_cache(maxsize=256)
+def _tried(name: str, side: int, features: bool) -> tuple[dict[str, bool], list[tuple[int, ...]]] | str:
+    """Options and shapes, or why there are none."""
     import torch
 
-    try:
-        with torch.device("meta"):
-            return create(name, **options).eval()(torch.empty(1, 3, side, side))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise EvaluationError(
-            f"{name} takes no images of {side} x {side} px ({reason}): set another size with --settings, or use "
-            "another --model"
-        ) from None
+    kind: dict[str, object] = {"num_classes": 0}
+    if features:
+        kind = {"features_only": True, "out_indices": tuple(range(len(network(name).stages)))}
+    reasons = []
+    for options in ({}, {"dynamic_img_size": True}):
+        try:
+            with torch.device("meta"):
+                made = create(name, **kind, **options).eval()
+                found = made(torch.empty(1, 3, side, side))
+        except UNFIT as error:
+            reasons.append(_reason(error))
+        else:
+            last = _channels_last(made)
+            parts = found if features else [found]
+            return options, [tuple((part.permute(0, 3, 1, 2) if last else part).shape) for part in parts]
+    return reasons[0]
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +17,7 @@ from fracgen.rendering.base import Rendered, check_positions, checked_epoch, che
 from fracgen.rendering.cpu.stages import Stages
 from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import ObjectField, Samples
+from fracgen.support.provenance import processors
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
@@ -53,7 +53,7 @@ class CpuRenderer:
             raise ValueError(f"threads {threads} is out of range: use 1 or more")
         check_formula(bank, recipe)
         self.bank, self.recipe = bank, recipe
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or processors()
         self.parameters = Parameters.of(recipe)
         self.formula = stages_of(bank, self.parameters)
         drawn = self.parameters.max_objects * (recipe.canvas * recipe.samples) ** 2

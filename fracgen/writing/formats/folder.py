@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +31,6 @@ class FolderWriter:
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self.threads = folder, threads
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "folder"}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         if selection.multi_label:
             raise ValueError(
@@ -43,7 +38,7 @@ class FolderWriter:
                 "use --format wds or npy"
             )
         selection.span()
-        prepare_folder(self.folder, selection, self.options, resume)
+        prepare_folder(self.folder, selection, {"format": "folder"}, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, end = selection.span()

@@ -1,4 +1,4 @@
-"""NumPy arrays: images and labels as .npy files, or the images alone to standard output.
+"""NumPy arrays: images and labels as .npy files, or the images alone to standard output; and bare pixels.
 
     images.npy   uint8 [count, 3, size, size] RGB, or [count, 2, 3, size, size] for pairs: the
                  channels come first, as in the Python API
@@ -15,17 +15,17 @@ import fcntl
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.support.files import PART, naming, wait_for_disk
+from fracgen.support.files import PART, check_writable, naming, wait_for_disk, whole_file
+from fracgen.support.streams import standard_output
 from fracgen.writing.base import Batch, OneFile, Put, Selection
 from fracgen.writing.description import prepare_folder
-from fracgen.writing.output import Output
 
 
 class NpyWriter:
@@ -40,13 +40,9 @@ class NpyWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "npy"}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         selection.span()
-        prepare_folder(self.folder, selection, self.options, resume)
+        prepare_folder(self.folder, selection, {"format": "npy"}, resume)
         (images, images_part), (labels, labels_part) = self._names(selection)
         if not resume:
             for part in (images_part, labels_part):
@@ -106,22 +102,39 @@ class NpyWriter:
         return "<i8", (count, _columns(selection)) if selection.multi_label else (count,)
 
 
-class NpyStream(OneFile):
-    """The images alone, as one .npy file, to standard output or a file.
+class NpyPipe(OneFile):
+    """The images alone, as one .npy file, to standard output.
 
     Read it from a pipe with `numpy.lib.format.read_array(sys.stdin.buffer)`.
     """
 
-    name = "npy-stream"
+    @contextmanager
+    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
+        file = standard_output()
+        file.write(_header("|u1", image_shape(selection, last - first)))
+        yield lambda batch: _write_images(file, batch)
 
-    def __init__(self, output: Output) -> None:
-        self.output = output
+
+class RawWriter(OneFile):
+    """Bare pixels, uint8 [frames, size, size, 3] (rgb24) without a header, to a file or standard output.
+
+    A pair is two frames. Labels are not in it: frame k of the index order has class k mod classes.
+    """
+
+    no_resume = "raw frames cannot be carried on: use --format folder, wds or npy"
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def prepare(self, selection: Selection, resume: bool) -> None:
+        super().prepare(selection, resume)
+        if self.path:
+            check_writable(self.path)
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        with self.output.open() as file:
-            file.write(_header("|u1", image_shape(selection, last - first)))
-            yield lambda batch: _write_images(file, batch)
+        with whole_file(self.path) if self.path else nullcontext(standard_output()) as file:
+            yield lambda batch: _write_frames(file, batch)
 
 
 def image_shape(selection: Selection, count: int) -> tuple[int, ...]:
@@ -148,6 +161,10 @@ def _header(descr: str, shape: tuple[int, ...]) -> bytes:
 def _write_images(file: IO[bytes], batch: Batch) -> None:
     images: NDArray[np.uint8] = np.ascontiguousarray(batch.images)
     file.write(images.data)
+
+
+def _write_frames(file: IO[bytes], batch: Batch) -> None:
+    file.write(np.ascontiguousarray(batch.images.transpose(0, 1, 3, 4, 2)).data)
 
 
 def _rows(part: Path, header: bytes, row_bytes: int) -> int:

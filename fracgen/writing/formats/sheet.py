@@ -1,15 +1,16 @@
-"""One PNG contact sheet."""
+"""One PNG contact sheet, and a small one for a terminal."""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.support.files import check_writable, whole_file
 from fracgen.writing.base import Batch, OneFile, Put, Selection
@@ -25,7 +26,6 @@ class SheetWriter(OneFile):
     The picture's comment `fracgen` says how it was made. Memory holds one row of tiles.
     """
 
-    name = "sheet"
     no_resume = "a contact sheet is one file and cannot be carried on: use --format folder, wds or npy"
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +68,7 @@ class SheetWriter(OneFile):
         return columns, -(-count // columns)
 
 
-def _made(selection: Selection) -> dict[str, Any]:
+def _made(selection: Selection) -> dict[str, object]:
     from fracgen import __version__
 
     return {
@@ -76,3 +76,50 @@ def _made(selection: Selection) -> dict[str, Any]:
         "order": selection.order, "shard": f"{selection.shard[0]}/{selection.shard[1]}",
         "bank": dict(selection.bank.metadata),
     }  # fmt: skip
+
+
+SIDE, LINES = 24, 2
+"""Side of an image in a preview, in pixels (24 columns by 12 lines of text), and number of lines of images."""
+
+
+class Preview:
+    """The first images of a selection, small, as half-block characters in 24-bit colour: two lines of a terminal."""
+
+    def __init__(self, columns: int | None = None) -> None:
+        columns = columns or shutil.get_terminal_size().columns
+        self.across = max(1, min(8, columns // SIDE))
+        self._tiles: list[NDArray[np.uint8]] = []
+
+    def add(self, images: NDArray[np.uint8]) -> None:
+        """Add a batch, uint8 [B, views, 3, size, size], as far as there is room."""
+        for image in images.reshape(-1, *images.shape[2:])[: LINES * self.across - len(self._tiles)]:
+            self._tiles.append(shrink(image, SIDE))
+
+    def text(self) -> str:
+        """The preview, ending in a new line; empty where no image was seen."""
+        rows = [self._tiles[k : k + self.across] for k in range(0, len(self._tiles), self.across)]
+        return "".join(half_blocks(np.concatenate(row, axis=1)) for row in rows)
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image [3, size, size] as [side, side, 3]: means over boxes, or repeated pixels where it is smaller."""
+    size = image.shape[-1]
+    edges = np.arange(side + 1) * size // side
+    if size < side:
+        return image[:, edges[:-1]][:, :, edges[:-1]].transpose(1, 2, 0)
+    sums = np.add.reduceat(np.add.reduceat(image.astype(np.int64), edges[:-1], axis=1), edges[:-1], axis=2)
+    area = np.diff(edges)[:, None] * np.diff(edges)
+    means: NDArray[np.uint8] = (sums // area).astype(np.uint8)
+    return means.transpose(1, 2, 0)
+
+
+def half_blocks(picture: NDArray[np.uint8]) -> str:
+    """A picture [height, width, 3] as text: every character shows two pixels, one above the other."""
+    lines = []
+    for upper, lower in zip(picture[::2], picture[1::2], strict=True):
+        cells = (
+            f"\x1b[38;2;{a[0]};{a[1]};{a[2]};48;2;{b[0]};{b[1]};{b[2]}m▀"
+            for a, b in zip(upper.tolist(), lower.tolist(), strict=True)
+        )
+        lines.append("".join(cells) + "\x1b[0m\n")
+    return "".join(lines)

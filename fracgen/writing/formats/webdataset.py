@@ -17,16 +17,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.files import whole_file
+from fracgen.support.streams import standard_output
 from fracgen.writing.base import Batch, OneFile, Put, Selection
 from fracgen.writing.description import prepare_folder
 from fracgen.writing.formats.png import encode_png
-from fracgen.writing.output import Output
 
 MEMBERS = ("png", "npy")
 PER_FILE = 1000
@@ -51,13 +50,10 @@ class WdsWriter:
             raise ValueError(f"{per_file} images a file is out of range: use 1 or more")
         self.folder, self.member, self.per_file, self.threads = folder, member, per_file, threads
 
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"format": "wds", "member": self.member, "per_file": self.per_file}
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         selection.span(self.per_file)
-        prepare_folder(self.folder, selection, self.options, resume)
+        options = {"format": "wds", "member": self.member, "per_file": self.per_file}
+        prepare_folder(self.folder, selection, options, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, last = selection.span(self.per_file)
@@ -78,24 +74,17 @@ class WdsWriter:
         return self.folder / f"shard-{first // self.per_file:06d}.tar"
 
 
-class WdsStream(OneFile):
-    """One tar of all samples, to standard output or a file. Arguments are those of `WdsWriter`."""
+class WdsPipe(OneFile):
+    """One tar of all samples, to standard output. Arguments are those of `WdsWriter`."""
 
-    name = "wds-stream"
-
-    def __init__(self, output: Output, member: str = "png", threads: int = 1) -> None:
+    def __init__(self, member: str = "png", threads: int = 1) -> None:
         _check_member(member)
-        self.output, self.member, self.threads = output, member, threads
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {**super().options, "member": self.member}
+        self.member, self.threads = member, threads
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         with (
-            self.output.open() as file,
-            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+            tarfile.open(fileobj=standard_output(), mode="w|", format=tarfile.USTAR_FORMAT) as tar,
             ThreadPoolExecutor(self.threads) as pool,
         ):
             yield lambda batch: _add(tar, pool, batch, self.member)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fracgen.support.decode import read_json
 from fracgen.support.files import whole_folder
 from fracgen_eval.datasets.base import GOOD, Category
-from fracgen_eval.datasets.folder import load_folder
 from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS as PHOTOGRAPHS
+from fracgen_eval.datasets.trees import MVTEC, load_tree
 from fracgen_eval.errors import EvaluationError, one_of
 
 TRAIN_PICTURES, GOOD_PICTURES, PICTURES_PER_DEFECT = 40, 28, 4
@@ -46,8 +46,8 @@ class Surfaces:
         """List a category's files."""
         one_of(category, self.categories(root), "category of surfaces")
         if not (root / NOTE).is_file():
-            raise EvaluationError(f"{root}: no surfaces here; run `fracgen eval data surfaces --out {root}`")
-        return load_folder(root / category, self.name, category)
+            raise EvaluationError(f"{root}: no surfaces here; run `fracgen eval data surfaces -o {root}`")
+        return load_tree(root / category, MVTEC, self.name, category)
 
 
 def write_surfaces(folder: Path, seed: int = 0, strength: float = 1.0) -> Path:

@@ -4,54 +4,80 @@ Anomalib's constructors name a backbone and fetch somebody's weights for it, eac
 timm's and torchvision's builders replaced: a network that is asked for with pre-trained weights is made with the
 given ones, to the last tensor, before the constructor sees it. So whatever a model derives from it, it derives from
 them. The tensors that the model keeps are remembered by name, to be compared again after fitting.
+
+Constructors that know networks by their names, and treat some otherwise, are given another name, `FEATURES`, which
+stands for the features of any network as maps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import Weights
-from fracgen_eval.weights.network import TORCHVISION
+from fracgen_eval.weights.network import TORCHVISION, Stage, turned
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FEATURES = "features"
 
 
 class Injection:
-    """The networks that a constructor asked for, each filled with the same weights."""
+    """The networks that a constructor asks for, each filled with the same weights.
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
-        self.networks: list[Any] = []
+    Args:
+        weights: of the backbone.
+        side: of the pictures, in pixels.
+        stages: those whose features are taken, whatever the constructor says under the alias.
+        alias: the name that stands for the backbone's features.
+    """
+
+    def __init__(self, weights: Weights, side: int, stages: Sequence[Stage] = (), alias: str = "") -> None:
+        self.weights, self.side, self.stages, self.alias = weights, side, stages, alias
+        self.networks: list[nn.Module] = []
 
     @contextlib.contextmanager
     def builders(self) -> Iterator[None]:
         """While it lasts, timm and torchvision make the backbone with these weights, and nothing is downloaded."""
         import timm
+        import timm.models.vision_transformer as vit
         import torchvision
 
-        create = timm.create_model
+        create, net = timm.create_model, self.weights.network
+        sized, indices = net.sized(self.side), [net.index(stage) for stage in self.stages]
 
-        def timms(model_name: str, pretrained: bool = False, **options: Any) -> Any:
-            made = create(model_name, pretrained=False, **options)
-            return self._filled(made, model_name.partition(".")[0]) if pretrained else made
+        def timms(model_name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+            name = net.name if model_name == self.alias else model_name.partition(".")[0]
+            if model_name == self.alias and "out_indices" in options:
+                options["out_indices"] = indices
+            made: nn.Module
+            if name == net.name and options.get("features_only"):
+                made = turned(create(name, pretrained=False, **(options | sized)), net.maps(self.side), self.side)
+            else:
+                made = create(name, pretrained=False, **options)
+            return self._filled(made, name) if pretrained else made
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(offline())
             stack.enter_context(mock.patch.object(timm, "create_model", timms))
+            # Anomalib takes the low-pass away from all transformers of the process: put it back at the end.
+            stack.enter_context(mock.patch.object(vit, "resample_abs_pos_embed", vars(vit)["resample_abs_pos_embed"]))
             if (name := self.weights.model) in TORCHVISION:
                 build = getattr(torchvision.models, name)
 
-                def torchvisions(*, weights: Any = None, **options: Any) -> Any:
-                    made = build(weights=None, **options)
+                def torchvisions(*, weights: object = None, **options: object) -> nn.Module:
+                    made: nn.Module = build(weights=None, **options)
                     return made if weights is None else self._filled(made, name)
 
                 stack.enter_context(mock.patch.object(torchvision.models, name, torchvisions))
             yield
 
-    def places(self, model: Any) -> dict[str, str]:
+    def places(self, model: nn.Module) -> dict[str, str]:
         """The file's name of every tensor of a model that comes from the weights, by its name in the model.
 
         Raises:
@@ -74,7 +100,7 @@ class Injection:
         names = self.weights.network.names(held.values())
         return {key: names[inner] for key, inner in held.items()}
 
-    def _filled(self, made: Any, name: str) -> Any:
+    def _filled(self, made: nn.Module, name: str) -> nn.Module:
         network = self.weights.network
         if name != network.name:
             raise EvaluationError(f"it also starts from pre-trained weights of {name}")
@@ -83,21 +109,15 @@ class Injection:
         if missing := sorted(set(names.values()) - set(self.weights.tensors)):
             raise EvaluationError(f"{self.weights.name} has no tensor {missing[0]!r} for it")
         made.load_state_dict(made.state_dict() | {key: self.weights.tensors[names[key]] for key in own}, strict=True)
-        made.register_forward_hook(_contiguous)
         self.networks.append(made.requires_grad_(False).eval())
         return made
-
-
-def _contiguous(network: Any, images: Any, features: Any) -> Any:
-    """Features in the order that some models need; a ConvNeXt gives them with the channels last."""
-    return [feature.contiguous() for feature in features] if isinstance(features, list) else features
 
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
     """No other machine is found while it lasts: a constructor or a hook that wants a download fails instead."""
 
-    def refuse(host: Any, *rest: Any, **more: Any) -> Any:
+    def refuse(host: object, *rest: object, **more: object) -> NoReturn:
         raise OSError(f"it wants to download from {host}, and nothing is downloaded here")
 
     with mock.patch.object(socket, "getaddrinfo", refuse):

@@ -1,4 +1,4 @@
-"""PaDiM's Gaussians, block by block: less than half of the memory that Anomalib's own take, and no `linalg.inv`.
+"""PaDiM, its Gaussians block by block: less than half of the memory that Anomalib's own take, and no `linalg.inv`.
 
 Anomalib keeps the embeddings of all training images twice over and all covariances three times (more than 18 GB
 with wide_resnet50_2 at 256 pixels), and batched `linalg.inv` was seen to hang on CPUs with several threads.
@@ -10,13 +10,70 @@ Cholesky factors give the inverses. The numbers are those of all places at once,
 from __future__ import annotations
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Unpack
 
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods.base import CountOrNone
+from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings
+from fracgen_eval.weights.network import Network, Stage
+
+if TYPE_CHECKING:
+    from anomalib.models.components import AnomalibModule, MultiVariateGaussian
+    from anomalib.models.image.padim.torch_model import PadimModel
+    from torch import Tensor
+
+USUAL = {"resnet50": 550, "wide_resnet50_2": 550}
+USUAL_ELSEWHERE = 100
+"""Features that are kept by default, as its paper's of a ResNet-18; all, where there are fewer."""
 BLOCK_BYTES = 64 << 20
 PLACES = 64
 """Blocks are of a multiple of so many places: sums over images then run in the order they have over all places."""
 DIAGONAL = 0.01 + 1e-5
 """What Anomalib adds to the diagonal, in two steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadimSettings(LayeredSettings):
+    """PaDiM's."""
+
+    features: CountOrNone = 0
+    """How many of the stages' channels are kept, drawn by the seed; 0: as usual for the network."""
+
+    method = "padim"
+    least_side = 17
+    """Anomalib blurs maps with a margin of 16 px."""
+
+    def stages(self, net: Network) -> tuple[Stage, ...]:
+        """The stages have the channels that are to be kept."""
+        stages = super().stages(net)
+        if self.features > (width := sum(stage.channels for stage in stages)):
+            raise EvaluationError(f"padim.features = {self.features}: the layers of {net.name} have {width} in all")
+        return stages
+
+    def kept(self, net: Network) -> int:
+        """How many of the stages' channels are kept."""
+        width = sum(stage.channels for stage in net.chosen(self.layers))
+        return self.features or min(width, USUAL.get(net.name, USUAL_ELSEWHERE))
+
+
+class Padim(AnomalibMethod[PadimSettings]):
+    """A Gaussian for each place."""
+
+    def built(self, **common: Unpack[Common]) -> AnomalibModule:
+        """Anomalib's, with blocks of places in it."""
+        from anomalib.models import Padim as Theirs
+
+        net = self.weights.network
+        module = Theirs(self.backbone, net.by_name(self.stages), n_features=self.settings.kept(net), **common)
+        self.blocks = PlaceBlocks()
+        vars(module.model).update(memory_bank=self.blocks, fit=functools.partial(_fit, module.model, self.blocks))
+        module.model.gaussian = block_gaussian()
+        return module
+
+    def expect(self, images: int) -> None:
+        """The blocks have room for so many."""
+        self.blocks.expect(images)
 
 
 class PlaceBlocks:
@@ -26,7 +83,7 @@ class PlaceBlocks:
         self.number = 0
         """How many images will come."""
         self._filled = 0
-        self._blocks: list[Any] = []
+        self._blocks: list[Tensor] = []
         """Of some places each, [N, C, places]: an allocation of its own, so that it can be returned."""
 
     def __len__(self) -> int:
@@ -36,7 +93,7 @@ class PlaceBlocks:
         """Forget what is there; so many images will come."""
         self.number, self._filled, self._blocks = number, 0, []
 
-    def append(self, embedding: Any) -> None:
+    def append(self, embedding: Tensor) -> None:
         """Take the embedding [B, C, H, W] of a batch."""
         vectors = embedding.detach().flatten(2)
         channels, places = vectors.shape[1:]
@@ -48,7 +105,7 @@ class PlaceBlocks:
             block[self._filled : self._filled + len(part)] = part
         self._filled += len(vectors)
 
-    def pop(self) -> Any:
+    def pop(self) -> Tensor | None:
         """The first block of places that is left, [N, C, places]; None after the last."""
         return self._blocks.pop(0) if self._blocks else None
 
@@ -58,31 +115,23 @@ class PlaceBlocks:
         return sum(block.shape[2] for block in self._blocks)
 
 
-def use_blocks(model: Any) -> None:
-    """Make one of Anomalib's PaDiM models keep and fit its embeddings by blocks."""
-    model.memory_bank = PlaceBlocks()
-    model.gaussian = block_gaussian()
-    model.fit = functools.partial(_fit, model)
+def _fit(model: PadimModel, blocks: PlaceBlocks) -> None:
+    model.gaussian(blocks)
 
 
-def _fit(model: Any) -> None:
-    model.gaussian.fit(model.memory_bank)
-
-
-def block_gaussian() -> Any:
+def block_gaussian() -> MultiVariateGaussian:
     """A drop-in for Anomalib's `MultiVariateGaussian`."""
     import torch
     from anomalib.models.components import MultiVariateGaussian
 
     class BlockGaussian(MultiVariateGaussian):
-        def forward(self, embedding: Any) -> list[Any]:
+        def forward(self, embedding: Tensor | PlaceBlocks) -> list[Tensor]:
             """Mean [C, P] and inverse covariances [P, C, C] of `PlaceBlocks`, or of an embedding [N, C, H, W]."""
-            blocks = embedding
-            if not isinstance(blocks, PlaceBlocks):
-                blocks = PlaceBlocks()
+            blocks = embedding if isinstance(embedding, PlaceBlocks) else PlaceBlocks()
+            if not isinstance(embedding, PlaceBlocks):
                 blocks.expect(len(embedding))
                 blocks.append(embedding)
-            means: list[Any] = []
+            means: list[Tensor] = []
             inverse, start, total = torch.empty(0), 0, blocks.places
             while (vectors := blocks.pop()) is not None:
                 number, channels, width = vectors.shape

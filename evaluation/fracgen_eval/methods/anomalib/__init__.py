@@ -1,1 +1,0 @@
-"""The six methods that Anomalib implements, with backbones of our own."""
