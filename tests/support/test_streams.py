@@ -181,10 +181,9 @@ from fracgen.writing.base import Selection
 
 class Renderer:
     def render(self, index, **options):
-        pixels = np.random.default_rng(int(index[0])).integers(0, 256, (len(index), 1, 3, 64, 64), np.uint8)
-        batch = SimpleNamespace(codes=np.zeros((len(index), 1), int), by_view=pixels)
-        batch.on_host = lambda: batch
-        return batch
+        pixels = np.random.default_rng(int(index[0])).integers(0, 256, (len(index), 3, 64, 64), np.uint8)
+        batch = SimpleNamespace(codes=np.zeros((len(index), 1), int), images=pixels)
+        return SimpleNamespace(numpy=lambda: batch)
 
 selection = Selection(CodeBank.sample(4), preset("paper").recipe.at_size(64), 200)
 for format, pipe in zip(("raw", "wds", "npy"), sys.argv[1:]):
