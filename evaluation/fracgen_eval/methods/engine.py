@@ -6,6 +6,7 @@ lies outside [0, 1]). No checkpoint, log or result folder is written.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast
@@ -14,6 +15,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.methods import base
 from fracgen_eval.methods.inject import FEATURES, Injection, offline
+from fracgen_eval.methods.kept import kept_features
 from fracgen_eval.methods.quiet import quiet, seeded, without_bars
 from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, Stage
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
     from anomalib.pre_processing import PreProcessor
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.utils.data import Dataset
 
 ProtocolName: TypeAlias = Literal["honest", "paper"]
@@ -110,7 +112,7 @@ class AnomalibMethod(Generic[S]):
         self.geometry = settings.geometry
         self.stages = settings.stages(weights.network)
         with quiet(), seeded(seed):
-            self.module, self.places = self._placed()
+            self.module, self.network, self.places = self._placed()
         self._prove("built")
 
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
@@ -130,9 +132,12 @@ class AnomalibMethod(Generic[S]):
         stopper = _Stopper(self, watch, patience) if watch and patience else None
         with quiet(), seeded(self.seed), without_bars(), offline():
             self.expect(len(images))
-            run = _trainer(self.device, asked.get("max_epochs") or epochs, stopper, asked.get("gradient_clip_val"))
+            epochs = asked.get("max_epochs") or epochs
+            run = _trainer(self.device, epochs, stopper, asked.get("gradient_clip_val"))
+            again = isinstance(self.settings, TrainedSettings) and epochs > 1
             try:
-                run.fit(self.module, datamodule=self._data(images))
+                with kept_features(self.network) if again else contextlib.nullcontext():
+                    run.fit(self.module, datamodule=self._data(images))
             except SystemExit as stop:  # Lightning's answer to Ctrl-C
                 raise KeyboardInterrupt from stop
             if run.interrupted:
@@ -173,8 +178,8 @@ class AnomalibMethod(Generic[S]):
         self.module.model.load_state_dict(state, strict=True)
         self.module.eval()
 
-    def _placed(self) -> tuple[AnomalibModule, dict[str, str]]:
-        """The module with the weights in it, and the file's name of each of their tensors by its name in the model."""
+    def _placed(self) -> tuple[AnomalibModule, nn.Module, dict[str, str]]:
+        """The module, the network with the weights in it, and the file's names of its tensors by the module's."""
         from anomalib.pre_processing import PreProcessor
         from torchvision.transforms.v2 import Resize
 
@@ -185,7 +190,8 @@ class AnomalibMethod(Generic[S]):
                 pre_processor=PreProcessor(transform=Resize((side, side))), post_processor=False, evaluator=False,
                 visualizer=False,
             )  # fmt: skip
-        return module, injection.places(module.model)
+        places = injection.places(module.model)
+        return module, injection.networks[0], places
 
     def _prove(self, when: str) -> None:
         import torch
