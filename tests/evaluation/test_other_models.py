@@ -223,7 +223,9 @@ def test_a_grid_with_one_of_them_and_its_report(surfaces: Path, tmp_path: Path) 
     result = next(r for r in files_of(tmp_path) if r["cell"]["method"] == "anomalib:dfm")
     assert set(result["metrics"]) >= {"image_auroc", "pixel_auroc", "aupro"}
     assert result["fit"]["proven_tensors"] > 60
-    page = write_report(tmp_path).html.read_text()
+    report = write_report(tmp_path)
+    assert not report.problems
+    page = report.html.read_text()
     assert "DFM" in page
     assert "PANDA" in page
     assert json.loads(json.dumps(result["cell"]))["settings"]["pooling_kernel_size"] == 2
