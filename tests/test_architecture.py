@@ -31,7 +31,7 @@ LAYERS = [
     ["fracgen.networks"],
     ["fracgen.training"],
     ["fracgen.benchmarking"],
-    ["fracgen_eval.errors", "fracgen_eval.metrics", "fracgen_eval.pictures"],
+    ["fracgen_eval.errors", "fracgen_eval.decisions", "fracgen_eval.metrics", "fracgen_eval.pictures"],
     ["fracgen_eval.datasets"],
     ["fracgen_eval.weights"],
     ["fracgen_eval.images"],

@@ -81,7 +81,8 @@ def test_options_change_the_images(fracgen: Command, tiny: list[str]) -> None:
 
 def test_a_preset_may_come_from_a_file(fracgen: Command, tmp_path: Path) -> None:
     chosen = preset("fractaldb")
-    bank, recipe = chosen.bank.changed(codes=6, classes=3, maps=(2, 2)), dataclasses.replace(chosen.recipe, points=500)
+    recipe = dataclasses.replace(chosen.recipe, points=500)
+    bank = chosen.bank.changed(codes=6, classes=3, maps=(2, 2))
     data = dataclasses.replace(chosen, bank=bank, recipe=recipe).to_json()
     (tmp_path / "mine.json").write_text(json.dumps(data))
     ran = fracgen(
