@@ -41,9 +41,12 @@ class Geometry:
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """uint8 [side, side, 3]. Raises EvaluationError as `read_picture` does."""
+        return self.fit(read_picture(path))
+
+    def fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture uint8 [H, W, 3] as [side, side, 3]."""
         from PIL import Image
 
-        picture = read_picture(path)
         size = self._size((picture.shape[1], picture.shape[0]))
         if self.antialias:
             return self._cropped(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from fracgen_eval.grid.plan import MODEL_HELP, SETTINGS_HELP, WEIGHTS_HELP, Request
+from fracgen_eval.grid.plan import Request
+from fracgen_eval.predict.run import Request as Judging
 
 from fracgen.cli.options import AsJson, Cluster, Device, refuse_given, with_options
-from fracgen.support.options import parse_names
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -118,132 +119,93 @@ def _list_cells(out: Path, as_json: bool) -> None:
 def data(
     context: typer.Context,
     *,
-    dataset: Annotated[str, typer.Argument(help="surfaces is written; any other is checked.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="surfaces: folder to write.")] = Path("surfaces"),
-    seed: Annotated[int, typer.Option(help="surfaces: seed of views and defects.", min=0)] = 0,
-    strength: Annotated[float, typer.Option(help="surfaces: of the defects, above 0, up to 4; 1 as calibrated.")] = 1.0,
+    dataset: Annotated[str, typer.Argument(help="surfaces and defects are written; any other is checked.")],
+    good: Annotated[Path | None, typer.Argument(help="defects: folder of good pictures.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write.", show_default="the dataset's name")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0)] = 0,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Of the defects, above 0, up to 4; 1 as calibrated. May be repeated for defects.",
+            show_default="1; defects: 0.5, 1 and 2",
+        ),
+    ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder to check.")] = None,
 ) -> None:
-    """Write the dataset `surfaces`, or check the counts and every file of a dataset. Nothing is downloaded."""
+    """Write the dataset `surfaces`, or put its defects on good pictures of your own, or check the counts and every file
+    of a dataset. Nothing is downloaded.
+    """
     from fracgen.support.provenance import need
 
     need("eval")
     from fracgen_eval.datasets import check_files, root_of, write_surfaces
     from fracgen_eval.datasets import dataset as dataset_of
+    from fracgen_eval.datasets.defects import STRENGTHS, write_defects
 
     from fracgen.support.terminal import say
 
+    folder = out or Path(dataset)
+    if dataset == "defects":
+        if good is None:
+            raise ValueError("whose defects? name a folder of good pictures: fracgen eval data defects FOLDER -o OUT")
+        refuse_given(context, ("root",), "defects are drawn on copies, and nothing is checked")
+        print(write_defects(good, folder, seed, strength or STRENGTHS))
+        return
+    if good is not None:
+        raise ValueError(f"{good}: only defects take a folder of good pictures; a dataset's folder is named by --root")
     source = dataset_of(dataset)
     if dataset != "surfaces" or root is not None:
         refuse_given(context, ("out", "seed", "strength"), "a dataset that is there is checked, and nothing written")
     if dataset == "surfaces" and root is None:
-        print(write_surfaces(out, seed, strength))
+        if len(strength or ()) > 1:
+            raise ValueError("surfaces have one --strength: write several datasets")
+        print(write_surfaces(folder, seed, *(strength or ())))
         return
-    root = root_of(dataset, root, out)
+    root = root_of(dataset, root, folder)
     for name in source.categories(root):
         category = source.load(root, name)
         check_files(category)
         defects = sum(s.anomalous for s in category.test)
         kept = f"{len(category.validation):5} validation " if category.validation else ""
-        good = len(category.test) - defects
+        good_ones = len(category.test) - defects
         if category.left_out:
             say(f"{name}: left out {category.left_out}")
-        print(f"{name:20}{len(category.train):5} train {kept}{good:5} good {defects:5} with defects")
+        print(f"{name:20}{len(category.train):5} train {kept}{good_ones:5} good {defects:5} with defects")
 
 
 @app.command()
+@with_options
 def predict(
     context: typer.Context,
     *,
-    images: Annotated[list[Path], typer.Argument(help="Pictures to judge.")],
-    method: Annotated[str, typer.Option(help="The method to fit.")] = "patchcore",
-    train: Annotated[Path | None, typer.Option(help="Folder of normal pictures to fit on.")] = None,
-    weights: Annotated[str, typer.Option(help=WEIGHTS_HELP.split(";")[0] + ".")] = "fractal",
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "resnet18",
-    layers: Annotated[str | None, typer.Option(help="For patchcore and padim, such as layer1,layer2.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the method.", min=0)] = 0,
-    settings: Annotated[Path | None, typer.Option(help=SETTINGS_HELP)] = None,
-    save: Annotated[Path | None, typer.Option(help="Keep the fitted model in this file.")] = None,
-    load: Annotated[Path | None, typer.Option(help="Use a kept model instead of fitting one.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for heatmaps.")] = None,
+    images: Annotated[list[Path], typer.Argument(help="Pictures to judge, or folders of them.")],
+    request: Judging,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
-    """Judge one's own pictures: prints a score and the file of each, highest first, and writes heatmaps.
+    """Judge pictures of your own: prints score, p-value, decision and file of each, highest score first.
 
-    Higher is more anomalous. Where normal pictures were kept back, `*` marks scores above all of theirs.
+    `*` marks what is flagged, which of normal pictures is at most a share of --false-alarms.
     """
     from fracgen.support.provenance import need
 
     need("eval")
-    if (load is None) == (train is None):
-        raise ValueError("give either --train, a folder of normal pictures, or --load, a kept model")
-    from fracgen.support.terminal import say, working
+    from fracgen_eval.predict.run import predict as judged
 
-    if load is not None:
-        fixed = ("method", "weights", "model", "layers", "seed", "settings")
+    from fracgen.support.terminal import say
+
+    if request.load is not None:
+        fixed = [one.name for one in dataclasses.fields(request.choice)]
         refuse_given(context, fixed, "the kept model of --load was fitted with its own")
-    _check_paths(images, train, load, save, out)
-    from fracgen_eval.datasets.listing import images_in, left_out
-    from fracgen_eval.methods.settings import IMAGE_LEVEL, check_layer_choice, read_overrides
-    from fracgen_eval.pictures import read_picture
-    from fracgen_eval.predict import FittedModel, fit_model, write_heatmaps
-    from fracgen_eval.weights.backbones import WeightsSpec
-
-    chosen_layers = parse_names([layers]) if layers is not None else None
-    check_layer_choice(method, chosen_layers)
-    chosen = _device(device)
-    fitted = FittedModel.load(load, chosen) if load is not None else None
-    method = method if fitted is None else fitted.fit.method
-    if out is not None and method in IMAGE_LEVEL:
-        raise ValueError(f"{method} judges whole images and has no heatmaps: leave out --output")
-    if fitted is None:
-        assert train is not None
-        overrides = read_overrides(settings).get(method) if settings else {}
-        if overrides is None:
-            raise ValueError(f"{settings} has no settings of {method}: add a table [{method}], or leave --settings out")
-        for picture in images:
-            read_picture(picture)  # what cannot be judged is refused before the work of fitting
-        fitted = fit_model(
-            method, train, WeightsSpec.parse(weights), model=model, layers=chosen_layers,
-            seed=seed, device=chosen, overrides=overrides,
-        )  # fmt: skip
-        if rest := left_out(train, [train], images_in(train)):
-            say(f"{train}: left out {rest}")
-    if save is not None:
-        with working():
-            fitted.save(save)
-    prediction, written = fitted.judge(images), list[Path | None]([None] * len(images))
-    if out is not None:
-        with working():
-            written = list(write_heatmaps(fitted, images, prediction, out))
-    normal = fitted.normal.normal_score
-    rows = [
-        {"path": str(p), "score": float(s), "above_normal": None if normal is None else bool(s > normal),
-         "heatmap": str(w) if w else None}
-        for p, s, w in zip(images, prediction.scores, written, strict=True)
-    ]  # fmt: skip
-    for row in sorted(rows, key=lambda row: -float(str(row["score"]))):
-        mark = "*" if row["above_normal"] else " "
-        print(json.dumps(row) if as_json else f"{row['score']:12.6g} {mark} {row['path']}")
-
-
-def _check_paths(
-    images: list[Path], train: Path | None, load: Path | None, save: Path | None, out: Path | None
-) -> None:
-    """Refuse what is not there, and what cannot be written, before anything heavy is imported. Raises ValueError."""
-    from fracgen.support.files import check_writable
-
-    if missing := [p for p in images if not p.is_file()]:
-        raise ValueError(f"{missing[0]}: no such picture")
-    if load is not None and not load.is_file():
-        raise ValueError(f"{load}: no such fitted model; fit one with --train and --save")
-    if train is not None and not train.is_dir():
-        raise ValueError(f"{train}: no such folder of normal pictures")
-    if save is not None:
-        check_writable(save)
-    if out is not None and out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: name a folder for heatmaps with -o")
+    request.check(images)
+    verdict = judged(images, request, _device(device))
+    for line in (*verdict.notes, verdict.promise, *verdict.warnings):
+        say(line)
+    for row in verdict.rows:
+        mark, p = "*" if row.flagged else " ", "" if row.p_value is None else f"{row.p_value:.3g}"
+        print(json.dumps(dataclasses.asdict(row)) if as_json else f"{row.score:12.6g} {p:>8} {mark} {row.path}")
 
 
 def _device(device: str) -> str:

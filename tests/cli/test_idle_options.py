@@ -67,9 +67,9 @@ REFUSED = {
     "settings of another method": (
         "predict ../there/a.png --train ../there --settings ../there/dn2.json", "has no settings of patchcore",
     ),
-    "heatmaps of whole images": (
-        "predict ../there/a.png --train ../there --method panda --weights random -o heat", "has no heatmaps",
-    ),
+    "folds of a kept model": ("predict ../there/a.png --load ../there/a.png --folds 3", "--folds: the kept model"),
+    "good pictures of another dataset": ("data surfaces ../there", "only defects take a folder of good pictures"),
+    "defects of nothing": ("data defects", "whose defects? name a folder of good pictures"),
     "unknown network": ("run --method padim --weights random --model resnet19", "did you mean resnet18"),
     "network without that layer": (
         "run --method padim --weights random --model convnext_atto --layers layer9", "has no layer 'layer9'",

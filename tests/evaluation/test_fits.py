@@ -23,7 +23,7 @@ from fracgen_eval.methods.engine import AnomalibSettings
 from fracgen_eval.methods.fastflow import FastFlowSettings
 from fracgen_eval.methods.settings import read_overrides
 from fracgen_eval.metrics import check_ranking
-from fracgen_eval.predict import fit_model
+from fracgen_eval.predict.fitting import Choice, fit_model
 from fracgen_eval.report import write_report
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from PIL import Image
@@ -169,7 +169,7 @@ def test_no_cell_begins_where_one_could_not_be_fitted(
 def test_predict_refuses_too_few_pictures_before_it_fits(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80)).save(tmp_path / "picture.png")
     with pytest.raises(EvaluationError, match="cutpaste needs 2 training images or more, and there are 1"):
-        fit_model("cutpaste", tmp_path, WeightsSpec("random"))
+        fit_model(Choice(method="cutpaste", weights=WeightsSpec("random")), tmp_path)
 
 
 def test_settings_of_methods_that_are_not_run_are_left_alone(surfaces: Path, tmp_path: Path) -> None:

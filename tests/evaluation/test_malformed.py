@@ -12,7 +12,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.results import CELLS, read_result
 from fracgen_eval.methods.settings import read_overrides
-from fracgen_eval.predict import FittedModel
+from fracgen_eval.predict.model import FORMAT, FittedModel
 from fracgen_eval.report.by_defect import defect_tables
 from fracgen_eval.report.filters import read_filters
 from fracgen_eval.report.gather import gather
@@ -94,7 +94,7 @@ ABOUT = {
     "method": "patchcore", "settings": {"image_size": 64, "layers": ["layer2", "layer3"]}, "seed": 0, "layers": None,
     "weights": {"name": "random", "source": "random", "model": "resnet18", "mean": [0.5] * 3, "std": [0.5] * 3,
                 "norm": "network"},
-    "train_images": 36, "held_out_images": 4, "normal_score": 0.5, "normal_map": [0.1, 0.2],
+    "tiled": False, "own": {"digests": ["0123"], "map_range": [0.1, 0.2]},
 }  # fmt: skip
 
 
@@ -102,7 +102,8 @@ ABOUT = {
 @settings(few, max_examples=25)
 def test_fitted_models(tmp_path: Path, about: Any) -> None:
     path = tmp_path / "kept.safetensors"
-    path.write_bytes(save({"memory_bank": torch.zeros(2, 3)}, {"format": "fracgen-eval-model/1", "about": about}))
+    tensors = {"memory_bank": torch.zeros(2, 3), "own.scores": torch.zeros(1), "own.looks": torch.zeros(1, 12)}
+    path.write_bytes(save(tensors, {"format": FORMAT, "about": about}))
     with pytest.raises(EvaluationError) as caught:  # the network's tensors are missing
         FittedModel.load(path)
     check_refusal(caught.value)

@@ -35,13 +35,13 @@ def renderer(selection: Selection) -> Renderer:
 
 
 def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
-    return Selection(bank(), recipe(name), count, **options)
+    return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
 
 
 def expected(selection: Selection) -> NDArray[np.uint8]:
     """The images a selection should write, uint8 [n, views, 3, 16, 16]."""
-    index = selection.index(*selection.span())
-    images: NDArray[np.uint8] = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).images
+    index = selection.index(*selection.span)
+    images = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).numpy().images
     return images if selection.recipe.views == 2 else images[:, None]
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
-from tests.writing.conftest import bank, contents, expected, export, recipe, renderer, selection
+from tests.writing import conftest
+from tests.writing.conftest import bank, contents, expected, export, recipe, renderer
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -30,7 +31,12 @@ FOLDERS = ["folder", "wds", "npy"]
 
 
 def writer(format: str, folder: Path) -> Writer:
-    return make_writer(format, folder, per_file=4, threads=2)
+    return make_writer(format, folder, threads=2)
+
+
+def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+    """Four samples a file."""
+    return conftest.selection(count, name, **{"per_file": 4, **options})
 
 
 @pytest.mark.parametrize("format", ["folder", "wds"])
@@ -48,8 +54,8 @@ def test_shards_into_one_folder_are_the_unsharded_set(tmp_path: Path, format: st
 @pytest.mark.parametrize("shards", [2, 3, 23])
 def test_shards_of_arrays_and_streams_concatenate(tmp_path: Path, shards: int) -> None:
     for i in range(shards):
-        export(selection(shard=(i, shards)), writer("npy", tmp_path / "npy"))
-        export(selection(shard=(i, shards)), writer("raw", tmp_path / f"{i:02d}.rgb"))
+        export(selection(shard=(i, shards), per_file=1), writer("npy", tmp_path / "npy"))
+        export(selection(shard=(i, shards), per_file=1), writer("raw", tmp_path / f"{i:02d}.rgb"))
     parts = [np.load(tmp_path / "npy" / f"images-{i}-of-{shards}.npy") for i in range(shards)]
     np.testing.assert_array_equal(np.concatenate(parts), expected(selection())[:, 0])
     labels = [np.load(tmp_path / "npy" / f"labels-{i}-of-{shards}.npy") for i in range(shards)]
@@ -115,7 +121,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
-    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
+    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
     with pytest.raises(ValueError, match=f"holds another dataset .*{says}.*name another folder"):
         export(task, writer(format, tmp_path / "out"), resume=True)
     with pytest.raises(ValueError, match=r"holds another dataset .*format"):
@@ -191,7 +197,7 @@ def test_a_killed_export_leaves_whole_files_and_carries_on(tmp_path: Path, forma
     assert done.returncode == 0, done.stderr
     assert "were there already" in done.stderr
     assert len(whole(tmp_path / "out")) > len(found)
-    export(selection(COUNT), make_writer(format, tmp_path / "whole", per_file=200))
+    export(selection(COUNT, per_file=200), make_writer(format, tmp_path / "whole"))
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
