@@ -82,7 +82,8 @@ def test_options_change_the_images(fracgen: Command, tiny: list[str]) -> None:
 def test_a_preset_may_come_from_a_file(fracgen: Command, tmp_path: Path) -> None:
     chosen = preset("fractaldb")
     recipe = dataclasses.replace(chosen.recipe, points=500)
-    data = dataclasses.replace(chosen, bank=chosen.bank.changed(codes=6, classes=3, maps=(2, 2)), recipe=recipe).to_json()
+    bank = chosen.bank.changed(codes=6, classes=3, maps=(2, 2))
+    data = dataclasses.replace(chosen, bank=bank, recipe=recipe).to_json()
     (tmp_path / "mine.json").write_text(json.dumps(data))
     ran = fracgen(
         "render", "--recipe", tmp_path / "mine.json", "--size", "16", "-n", "6", "--format", "npy", "-o", "out",
