@@ -19,7 +19,7 @@ from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import Weights, load_backbone
-from fracgen_eval.weights.network import TORCHVISION, Stage, turned
+from fracgen_eval.weights.network import TORCHVISION, Stage, contiguous, turned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +104,8 @@ class Injection:
         if name != self.weights.model:
             raise EvaluationError(f"it also starts from pre-trained weights of {name}")
         load_backbone(made, self.weights)
+        if not self.alias:
+            contiguous(made)
         self.networks.append(made.requires_grad_(False).eval())
         return made
 

@@ -26,7 +26,6 @@ from fracgen_eval.predict.folds import FOLDS, FOLDS_TRAINED, ONE_PASS, cross_fit
 from fracgen_eval.predict.model import Fit, FittedModel, Normal, WeightsNote, check_judgement
 from fracgen_eval.predict.pictures import LOOKS, Cut, Judged, judge, to_fit
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
 
 
 def _parse_layers(text: str) -> tuple[str, ...]:
@@ -79,8 +78,6 @@ def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:
             setting would do nothing, or the fitted method diverged.
     """
     name, settings, paths = choice.method, choice.settings(), normal_pictures(train)
-    if choice.weights.path is not None:
-        check_there(choice.weights.path)
     fold_of = deal(len(paths), choice.folds or (FOLDS if name in ONE_PASS else FOLDS_TRAINED), choice.seed)
     weights = load_weights(choice.weights, choice.model)
     fewest = int(len(paths) - np.bincount(fold_of).max()) or len(paths)
