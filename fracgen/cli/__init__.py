@@ -93,7 +93,7 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _respelled(arguments: Sequence[str]) -> list[str]:
-    """The arguments with short forms and old spellings of options replaced, of which the old ones are named on stderr."""
+    """The arguments with short forms and old spellings of options replaced; the old ones are named on stderr."""
     words: list[str] = []
     for word in arguments:
         name, equals, value = word.partition("=")

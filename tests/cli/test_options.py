@@ -86,8 +86,8 @@ def test_what_is_wrong_is_named(words: str, says: str) -> None:
 def test_the_help_is_that_of_the_fields() -> None:
     text = " ".join(ran("--help").split())
     for part in (
-        "--kind one|two Kind. [default: one]", "Loggers.", "[default: (0/1)]", "Depth in pixels. [default: 0.5]",
-        "Rate. [default: (0.1)]", "[default: (many)]", "--either / --no-either", "--deep ",
+        "--kind one|two Kind. [default: one]", "Loggers.", "[default: 0/1]", "Depth in pixels. [default: 0.5]",
+        "Rate. [default: 0.1]", "[default: many]", "--either / --no-either", "--deep ",
     ):  # fmt: skip
         assert part in text
     assert "[required]" in text
