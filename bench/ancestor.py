@@ -212,7 +212,7 @@ class Ancestor:
     """
 
     def __init__(self, recipe: Recipe, seed: int = 0) -> None:
-        known = recipe.objects is None and recipe.canvas == recipe.size and recipe.colour == "hsv"
+        known = recipe.objects is None and recipe.canvas == recipe.size and recipe.color == "hsv"
         assert known, "the port draws one coloured attractor on its picture"
         assert recipe.jitter in ("scale", "none"), recipe.jitter
         self.recipe = recipe

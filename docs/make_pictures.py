@@ -12,10 +12,11 @@ from fracgen_eval.datasets.surfaces.photographs import PHOTOGRAPHS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
 from PIL import Image
 
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import formula, make_bank
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.loader import FractalLoader
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec, Preset
+from fracgen.recipes.recipe import Preset
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.training.config import CONFIGS
 
@@ -26,12 +27,8 @@ BEGIN, END = "<!-- presets -->\n", "<!-- end of presets -->\n"
 def sheet(preset: Preset, rows: int, columns: int, side: int) -> Image.Image:
     """The first pictures of a preset; a pair's two lie beside each other."""
     count = rows * columns // preset.recipe.views
-    spec = preset.bank
-    if isinstance(spec, BankSpec):
-        classes = min(count, spec.classes)
-        spec = BankSpec(classes * (spec.codes // spec.classes), classes, spec.maps)
-    bank = make_bank(spec)
-    images = CpuRenderer(bank, preset.recipe).render(range(count)).images
+    bank = make_bank(preset.bank.first(count))
+    images = CpuRenderer(bank, preset.recipe).render(range(count)).numpy().images
     s = preset.recipe.size
     tiles = images.reshape(rows, columns, 3, s, s).transpose(0, 3, 1, 4, 2).reshape(rows * s, columns * s, 3)
     return Image.fromarray(np.ascontiguousarray(tiles)).resize((columns * side, rows * side), Image.Resampling.LANCZOS)
@@ -57,8 +54,8 @@ def surfaces() -> Image.Image:
 def twins() -> Image.Image:
     """Twelve pairs of shots, and what is damaged in the second."""
     config = CONFIGS["twins"]
-    loader = FractalLoader(make_bank(BankSpec(100, 100)), config.recipe, 12, "cpu", epoch_size=12, normalise=False,
-                           twins=True)  # fmt: skip
+    loader = FractalLoader(make_bank(BankSpec(100, 100)), config.recipe, 12, device="cpu", epoch_size=12,
+                           normalize=False, twins=True)  # fmt: skip
     images, _, damage = loader[0]
     triples = torch.cat((images, damage[:, None, None].expand(-1, -1, 3, -1, -1)), 1)  # [12, 3, 3, S, S]
     side = config.recipe.size
@@ -68,17 +65,10 @@ def twins() -> Image.Image:
 
 def codes(preset: Preset) -> str:
     """What a preset is made of."""
-    spec, recipe = preset.bank, preset.recipe
-    if isinstance(spec, BankSpec):
-        side = f"{recipe.size} px" if recipe.scene is None else f"{recipe.size} px of a scene of {recipe.scene} px"
-        return (
-            f"{spec.codes:,} codes of {spec.maps[0]} to {spec.maps[1]} maps in {spec.classes:,} classes; "
-            f"{side}, {recipe.points:,} points an attractor."
-        )
-    return (
-        f"{spec.classes:,} classes: powers {spec.powers[0]} to {spec.powers[-1]} under {len(spec.rules)} rules; "
-        f"{recipe.size} px, {recipe.samples} x {recipe.samples} rays a pixel of a canvas of {recipe.canvas} px."
-    )
+    recipe = preset.recipe
+    side = f"{recipe.size} px" if recipe.scene is None else f"{recipe.size} px of a scene of {recipe.scene} px"
+    unit, each = formula(recipe.formula).work(recipe)
+    return f"{preset.bank}; {side}, {each // recipe.views:,} {unit} an object."
 
 
 def text() -> str:

@@ -4,6 +4,7 @@ Each rank renders its own share on its own device; together they see the images 
 would see. The position is saved by one rank and read by all, on however many there are next time.
 """
 
+import dataclasses
 import os
 import sys
 
@@ -13,7 +14,6 @@ import torchvision
 from torch.nn.parallel import DistributedDataParallel
 
 import fracgen
-from fracgen.training.config import QUICK_RECIPE
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 gpu = torch.cuda.is_available()
@@ -23,9 +23,10 @@ device = torch.device("cuda", local) if gpu else torch.device("cpu")
 if gpu:
     torch.cuda.set_device(device)
 
+recipe = dataclasses.replace(fracgen.preset("paper").recipe.at_size(64), background="black", points=20_000)
 bank = fracgen.CodeBank.sample(40, seed=0, classes=20)
 loader = fracgen.FractalLoader(
-    bank, QUICK_RECIPE, batch_size=32, device=device, seed=0, epoch_size=3200, rank=rank, world_size=world_size
+    bank, recipe, batch_size=32, device=device, seed=0, epoch_size=3200, rank=rank, world_size=world_size
 )
 torch.manual_seed(0)
 model = DistributedDataParallel(torchvision.models.resnet18(num_classes=20).to(device))

@@ -3,16 +3,18 @@
 On a GPU the torch tensor and the JAX array are the same memory. Needs `pip install jax` (or jax[cuda13]).
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import torch
 
 import fracgen
-from fracgen.training.config import QUICK_RECIPE
 
 device = "cuda" if torch.cuda.is_available() and jax.default_backend() == "gpu" else "cpu"
+recipe = dataclasses.replace(fracgen.preset("paper").recipe.at_size(64), background="black", points=20_000)
 bank = fracgen.CodeBank.sample(40, seed=0, classes=20)
-loader = fracgen.FractalLoader(bank, QUICK_RECIPE, batch_size=32, device=device, seed=0, epoch_size=320)
+loader = fracgen.FractalLoader(bank, recipe, batch_size=32, device=device, seed=0, epoch_size=320)
 
 
 @jax.jit

@@ -1,21 +1,21 @@
 """A ResNet-18 learns 20 classes of fractals in a plain PyTorch loop: python examples/plain_loop.py"""
 
+import dataclasses
 import sys
 
 import torch
 import torchvision
 
 import fracgen
-from fracgen.draws import Stream
-from fracgen.training.config import QUICK_RECIPE
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 epochs, images_an_epoch = (int(number) for number in (*sys.argv[1:], "4", "2000")[:2])
 
+recipe = dataclasses.replace(fracgen.preset("paper").recipe.at_size(64), background="black", points=20_000)
 bank = fracgen.CodeBank.sample(40, seed=0, classes=20)
-common = {"recipe": QUICK_RECIPE, "batch_size": 32, "device": device, "seed": 0}
+common = {"recipe": recipe, "batch_size": 32, "device": device, "seed": 0}
 loader = fracgen.FractalLoader(bank, epoch_size=images_an_epoch, **common)
-validation = fracgen.FractalLoader(bank, epoch_size=320, stream=Stream.VALIDATION, **common)
+validation = fracgen.FractalLoader(bank, epoch_size=320, stream=fracgen.Stream.VALIDATION, **common)
 
 model = torchvision.models.resnet18(num_classes=20).to(device)
 optimizer = torch.optim.AdamW(model.parameters(), 1e-3)

@@ -8,7 +8,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install -q torch==2.15.0 safetensors==0.8.0 numpy==2.3.4
+if command -v uv > /dev/null; then uv pip install -q -p venv torch==2.15.0 safetensors==0.8.0 numpy==2.3.4; else venv/bin/pip install -q torch==2.15.0 safetensors==0.8.0 numpy==2.3.4; fi
 venv/bin/python - <<'P'
 from pathlib import Path
 

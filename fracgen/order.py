@@ -8,10 +8,10 @@ million is as near as position one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fracgen.draws import MASK32, Purpose, Stream, philox4x32, seed_key, stream_byte
 
@@ -34,7 +34,7 @@ def half_bits(size: int) -> int:
     return max(1, ((size - 1).bit_length() + 1) // 2)
 
 
-def permute(position: Any, size: int, keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def permute(position: ArrayLike, size: int, keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The samples at given positions of an epoch: a Feistel network, walked until it lands in range.
 
     Args:
@@ -68,16 +68,28 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ x >> np.uint64(16)
 
 
-def labels_of(index: Any, classes: int) -> NDArray[np.int64]:
+def labels_of(index: ArrayLike, classes: int) -> NDArray[np.int64]:
     """Class of every sample: int64, in [0, classes)."""
     return np.asarray(index, dtype=np.int64) % classes
 
 
-def codes_of(index: Any, classes: int, per_class: int) -> NDArray[np.int64]:
-    """Number in the bank of every sample's own code: int64, in [0, classes * per_class).
+Whole = TypeVar("Whole", int, "NDArray[np.int64]")
+"""A whole number, or int64 of any shape."""
 
-    >>> codes_of(range(6), classes=2, per_class=3).tolist()
+
+def codes_of(index: Whole, classes: int, per_class: int) -> Whole:
+    """Number in the bank of every sample's own code, in [0, classes * per_class). The CPU renderer compiles it.
+
+    >>> codes_of(np.arange(6), classes=2, per_class=3).tolist()
     [0, 3, 1, 4, 2, 5]
     """
-    i = np.asarray(index, dtype=np.int64)
-    return i % classes * per_class + i // classes % per_class
+    return index % classes * per_class + index // classes % per_class
+
+
+def index_of(code: int, classes: int, per_class: int) -> int:
+    """The first sample whose own code is this one: the inverse of `codes_of`.
+
+    >>> [codes_of(index_of(code, 2, 3), 2, 3) for code in range(6)]
+    [0, 1, 2, 3, 4, 5]
+    """
+    return code // per_class + code % per_class * classes

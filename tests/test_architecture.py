@@ -17,15 +17,16 @@ import fracgen_eval
 import pytest
 
 import fracgen
+from fracgen.formulas import FORMULAS
 
 PACKAGES = {"fracgen": Path(fracgen.__file__).parent, "fracgen_eval": Path(fracgen_eval.__file__).parent}
 
 LAYERS = [
     ["fracgen.support"],
     ["fracgen.slurm", "fracgen.weights"],
-    ["fracgen.draws", "fracgen.order", "fracgen.recipes"],
-    ["fracgen.formulas"],
-    ["fracgen.rendering"],
+    ["fracgen.draws", "fracgen.order", "fracgen.formulas"],
+    ["fracgen.recipes", "fracgen.formulas.files", "fracgen.formulas.formula", "fracgen.rendering"],
+    [*FORMULAS.values()],
     ["fracgen.loading", "fracgen.writing"],
     ["fracgen.networks"],
     ["fracgen.training"],
@@ -40,8 +41,8 @@ LAYERS = [
     ["fracgen.cli"],
     ["fracgen.__main__"],
 ]
-"""Formulas, recipes and draws, rendering, loading and writing, training, evaluation, command line: a
-module imports from its own line and from lines above it."""
+"""Draws, recipes and rendering, the formulas, loading and writing, training, evaluation, command line: a module
+imports from its own line and from lines above it. What formulas share knows none of them but by its name."""
 
 FACADES = {"fracgen", "fracgen_eval"}
 """They name what others may use, and load it when it is used."""
@@ -83,9 +84,10 @@ def imports(path: Path) -> frozenset[str]:
 
 
 def layer(module: str) -> int | None:
-    """Number of the layer of a module, by its first two names."""
-    top = ".".join(module.split(".")[:2])
-    return next((k for k, names in enumerate(LAYERS) if top in names), None)
+    """Number of the layer of a module, by as many of its first names as some layer has."""
+    parts = module.split(".")
+    tops = (".".join(parts[:n]) for n in (3, 2))
+    return next((k for top in tops for k, names in enumerate(LAYERS) if top in names), None)
 
 
 @functools.cache

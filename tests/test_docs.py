@@ -49,14 +49,14 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize("line", command_lines(sentences=False))
-def test_commands_in_the_documents_are_understood(line: Any) -> None:
+def test_commands_in_the_documents_are_understood(line: str) -> None:
     """Names, options, types of values, and that nothing is missing; the command is parsed and not run."""
     command, words = find_command(line)
     command.make_context(f"fracgen {line}", words)
 
 
 @pytest.mark.parametrize("line", command_lines(sentences=True))
-def test_commands_in_sentences_exist(line: Any) -> None:
+def test_commands_in_sentences_exist(line: str) -> None:
     command, words = find_command(line)
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.split("=")[0] for word in words if word.startswith("-") and word != "-"} <= known
@@ -69,7 +69,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("line", "fault"), WRONG.items())
-def test_a_wrong_command_would_be_seen(line: Any, fault: Any) -> None:
+def test_a_wrong_command_would_be_seen(line: str, fault: str) -> None:
     with pytest.raises(Exception, match=fault):
         test_commands_in_the_documents_are_understood(line)
 
@@ -86,7 +86,7 @@ def test_recipes_page_is_what_the_presets_say() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_inside_the_repository_lead_somewhere(page: Any) -> None:
+def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), target

@@ -62,7 +62,7 @@ def test_the_order_looks_random() -> None:
 def test_classes_and_codes_come_equally_often(classes: int, per_class: int) -> None:
     codes = classes * per_class
     index = permute(np.arange(2 * codes), 2 * codes, order_keys(1, 2))
-    labels, numbers = labels_of(index, classes), codes_of(index, classes, per_class)
+    labels, numbers = labels_of(index, classes), codes_of(index.astype(np.int64), classes, per_class)
     assert set(np.bincount(labels, minlength=classes)) == {2 * per_class}
     assert set(np.bincount(numbers, minlength=codes)) == {2}
     np.testing.assert_array_equal(numbers // per_class, labels)

@@ -20,7 +20,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import fracgen
 from bench.distil import SIDE, STAGES, WIDTHS
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.support.files import whole_file
 from fracgen.training.config import named_config
 from fracgen.training.losses import images_of_pairs
@@ -49,8 +49,8 @@ class Pictures:
     def __init__(self, seed: int) -> None:
         twins = named_config("twins")
         self._shots = iter(fracgen.FractalLoader(
-            make_bank(twins.bank, twins.bank_seed), twins.recipe, PAIRS, "cpu", seed, epoch_size=1_000_000, twins=True,
-            prefetch=0,
+            make_bank(twins.bank, twins.bank_seed), twins.recipe, PAIRS, device="cpu", seed=seed, epoch_size=1_000_000,
+            twins=True, prefetch=0,
         ))  # fmt: skip
         self._generator = torch.Generator().manual_seed(1000 + seed)
 

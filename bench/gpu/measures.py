@@ -24,7 +24,7 @@ from fracgen.rendering.cuda.nvrtc import version
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.cuda.sources import digest
-from fracgen.rendering.normalise import table
+from fracgen.rendering.normalize import table
 
 SCRATCH = 1 << 30
 """Room for a whole batch between the kernels: parts would add waves that do not fill the device."""
@@ -104,7 +104,7 @@ def parity(images: int, seconds: float) -> Results:
             where: dict[str, Any] = {
                 "seed": int(rng.integers(2**63)), "epoch": checked, "stream": Stream(checked // BATCH % 2)
             }  # fmt: skip
-            ours, theirs = (r.render(index, masks=True, **where).on_host() for r in (gpu, cpu))
+            ours, theirs = (r.render(index, masks=True, **where).numpy() for r in (gpu, cpu))
             for a, b in ((ours.images, theirs.images), (ours.masks, theirs.masks), (ours.codes, theirs.codes)):
                 apart = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
                 if len(apart) and not wrong:
@@ -225,7 +225,7 @@ def other_ways() -> Results:
         "in a CUDA graph": torch.equal(plain, captured),
         "in bfloat16": torch.equal(halves, torch.stack([values[c][plain[:, c].long()] for c in range(3)], 1)),
         "with channels last": halves.is_contiguous(memory_format=torch.channels_last),
-        "through DLPack": torch.equal(plain, torch.utils.dlpack.from_dlpack(renderer.render_dlpack(index, seed=7))),
+        "through DLPack": torch.equal(plain, torch.utils.dlpack.from_dlpack(renderer.render(index, seed=7).images)),
         "in an epoch's order": np.array_equal(indices.cpu().numpy(), order),
         "with its labels": np.array_equal(labels.cpu().numpy(), order.astype(np.int64) % renderer.bank.classes),
     }

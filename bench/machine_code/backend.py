@@ -16,11 +16,11 @@ from bench.machine_code.program import Program
 from bench.machine_code.simulator import Run, simulate
 from fracgen.benchmarking.record import Results, Summary
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.cuda.formulas import make_pipeline
-from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.layout import SHARED_MEMORY
 from fracgen.rendering.cuda.nvrtc import compile_kernel
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.parameters import Parameters
@@ -90,8 +90,7 @@ def run(
         MemoryError: the images need more memory than is simulated.
     """
     backend, parameters, n = SimulatedBackend(), Parameters.of(recipe), len(index)
-    layout = Layout.choose(parameters, SHARED_BYTES)
-    pipeline = make_pipeline(bank, parameters, layout, backend, MEMORY_BYTES)
+    pipeline = formula(bank.formula).pipeline(bank, parameters, backend, SHARED_BYTES, MEMORY_BYTES)
     images = backend.empty(n * parameters.views * 3 * parameters.size**2).reshape(n, -1)
     codes = backend.empty(n * parameters.max_objects * 4)[: n * parameters.max_objects * 4].reshape(n, -1)
     pipeline.run(
@@ -104,7 +103,7 @@ def run(
 def measure(name: str, bank: Bank, recipe: Recipe, images: int) -> Results:
     """Bytes unlike the CPU renderer's, and cycles of one multiprocessor an image by kernel, of the first samples."""
     backend, made = run(bank, recipe, range(images))
-    wrong = int((made.reshape(-1) != CpuRenderer(bank, recipe).render(range(images)).images.reshape(-1)).sum())
+    wrong = int((made.reshape(-1) != CpuRenderer(bank, recipe).render(range(images)).numpy().images.reshape(-1)).sum())
     results = {f"`{name}` bytes unlike the CPU renderer's": Summary.of("differences", [wrong])}
     cycles: dict[str, float] = {}
     for kernel, own in backend.runs:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from numpy.typing import NDArray
 from fracgen_eval.datasets.base import Sample, Saturation
 from fracgen_eval.metrics import Region
 from fracgen_eval.pictures import read_mask, read_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+P = TypeVar("P", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -65,46 +72,15 @@ class Geometry:
         scale = self.resize / min(size)
         return round(size[0] * scale), round(size[1] * scale)
 
-    def _cropped(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def _cropped(self, pixels: NDArray[P]) -> NDArray[P]:
         if self.crop is None and not self.shorter:
             return pixels
         top, left = ((extent - self.side) // 2 for extent in pixels.shape[:2])
         return pixels[top : top + self.side, left : left + self.side]
 
 
-class SaturatedRegions(Sequence[Any]):
-    """The defect regions of each test image, made on access.
-
-    Args:
-        samples: test images.
-        kinds: when which kind of region saturates, see `Category.saturation`.
-        geometry: as the maps are compared; at the picture files' size where None. A region keeps the share of its
-            area at which it saturates; one that vanishes when the mask is made smaller is left out.
-    """
-
-    def __init__(self, samples: Sequence[Sample], kinds: Sequence[Saturation], geometry: Geometry | None) -> None:
-        self.samples, self.kinds, self.geometry = samples, {kind.value: kind for kind in kinds}, geometry
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, n: Any) -> list[Region]:
-        """The regions of the n-th image."""
-        regions = []
-        for path in self.samples[n].masks:
-            values = read_mask(path, exact=True)
-            full = values != 0
-            if not full.any():
-                continue
-            share = self.kinds[int(values.max())].share(int(full.sum()))
-            mask = full if self.geometry is None else self.geometry.resized(full)
-            if mask.any():
-                regions.append(Region(mask, share * int(mask.sum())))
-        return regions
-
-
-def load_images(paths: Sequence[Path], geometry: Geometry) -> Any:
-    """All pictures as one torch tensor, uint8 [N, 3, side, side]: 0.2 MB each at 256 pixels."""
+def load_images(paths: Sequence[Path], geometry: Geometry) -> Tensor:
+    """All pictures as one tensor, uint8 [N, 3, side, side]: 0.2 MB each at 256 pixels."""
     import torch
 
     images = torch.empty((len(paths), 3, geometry.side, geometry.side), dtype=torch.uint8)
@@ -113,48 +89,72 @@ def load_images(paths: Sequence[Path], geometry: Geometry) -> Any:
     return images
 
 
-class OriginalSize(Sequence[Any]):
-    """Maps and masks at the size of the picture file, made on access: what MVTec's own tool measures."""
+class OnAccess(Sequence[T]):
+    """A sequence whose items are made when they are asked for, each time anew."""
 
-    def __init__(self, samples: Sequence[Sample], maps: NDArray[np.float32]) -> None:
-        self.samples, self.maps = samples, maps
-        self._sizes: dict[int, tuple[int, int]] = {}
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, n: Any) -> Any:
-        """float32 [H, W], bilinear."""
-        return bilinear(self.maps[n][..., None], self.size(n))[..., 0]
-
-    def masks(self) -> Sequence[Any]:
-        """The ground truth, as a sequence of bool [H, W]."""
-        return _OriginalMasks(self)
-
-    def size(self, n: int) -> tuple[int, int]:
-        """Width and height of the n-th picture; found out once, by reading it."""
-        if n not in self._sizes:
-            height, width = read_picture(self.samples[n].path).shape[:2]
-            self._sizes[n] = width, height
-        return self._sizes[n]
-
-
-class _OriginalMasks(Sequence[Any]):
-    def __init__(self, maps: OriginalSize) -> None:
-        self.maps = maps
+    def __init__(self, number: int, make: Callable[[int], T]) -> None:
+        self.places, self.make = range(number), make
 
     def __len__(self) -> int:
-        return len(self.maps)
+        return len(self.places)
 
-    def __getitem__(self, n: Any) -> Any:
-        width, height = self.maps.size(n)
-        marked = np.zeros((height, width), bool)
-        for path in self.maps.samples[n].masks:
+    @overload
+    def __getitem__(self, n: int) -> T: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[T]: ...
+    def __getitem__(self, n: int | slice) -> T | Sequence[T]:
+        return self.make(self.places[n]) if isinstance(n, int) else [self.make(place) for place in self.places[n]]
+
+
+def saturated_regions(
+    samples: Sequence[Sample], kinds: Sequence[Saturation], geometry: Geometry | None
+) -> Sequence[list[Region]]:
+    """The defect regions of each test image, made on access.
+
+    Args:
+        samples: test images.
+        kinds: when which kind of region saturates, see `Category.saturation`.
+        geometry: as the maps are compared; at the picture files' size where None. A region keeps the share of its
+            area at which it saturates; one that vanishes when the mask is made smaller is left out.
+    """
+    by_value = {kind.value: kind for kind in kinds}
+
+    def regions(n: int) -> list[Region]:
+        found = []
+        for path in samples[n].masks:
+            values = read_mask(path, exact=True)
+            if not (full := values != 0).any():
+                continue
+            share = by_value[int(values.max())].share(int(full.sum()))
+            mask = full if geometry is None else geometry.resized(full)
+            if mask.any():
+                found.append(Region(mask, share * int(mask.sum())))
+        return found
+
+    return OnAccess(len(samples), regions)
+
+
+def at_original_size(
+    samples: Sequence[Sample], maps: NDArray[np.float32]
+) -> tuple[Sequence[NDArray[np.float32]], Sequence[NDArray[np.bool_]]]:
+    """Maps, bilinear, and masks [H, W] at the size of the picture files, made on access: what MVTec's tool measures."""
+
+    @functools.cache
+    def size(n: int) -> tuple[int, int]:
+        height, width = read_picture(samples[n].path).shape[:2]
+        return width, height
+
+    def mask(n: int) -> NDArray[np.bool_]:
+        marked = np.zeros(size(n)[::-1], bool)
+        for path in samples[n].masks:
             marked |= read_mask(path) != 0
         return marked
 
+    number = len(samples)
+    return OnAccess(number, lambda n: bilinear(maps[n][..., None], size(n))[..., 0]), OnAccess(number, mask)
 
-def bilinear(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+
+def bilinear(pixels: NDArray[P], size: tuple[int, int]) -> NDArray[P]:
     """Bilinear without antialiasing, [H, W, C] to (width, height), of the same type."""
     import torch
 

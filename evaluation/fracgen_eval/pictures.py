@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+Numbers: TypeAlias = NDArray[np.integer[Any]]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """What a file may be, whatever its suffix: none of Pillow's other formats, some of which start programs."""
@@ -32,7 +36,7 @@ _EIGHT_BITS = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", *_WITH_ALPHA)
 
 @dataclass(frozen=True)
 class _Decoded:
-    samples: NDArray[Any]
+    samples: Numbers
     """[H, W], or [H, W, 3] in red, green and blue; upright."""
     white: int | None
     """The value of white; None where the file's type does not tell."""
@@ -99,7 +103,7 @@ def read_mask(path: Path, *, exact: bool = False) -> NDArray[np.uint8]:
     return np.where(shades >= HALF, 255, 0).astype(np.uint8)
 
 
-def _numbers(levels: NDArray[Any], white: int | None, path: Path) -> bool:
+def _numbers(levels: Numbers, white: int | None, path: Path) -> bool:
     """Whether the few values of a mask are numbers, such as those of classes, rather than shades of grey.
 
     Raises:
@@ -145,7 +149,7 @@ def _unreadable(path: Path, why: str) -> EvaluationError:
     return EvaluationError(f"{path}: cannot be read as an image ({why}): replace the file")
 
 
-def _samples(image: Any, path: Path) -> tuple[NDArray[Any], int | None]:
+def _samples(image: ImageFile, path: Path) -> tuple[Numbers, int | None]:
     """The samples of a decoded image as they lie in the file, and the value of white."""
     tags, mode = getattr(image, "tag_v2", {}), image.mode
     key = image.info.get("transparency")
@@ -168,7 +172,7 @@ def _samples(image: Any, path: Path) -> tuple[NDArray[Any], int | None]:
     return np.asarray(image.convert("L" if mode in ("1", "L") else "RGB")), None if signed else 255
 
 
-def _on_black(image: Any, path: Path) -> NDArray[np.uint8]:
+def _on_black(image: ImageFile, path: Path) -> NDArray[np.uint8]:
     """An image with transparency before a black ground, uint8 [H, W, 3]."""
     rgba = np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA"))
     colours, alpha = rgba[..., :3], rgba[..., 3:].astype(np.uint16)
@@ -177,13 +181,13 @@ def _on_black(image: Any, path: Path) -> NDArray[np.uint8]:
     return ((colours * alpha + 127) // 255).astype(np.uint8)
 
 
-def _eight_bits(samples: NDArray[Any], white: int) -> NDArray[np.uint8]:
+def _eight_bits(samples: Numbers, white: int) -> NDArray[np.uint8]:
     if white == 255:
-        return samples
+        return samples.astype(np.uint8, copy=False)
     return ((samples.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
-def _upright(samples: NDArray[Any], orientation: object) -> NDArray[Any]:
+def _upright(samples: Numbers, orientation: object) -> Numbers:
     """Samples turned and mirrored as EXIF's orientation says; what is none of its eight numbers says nothing."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fracgen.benchmarking.record import Record, Summary, interleaved
-from fracgen.formulas.banks import Bank, make_bank
-from fracgen.recipes.recipe import BankSpec, Preset, Recipe
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula, make_bank
+from fracgen.recipes.recipe import Preset
 from fracgen.rendering import make_renderer
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ LAYOUTS = ("uint8", "float32", "bfloat16", "bfloat16 channels-last")
 
 def small_bank(preset: Preset, codes: int = 2000, seed: int = 1) -> Bank:
     """A bank of a preset's kind, of few codes where codes are sampled, so that making it takes no time."""
-    spec = preset.bank
-    if isinstance(spec, BankSpec):
-        spec = BankSpec(codes, codes if spec.codes == spec.classes else codes // 20, spec.maps)
-    return make_bank(spec, seed)
+    return make_bank(preset.bank.few(codes), seed)
 
 
 def wait(images: Any) -> None:
@@ -72,7 +70,7 @@ def bench_render(
         "images": Summary.of("images/s", batch / seconds), "time": Summary.of("us/image", 1e6 * seconds / batch),
     }  # fmt: skip
     if recipe.views == 1 or recipe.scene in (None, recipe.size):  # else the second view may lack objects of the first
-        unit, each = _work(recipe)
+        unit, each = formula(recipe.formula).work(recipe)
         drawn = np.array([int((c >= 0).sum()) * each for c in codes[-rounds:]])
         results[unit] = Summary.of(f"{unit}/s", drawn / seconds)
     turns = [stage_seconds(renderer, range(batch), epoch=next(epoch), **output) for _ in range(rounds)]
@@ -86,25 +84,18 @@ def bench_render(
     return Record.of("render", settings, results)
 
 
-def _work(recipe: Recipe) -> tuple[str, int]:
-    """The unit of work of an object, and the number of units."""
-    if recipe.formula == "mandelbulb":
-        return "rays", recipe.views * (recipe.canvas * recipe.samples) ** 2
-    return "points", recipe.views * recipe.points
-
-
 def stage_seconds(renderer: Any, index: Any, **options: Any) -> dict[str, float]:
     """Seconds of each stage for a batch: on one thread with a CpuRenderer, of device time with a CudaRenderer."""
     return (_cuda_stages if hasattr(renderer, "pipeline") else _cpu_stages)(renderer, index, options)
 
 
 def _cpu_stages(renderer: CpuRenderer, index: Any, options: dict[str, Any]) -> dict[str, float]:
-    seconds = dict.fromkeys(renderer.stages, 0.0)
+    seconds: dict[str, float] = {}
 
     def timed(name: str, run: Callable[[], None]) -> None:
         start = time.perf_counter()
         run()
-        seconds[name] += time.perf_counter() - start
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
     renderer.render(index, run_stage=timed, **options)
     return seconds
@@ -152,15 +143,13 @@ def bench_loader(
         ValueError: an argument is out of range.
         DeviceError: a GPU was asked for and is not usable.
     """
-    import torch
-
     from fracgen.loading.loader import FractalLoader
 
     bank, recipe, images = make_bank(preset.bank), preset.recipe, max(batch) * batches
     loaders = {
         layout if len(batch) == 1 else f"{layout}, batch {size}": FractalLoader(
-            bank, recipe, size, device, epoch_size=images, prefetch=prefetch,
-            dtype=getattr(torch, layout.split()[0]), channels_last="channels-last" in layout,
+            bank, recipe, size, device=device, epoch_size=images, prefetch=prefetch,
+            dtype=layout.split()[0], channels_last="channels-last" in layout,
         )
         for layout in LAYOUTS for size in batch
     }  # fmt: skip

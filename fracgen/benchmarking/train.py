@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fracgen.benchmarking.images import wait
 from fracgen.benchmarking.record import Record, Results, Summary, interleaved
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
 from fracgen.rendering.device import use_gpu
@@ -52,8 +52,8 @@ def bench_train(
     where, dtype = (torch.device("cuda"), torch.bfloat16) if gpu else (torch.device("cpu"), torch.float32)
     bank = make_bank(config.bank, config.bank_seed)
     loader = FractalLoader(
-        bank, config.recipe, config.batch_size, where, config.seed, dtype=dtype, channels_last=gpu, prefetch=prefetch,
-        epoch_size=config.batch_size * (steps * (rounds + 1) + prefetch + 1),
+        bank, config.recipe, config.batch_size, device=where, seed=config.seed, dtype=dtype, channels_last=gpu,
+        prefetch=prefetch, epoch_size=config.batch_size * (steps * (rounds + 1) + prefetch + 1),
     )  # fmt: skip
     step = training_step(config, bank.classes, where, dtype)
     batches = iter(loader)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_origin, get_type_hints
 
 import typer
 
-from fracgen.cli.options import AsJson, Bank, read_preset, refuse_given, with_options
+from fracgen.cli.options import AsJson, Bank, Given, read_preset, refuse_given, with_options
+from fracgen.formulas import FORMULAS
+from fracgen.formulas.formula import formula
 from fracgen.support.files import check_writable, whole_file
-from fracgen.support.options import Option, parse_numbers, parse_range
+from fracgen.support.options import Option
 from fracgen.support.terminal import say, working
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-    from fracgen.formulas import banks
+    from fracgen.formulas import files
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def _fields() -> type[object]:
+    """A dataclass of the described fields of all formulas' specifications."""
+    found = {name: hint for one in FORMULAS for name, hint in _described(formula(one).spec).items()}
+    return dataclasses.make_dataclass(
+        "Fields", [(name, hint, dataclasses.field(default=None)) for name, hint in found.items()]
+    )
+
+
+def _described(spec: type[object]) -> dict[str, object]:
+    hints = get_type_hints(spec, include_extras=True)
+    return {name: hint for name, hint in hints.items() if get_origin(hint) is Annotated}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +41,8 @@ class Sampling:
     """The options of `fracgen sample`."""
 
     output: Annotated[Path, Option("File to write.", names=("-o", "--output"))] = Path("bank.safetensors")
-    recipe: Annotated[str, "Preset whose codes to sample; the options below override it."] = "paper"
-    codes: Annotated[int | None, Option("Number of codes.", default="the preset's")] = None
-    classes: Annotated[int | None, Option("Number of classes; it divides the codes.", default="the preset's")] = None
-    maps: Annotated[
-        tuple[int, int] | None, Option("Number of maps of a code, as LOW-HIGH.", parse=parse_range, default="2-8")
-    ] = None
-    powers: Annotated[
-        tuple[int, ...] | None,
-        Option("Mandelbulb variations: powers, as 2-18 or 7,8.", parse=parse_numbers, default="2-18"),
-    ] = None
-    rules: Annotated[
-        tuple[int, ...] | None,
-        Option("Mandelbulb variations: rules, as 42,168.", parse=parse_numbers, default="the 61 published"),
-    ] = None
+    recipe: Annotated[str, "Preset whose codes to sample; the options of codes override it."] = "paper"
+    codes: Annotated[dict[str, object], Given(_fields())] = dataclasses.field(default_factory=dict)
     seed: Annotated[int, "Seed of the codes, 0 to 2^64 - 1."] = 0
 
 
@@ -52,29 +54,21 @@ def sample(context: typer.Context, *, asked: Sampling) -> None:
     Variations are every combination of the powers and rules; no seed decides them.
     """
     from fracgen.draws import seed_key
-    from fracgen.formulas.banks import make_bank
-    from fracgen.recipes.recipe import BankSpec
-    from fracgen.recipes.variations import VariationSpec
+    from fracgen.formulas.formula import make_bank
 
     spec = read_preset(asked.recipe).bank
-    foreign = ("powers", "rules") if isinstance(spec, BankSpec) else ("codes", "classes", "maps")
+    foreign = _described(_fields()).keys() - _described(type(spec)).keys()
     refuse_given(context, foreign, f"codes of formula {spec.formula!r} have none, change --recipe")
-    if isinstance(spec, BankSpec):
-        count = spec.codes if asked.codes is None else asked.codes
-        fitting = spec.classes if count % spec.classes == 0 else count
-        classes = fitting if asked.classes is None else asked.classes
-        spec = BankSpec(count, classes, asked.maps or spec.maps)
-        made_of = f"of {spec.maps[0]} to {spec.maps[1]} maps in {classes:,} classes, seed {asked.seed}"
-    else:
-        refuse_given(context, ("seed",), "Mandelbulb variations are every combination, no seed decides them")
-        spec = VariationSpec(asked.powers or spec.powers, asked.rules or spec.rules)
-        made_of = f"of {len(spec.powers)} powers under {len(spec.rules)} rules, each a class"
+    sampled = formula(spec.formula).sampled
+    if not sampled:
+        refuse_given(context, ("seed",), "these codes are every combination, no seed decides them")
+    spec = spec.changed(**asked.codes)
     seed_key(asked.seed)
     check_writable(asked.output)
     with working():
         bank = make_bank(spec, asked.seed)
         bank.save(asked.output)
-    say(f"{len(bank):,} codes {made_of}")
+    say(f"{spec}, seed {asked.seed}" if sampled else str(spec))
     print(f"{bank.sha256}  {asked.output}")
 
 
@@ -86,7 +80,7 @@ def show(
     image: Annotated[Path | None, typer.Option("--image", help="Draw them, too, into a PNG file.")] = None,
 ) -> None:
     """Print codes: an IFS code's maps, their singular values and probabilities; a variation's formula."""
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
 
     loaded = load_bank(bank)
     for code in codes or [0]:
@@ -94,22 +88,20 @@ def show(
             raise ValueError(f"there is no code {code}: the bank holds codes 0 to {len(loaded) - 1}")
     if image is not None:
         _draw(loaded, codes or [0], image)
-    describing = _describing(loaded)
-    described = [describing.describe_code(loaded, k) for k in codes or [0]]
     if as_json:
-        print(json.dumps(described, indent=2))
+        print(json.dumps([loaded.describe_code(k) for k in codes or [0]], indent=2))
         return
-    for code in described:
-        print("\n".join(describing.code_lines(code)))
+    for code in codes or [0]:
+        print("\n".join(loaded.code_lines(code)))
 
 
 @app.command()
 def stats(bank: Bank, as_json: AsJson = False) -> None:
     """Print what a bank holds: codes, classes, what they are made of, hash."""
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
 
     loaded = load_bank(bank)
-    data = _describing(loaded).describe_bank(loaded)
+    data = loaded.describe()
     if as_json:
         print(json.dumps(data, indent=2))
         return
@@ -117,7 +109,8 @@ def stats(bank: Bank, as_json: AsJson = False) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{k}: {v}" for k, v in value.items())
         elif isinstance(value, list):
-            value = " to ".join(f"{v:.4f}" for v in value) if isinstance(value[0], float) else _numbers(value)
+            whole = [v for v in value if isinstance(v, int)]
+            value = _numbers(whole) if whole else " to ".join(f"{v:.4f}" for v in value)
         print(f"{name.replace('_', ' '):24}{value}")
 
 
@@ -157,24 +150,17 @@ def _numbers(values: list[int]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-def _draw(bank: banks.Bank, codes: list[int], path: Path) -> None:
+def _draw(bank: files.Bank, codes: list[int], path: Path) -> None:
     """Pictures of the codes side by side, of the formula's usual recipe."""
     import numpy as np
     from PIL import Image
 
-    from fracgen.recipes.presets import preset
+    from fracgen.order import index_of
     from fracgen.rendering import make_renderer
 
     check_writable(path)
-    recipe = preset("paper" if bank.formula == "ifs" else bank.formula).recipe
-    index = [code // bank.per_class + code % bank.per_class * bank.classes for code in codes]
-    images = make_renderer(bank, recipe, "cpu").render(index).images
+    recipe = formula(bank.formula).presets[0].recipe
+    index = [index_of(code, bank.classes, bank.per_class) for code in codes]
+    images = make_renderer(bank, recipe, "cpu").render(index).numpy().images
     with whole_file(path) as file:
         Image.fromarray(np.concatenate(list(images), axis=2).transpose(1, 2, 0)).save(file, "PNG")
-
-
-def _describing(bank: banks.Bank) -> ModuleType:
-    """The module that describes the codes of a bank's formula."""
-    from importlib import import_module
-
-    return import_module(f"fracgen.formulas.{bank.formula}.describing")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 OF_GPU = ("cuda12", "cuda13")
 """Extras of which at most one is installed; the GPU's own check names the right one."""
-SELF_TESTS = ("paper", "mandelbulb")
-"""A recipe of each formula."""
 _IMPORT_NAMES = {"pillow": "PIL"}
 
 
@@ -63,10 +61,14 @@ def doctor(as_json: AsJson = False) -> None:
 
 def examine() -> list[Check]:
     """Run all checks; takes some seconds, since it imports torch and compiles or loads the renderer."""
+    from fracgen.formulas import FORMULAS
+    from fracgen.formulas.formula import formula
+
     gpu, wanted = _gpu(), requirements()
+    recipes = [formula(name).presets[0].name for name in FORMULAS]
     checks = [_python(), *map(_core, wanted.pop("", [])), _extras(wanted), _cpu(), _numba_cache(), gpu]
     devices = ["cpu", "cuda"] if gpu.status == "ok" else ["cpu"]
-    return [*checks, *(self_test(device, recipe) for device in devices for recipe in SELF_TESTS)]
+    return [*checks, *(self_test(device, recipe) for device in devices for recipe in recipes)]
 
 
 def _python() -> Check:
@@ -172,9 +174,9 @@ def _cpu() -> Check:
 
 def _numba_cache() -> Check:
     """Whether compiled code can be kept: without it every run compiles for many seconds."""
-    from fracgen.rendering.cpu.compose import compose_stage
+    from fracgen.rendering.cpu.noise import noise_stage
 
-    folder = compose_stage._cache.cache_path
+    folder = noise_stage._cache.cache_path
     try:
         os.makedirs(folder, exist_ok=True)
         writable = os.access(folder, os.W_OK)

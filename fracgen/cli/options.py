@@ -191,6 +191,7 @@ def read_preset(name: str) -> Preset:
         ValueError: there is no such preset, or the file holds neither.
         OSError: the file cannot be read.
     """
+    from fracgen.formulas.formula import formula
     from fracgen.recipes.presets import preset
     from fracgen.recipes.recipe import Preset, Recipe
 
@@ -204,7 +205,6 @@ def read_preset(name: str) -> Preset:
         if "recipe" in data:
             return Preset.from_json(data)
         recipe = Recipe.from_json(data)
-        codes = preset("paper" if recipe.formula == "ifs" else recipe.formula).bank
-        return Preset(recipe.name, "", codes, recipe)
+        return Preset(recipe.name, "", formula(recipe.formula).presets[0].bank, recipe)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

@@ -21,7 +21,7 @@ from fracgen.support.terminal import say, show, working
 from fracgen.training.config import Config, Machine
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.slurm.options import SlurmOptions
     from fracgen.training.folder import RunFolder
 
@@ -35,8 +35,8 @@ class Pretraining:
     """The options of `fracgen pretrain`; no file is read yet."""
     preset: Annotated[
         str | None,
-        Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-formula-whole, multi-instance, "
-               "mandelbulb, multi-mandelbulb, two-view, ofdb, twins; quick for a laptop.", default="paper"),
+        Option("paper, anderson2022, fractal4ad, fractaldb, multi-formula, multi-instance, two-view, "
+               "mandelbulb, multi-mandelbulb, ofdb, twins; quick for a laptop.", default="paper"),
     ] = None
     output: Annotated[
         Path | None, Option("The run's folder.", names=("-o", "--output"), default="runs/PRESET-MODEL-SEED")
@@ -141,7 +141,7 @@ def read_files(asked: Pretraining) -> Read:
         ValueError: an option is out of range, they contradict each other or the run that is resumed.
         OSError: a file cannot be read.
     """
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
     from fracgen.loading.augment import augmentation
     from fracgen.training.config import named_config
     from fracgen.training.folder import RunFolder

@@ -19,7 +19,7 @@ from fracgen.support.streams import check
 from fracgen.support.terminal import Progress, colourful, say, show, working
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Preset
     from fracgen.rendering.base import Renderer
     from fracgen.writing import Made
@@ -91,7 +91,7 @@ class Prepared:
 
 def prepare(asked: Rendering, bank: Path | None) -> Prepared:
     """Read and check everything. Raises ValueError where an option is out of range."""
-    from fracgen.formulas.banks import load_bank
+    from fracgen.formulas.formula import load_bank
     from fracgen.writing import make_writer
     from fracgen.writing.base import Selection
 
@@ -100,13 +100,12 @@ def prepare(asked: Rendering, bank: Path | None) -> Prepared:
     if asked.threads is not None and asked.threads < 1:
         raise ValueError(f"threads {asked.threads} is out of range: use 1 or more")
     target = _target(asked)
-    writer = make_writer(
-        asked.format, target, member=asked.wds_member, per_file=asked.per_file, threads=asked.threads or processors()
-    )
+    writer = make_writer(asked.format, target, member=asked.wds_member, threads=asked.threads or processors())
     codes = preset_bank(chosen, asked) if bank is None else load_bank(bank)
     selection = Selection(
-        codes, image, asked.count, seed=asked.seed, epoch=asked.epoch, order=asked.order, shard=asked.shard
-    )
+        codes, image, asked.count, seed=asked.seed, epoch=asked.epoch, order=asked.order, shard=asked.shard,
+        per_file=asked.per_file if asked.format == "wds" and target is not None else 1,
+    )  # fmt: skip
     return Prepared(selection, writer, target)
 
 
@@ -116,15 +115,10 @@ def preset_bank(preset: Preset, asked: Rendering) -> Bank:
     Sample i < C has class i and the first of its codes, and code k does not depend on how many are
     drawn, so the images and labels are those of the whole bank.
     """
-    from fracgen.formulas.banks import make_bank
-    from fracgen.recipes.recipe import BankSpec
+    from fracgen.formulas.formula import make_bank
 
-    spec = preset.bank
     few = asked.format in ("sheet", "raw") and asked.order == "index" and preset.recipe.source != "bank"
-    if few and isinstance(spec, BankSpec):
-        classes = max(1, min(asked.count, spec.classes))
-        spec = BankSpec(classes * (spec.codes // spec.classes), classes, spec.maps)
-    return make_bank(spec, asked.bank_seed)
+    return make_bank(preset.bank.first(asked.count) if few else preset.bank, asked.bank_seed)
 
 
 def _target(asked: Rendering) -> Path | None:
@@ -141,7 +135,7 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
     from fracgen.writing.base import Batch
     from fracgen.writing.formats.sheet import Preview
 
-    first, last = work.selection.span(work.writer.per_file)
+    first, last = work.selection.span
     bar = Progress(last - first, "images")
     seen = Preview() if (colourful() if preview is None else preview) else None
 

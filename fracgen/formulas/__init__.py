@@ -1,1 +1,4 @@
-"""Families of pictures: a folder each, with the parameters of its classes."""
+"""Formulas: families of shapes, a folder each. See "To add a formula" in CONTRIBUTING.md."""
+
+FORMULAS: dict[str, str] = {"ifs": "fracgen.formulas.ifs", "mandelbulb": "fracgen.formulas.mandelbulb"}
+"""The module of every formula, by its name; the module's `FORMULA` is a `fracgen.formulas.formula.Formula`."""

@@ -28,40 +28,45 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
-from fracgen.support.decode import from_json
+from fracgen.support.decode import KEY, Table
+from fracgen.support.deprecation import renamed_fields
 
 if TYPE_CHECKING:
     import torch
 
 Range = tuple[float, float]
 Floats = NDArray[np.float64]
+_Between: TypeAlias = Callable[[float, float], Floats]
+_OneIn: TypeAlias = Callable[[float], NDArray[np.bool_]]
 RANGES: dict[str, Range] = {
     "crop": (0.01, 1.0), "aspect": (0.1, 10.0), "blur_sigma": (0.1, 2.0), "erase_area": (0.0, 1.0),
 }  # fmt: skip
 """Fields that are intervals, and what they may lie between."""
 
 
-def _within(name: str, value: Any, low: float, high: float) -> None:
+def _within(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValueError(f"augmentation: {name} {value!r} is out of range: use a number from {low:g} to {high:g}")
 
 
+@renamed_fields(grey="gray", solarise="solarize")
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Table):
     """What may happen to a picture. Ranges are those of uniform distributions; probabilities are per picture.
 
     Raises:
         ValueError: a number is out of range, or the probabilities of mixing add up to more than one.
     """
 
+    what = "augmentation"
     crop: Range = (1.0, 1.0)
     """Area of the crop, as a share of the picture's; it is resized to the whole picture."""
     _: KW_ONLY
@@ -80,14 +85,14 @@ class Augmentation:
     """Differences from grey are multiplied by 1 +- this."""
     hue: float = 0.0
     """Largest rotation about the grey axis, in turns, at most 0.5."""
-    grey: float = 0.0
-    """Probability of no colour at all."""
+    gray: float = field(default=0.0, metadata={KEY: "grey"})
+    """Probability of no color at all; `grey` in files."""
     invert: float = 0.0
     """Probability of the negative."""
     tone: float = 0.0
     """x becomes x + t x (1 - x), with t within +- this, at most 1: a gamma without a power."""
-    solarise: float = 0.0
-    """Probability that values above a random threshold are inverted."""
+    solarize: float = field(default=0.0, metadata={KEY: "solarise"})
+    """Probability that values above a random threshold are inverted; `solarise` in files."""
     blur: float = 0.0
     """Probability of a Gaussian blur of five taps."""
     blur_sigma: Range = (0.3, 1.2)
@@ -103,8 +108,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         limits = {"rotation": 180.0, "hue": 0.5}
-        for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
+        for each in dataclasses.fields(self):
+            name, value = each.name, getattr(self, each.name)
             if name not in RANGES:
                 _within(name, value, 0.0, limits.get(name, 1.0))
                 continue
@@ -129,22 +134,13 @@ class Augmentation:
         """First 16 hex digits of the SHA-256 of all fields."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Augmentation:
-        """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
-        return from_json(cls, data, "augmentation", closed=True)
-
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "crop": Augmentation(crop=(0.08, 1.0), aspect=(3 / 4, 4 / 3), flip=0.5),
     "full": Augmentation(
         crop=(0.08, 1.0), aspect=(3 / 4, 4 / 3), rotation=20.0, flip=0.5, flip_vertical=0.5, brightness=0.4,
-        contrast=0.4, saturation=0.4, hue=0.1, grey=0.1, invert=0.1, tone=0.6, solarise=0.1, blur=0.3, erase=0.5,
+        contrast=0.4, saturation=0.4, hue=0.1, gray=0.1, invert=0.1, tone=0.6, solarize=0.1, blur=0.3, erase=0.5,
         mixup=0.25, cutmix=0.3, blend=0.25,
     ),
 }  # fmt: skip
@@ -233,7 +229,7 @@ def alterations(a: Augmentation, u: Floats) -> Alterations:
         return np.asarray(next(c) < probability)
 
     affine = _affine(a, between, one_in)
-    tone, solarise = between(-a.tone, a.tone), np.where(one_in(a.solarise), between(0.3, 1.0), 2.0)
+    tone, solarise = between(-a.tone, a.tone), np.where(one_in(a.solarize), between(0.3, 1.0), 2.0)
     colour = _colour(a, between, one_in)
     blur = taps(np.where(one_in(a.blur), between(*a.blur_sigma), 0.0))
     erased, area = one_in(a.erase), between(*a.erase_area)
@@ -250,7 +246,7 @@ def alterations(a: Augmentation, u: Floats) -> Alterations:
     )  # fmt: skip
 
 
-def _affine(a: Augmentation, between: Any, one_in: Any) -> Floats:
+def _affine(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
     area, aspect = between(*a.crop), np.exp(between(*(math.log(end) for end in a.aspect)))
     width, height = np.minimum(np.sqrt(area * aspect), 1.0), np.minimum(np.sqrt(area / aspect), 1.0)
     x, y = between(-1, 1) * (1 - width), between(-1, 1) * (1 - height)
@@ -264,11 +260,11 @@ GREY = np.array([0.299, 0.587, 0.114])
 """Luminance of red, green and blue."""
 
 
-def _colour(a: Augmentation, between: Any, one_in: Any) -> Floats:
+def _colour(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
     """One matrix: hue rotation and saturation about the grey axis, then contrast, brightness and inversion."""
     brightness, contrast = between(1 - a.brightness, 1 + a.brightness), between(1 - a.contrast, 1 + a.contrast)
     saturation, turn = between(1 - a.saturation, 1 + a.saturation), 2 * np.pi * between(-a.hue, a.hue)
-    saturation = np.where(one_in(a.grey), 0.0, saturation)
+    saturation = np.where(one_in(a.gray), 0.0, saturation)
     luminance = np.tile(GREY, (3, 1))
     # Rodrigues' rotation about (1, 1, 1) / sqrt(3), applied to what differs from the luminance.
     axis = np.full((3, 3), 1 / 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracgen.loading.augment import Alterations, Augmentation, Partners, alterations, uniforms
+from fracgen.loading.augment import Alterations, Augmentation, Floats, Partners, alterations, uniforms
 from fracgen.loading.augment_pictures import alter, mix, resample
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Augmenter:
         classes: of the labels.
         seed, stream: of the random numbers.
         dtype: of the results: float32, float16 or bfloat16.
-        normalise: (x - mean) / std with the recipe's numbers; False leaves x in [0, 1].
+        normalize: (x - mean) / std with the recipe's numbers; False leaves x in [0, 1].
         channels_last: of the results.
 
     Raises:
@@ -36,7 +36,7 @@ class Augmenter:
 
     def __init__(
         self, augmentation: Augmentation, recipe: Recipe, classes: int, seed: int, stream: int, *,
-        dtype: torch.dtype, normalise: bool = True, channels_last: bool = False,
+        dtype: torch.dtype, normalize: bool = True, channels_last: bool = False,
     ) -> None:  # fmt: skip
         if not dtype.is_floating_point:
             raise ValueError(f"augmented pictures are numbers, not {dtype}: use float32, float16 or bfloat16")
@@ -47,7 +47,7 @@ class Augmenter:
             )
         self.augmentation, self.classes, self.seed, self.stream = augmentation, classes, seed, stream
         self.views, self.dtype, self.channels_last = recipe.views, dtype, channels_last
-        mean, std = (recipe.mean, recipe.std) if normalise else ((0.0,) * 3, (1.0,) * 3)
+        mean, std = (recipe.mean, recipe.std) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self._mean, self._std = torch.tensor(mean), torch.tensor(std)
 
     @property
@@ -112,5 +112,5 @@ class Augmenter:
 
 
 def _rows(p: Alterations, rows: NDArray[np.int64]) -> Alterations:
-    chosen: dict[str, Any] = {field.name: getattr(p, field.name)[rows] for field in dataclasses.fields(p)}
+    chosen: dict[str, Floats] = {field.name: getattr(p, field.name)[rows] for field in dataclasses.fields(p)}
     return Alterations(**chosen)

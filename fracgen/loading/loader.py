@@ -12,7 +12,7 @@ epoch and batch, that do not depend on the rank, and any position is as near as 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
@@ -21,28 +21,38 @@ from numpy.typing import NDArray
 from fracgen.draws import Stream
 from fracgen.loading.augment import Augmentation, Partners, augmentation
 from fracgen.loading.augmenter import Augmenter
-from fracgen.loading.pool import Pool
+from fracgen.loading.dataset import FractalDataset, classes_present
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
-from fracgen.loading.share import Share
+from fracgen.loading.share import IMAGES_PER_CODE, Share
 from fracgen.loading.twin_maker import TwinMaker
 from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
-from fracgen.rendering import normalise as normalisation
+from fracgen.rendering.base import Rendered, Renderer
+from fracgen.rendering.normalize import convert, dtype_name, table
+from fracgen.support.decode import JsonValue
+from fracgen.support.deprecation import once_positional, renamed
 
 if TYPE_CHECKING:
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Recipe
-    from fracgen.rendering.base import Rendered
 
-IMAGES_PER_CODE = 10
-"""The paper's epoch: 1,000,000 images of 100,000 codes."""
 STATE_VERSION = 1
 IMAGES_TOGETHER = 512
 """Small batches are rendered together on a GPU until they hold so many images: 64 fill half of a large card, and what
 a batch costs the host is then paid once for several."""
 MOST_TOGETHER = 16
 """Batches rendered together at most."""
+MAX_KEPT_BYTES = 1 << 30
+"""Pictures of more bytes are not kept: they are rendered anew whenever they are shown."""
+
+
+class _Form(TypedDict):
+    """How images are handed over; see `Renderer.render`."""
+
+    dtype: torch.dtype | str
+    normalize: bool
+    channels_last: bool
 
 
 class FractalLoader:
@@ -57,8 +67,8 @@ class FractalLoader:
         epoch_size: images in an epoch; default: ten a code, as in the paper. The last batch is
             smaller where the batch does not divide it, and is kept.
         rank, world_size: this process among those that share every batch.
-        dtype: torch.uint8 for bytes, else torch.float32, float16 or bfloat16.
-        normalise: float types only: (x / 255 - mean) / std with the recipe's mean and std; False
+        dtype: uint8 for bytes, else float32, float16 or bfloat16: a torch.dtype, or its name.
+        normalize: float types only: (x / 255 - mean) / std with the recipe's mean and std; False
             gives x / 255.
         channels_last: lay images out with the channel fastest (their shape stays [B, 3, H, W]).
         prefetch: batches made ahead while the caller works; 0 makes each when it is asked for.
@@ -91,24 +101,28 @@ class FractalLoader:
 
     >>> from fracgen import CodeBank, preset
     >>> recipe = preset("paper").recipe.at_size(32)
-    >>> loader = FractalLoader(CodeBank.sample(10, classes=5), recipe, 8, "cpu", epoch_size=20)
+    >>> loader = FractalLoader(CodeBank.sample(10, classes=5), recipe, 8, device="cpu", epoch_size=20)
     >>> [(tuple(images.shape), labels.dtype) for images, labels in loader][-1]
     ((4, 3, 32, 32), torch.int64)
+    >>> len(loader), loader.batch_size, len(loader.dataset)
+    (3, 8, 20)
     """
 
+    @once_positional("device", "seed")
+    @renamed(normalise="normalize")
     def __init__(
         self,
         bank: Bank,
         recipe: Recipe | str = "paper",
         batch_size: int = 512,
-        device: Any = "auto",
-        seed: int = 0,
         *,
+        device: torch.device | str = "auto",
+        seed: int = 0,
         epoch_size: int | None = None,
         rank: int = 0,
         world_size: int = 1,
-        dtype: torch.dtype = torch.float32,
-        normalise: bool = True,
+        dtype: torch.dtype | str = "float32",
+        normalize: bool = True,
         channels_last: bool = False,
         prefetch: int = 1,
         masks: bool = False,
@@ -125,24 +139,34 @@ class FractalLoader:
         epoch_size = IMAGES_PER_CODE * len(bank) if epoch_size is None else epoch_size
         self.share = Share(epoch_size, batch_size, rank, world_size)
         self.seed, self.prefetch, self.masks, self.stream = seed, prefetch, masks, Stream(stream)
-        self.channels_last = channels_last
         self.meter = Meter()
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
-        values = None if dtype == torch.uint8 else normalisation.table(self.recipe, dtype, normalise=normalise)
+        self._form: _Form = {"dtype": dtype_name(dtype), "normalize": normalize, "channels_last": channels_last}
         self.augmentation = augmentation(augment) if isinstance(augment, str) else augment
         self.twins, self.class_maps, self.pictures = twins, class_maps, pictures
-        self._augmenter = self._make_augmenter(dtype, normalise=normalise)
+        self._augmenter = self._make_augmenter()
+        self._masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
-        masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
-        self._pool = None if pictures is None else Pool(self._renderer, pictures, seed, masks=masked)
-        self.device: torch.device = getattr(self._renderer, "device", torch.device("cpu"))
-        self._table = None if values is None else values.to(self.device)
-        # The CUDA renderer normalises and lays out as it writes; for the CPU that is done here, by the same table.
-        raw = self._augmenter is not None or self._pool is not None
-        fused = self.device.type == "cuda" and (values is None or normalise) and not raw
-        self._form: dict[str, Any] = {"dtype": dtype, "channels_last": channels_last} if fused else {}
+        self.device: torch.device = self._renderer.device
+        self._kept = None if pictures is None else _Kept(self._renderer, pictures, seed, masks=self._masked)
         self._bank_sha256 = bank.sha256
         self._epoch, self._first, self._next = 0, 0, (0, 0)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images in a global batch, of all ranks together."""
+        return self.share.batch_size
+
+    @property
+    def dataset(self) -> FractalDataset:
+        """The samples of the present epoch by number, as they are rendered: neither permuted nor augmented."""
+        form = self._form
+        made = FractalDataset(
+            self.bank, self.recipe, seed=self.seed, epoch_size=self.share.epoch_size, dtype=form["dtype"],
+            normalize=form["normalize"], stream=self.stream,
+        )  # fmt: skip
+        made.set_epoch(self._epoch)
+        return made
 
     def __len__(self) -> int:
         """Batches in an epoch: the same on every rank."""
@@ -205,12 +229,12 @@ class FractalLoader:
         if self._epoch == epoch and self.stream == Stream.TRAIN:
             self._epoch = epoch + 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, JsonValue]:
         """The position after the last batch handed out, and what it is a position in. Rank-free."""
         epoch, batch = self._next
         return {"version": STATE_VERSION, "epoch": epoch, "batch": batch, **self._identity()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, JsonValue]) -> None:
         """Continue from a position, on any number of ranks.
 
         Raises:
@@ -224,11 +248,13 @@ class FractalLoader:
                     "a position continues only the data it was saved in"
                 )
         epoch, batch = state["epoch"], state["batch"]
-        if not (0 <= epoch <= MAX_INDEX and 0 <= batch < len(self)):
+        if not isinstance(epoch, int) or not isinstance(batch, int) or not (
+            0 <= epoch <= MAX_INDEX and 0 <= batch < len(self)
+        ):  # fmt: skip
             raise ValueError(f"the loader's state names batch {batch} of epoch {epoch}: an epoch has {len(self)}")
         self._epoch, self._first, self._next = epoch, batch, (epoch, batch)
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, JsonValue]:
         return {
             "seed": self.seed, "epoch_size": self.share.epoch_size, "batch_size": self.share.batch_size,
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
@@ -239,62 +265,59 @@ class FractalLoader:
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
         """Consecutive batches of an epoch, rendered together: no launch, transfer or wait is one batch's own."""
-        if self._augmenter is not None or self._pool is not None:
+        if self._augmenter is not None or self._kept is not None:
             return [self._make_one(epoch, batch) for batch in batches]
         share = self.share
         counts = [share.count(batch) for batch in batches]
-        draws: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "stream": self.stream}
         index, labels = self._renderer.order(
-            share.first(batches[0]), sum(counts), share.epoch_size, stride=share.world_size, **draws
+            share.first(batches[0]), sum(counts), share.epoch_size, stride=share.world_size, seed=self.seed,
+            epoch=epoch, stream=self.stream,
+        )  # fmt: skip
+        made = self._renderer.render(
+            index, masks=self._masked, seed=self.seed, epoch=epoch, stream=self.stream, **self._form
         )
-        made = self._renderer.render(index, masks=self.masks or self.class_maps, **draws, **self._form)
-        whole = self._finished(made, torch.as_tensor(labels))
+        whole = self._with_labels(made.images, made, labels)
         if len(counts) == 1:
             return [whole]
         return list(zip(*(torch.split(tensor, counts) for tensor in whole), strict=True))
 
     def _make_one(self, epoch: int, batch: int) -> tuple[torch.Tensor, ...]:
         """A batch of which more than this share may have to be rendered, or of pictures that are kept."""
-        positions, augmenter = self.share.positions(batch), self._augmenter
-        bounds = self.share.bounds(batch)
+        positions, bounds, augmenter = self.share.positions(batch), self.share.bounds(batch), self._augmenter
         who = augmenter.partners(positions, *bounds) if augmenter else Partners.of(positions, *bounds, mixes=False)
         index = self._samples(epoch, who.needed)
-        masked = self.masks or self.class_maps or (augmenter is not None and augmenter.blends)
-        if self._pool is not None:
-            made = self._pool.render(index)
+        if self._kept is not None:
+            made = self._kept.render(index)
         else:
-            made = self._renderer.render(index, seed=self.seed, epoch=epoch, stream=self.stream, masks=masked)
+            made = self._renderer.render(index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self._masked)
         labels = torch.from_numpy(labels_of(index, self.bank.classes)).to(self.device, non_blocking=True)
         if augmenter is None:
-            return self._finished(made, labels)
+            assert self._kept is not None
+            return self._with_labels(self._kept.converted(made.images, self._form), made, labels)
         if self.recipe.source == "bank":
-            labels = self._classes_present(made)
-        masks = None if made.masks is None else torch.as_tensor(made.masks)
-        return augmenter(torch.as_tensor(made.images), masks, labels, who, epoch, maps=self.class_maps)
+            labels = classes_present(made, self.bank)
+        masks = made.masks if self._masked else None
+        return augmenter(made.images, masks, labels, who, epoch, maps=self.class_maps)
 
-    def _finished(self, made: Rendered, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Pictures as they were rendered, in the form that was asked for, with their labels and masks or maps."""
-        images = torch.as_tensor(made.images)
-        if not self._form and self._table is not None:
-            images = normalisation.apply(images, self._table, channels_last=self.channels_last)
-        elif not self._form and self.channels_last:
-            images = channels_last(images)
-        labels = self._classes_present(made) if self.recipe.source == "bank" else labels
-        if self.class_maps:
-            return images, labels, torch.where(torch.as_tensor(made.masks) > 0, labels[:, None, None] + 1, 0)
-        return (images, labels, torch.as_tensor(made.masks)) if self.masks else (images, labels)
+    def _with_labels(self, images: torch.Tensor, made: Rendered, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images with their labels, and masks or maps where these were asked for."""
+        labels = classes_present(made, self.bank) if self.recipe.source == "bank" else labels
+        if not (self.masks or self.class_maps):
+            return images, labels
+        maps = torch.where(made.masks > 0, labels[:, None, None] + 1, 0) if self.class_maps else made.masks
+        return images, labels, maps
 
     def _samples(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.uint32]:
         samples = permute(positions, self.share.epoch_size, order_keys(self.seed, epoch, self.stream))
         return samples if self.pictures is None else samples % np.uint32(self.pictures)
 
-    def _make_augmenter(self, dtype: torch.dtype, *, normalise: bool) -> Augmenter | TwinMaker | None:
+    def _make_augmenter(self) -> Augmenter | TwinMaker | None:
         if self.pictures is not None and not 1 <= self.pictures <= self.share.epoch_size:
             raise ValueError(f"pictures {self.pictures} is out of range: use 1 to the epoch's {self.share.epoch_size}")
         if self.class_maps and (self.recipe.source == "bank" or self.recipe.views == 2):
             what = "pairs" if self.recipe.views == 2 else "several classes in a picture"
             raise ValueError(f"recipe {self.recipe.name!r} has {what}: maps of classes need one picture of one class")
-        form: dict[str, Any] = {"dtype": dtype, "normalise": normalise, "channels_last": self.channels_last}
+        form = self._form | {"dtype": getattr(torch, str(self._form["dtype"]))}
         if self.twins:
             if self.masks or self.class_maps or self.augmentation is not None:
                 raise ValueError(
@@ -305,18 +328,37 @@ class FractalLoader:
             return None
         if self.masks:
             raise ValueError("masks are of pictures as they were rendered: ask for class_maps, or do not augment")
-        return Augmenter(
-            self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, **form,
-        )  # fmt: skip
-
-    def _classes_present(self, made: Rendered) -> torch.Tensor:
-        codes = torch.as_tensor(made.codes).long()  # [B, max_objects], -1 where there is none
-        present = torch.zeros(len(codes), self.bank.classes + 1, device=codes.device)
-        classes = torch.where(codes >= 0, codes // self.bank.per_class, self.bank.classes)
-        return present.scatter_(1, classes, 1.0)[:, :-1]
+        return Augmenter(self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, **form)
 
 
-def channels_last(images: torch.Tensor) -> torch.Tensor:
-    """The same images with the channel fastest in memory; also for pairs, [B, 2, 3, H, W]."""
-    planes = images.reshape(-1, *images.shape[-3:])
-    return planes.contiguous(memory_format=torch.channels_last).reshape(images.shape)
+class _Kept:
+    """Pictures 0 to `size` - 1 of epoch 0 of a renderer, as bytes: rendered once, shown again and again.
+
+    Args:
+        renderer: makes them.
+        size: how many.
+        seed: of the pictures.
+        masks: keep their masks as well.
+    """
+
+    def __init__(self, renderer: Renderer, size: int, seed: int, *, masks: bool) -> None:
+        self.renderer, self.size, self.seed, self.masks = renderer, size, seed, masks
+        recipe = renderer.recipe
+        self.keeps = size * recipe.views * recipe.size**2 * (4 if masks else 3) <= MAX_KEPT_BYTES
+        self._made: Rendered | None = None
+        self._values: torch.Tensor | None = None
+
+    def render(self, index: NDArray[np.uint32]) -> Rendered:
+        """The pictures of the samples `index`, each below the size."""
+        if not self.keeps:
+            return self.renderer.render(index, seed=self.seed, masks=self.masks)
+        if self._made is None:
+            self._made = self.renderer.render(np.arange(self.size), seed=self.seed, masks=self.masks)
+        return self._made[torch.from_numpy(index.astype(np.int64)).to(self.renderer.device)]
+
+    def converted(self, images: torch.Tensor, form: _Form) -> torch.Tensor:
+        """Bytes in the form that was asked for."""
+        if form["dtype"] != "uint8" and self._values is None:
+            values = table(self.renderer.recipe, form["dtype"], normalize=form["normalize"])
+            self._values = values.to(self.renderer.device)
+        return convert(images, self._values, channels_last=form["channels_last"])

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ def in_thread(make: Make, batches: range, ahead: int, meter: Meter) -> Iterator[
     if ahead == 0:
         yield from map(timed, batches)
         return
-    pending: deque[Future[Any]] = deque()
+    pending: deque[Future[tuple[torch.Tensor, ...]]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="fracgen-loader") as pool:
         try:
             for batch in batches:
@@ -82,13 +82,13 @@ def on_side_stream(
     """
     import torch
 
-    cuda: Any = torch.cuda  # parts of it have no types
+    cuda = torch.cuda
     caller = cuda.current_stream(device)
     side = cuda.Stream(device) if ahead else caller
     side.wait_stream(caller)  # codes and tables may still be on their way to the device
-    ready: deque[tuple[tuple[torch.Tensor, ...], Any]] = deque()
-    begun: deque[tuple[int, int, Any, Any]] = deque()
-    in_use: deque[Any] = deque()
+    ready: deque[tuple[tuple[torch.Tensor, ...], torch.cuda.Event]] = deque()
+    begun: deque[tuple[int, int, torch.cuda.Event, torch.cuda.Event]] = deque()
+    in_use: deque[torch.cuda.Event] = deque()
 
     def hand_over() -> tuple[torch.Tensor, ...]:
         made, end = ready.popleft()

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from fracgen.order import MAX_INDEX
 
+IMAGES_PER_CODE = 10
+"""The paper's epoch: 1,000,000 images of 100,000 codes."""
+
 
 @dataclass(frozen=True)
 class Share:

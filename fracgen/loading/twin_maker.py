@@ -25,7 +25,7 @@ class TwinMaker:
         recipe: of the pictures: normalisation and number of views.
         seed, stream: of the random numbers.
         dtype: of the results: float32, float16 or bfloat16.
-        normalise: (x - mean) / std with the recipe's numbers; False leaves x in [0, 1].
+        normalize: (x - mean) / std with the recipe's numbers; False leaves x in [0, 1].
         channels_last: of the results.
 
     Raises:
@@ -36,7 +36,7 @@ class TwinMaker:
     """Masks of attractors are needed."""
 
     def __init__(
-        self, recipe: Recipe, seed: int, stream: int, *, dtype: torch.dtype, normalise: bool = True,
+        self, recipe: Recipe, seed: int, stream: int, *, dtype: torch.dtype, normalize: bool = True,
         channels_last: bool = False,
     ) -> None:  # fmt: skip
         if not dtype.is_floating_point:
@@ -44,7 +44,7 @@ class TwinMaker:
         if recipe.views == 2:
             raise ValueError(f"recipe {recipe.name!r} has 2 views, and twins are two shots of one: use --views 1")
         self.seed, self.stream, self.dtype, self.channels_last = seed, stream, dtype, channels_last
-        mean, std = (recipe.mean, recipe.std) if normalise else ((0.0,) * 3, (1.0,) * 3)
+        mean, std = (recipe.mean, recipe.std) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self._mean, self._std = (torch.tensor(values)[:, None, None] for values in (mean, std))
         self._tile = torch.from_numpy(normal_tile())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -153,7 +153,10 @@ def camera(x: Tensor, shot: Shot, part: slice, tile: Tensor) -> Tensor:
     return x.addcmul_(grain, noise[:, None, None, None]).clamp_(0, 1)
 
 
-def _on_device(p: Damage, part: slice, device: torch.device) -> tuple[Any, ...]:
+_Numbers: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, list[dict[str, Tensor]]]
+
+
+def _on_device(p: Damage, part: slice, device: torch.device) -> _Numbers:
     values = on_device([p.strength, p.opacity, p.tint, p.dust, p.piece, p.warp], device)
     names = ("centre", "angle", "size", "form", "width", "rough")
     shapes = []
@@ -161,7 +164,8 @@ def _on_device(p: Damage, part: slice, device: torch.device) -> tuple[Any, ...]:
         numbers = on_device([getattr(shape, name) for name in names], device)
         shapes.append({name: value[part] for name, value in zip(names, numbers, strict=True)})
         shapes[-1]["field"] = torch.from_numpy(shape.field[part]).to(device)
-    return (*(value[part] for value in values), shapes)
+    strength, opacity, tint, dust, piece, warp = (value[part] for value in values)
+    return strength, opacity, tint, dust, piece, warp, shapes
 
 
 def _rows(shape: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

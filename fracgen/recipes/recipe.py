@@ -1,8 +1,8 @@
 """What an image is: frozen dataclasses, their checks and their JSON form.
 
-A `Recipe` says how one picture is made from codes; a `BankSpec` says which codes there are and
-how they form classes; a `Preset` is one of each under a name (`fracgen.recipes.presets`). All three are
-plain data: they hold no arrays, go to JSON and back, and two that are equal make equal bytes.
+A `Recipe` says how one picture is made from codes; a `Spec` says which codes there are and how they form
+classes; a `Preset` is one of each under a name (`fracgen.recipes.presets`). All three are plain data: they hold
+no arrays, go to JSON and back, and two that are equal make equal bytes.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import KW_ONLY, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, TypeAlias, get_args
 
-from fracgen.recipes.variations import VariationSpec
-from fracgen.support.decode import decode, from_json
+from fracgen.formulas import FORMULAS
+from fracgen.support.decode import KEY, JsonValue, Table
+from fracgen.support.deprecation import renamed_fields
 
 RENDER_VERSION = 0
 """Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
@@ -25,29 +27,22 @@ MAX_SCENE = 4 * MAX_SIZE
 MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
 MAX_SAMPLES = 4
-MAX_MAPS = 8
-MAX_CODES = 10_000_000
-"""Of a bank: 2.2 GB of memory."""
 
-IFS_FIELDS = (
-    "points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour",
-)  # fmt: skip
-"""What says how an attractor is drawn, and says nothing to another formula."""
-VARIATION_FIELDS = ("samples",)
-"""The same for Mandelbulb variations."""
-
-Jitter = Literal["none", "scale", "svd", "sval", "fractaldb"]
-Colour = Literal["hsv", "grey"]
-Background = Literal["noise", "black", "white"]
-Formula = Literal["ifs", "mandelbulb"]
-Source = Literal["own", "class", "bank"]
-_CHOICES = {
-    "jitter": Jitter, "colour": Colour, "background": Background, "source": Source, "formula": Formula,
+READ_BY = {
+    **dict.fromkeys(("points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour"),
+                    ("ifs",)),
+    "samples": ("mandelbulb",),
 }  # fmt: skip
+"""Fields, by their names in files, that say something to these formulas only."""
 
+Jitter: TypeAlias = Literal["none", "scale", "svd", "sval", "fractaldb"]
+Color: TypeAlias = Literal["hsv", "gray", "grey"]
+Background: TypeAlias = Literal["noise", "black", "white"]
+Source: TypeAlias = Literal["own", "class", "bank"]
 
+@renamed_fields(colour="color")
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Table):
     """How one image is made. Sizes are pixels, ranges are those of uniform distributions.
 
     Raises:
@@ -55,10 +50,10 @@ class Recipe:
             picture, `scene` is smaller than `size`, `scene` or `source` needs `objects`, or `render_version` is
             not this release's.
 
-    >>> grey = Recipe("grey", size=64, canvas=64, colour="grey", background="black")
-    >>> grey.at_size(128).canvas
+    >>> gray = Recipe("gray", size=64, canvas=64, color="gray", background="black")
+    >>> gray.at_size(128).canvas
     128
-    >>> Recipe.from_json(grey.to_json()) == grey
+    >>> Recipe.from_json(gray.to_json()) == gray
     True
     >>> Recipe("small", canvas=64)
     Traceback (most recent call last):
@@ -66,6 +61,7 @@ class Recipe:
 least as large
     """
 
+    what = "recipe"
     name: str
     _: KW_ONLY
     size: int = 256
@@ -76,8 +72,8 @@ least as large
     scene: int | None = None
     """Side of the square in which attractors are placed, in pixels, of which the image shows a random part; None:
     `size`, all of it. What lies outside of the image is not drawn. The background is the image's own."""
-    formula: Formula = "ifs"
-    """What is drawn: attractors of iterated function systems, or Mandelbulb variations."""
+    formula: str = "ifs"
+    """What is drawn: `ifs`, attractors of iterated function systems, or `mandelbulb`, Mandelbulb variations."""
     points: int = 100_000
     """Points of the chaos game, per attractor."""
     samples: int = 1
@@ -95,10 +91,11 @@ least as large
     """Every point marks a random 3x3 stamp (one stamp per attractor) instead of one pixel."""
     flips: bool = True
     """Transpose, flip up-down, flip left-right, each with probability 1/2."""
-    colour: Colour = "hsv"
-    """`hsv`: hue from density, random saturation and value. `grey`: 127 where any point fell."""
+    color: Color = field(default="hsv", metadata={KEY: "colour"})
+    """`hsv`: hue from density, random saturation and value. `gray`: 127 where any point fell. In files: `colour`,
+    `grey`."""
     background: Background = "noise"
-    """`noise`: coloured diamond-square noise. `white` is for `mandelbulb` only."""
+    """`noise`: coloured diamond-square noise."""
     blur_probability: float = 0.5
     blur_sigma: tuple[float, float] = (0.5, 1.0)
     """Standard deviation of the 3x3 Gaussian, in pixels."""
@@ -118,15 +115,15 @@ least as large
     render_version: int = RENDER_VERSION
 
     def __post_init__(self) -> None:
-        _whole("size", self.size, MIN_SIZE, MAX_SIZE, "pixels")
-        _whole("canvas", self.canvas, MIN_SIZE, MAX_SIZE, "pixels")
-        _whole("points", self.points, 1, MAX_POINTS, "points")
-        _whole("views", self.views, 1, 2, "views")
-        _whole("samples", self.samples, 1, MAX_SAMPLES, "rays along each side of a pixel")
-        for name, kind in _CHOICES.items():
-            _one_of(name, getattr(self, name), get_args(kind))
-        if self.formula == "ifs" and self.background == "white":
-            raise ValueError("background 'white' is for solids (formula 'mandelbulb'): use noise or black with 'ifs'")
+        check_whole("size", self.size, MIN_SIZE, MAX_SIZE, "pixels")
+        check_whole("canvas", self.canvas, MIN_SIZE, MAX_SIZE, "pixels")
+        check_whole("points", self.points, 1, MAX_POINTS, "points")
+        check_whole("views", self.views, 1, 2, "views")
+        check_whole("samples", self.samples, 1, MAX_SAMPLES, "rays along each side of a pixel")
+        if self.color == "grey":
+            object.__setattr__(self, "color", "gray")
+        for name, choices in _choices().items():
+            _one_of(name, getattr(self, name), choices)
         _interval("window_scale", self.window_scale, 0.0, 100.0)
         _interval("blur_sigma", self.blur_sigma, 0.1, 10.0)
         _interval("object_size", self.object_size, 0.0, 4.0)
@@ -150,10 +147,10 @@ least as large
                 )
         else:
             low, high = self.objects
-            _whole("objects", low, 1, MAX_OBJECTS, "attractors")
-            _whole("objects", high, low, MAX_OBJECTS, "attractors")
+            check_whole("objects", low, 1, MAX_OBJECTS, "attractors")
+            check_whole("objects", high, low, MAX_OBJECTS, "attractors")
         if self.scene is not None:
-            _whole("scene", self.scene, self.size, MAX_SCENE, "pixels (an image shows a part of it)")
+            check_whole("scene", self.scene, self.size, MAX_SCENE, "pixels (an image shows a part of it)")
         if self.objects is None and self.scene is not None:
             raise ValueError(f"scene {self.scene} needs `objects`: a single attractor is cropped from its canvas")
         if self.objects is None and self.source != "own":
@@ -175,119 +172,106 @@ least as large
         Raises:
             ValueError: `size` is outside [8, 1024], or the canvas or the scene that it implies is too large.
         """
-        _whole("size", size, MIN_SIZE, MAX_SIZE, "pixels")
+        check_whole("size", size, MIN_SIZE, MAX_SIZE, "pixels")
         scene = None if self.scene is None else max(size, round(self.scene * size / self.size))
         canvas = max(MIN_SIZE, round(self.canvas * size / self.size))
         return dataclasses.replace(self, size=size, canvas=canvas, scene=scene)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, JsonValue]:
         """A dictionary of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Recipe:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: a field is unknown, missing or out of range.
-        """
-        return from_json(cls, data, "recipe", closed=True)
+        table = super().to_json()
+        return table | ({"colour": "grey"} if self.color == "gray" else {})
 
     @property
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of everything that decides a byte: equal digests, equal bytes."""
-        idle = {"name", *(IFS_FIELDS if self.formula != "ifs" else ("formula", *VARIATION_FIELDS))}
+        idle = {"name"} | {name for name, formulas in READ_BY.items() if self.formula not in formulas}
+        if self.formula == "ifs":
+            idle.add("formula")
         if self.scene in (None, self.size):
             idle.add("scene")
-        return _digest({k: v for k, v in self.to_json().items() if k not in idle})
+        decisive = {k: v for k, v in self.to_json().items() if k not in idle}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class BankSpec:
-    """Which codes there are: a bank is a pure function of (this, seed).
+class Spec(Table):
+    """Base of the specifications of banks, one a formula: a bank is a pure function of (specification, seed)."""
 
-    Raises:
-        ValueError: a number is out of range, or the classes do not divide the codes.
+    what = "bank specification"
+    formula: ClassVar[str]
+    """The formula whose codes these are."""
 
-    >>> BankSpec(codes=10, classes=3)
-    Traceback (most recent call last):
-    ValueError: 10 codes do not divide into 3 classes: use 9 codes or a number of classes that divides 10
-    """
+    if TYPE_CHECKING:  # fields of the dataclass, or properties
 
-    codes: int = 100_000
-    classes: int = 1000
-    maps: tuple[int, int] = (2, MAX_MAPS)
-    """Smallest and largest number of maps; uniform in between."""
+        @property
+        def codes(self) -> int:
+            """Number of codes."""
 
-    @property
-    def formula(self) -> str:
-        """The formula whose codes these are."""
-        return "ifs"
-
-    def __post_init__(self) -> None:
-        _whole("codes", self.codes, 1, MAX_CODES, "codes")
-        _whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
-        low, high = self.maps
-        _whole("maps", low, 2, MAX_MAPS, "maps")
-        _whole("maps", high, low, MAX_MAPS, "maps")
-        if self.codes % self.classes:
-            best = self.codes - self.codes % self.classes
-            raise ValueError(
-                f"{self.codes} codes do not divide into {self.classes} classes: use {best} codes "
-                f"or a number of classes that divides {self.codes}"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        @property
+        def classes(self) -> int:
+            """Number of classes."""
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> BankSpec:
-        """The inverse of `to_json`. Raises ValueError for an unknown or bad field."""
-        return from_json(cls, data, "bank specification", closed=True)
+    def kinds(cls) -> tuple[type[Self], ...]:
+        """The specifications of all formulas."""
+        return tuple(import_module(module).FORMULA.spec for module in FORMULAS.values()) if cls is Spec else (cls,)
+
+    def changed(self, **fields: object) -> Self:
+        """The specification with other values of some fields."""
+        changed: Self = dataclasses.replace(self, **fields)  # type: ignore[type-var]
+        return changed
+
+    def first(self, classes: int) -> Self:
+        """The specification of the first classes only, which have the same codes, where these are sampled."""
+        return self
+
+    def few(self, codes: int) -> Self:
+        """A specification of codes of the same kind, of so many where these are sampled."""
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.codes:,} codes in {self.classes:,} classes"
+
+
+class OfFormula(Protocol):
+    """A bank, or a specification of one."""
+
+    formula: ClassVar[str]
 
 
 @dataclass(frozen=True)
-class Preset:
+class Preset(Table):
     """A bank specification and an image recipe under one name."""
 
+    what = "preset"
     name: str
     follows: str
     """What it follows, where it differs, and why: one paragraph."""
-    bank: BankSpec | VariationSpec
+    bank: Spec
     recipe: Recipe
 
     def __post_init__(self) -> None:
-        if self.bank.formula != self.recipe.formula:
-            raise ValueError(
-                f"preset {self.name!r} has codes of formula {self.bank.formula!r} and a recipe that draws "
-                f"{self.recipe.formula!r}: name codes of that formula"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return {
-            "name": self.name, "follows": self.follows,
-            "bank": self.bank.to_json(), "recipe": self.recipe.to_json(),
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Preset:
-        """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
-        return from_json(cls, data, "preset", closed=True)
+        check_formula(self.bank, self.recipe)
 
 
-def bank_spec_from_json(data: dict[str, Any]) -> BankSpec | VariationSpec:
-    """A bank specification of either formula, from its `to_json`. Raises ValueError for an unknown or bad field."""
-    spec: BankSpec | VariationSpec = decode(BankSpec | VariationSpec, data, "bank specification", closed=True)
-    return spec
+def check_formula(bank: OfFormula, recipe: Recipe) -> None:
+    """Raise ValueError where a recipe draws another formula than that of a bank or its specification."""
+    if bank.formula != recipe.formula:
+        raise ValueError(
+            f"the bank holds codes of formula {bank.formula!r}, and recipe {recipe.name!r} draws {recipe.formula!r}: "
+            "use a bank or a recipe of the other's formula"
+        )
 
 
-def _digest(data: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+def _choices() -> dict[str, tuple[str, ...]]:
+    return {
+        "jitter": get_args(Jitter), "color": ("hsv", "gray"), "background": get_args(Background),
+        "source": get_args(Source), "formula": tuple(FORMULAS),
+    }  # fmt: skip
 
 
-def _whole(name: str, value: int, low: int, high: int, unit: str) -> None:
+def check_whole(name: str, value: int, low: int, high: int, unit: str) -> None:
+    """Raise ValueError where a value is no whole number from low to high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{name} {value!r} is out of range: use a whole number from {low} to {high} {unit}")
 

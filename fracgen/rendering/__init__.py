@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fracgen.draws import Stream
+from fracgen.support.deprecation import warn
 from fracgen.support.errors import DeviceError
 
 if TYPE_CHECKING:
     import torch
 
-    from fracgen.formulas.banks import Bank
+    from fracgen.formulas.files import Bank
     from fracgen.recipes.recipe import Recipe
-    from fracgen.rendering.base import Renderer
+    from fracgen.rendering.base import Index, Renderer
 
 
 def make_renderer(
-    bank: Bank, recipe: Recipe | str = "paper", device: Any = "auto", *, threads: int | None = None
+    bank: Bank, recipe: Recipe | str = "paper", device: torch.device | str = "auto", *, threads: int | None = None
 ) -> Renderer:
     """The renderer of a recipe on a device.
 
@@ -35,20 +36,19 @@ def make_renderer(
     >>> from fracgen import CodeBank, preset
     >>> renderer = make_renderer(CodeBank.sample(10), preset("paper").recipe.at_size(32), "cpu")
     >>> batch = renderer.render([0, 7], seed=3, masks=True)
-    >>> batch.images.shape, batch.codes.tolist(), batch.masks.shape
-    ((2, 3, 32, 32), [[0], [7]], (2, 32, 32))
+    >>> batch.images.shape, batch.codes.tolist(), batch.numpy().masks.shape
+    (torch.Size([2, 3, 32, 32]), [[0], [7]], (2, 32, 32))
     """
-    from fracgen.formulas.banks import check_formula
     from fracgen.recipes.presets import preset
 
     if isinstance(recipe, str):
         recipe = preset(recipe).recipe
-    check_formula(bank, recipe)
     name = str(device)
     if name == "auto":
+        from fracgen.formulas.formula import formula
         from fracgen.rendering.device import use_gpu
 
-        name = "cuda" if use_gpu("auto", "rendering") else "cpu"
+        name = "cuda" if formula(recipe.formula).has_kernels and use_gpu("auto", "rendering") else "cpu"
     if name == "cpu":
         from fracgen.rendering.cpu.renderer import CpuRenderer
 
@@ -67,32 +67,45 @@ def make_renderer(
 
 def render(
     bank: Bank,
-    index: Any,
     recipe: Recipe | str = "paper",
+    index: Index | None = None,
     *,
     seed: int = 0,
     epoch: int = 0,
     stream: int = Stream.TRAIN,
-    device: Any = "auto",
+    dtype: torch.dtype | str = "uint8",
+    normalize: bool = True,
+    device: torch.device | str = "auto",
 ) -> torch.Tensor:
     """Render samples of an epoch: a pure function of all arguments but `device`.
 
+    Every call makes a renderer of its own: to render more than once, keep one of `make_renderer`.
+
     Args:
+        bank: the codes.
+        recipe: a `Recipe`, or the name of a preset, whose recipe is taken.
         index: whole numbers in [0, 2^32): sample i has class i mod C, code (i div C) mod K.
+        seed, epoch, stream, dtype, normalize: see `Renderer.render`.
+        device: see `make_renderer`.
 
     Returns:
-        uint8 [B, 3, size, size] RGB on the device, or [B, 2, 3, size, size] for a recipe of pairs.
+        [B, 3, size, size] RGB on the device, or [B, 2, 3, size, size] for a recipe of pairs; uint8, or of `dtype`.
 
     Raises:
         ValueError: an argument is out of range.
         DeviceError: a GPU was asked for and is not usable.
 
     >>> from fracgen import CodeBank, preset
-    >>> images = render(CodeBank.sample(10), range(4), preset("paper").recipe.at_size(32), device="cpu")
+    >>> images = render(CodeBank.sample(10), preset("paper").recipe.at_size(32), range(4), device="cpu")
     >>> images.shape, images.dtype
     (torch.Size([4, 3, 32, 32]), torch.uint8)
     """
-    import torch
+    from fracgen.recipes.recipe import Recipe
 
-    rendered = make_renderer(bank, recipe, device).render(index, seed=seed, epoch=epoch, stream=stream)
-    return torch.as_tensor(rendered.images)
+    if not isinstance(recipe, (Recipe, str)):
+        warn("render(bank, index, recipe)", "render(bank, recipe, index)", depth=3)
+        recipe, index = ("paper" if index is None else index), recipe
+    if index is None:
+        raise TypeError("render() needs the numbers of the samples: render(bank, recipe, index)")
+    made = make_renderer(bank, recipe, device)
+    return made.render(index, seed=seed, epoch=epoch, stream=stream, dtype=dtype, normalize=normalize).images

@@ -12,10 +12,21 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from fracgen.support.errors import DeviceError
 from fracgen.support.terminal import say
+
+
+class Facts(TypedDict):
+    """What is here of CUDA."""
+
+    driver_cuda: str | None
+    gpus: list[dict[str, str | float]]
+    torch_cuda: str | None
+    cupy: str | None
+    nvrtc: str | None
+
 
 _INSTALL = "install fracgen[cuda13] (or fracgen[cuda12] for a CUDA 12 driver)"
 
@@ -133,9 +144,9 @@ def cupy_fault(torch_cuda: str | None) -> str | None:
     return None
 
 
-def cuda_facts() -> dict[str, Any]:
-    """What is here of CUDA, JSON types: driver's CUDA version, GPUs, torch's CUDA, CuPy, NVRTC. Imports torch."""
-    facts: dict[str, Any] = {"driver_cuda": None, "gpus": [], "torch_cuda": None, "cupy": None, "nvrtc": None}
+def cuda_facts() -> Facts:
+    """Look for CUDA: the driver's version, GPUs, torch's CUDA, CuPy, NVRTC. Imports torch."""
+    facts: Facts = {"driver_cuda": None, "gpus": [], "torch_cuda": None, "cupy": None, "nvrtc": None}
     if driver_fault() is None:
         facts["driver_cuda"] = driver_cuda()
     if importlib.util.find_spec("torch") is not None:

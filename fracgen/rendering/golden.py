@@ -14,55 +14,61 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from fracgen.formulas.banks import Bank, make_bank
-from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS, preset
-from fracgen.recipes.recipe import RENDER_VERSION, Recipe
+from fracgen.recipes.recipe import RENDER_VERSION, Preset, Recipe
 from fracgen.rendering.base import Renderer
 from fracgen.support.decode import read_json
 from fracgen.support.files import whole_file
 
 IMAGES = 8
 """Samples 0..7 of seed 0, epoch 0, from the preset's own bank, sampled with seed 0."""
-BANK_CODES = 1000
 _FILE = Path(__file__).with_name("golden.json")
 
 MakeRenderer = Callable[[Bank, Recipe], Renderer]
 
 
-def load() -> dict[str, Any]:
-    """The stored hashes: `render_version`, `bank` (hex digest) and `images` (preset name -> hex digest)."""
-    stored: dict[str, Any] = read_json(_FILE)
+class Stored(TypedDict):
+    """The stored hashes, hex digests; those of images by the preset's name."""
+
+    render_version: int
+    bank: str
+    images: dict[str, str]
+
+
+def load() -> Stored:
+    """The stored hashes."""
+    stored: Stored = read_json(_FILE)
     return stored
 
 
-def compute(name: str, make: MakeRenderer | None = None) -> str:
+def compute(chosen: str | Preset, make: MakeRenderer | None = None) -> str:
     """SHA-256 of a preset's golden batch.
 
     Args:
-        name: of the preset.
+        chosen: the preset, or its name.
         make: gives the renderer of a bank and a recipe; default: the CPU renderer.
 
     Raises:
         ValueError: there is no such preset.
     """
-    chosen = preset(name)
+    chosen = preset(chosen) if isinstance(chosen, str) else chosen
     if make is None:
         from fracgen.rendering.cpu.renderer import CpuRenderer
 
         make = CpuRenderer
-    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).images
-    array = images if isinstance(images, np.ndarray) else images.cpu().numpy()
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).numpy().images
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
 
 
 def compute_bank() -> str:
-    """SHA-256 of `CodeBank.sample(1000, seed=0)`."""
-    return CodeBank.sample(BANK_CODES, seed=0).sha256
+    """SHA-256 of 1,000 codes of two to eight maps, each a class of its own."""
+    return make_bank(preset("fractaldb").bank).sha256
 
 
 def differences(make: MakeRenderer | None = None) -> list[str]:
@@ -74,6 +80,7 @@ def differences(make: MakeRenderer | None = None) -> list[str]:
     digest = compute_bank()
     if digest != stored["bank"]:
         lines.append(f"bank: {digest}, expected {stored['bank']}")
+    lines += [f"{name}: there is no such preset" for name in stored["images"].keys() - PRESETS.keys()]
     for name in PRESETS:
         digest, expected = compute(name, make), stored["images"].get(name)
         if digest != expected:

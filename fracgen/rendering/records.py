@@ -8,7 +8,7 @@ member of an enumeration as an index.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,14 +69,6 @@ SCENE_FIELDS = 24
 
 PALETTE = 2816
 """Colours of a background: a noise value (`rendering.cpu.noise`) is 11,245 at most, and four share a colour."""
-DENSITIES = 256
-"""Colours of an object, one for each density."""
-
-TABLE_ROWS = 7
-"""A table is float32 [7, 8]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f for each of
-eight maps, then the choice table of `rendering.cpu.ifs.code` as int32 bits."""
-
-
 class Sample(NamedTuple):
     """What the random numbers of one sample depend on; `Sample` in CUDA. See `fracgen.draws`."""
 
@@ -96,42 +88,3 @@ class Samples(NamedTuple):
     """uint32 [B]."""
     epoch: np.uint32
     stream: np.uint32
-
-
-class Space(NamedTuple):
-    """What passes between the CPU stages for n samples; each array is written by one stage and read by later ones."""
-
-    scenes: NDArray[np.int32]
-    """int32 [n, views, SCENE_FIELDS]."""
-    objects: NDArray[np.int32]
-    """int32 [n, views, max_objects, OBJECT_FIELDS]."""
-    noise: NDArray[np.uint16]
-    """uint16 [n, views, size, 2^levels]."""
-    shapes: Any
-    """What the formula's own stages hand on: `Attractors`, or `rendering.variations.Solids`."""
-
-
-class Attractors(NamedTuple):
-    """The attractors of n samples."""
-
-    tables: NDArray[np.float32]
-    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
-    starts: NDArray[np.float32]
-    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
-    windows: NDArray[np.float32]
-    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
-    density: NDArray[np.uint8]
-    """uint8 [n, views, max_objects, canvas^2]."""
-
-
-class Codes(NamedTuple):
-    """A bank as the stages read it: K codes; `Bank` in CUDA."""
-
-    maps: NDArray[np.float32]
-    """float32 [K, 8, 6]: a, b, e, c, d, f of each map."""
-    sizes: NDArray[np.uint8]
-    """uint8 [K]."""
-    probabilities: NDArray[np.float32]
-    """float32 [K, 8] of choosing a map, or [0, 8]: |det A| then; a null pointer in CUDA."""
-    classes: int
-    per_class: int

@@ -181,7 +181,7 @@ def as_jobs(attached: Attached, what: str, follow: Callable[[], int], *, detach:
             say(f"submitted {counted(sum(map(len, new.values())), what)} as {counted(len(new), 'job')}, array "
                 f"{attached.made.job}; logs: {attached.folder.path}")  # fmt: skip
         if others := sum(job not in new for job in attached.jobs.values()):
-            say(f"attached to {counted(others, what)} that jobs have")
+            say(f"attached to {counted(others, what)} that jobs have; logs: {attached.folder.path}")
         if detach:
             say(f"the same command without --detach follows; {cancel} cancels")
             return 0

@@ -17,11 +17,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KEY = "json key"
-"""In a field's metadata: its name in the file, where that is another one."""
+"""In a field's metadata: its name in the file, where that is another one. Both are read."""
 
 MAX_BYTES = 64 << 20
 """Largest size of a file of values."""
@@ -116,6 +117,8 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     """
     table = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    keys = {field.name: key for key, field in fields.items()}
+    table = {keys.get(key, key): value for key, value in table.items()}
     if closed and (unknown := sorted(set(table) - set(fields))):
         raise ValueError(
             f"unknown field {shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
@@ -128,6 +131,31 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{place} is missing")
     return kind(**values)
+
+
+class Table:
+    """Base of a frozen dataclass that goes to JSON and back."""
+
+    what: ClassVar[str]
+    """Such a table in words, for messages."""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """A dictionary of JSON types."""
+        values = {f.metadata.get(KEY, f.name): getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        table = {key: value.to_json() if isinstance(value, Table) else value for key, value in values.items()}
+        plain: dict[str, JsonValue] = json.loads(json.dumps(table))
+        return plain
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
+        value: Self = decode(cls, data, cls.what, closed=True)
+        return value
+
+    @classmethod
+    def kinds(cls) -> tuple[type[Self], ...]:
+        """The classes that a table of this one may be."""
+        return (cls,)
 
 
 def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], Any], kind: type[Any]) -> Any:
@@ -210,11 +238,15 @@ def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
         items = _of_type(isinstance(value, (list, tuple)), value, name, "a list")
         kinds = arguments if origin is tuple and arguments[-1] is not Ellipsis else [arguments[0]] * len(items)
         _of_type(len(items) == len(kinds), value, name, f"a list of {len(kinds)}")
+        if set(kinds) == {float} and all(type(item) is float and math.isfinite(item) for item in items):
+            return origin(items)  # as thousands of replicates are; one by one they take most of the time of reading
         pairs = zip(kinds, items, strict=True)
         return origin(decode(of, item, f"{name}[{n}]", closed=closed) for n, (of, item) in enumerate(pairs))
     if origin is dict:
         table = _of_type(isinstance(value, Mapping), value, name, "a table")
         return {str(key): decode(arguments[1], item, f"{name}.{key}", closed=closed) for key, item in table.items()}
+    if isinstance(kind, type) and issubclass(kind, Table) and len(kinds := kind.kinds()) > 1:
+        return decode(Union[kinds], value, name, closed=closed)  # noqa: UP007
     if dataclasses.is_dataclass(kind):
         return from_json(kind, value, name, closed=closed)  # type: ignore[arg-type]
     if kind is float:

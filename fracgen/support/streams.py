@@ -32,7 +32,7 @@ class OutputLost(WorkFailed):
         """Whether its reader ended, as `head` does."""
 
 
-class Stream(io.RawIOBase):
+class Descriptor(io.RawIOBase):
     """A file descriptor that takes all that is written to it.
 
     The system's own `write` takes a part where a signal came, or none where the descriptor does not block and is full.
@@ -98,12 +98,12 @@ def standard_output() -> IO[bytes]:
     if sys.stdout is None:
         raise OutputLost(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     sys.stdout.flush()
-    return cast("IO[bytes]", Stream(sys.stdout.fileno()))
+    return cast("IO[bytes]", Descriptor(sys.stdout.fileno()))
 
 
 def _text(number: int, before: TextIO | None) -> TextIO:
     """Text on a descriptor, encoded as Python's own stream would; None stands for one that was closed."""
-    stream = Stream(number, optional=number == 2)
+    stream = Descriptor(number, optional=number == 2)
     return io.TextIOWrapper(
         cast("IO[bytes]", stream),
         encoding=before.encoding if before else "utf-8",

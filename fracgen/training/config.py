@@ -7,17 +7,16 @@ how fast it is computed and may change whenever a run is resumed.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from fracgen.draws import seed_key
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
 from fracgen.recipes.presets import PRESETS as RECIPES
-from fracgen.recipes.recipe import BankSpec, Recipe
-from fracgen.recipes.variations import VariationSpec
-from fracgen.support.decode import from_json
+from fracgen.recipes.recipe import Recipe, Spec, check_formula
+from fracgen.support.decode import Table
 from fracgen.support.options import Option
 
 Optimizer = Literal["sgd", "adamw"]
@@ -33,7 +32,7 @@ COOL_DOWN = 0.2
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Table):
     """One pre-training. Defaults are the paper's (section 4): WideResNet50, 100 epochs of 1,000,000 images.
 
     Raises:
@@ -47,9 +46,10 @@ class Config:
     True
     """
 
+    what = "config"
     preset: str
     recipe: Recipe
-    bank: BankSpec | VariationSpec
+    bank: Spec
     _: KW_ONLY
     bank_seed: int = 0
     model: Annotated[str, Option("Classifier of torchvision or timm.", default="wide_resnet50_2; quick: resnet18")] = (
@@ -94,11 +94,7 @@ class Config:
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
-        if self.bank.formula != self.recipe.formula:
-            raise ValueError(
-                f"the bank holds codes of formula {self.bank.formula!r}, and recipe {self.recipe.name!r} draws "
-                f"{self.recipe.formula!r}: use a bank or a preset of the other's formula"
-            )
+        check_formula(self.bank, self.recipe)
         for name in ("epochs", "epoch_size", "batch_size"):
             _within(name, getattr(self, name), 1, 2**31, whole=True)
         _within("validation_size", self.validation_size, 0, 2**31, whole=True)
@@ -157,15 +153,6 @@ class Config:
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         return self.learning_rate * share_of_peak(self.schedule, step, self.steps, self.warm_up)
-
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Config:
-        """The inverse of `to_json`. Raises ValueError for an unknown, missing or bad field."""
-        return from_json(cls, data, "config", closed=True)
 
     def differences(self, other: Config) -> list[str]:
         """What differs in the other, as `name: ours, theirs` lines."""

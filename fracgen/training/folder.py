@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fracgen.formulas.banks import Bank, load_bank
-from fracgen.formulas.files import BankError
+from fracgen.formulas.files import Bank, BankError
+from fracgen.formulas.formula import load_bank
 from fracgen.support.decode import read_json
 from fracgen.support.files import naming, remove_parts, whole_file
 from fracgen.support.provenance import processors, versions

@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from fracgen.draws import Purpose, Stream, philox4x32, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import FeatureNetwork
 from fracgen.slurm.queue import requeue
@@ -235,8 +235,8 @@ class Run:
         c, rank, world = self.config, self.fabric.global_rank, self.fabric.world_size
         altered: dict[str, Any] = {"augment": c.augmentation, "pictures": c.pictures} if stream == Stream.TRAIN else {}
         return FractalLoader(
-            self.bank, c.recipe, min(c.batch_size, size), self.fabric.device, c.seed, epoch_size=size, rank=rank,
-            world_size=world, dtype=self.how.dtype, channels_last=self.how.channels_last,
+            self.bank, c.recipe, min(c.batch_size, size), device=self.fabric.device, seed=c.seed,
+            epoch_size=size, rank=rank, world_size=world, dtype=self.how.dtype, channels_last=self.how.channels_last,
             prefetch=self.machine.prefetch, twins=c.task == "damage", stream=stream, **altered,
         )  # fmt: skip
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 
-from fracgen.formulas.banks import Bank, make_bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.share import Share
 from fracgen.networks import FeatureNetwork, create, stages
 from fracgen.rendering.device import use_gpu

@@ -39,14 +39,14 @@ class Made:
 
 
 def make_writer(
-    format: str, output: Path | None, *, member: str = "png", per_file: int = 1000, threads: int = 1
+    format: str, output: Path | None, *, member: str = "png", threads: int = 1
 ) -> Writer:
     """The writer of a format.
 
     Args:
         format: one of `FORMATS`.
         output: file (sheet, raw) or folder (folder, wds, npy); None is standard output.
-        member, per_file: WebDataset only, see `WdsWriter`.
+        member: WebDataset only, see `WdsWriter`.
         threads: encode images.
 
     Raises:
@@ -66,7 +66,7 @@ def make_writer(
             raise ValueError(f"format {format} cannot go to a pipe: use one of {', '.join(PIPED)}, or name a file")
         return WdsPipe(member, threads) if format == "wds" else NpyPipe()
     if format == "wds":
-        return WdsWriter(output, member, per_file, threads)
+        return WdsWriter(output, member, threads)
     if format == "folder":
         return FolderWriter(output, threads)
     return SheetWriter(output) if format == "sheet" else NpyWriter(output)
@@ -86,7 +86,7 @@ def write(
     start, made = time.perf_counter(), 0
     warm: tuple[float, int] | None = None  # when the first batch was done, and its samples
     size = max(1, min(BATCH_IMAGES, BATCH_BYTES // (3 * selection.recipe.size**2 * selection.recipe.views)))
-    first, last = selection.span(writer.per_file)
+    first, last = selection.span
     for part_first, part_last in writer.parts(selection):
         with writer.part(selection, part_first, part_last) as put:
             for batch_first in range(part_first, part_last, size):
@@ -103,7 +103,9 @@ def write(
 def render_batch(selection: Selection, renderer: Renderer, first: int, last: int) -> Batch:
     """Positions first .. last - 1 of a selection."""
     index = selection.index(first, last)
-    rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).on_host()
+    rendered = renderer.render(index, seed=selection.seed, epoch=selection.epoch, stream=selection.stream).numpy()
     codes = rendered.codes.astype(np.int64)
     classes = np.where(codes < 0, -1, codes // selection.bank.per_class)
-    return Batch(first, index, rendered.by_view, labels_of(index, selection.bank.classes), classes)
+    recipe = selection.recipe
+    images = rendered.images.reshape(len(index), recipe.views, 3, recipe.size, recipe.size)
+    return Batch(first, index, images, labels_of(index, selection.bank.classes), classes)

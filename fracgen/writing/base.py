@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.recipe import Recipe
 
@@ -31,8 +31,8 @@ class Selection:
 
     >>> from fracgen import preset
     >>> from fracgen.formulas.ifs.bank import CodeBank
-    >>> selection = Selection(CodeBank.sample(10), preset("paper").recipe, count=100, shard=(1, 3))
-    >>> selection.span(), selection.span(unit=30)
+    >>> codes, recipe = CodeBank.sample(10), preset("paper").recipe
+    >>> Selection(codes, recipe, 100, shard=(1, 3)).span, Selection(codes, recipe, 100, shard=(1, 3), per_file=30).span
     ((33, 66), (30, 60))
     """
 
@@ -48,6 +48,10 @@ class Selection:
     """`index`: position k is sample k. `epoch`: position k is the k-th sample of an epoch of `count`."""
     shard: tuple[int, int] = (0, 1)
     """(i, n): this process makes the i-th of n contiguous runs of files, counted from 0."""
+    per_file: int = 1
+    """Number of positions in a file: shards are cut between files."""
+    span: tuple[int, int] = field(init=False)
+    """First position and last + 1 of this process's shard."""
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
@@ -60,24 +64,19 @@ class Selection:
         i, n = self.shard
         if not (n >= 1 and 0 <= i < n):
             raise ValueError(f"shard {i}/{n} is out of range: use 0/{max(n, 1)} to {max(n, 1) - 1}/{max(n, 1)}")
+        if self.per_file < 1:
+            raise ValueError(f"{self.per_file} images a file is out of range: use 1 or more")
+        files = -(-self.count // self.per_file)
+        if files < n:
+            what = "images" if self.per_file == 1 else f"files of {self.per_file} images"
+            raise ValueError(f"{n} shards are too many for {files} {what}: use at most {files}")
+        first, end = (files * k // n * self.per_file for k in (i, i + 1))
+        object.__setattr__(self, "span", (first, min(end, self.count)))
 
     @property
     def multi_label(self) -> bool:
         """Whether an image may show attractors of several classes."""
         return self.recipe.source == "bank" and self.recipe.max_objects > 1
-
-    def span(self, unit: int = 1) -> tuple[int, int]:
-        """First position and last + 1 of this process's shard, where files hold `unit` positions each.
-
-        Raises:
-            ValueError: there are fewer files than shards.
-        """
-        i, n = self.shard
-        units = -(-self.count // unit)
-        if units < n:
-            what = "images" if unit == 1 else f"files of {unit} images"
-            raise ValueError(f"{n} shards are too many for {units} {what}: use at most {units}")
-        return units * i // n * unit, min(units * (i + 1) // n * unit, self.count)
 
     def index(self, first: int, last: int) -> NDArray[np.uint32]:
         """Sample numbers, uint32, of positions first .. last - 1."""
@@ -109,9 +108,6 @@ Put = Callable[[Batch], None]
 class Writer(Protocol):
     """A format. It decides which files a selection becomes; `fracgen.writing.write` feeds it."""
 
-    per_file: int
-    """Positions a file: shards are cut between files."""
-
     def prepare(self, selection: Selection, resume: bool) -> None:
         """Refuse what this format cannot hold and make sure it can be written, before work begins.
 
@@ -130,7 +126,6 @@ class Writer(Protocol):
 class OneFile:
     """Base of formats of a single file or stream, which is written in one go and cannot be resumed."""
 
-    per_file = 1
     no_resume = "a stream cannot be carried on: name a folder with -o"
     """Why `--resume` is refused."""
 
@@ -138,8 +133,7 @@ class OneFile:
         """See `Writer.prepare`."""
         if resume:
             raise ValueError(self.no_resume)
-        selection.span()
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         """See `Writer.parts`: one run, of everything."""
-        yield selection.span()
+        yield selection.span

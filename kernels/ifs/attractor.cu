@@ -1,4 +1,4 @@
-// The chaos game into a histogram, the histogram into densities. Twin: fracgen/rendering/cpu/ifs/attractor.py.
+// The chaos game into a histogram, the histogram into densities. Twin: fracgen/formulas/ifs/attractor.py.
 //
 // One block an attractor. Counters are 16 bits, two to a word, in shared memory where the device
 // has enough for a canvas of this size (HISTOGRAM_GLOBAL 0), else in global memory, where they

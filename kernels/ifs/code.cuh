@@ -1,5 +1,5 @@
 // One code made ready: jitter it, tabulate the choice of its maps.
-// Twin: fracgen/rendering/cpu/ifs/code.py. One thread does this; it is a few hundred instructions an image.
+// Twin: fracgen/formulas/ifs/code.py. One thread does this; it is a few hundred instructions an image.
 #pragma once
 #include "arithmetic.cuh"
 #include "parameters.cuh"
@@ -91,7 +91,7 @@ __device__ inline void jitter(const float (*code)[6], float (*maps)[6], int n, u
 }
 
 // Walker's alias table over eight columns of 8192, of a code's own probabilities or, where there are none, |det A|; see
-// fracgen/rendering/cpu/ifs/code.py.
+// fracgen/formulas/ifs/code.py.
 __device__ inline void choice_table(
     const float (*maps)[6], int n, const float* probabilities, float* weights, int* share, int* choices
 ) {

@@ -1,4 +1,4 @@
-// Everything that must be known before points are drawn. Twin: fracgen/rendering/cpu/ifs/scout.py.
+// Everything that must be known before points are drawn. Twin: fracgen/formulas/ifs/scout.py.
 //
 // One block of 64 threads an attractor (image, view, slot): thread 0 draws the image's and the
 // object's random fields, jitters the code and builds its table; then every thread runs one orbit.
@@ -18,7 +18,7 @@ __device__ inline int flipped(int stamp, int flips) {
     return result;
 }
 
-__device__ inline void draw_object(const int* scene, u32 slot, u32 view, const Sample& sample, int* out) {
+__device__ inline void draw_look(u32 slot, u32 view, const Sample& sample, int* out) {
     Words r = draw(1, PURPOSE_OBJECT, slot, view, sample);
     out[OBJECT_FLIPS] = PARAM_FLIPS ? r.w[0] & 7 : 0;
     if (PARAM_VIEWS == 1) {
@@ -29,9 +29,13 @@ __device__ inline void draw_object(const int* scene, u32 slot, u32 view, const S
     }
     out[OBJECT_SATURATION] = (int)MUL(uniform(r.w[2], 0.3f, 1.0f), 255.0f);
     out[OBJECT_VALUE] = (int)MUL(uniform(r.w[3], 0.5f, 1.0f), 255.0f);
-    r = draw(2, PURPOSE_OBJECT, slot, view, sample);
-    out[OBJECT_HUE] = below(r.w[0], 255);
-    draw_place(scene, r, out);
+    out[OBJECT_HUE] = below(draw(2, PURPOSE_OBJECT, slot, view, sample).w[0], 255);
+}
+
+// Entry `density` of an attractor's palette; 0, where no point fell, is black.
+__device__ inline u32 object_colour(const int* obj, int density) {
+    if (density == 0) return 0;
+    return PARAM_GRAY ? 0x7F7F7Fu : rgb(density + obj[OBJECT_HUE], obj[OBJECT_SATURATION], obj[OBJECT_VALUE]);
 }
 
 // The point that a map leaves where it is, or the origin.
@@ -77,17 +81,14 @@ extern "C" __global__ void __launch_bounds__(SCOUTS) scout(
         draw_scene(view, sample, scene);
         for (int k = 0; k < OBJECT_FIELDS; ++k) obj[k] = 0;
         size = 0;
-        if ((int)slot < scene[SCENE_OBJECTS]) draw_object(scene, slot, view, sample, obj);
-        if (in_view(obj)) {
-            u32 code = choose_code(classes, per_class, sample.index, slot, draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0]);
-            obj[OBJECT_CODE] = (int)code;
+        if (draw_object(classes, per_class, scene, slot, view, sample, obj)) {
+            draw_look(slot, view, sample, obj);
+            const u32 code = obj[OBJECT_CODE];
             size = code_sizes[code];
             const float(*own)[6] = reinterpret_cast<const float(*)[6]>(code_maps + (u64)code * 48);
             jitter(own, maps, size, slot, sample);
             const float* probabilities = code_probabilities ? code_probabilities + (u64)code * 8 : nullptr;
             choice_table(maps, size, probabilities, weights, share, choices);
-        } else {
-            obj[OBJECT_CODE] = -1;
         }
     }
     __syncthreads();

@@ -1,4 +1,4 @@
-// March rays, each lane of a warp one of its own. Twin: `march` of fracgen/rendering/cpu/mandelbulb/orbit.py.
+// March rays, each lane of a warp one of its own. Twin: `march` of fracgen/formulas/mandelbulb/orbit.py.
 #pragma once
 #include "mandelbulb/orbit.cuh"
 

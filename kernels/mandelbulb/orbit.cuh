@@ -1,4 +1,4 @@
-// The orbits of Mandelbulb variations: distance and colour traps. Twin: fracgen/rendering/cpu/mandelbulb/orbit.py.
+// The orbits of Mandelbulb variations: distance and colour traps. Twin: fracgen/formulas/mandelbulb/orbit.py.
 //
 // A step takes z to r^p (X, Y, Z) + c. The sines and cosines of p theta and p phi that X, Y and Z are come from powers
 // of two complex numbers of modulus r: a = z + i rho and b = (x + i y) r / rho. One is kept as twice its real part and
@@ -62,7 +62,7 @@ __device__ __forceinline__ Complex multiply(const Complex& n, const Complex& m) 
     return {FMA(n.v, MUL(0.5f, m.v), -MUL(n.s, ADD(m.s, m.s))), FMA(n.s, MUL(0.5f, m.v), MUL(n.v, MUL(0.5f, m.s)))};
 }
 
-// The power P by squares, cubes and products with the base, as `chain` of fracgen/rendering/variations.py has it.
+// The power P by squares, cubes and products with the base, as `chain` of fracgen/formulas/mandelbulb/constants.py has it.
 template <int P> __device__ __forceinline__ Powers raise(const Powers& base) {
     if constexpr (P == 1) {
         return base;

@@ -1,5 +1,5 @@
 // Draw Mandelbulb variations: march rays to the surface and on to the lamp, and shade what they hit.
-// Twin: fracgen/rendering/cpu/mandelbulb/surface.py and rays.py.
+// Twin: fracgen/formulas/mandelbulb/surface.py and rays.py.
 //
 // One block a region of REGION_WIDTH x REGION_HEIGHT pixels of an object's canvas, in phases: cones around tiles of
 // pixels, cones around pixels, the rays of pixels, their gradients, their rays to the lamp. Each has a pool of work,

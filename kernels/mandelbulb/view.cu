@@ -1,5 +1,5 @@
 // Everything that must be known before rays are marched: scenes, objects' codes and places, cameras, colours.
-// Twin: fracgen/rendering/cpu/mandelbulb/view.py. One thread an object; next to nothing.
+// Twin: fracgen/formulas/mandelbulb/view.py. One thread an object; next to nothing.
 #include "scene/draw.cuh"
 
 // Cosine and sine of a uniform angle: those of an eighth of it, doubled three times.
@@ -30,7 +30,7 @@ __device__ inline void draw_view(u32 slot, u32 view, const Sample& sample, float
 
 extern "C" __global__ void __launch_bounds__(VIEW_THREADS) view(
     u32 classes, u32 per_class, u32 key0, u32 key1, u32 epoch, u32 stream, const u32* indices, u32 count, int* scenes,
-    int* backdrops, int* objects, float* views
+    int* objects, float* views
 ) {
     const u32 number = blockIdx.x * VIEW_THREADS + threadIdx.x;
     if (number >= count) return;
@@ -40,17 +40,9 @@ extern "C" __global__ void __launch_bounds__(VIEW_THREADS) view(
     for (int k = 0; k < SCENE_FIELDS; ++k) scene[k] = 0;
     draw_scene(view, sample, scene);
     if (slot == 0)
-        for (int k = 0; k < SCENE_FIELDS; ++k) {
-            scenes[image * SCENE_FIELDS + k] = scene[k];
-            backdrops[image * SCENE_FIELDS + k] = k == SCENE_OBJECTS || k == SCENE_BLUR ? 0 : scene[k];
-        }
+        for (int k = 0; k < SCENE_FIELDS; ++k) scenes[image * SCENE_FIELDS + k] = scene[k];
     int* object = objects + (u64)number * OBJECT_FIELDS;
     for (int k = 0; k < OBJECT_FIELDS; ++k) object[k] = 0;
-    object[OBJECT_CODE] = -1;
-    if ((int)slot >= scene[SCENE_OBJECTS]) return;
-    draw_place(scene, draw(2, PURPOSE_OBJECT, slot, view, sample), object);
-    if (!in_view(object)) return;
-    const u32 word = draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0];
-    object[OBJECT_CODE] = (int)choose_code(classes, per_class, sample.index, slot, word);
-    draw_view(slot, view, sample, views + (u64)number * VIEW_FIELDS);
+    if (draw_object(classes, per_class, scene, slot, view, sample, object))
+        draw_view(slot, view, sample, views + (u64)number * VIEW_FIELDS);
 }

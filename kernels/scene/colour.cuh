@@ -1,4 +1,4 @@
-// Colours of densities and of noise. Twin: fracgen/rendering/cpu/compose.py.
+// Colours of backgrounds. Twin: fracgen/rendering/cpu/backdrop.py.
 //
 // A palette's entry is red | green << 8 | blue << 16.
 #pragma once
@@ -29,10 +29,4 @@ __device__ inline u32 background_colour(const int* scene, int i) {
     return rgb((x * scene[SCENE_HUE_SCALE] + scene[SCENE_HUE_SHIFT]) >> 20,
                byte_of((x * scene[SCENE_SATURATION_SCALE] + scene[SCENE_SATURATION_SHIFT]) >> 20),
                byte_of((x * scene[SCENE_VALUE_SCALE] + scene[SCENE_VALUE_SHIFT]) >> 20));
-}
-
-// Entry `density` of an attractor's palette; 0, where no point fell, is black.
-__device__ inline u32 object_colour(const int* obj, int density) {
-    if (density == 0) return 0;
-    return PARAM_GREY ? 0x7F7F7Fu : rgb(density + obj[OBJECT_HUE], obj[OBJECT_SATURATION], obj[OBJECT_VALUE]);
 }

@@ -24,10 +24,23 @@ __device__ inline void draw_place(const int* scene, const Words& r, int* out) {
     out[OBJECT_SIDE] = side, out[OBJECT_LEFT] = left, out[OBJECT_TOP] = top;
 }
 
-// Whether an object's square reaches into the image; that of no object (all zeros) does not.
+// Whether an object's square reaches into the image.
 __device__ inline bool in_view(const int* obj) {
     const int side = obj[OBJECT_SIDE], left = obj[OBJECT_LEFT], top = obj[OBJECT_TOP];
     return left < PARAM_SIZE && left + side > 0 && top < PARAM_SIZE && top + side > 0;
+}
+
+// Code and place of an object; whether it is there and in view. Its code is -1 where it is not.
+__device__ inline bool draw_object(
+    u32 classes, u32 per_class, const int* scene, u32 slot, u32 view, const Sample& sample, int* out
+) {
+    out[OBJECT_CODE] = -1;
+    if ((int)slot >= scene[SCENE_OBJECTS]) return false;
+    draw_place(scene, draw(2, PURPOSE_OBJECT, slot, view, sample), out);
+    if (!in_view(out)) return false;
+    const u32 word = draw(3, PURPOSE_OBJECT, slot, 0, sample).w[0];
+    out[OBJECT_CODE] = (int)choose_code(classes, per_class, sample.index, slot, word);
+    return true;
 }
 
 __device__ inline void draw_scene(u32 view, const Sample& sample, int* out) {

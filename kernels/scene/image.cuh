@@ -1,11 +1,10 @@
-// An image under composition: what it is made from, and where its pixels go.
+// Pixels of an image, 16 of a row at a time: their noise, and where they go.
 #pragma once
 #include "scene/lattice.cuh"
 
 #define PIXELS (PARAM_SIZE * PARAM_SIZE)
 #define SEGMENTS ((PARAM_SIZE + 15) / 16)  // of a row, 16 pixels each
 #define PITCH (4 * SEGMENTS)              // words from row to row of a plane
-#define BACKGROUND (PARAM_NOISE ? PALETTE : 0)  // entries of the background, before those of the attractors
 
 #if OUT_BYTES == 1
 typedef u8 Out;
@@ -15,21 +14,36 @@ typedef u16 Out;
 typedef u32 Out;
 #endif
 
-struct Image {
-    const int* scene;    // record, in shared memory
-    const int* objects;   // records, in shared memory
-    const u32* palette;  // of the background, then of every attractor, in shared memory
-    const u8* density;
-    const u16* lattice;
-    Level last;
+struct Target {
+    Out* out;           // the image
+    const Out* values;  // the output value of each byte of each channel
 };
 
-// Where the pixels of a strip go: to the image, or first to planes in shared memory, to be blurred.
-struct Target {
-    Out* out;
-    const Out* values;
-    u32 (*planes)[COMPOSE_ROWS + 2][PITCH];
-};
+// Byte k of four words, as a word.
+__device__ __forceinline__ void transpose(const u32* pixel, u32& red, u32& green, u32& blue) {
+    const u32 a = merge_bytes(pixel[0], pixel[1], 0x5140), b = merge_bytes(pixel[2], pixel[3], 0x5140);
+    red = merge_bytes(a, b, 0x5410), green = merge_bytes(a, b, 0x7632);
+    blue = merge_bytes(merge_bytes(pixel[0], pixel[1], 0x0062), merge_bytes(pixel[2], pixel[3], 0x0062), 0x5410);
+}
+
+// The `line`-th of rows first .. last - 1 in the order in which threads take them: those of one parity are neighbours,
+// because they need different noise. `first` is -1 or more.
+__device__ __forceinline__ int row_of(int line, int first, int last) {
+    const int evens = (last + 1) / 2 - (first + 1) / 2;
+    return line < evens ? (first + 1) / 2 * 2 + 2 * line : (first + 2) / 2 * 2 - 1 + 2 * (line - evens);
+}
+
+// Noise of 16 pixels of row r from column 16 g on: the last doubling of what `noise` left.
+__device__ __forceinline__ void noise_segment(const Level& last, const u16* lattice, int r, int g, u32* noise) {
+    const u16* centres = lattice + DIAMONDS;
+    if (r & 1) odd_row(last, r >> 1, g, lattice, LATTICE_PITCH, centres, LATTICE_PITCH, noise);
+    else even_row(last, r >> 1, g, lattice, LATTICE_PITCH, centres, LATTICE_PITCH, noise);
+}
+
+// Bytes from the beginning of a background's palette to the colour of pixel 4 k + j of 16, given their noise.
+__device__ __forceinline__ u32 noise_offset(const u32* noise, int k, int j) {
+    return pick_bytes(noise[2 * k + j / 2] & 0xFFFCFFFC, j & 1 ? 0x4432 : 0x4410);
+}
 
 // Four pixels of a channel to the image.
 __device__ __forceinline__ void store(const Target& t, int channel, int row, int c, u32 bytes) {

@@ -1,9 +1,9 @@
 // Diamond-square noise, all but the last doubling's edges, and the colours of the background.
-// Twins: fracgen/rendering/cpu/noise.py and compose.py.
+// Twins: fracgen/rendering/cpu/noise.py and backdrop.py.
 //
 // One block an image. A level is two steps with a barrier after each: the diamonds, then whole rows of the
 // finer lattice from the coarser one and the diamonds. Small lattices lie in shared memory; what `compose`
-// needs, the lattice before the last doubling and the diamonds of that, in global memory. Bound by
+// and `backdrop` need, the lattice before the last doubling and the diamonds of that, in global memory. Bound by
 // issue where several blocks share a multiprocessor, by the barriers of coarse levels where not.
 #include "scene/colour.cuh"
 #include "scene/lattice.cuh"

@@ -53,8 +53,8 @@ def test_a_summary() -> None:
 
 @pytest.fixture(scope="module")
 def measured() -> Record:
-    chosen = preset("multi-formula-whole")
-    small = dataclasses.replace(chosen, recipe=chosen.recipe.at_size(32))
+    chosen = preset("multi-formula")
+    small = dataclasses.replace(chosen, recipe=dataclasses.replace(chosen.recipe.at_size(32), scene=None))
     return bench_render(small, device="cpu", batch=4, rounds=2, threads=1)
 
 
@@ -138,7 +138,8 @@ def test_a_training_step() -> None:
 
 
 def test_a_live_block_pays_for_all_the_batches_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    loader = FractalLoader(CodeBank.sample(2, classes=2), RECIPE, 2, "cpu", epoch_size=100, prefetch=2, threads=1)
+    bank = CodeBank.sample(2, classes=2)
+    loader = FractalLoader(bank, RECIPE, 2, device="cpu", epoch_size=100, prefetch=2, threads=1)
     whole = loader._make
 
     def slow(epoch: int, batch: range) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from fracgen import CodeBank
 from fracgen.rendering.device import cuda_fault
-from tests.command_line import Command, Process
+from tests.command_line import Command, Process, Ran
 
 
-def refused(ran: Any, *says: str) -> None:
+def refused(ran: Ran, *says: str) -> None:
     """Exit code 2, one line on stderr that holds `says`, nothing on stdout, nothing in the folder."""
     assert ran.code == 2, ran.err
     assert ran.out == ""
@@ -28,7 +27,10 @@ def refused(ran: Any, *says: str) -> None:
     assert os.listdir() == []
 
 
-def spoil(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+Change = Callable[[dict[str, np.ndarray]], None]
+
+
+def spoil(path: Path, change: Change) -> Path:
     """A bank's file with changed arrays and a header that says all is well."""
     bank = CodeBank.sample(15, classes=5)
     bank.save(path)
@@ -51,7 +53,7 @@ def spoil(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     ],
     ids=["nan", "one-map", "nine-maps", "expanding", "tampered"],
 )
-def test_a_bad_bank(fracgen: Command, tmp_path: Path, change: Any, says: str) -> None:
+def test_a_bad_bank(fracgen: Command, tmp_path: Path, change: Change, says: str) -> None:
     refused(fracgen("render", spoil(tmp_path / "bank", change), "--device", "cpu"), says)
 
 

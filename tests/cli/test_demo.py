@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +15,9 @@ WEIGHTS = ("random", *(["fractal"] if "resnet18" in models() else []), "fractal-
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
-def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(fracgen: Command, few_surfaces: Any) -> None:
+def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(
+    fracgen: Command, few_surfaces: Callable[[int], None]
+) -> None:
     few_surfaces(4)
     first = fracgen(*TINY)
     assert first.code == 0, first.err

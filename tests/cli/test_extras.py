@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -115,7 +114,7 @@ def test_without_extras_a_command_works_or_names_the_one_that_it_wants(tmp_path:
     assert "anomalib, jinja2, lightning, " in doctor
 
 
-def leaves(command: Any, name: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def leaves(command: object, name: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     inner = getattr(command, "commands", {})
     for child in inner:
         yield from leaves(inner[child], (*name, child))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 import json
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from PIL import Image
 
 from fracgen import CodeBank, preset
 from fracgen.cli.render import Rendering, preset_bank
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS
 from fracgen.rendering import make_renderer
 from tests.command_line import Command, Process
@@ -32,7 +32,7 @@ def test_by_default_it_makes_one_sheet(process: Process, tmp_path: Path) -> None
     assert os.listdir(tmp_path) == ["fractals.png"]
     sheet = np.asarray(Image.open(tmp_path / "fractals.png"))
     assert sheet.shape == (2048, 2048, 3)
-    images = make_renderer(CodeBank.sample(), "paper", "cpu").render(range(10)).images
+    images = make_renderer(CodeBank.sample(), "paper", "cpu").render(range(10)).numpy().images
     for k, image in enumerate(images):  # those of the whole bank, although it was not sampled
         y, x = 256 * (k // 8), 256 * (k % 8)
         np.testing.assert_array_equal(sheet[y : y + 256, x : x + 256], image.transpose(1, 2, 0))
@@ -45,7 +45,7 @@ def test_by_default_it_makes_one_sheet(process: Process, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_part_of_the_bank_shows_the_same_codes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make = functools.cache(make_bank)
-    monkeypatch.setattr("fracgen.formulas.banks.make_bank", make)  # a million codes take seconds
+    monkeypatch.setattr("fracgen.formulas.formula.make_bank", make)  # a million codes take seconds
     chosen = preset(name)
     whole = make(chosen.bank, 3)
     for count in (1, 64, 1500):
@@ -80,8 +80,10 @@ def test_options_change_the_images(fracgen: Command, tiny: list[str]) -> None:
 
 
 def test_a_preset_may_come_from_a_file(fracgen: Command, tmp_path: Path) -> None:
-    data = preset("fractaldb").to_json()
-    data["bank"], data["recipe"]["points"] = {"codes": 6, "classes": 3, "maps": [2, 2]}, 500
+    chosen = preset("fractaldb")
+    recipe = dataclasses.replace(chosen.recipe, points=500)
+    bank = chosen.bank.changed(codes=6, classes=3, maps=(2, 2))
+    data = dataclasses.replace(chosen, bank=bank, recipe=recipe).to_json()
     (tmp_path / "mine.json").write_text(json.dumps(data))
     ran = fracgen(
         "render", "--recipe", tmp_path / "mine.json", "--size", "16", "-n", "6", "--format", "npy", "-o", "out",
@@ -103,7 +105,7 @@ KEPT = "what is finished is kept in out: add --resume to go on\n"
 
 
 def test_a_full_disk_ends_with_one_line(fracgen: Command, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: Any) -> None:
+    def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("fracgen.writing.formats.folder.encode_png", full)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 from fracgen_eval.methods.distillation import _bottleneck, _decoder
-from fracgen_eval.methods.padim import DIAGONAL, PlaceBlocks, block_gaussian
-from fracgen_eval.methods.patchcore import PatchStore, _nearest, _subsample
+from fracgen_eval.methods.padim import DIAGONAL, PlaceBlocks
+from fracgen_eval.methods.patchcore import PatchStore, _subsample
 from fracgen_eval.methods.quiet import quiet, seeded
 
 with quiet():
@@ -79,20 +79,18 @@ def test_a_change_is_told_by_name() -> None:
         check("padim.py: the Gaussians", forward, REPLACED["padim.py: the Gaussians"][1])
 
 
-def test_the_search_finds_what_anomalibs_finds() -> None:
-    torch.manual_seed(0)
-    model = PatchcoreModel(["layer1"], "resnet18", pre_trained=False)
-    model.memory_bank = torch.randn(200, 16)
-    queries = torch.randn(50, 16)
-    for k in (1, 5):
-        ours, theirs = _nearest(model, queries, k), model.nearest_neighbors(queries, k)
-        assert torch.equal(ours[1], theirs[1])
-        assert torch.allclose(ours[0], theirs[0], rtol=1e-4)
+def blocks_of(embedding: Any, batch: int) -> PlaceBlocks:
+    blocks = PlaceBlocks()
+    blocks.expect(len(embedding))
+    for part in embedding.split(batch):
+        blocks.append(part)
+    assert len(blocks) == len(embedding)
+    return blocks
 
 
 def test_the_gaussians_are_anomalibs() -> None:
     embedding = torch.randn(9, 20, 6, 5, generator=torch.Generator().manual_seed(0))
-    (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), block_gaussian().fit(embedding)
+    (mean, inverse), (ours_mean, ours) = MultiVariateGaussian().fit(embedding), blocks_of(embedding, 4).gaussians()
     assert torch.allclose(ours_mean, mean, atol=1e-6)
     assert torch.allclose(ours, inverse, rtol=1e-3, atol=1e-3 * inverse.abs().max().item())
 
@@ -111,16 +109,12 @@ def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(
     images: Any, channels: Any, side: int, batch: Any
 ) -> None:
     embedding = torch.randn(images, channels, side, side, generator=torch.Generator().manual_seed(0))
-    blocks = PlaceBlocks()
-    blocks.expect(images)
-    for part in embedding.split(batch):
-        blocks.append(part)
-    assert len(blocks) == images
-    mean, inverse = block_gaussian()(blocks)
+    blocks = blocks_of(embedding, batch)
+    mean, inverse = blocks.gaussians()
     expected = all_places_at_once(embedding)
     assert torch.equal(mean, expected[0])
     assert torch.equal(inverse, expected[1])
-    assert blocks.places == 0  # each was let go
+    assert not blocks._blocks  # each was let go
 
 
 def test_the_bank_is_anomalibs_to_the_last_bit() -> None:

@@ -16,7 +16,10 @@ from fracgen_eval.weights.network import named_stages, network
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
-FOREIGN = ("tf_efficientnet_lite0", "convnext_atto", "regnety_002", "mobilenetv3_small_050")
+FOREIGN = (
+    "tf_efficientnet_lite0", "convnext_atto", "mobilenetv3_small_050",
+    pytest.param("regnety_002", marks=pytest.mark.study),
+)  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
     "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 1},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 256, "blocks": 1},

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fracgen_eval.datasets.base import Sample
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.images import Geometry, OriginalSize
+from fracgen_eval.images import Geometry, at_original_size
 from fracgen_eval.pictures import read_mask, read_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -219,8 +219,8 @@ def test_sizes_are_those_of_upright_pictures(tmp_path: Path, orientation: Any) -
     mask = np.zeros(upright.shape[:2], np.uint8)
     mask[:10, :15] = 255
     sample = Sample(path, "dent", (save(tmp_path / "a.png", mask),))
-    maps = OriginalSize([sample], np.zeros((1, 8, 8), np.float32))
-    assert maps[0].shape == mask.shape == maps.masks()[0].shape
-    assert np.array_equal(maps.masks()[0], mask != 0)
+    maps, truth = at_original_size([sample], np.zeros((1, 8, 8), np.float32))
+    assert [part.shape for part in maps] == [mask.shape]
+    assert np.array_equal(truth[0], mask != 0)
     straight = save(tmp_path / "b.png", read_picture(path))
     assert np.array_equal(Geometry(16).image(path), Geometry(16).image(straight))

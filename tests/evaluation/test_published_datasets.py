@@ -167,7 +167,7 @@ def test_the_counts_are_the_published_ones() -> None:
     assert [len(published_counts(name)) for name in DATASETS][:7] == [15, 12, 5, 8, 3, 6, 0]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", ["mvtec-loco", "mvtec-ad2"])
 def test_two_methods_evaluate_it(name: str, trees: Any, tmp_path: Path) -> None:
     request = Request(
         out=tmp_path, methods=("patchcore", "panda"), dataset=name, root=trees(name), categories=(CATEGORY[name],),
@@ -183,8 +183,7 @@ def test_two_methods_evaluate_it(name: str, trees: Any, tmp_path: Path) -> None:
     assert ("au_spro" in found) == (name == "mvtec-loco")
     assert ("seg_f1" in found) == (name == "mvtec-ad2")
     assert "pixel_auroc" not in results["panda"]["metrics"]
-    kept = {"mvtec-loco": 10, "mvtec-ad2": 10}.get(name, 1)  # the dataset's own validation images, or a tenth
-    assert results["patchcore"]["held_out_images"] == kept
+    assert results["patchcore"]["held_out_images"] == 10  # the dataset's own validation images
     if name == "mvtec-loco":
         apart = results["patchcore"]["by_defect"]
         assert set(apart) == {"logical_anomalies", "structural_anomalies"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fracgen_eval.datasets.base import Sample, Saturation
-from fracgen_eval.images import Geometry, SaturatedRegions
+from fracgen_eval.images import Geometry, saturated_regions
 from fracgen_eval.metrics import Region, aupro, count_pixels, normal_threshold, segmentation_f1
 from numpy.typing import NDArray
 from PIL import Image
@@ -81,9 +81,9 @@ def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> No
     Image.fromarray(values).save(tmp_path / "001.png")
     sample = Sample(tmp_path / "x.png", "logical_anomalies", (tmp_path / "000.png", tmp_path / "001.png"))
     kinds = [Saturation(255, 100, False), Saturation(254, 0.5, True)]
-    full = SaturatedRegions([sample], kinds, None)[0]
+    full = saturated_regions([sample], kinds, None)[0]
     assert [(int(r.mask.sum()), r.saturation) for r in full] == [(400, 100.0), (20, 10.0)]
-    half = SaturatedRegions([sample], kinds, Geometry(20))[0]
+    half = saturated_regions([sample], kinds, Geometry(20))[0]
     assert [(int(r.mask.sum()), r.saturation) for r in half] == [(100, 25.0), (5, 2.5)]
     assert Geometry(20).mask(sample).sum() == 105
 

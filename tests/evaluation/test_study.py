@@ -51,7 +51,7 @@ def fractal_weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.05, STEPS)
     for step in range(STEPS):
         index = range(step * BATCH, (step + 1) * BATCH)
-        images = torch.from_numpy(renderer.render(index, seed=0).images).float() / 127.5 - 1
+        images = renderer.render(index, seed=0).images.float() / 127.5 - 1
         loss = torch.nn.functional.cross_entropy(network(images), torch.tensor(index) % CLASSES)
         optimiser.zero_grad()
         loss.backward()

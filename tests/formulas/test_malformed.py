@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from fracgen import CodeBank
-from fracgen.formulas.banks import load_bank
 from fracgen.formulas.files import BankError
+from fracgen.formulas.formula import load_bank
 from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.formulas.mandelbulb.bank import VariationBank
-from fracgen.recipes.variations import VariationSpec
 from tests.malformed import altered, altered_bytes, check_refusal, few
 
 BANKS = (CodeBank.sample(6, classes=3), VariationBank.from_spec(VariationSpec(powers=(3, 8), rules=(42, 168))))

@@ -28,7 +28,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from fracgen.rendering.cuda import renderer as cuda_renderer
-from fracgen.rendering.cuda.sources import KERNELS
+from fracgen.rendering.cuda.sources import kernels
 from tests.kernels.host import HostBackend
 
 DEVICES = 2
@@ -344,7 +344,7 @@ def switched_on(folder: Path, patch: pytest.MonkeyPatch, free: int = 1 << 33) ->
     import cupy
 
     machine, backend = Machine(free), HostBackend(folder)
-    backend._shared = dict.fromkeys(KERNELS, SHARED_MEMORY)
+    backend.shared = dict.fromkeys(kernels(), SHARED_MEMORY)
     properties = types.SimpleNamespace(shared_memory_per_block_optin=SHARED_MEMORY, multi_processor_count=132)
 
     def index(device: Any) -> int:

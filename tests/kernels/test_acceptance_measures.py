@@ -14,10 +14,10 @@ import torch
 
 from bench.gpu import measures
 from fracgen.benchmarking.record import Record, Results
+from fracgen.formulas.ifs import BankSpec
 from fracgen.recipes.presets import PRESETS
-from fracgen.recipes.recipe import BankSpec
 from fracgen.rendering.cuda import renderer as cuda_renderer
-from fracgen.rendering.cuda.sources import KERNELS, sources
+from fracgen.rendering.cuda.sources import kernels, sources
 from tests.kernels.host import HostBackend
 from tests.kernels.pretend import SHARED_MEMORY, Machine, switched_on
 
@@ -57,10 +57,10 @@ def test_parity_where_bytes_are_equal(card: Machine) -> None:
 def test_parity_names_the_first_buffer_that_differs(
     card: Machine, build_folder: Path, monkeypatch: pytest.MonkeyPatch, kernel: str, whole: str, wrong: str, buffer: str
 ) -> None:
-    text = sources()[KERNELS[kernel]]
+    text = sources()[kernels()[kernel]]
     assert whole in text
     faulty = HostBackend(build_folder, edited={kernel: text.replace(whole, wrong)})
-    faulty._shared = dict.fromkeys(KERNELS, SHARED_MEMORY)
+    faulty.shared = dict.fromkeys(kernels(), SHARED_MEMORY)
     monkeypatch.setattr(cuda_renderer, "compile_kernel", lambda name, header, arch: faulty.build(name, header))
     found = differences(measures.parity(8, 20.0))
     assert found.pop("`paper` bytes unlike the CPU renderer's") > 1

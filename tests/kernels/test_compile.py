@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.mandelbulb.bank import VariationBank
+from fracgen.formulas.formula import formula
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cuda import nvrtc
-from fracgen.rendering.cuda.formulas import make_pipeline
-from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.layout import SHARED_MEMORY
 from fracgen.rendering.cuda.pipeline import KernelPipeline, OutputFormat
-from fracgen.rendering.cuda.sources import KERNELS, digest, kernel_folder, read_by, sources
+from fracgen.rendering.cuda.sources import digest, kernel_folder, kernels, read_by, sources
 from fracgen.rendering.parameters import Parameters
+from tests.kernels.host import WITH_KERNELS
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 ALWAYS = (75, 90, 120)
@@ -39,10 +38,9 @@ class Headers:
 
 
 def pipeline_of(recipe: Recipe, shared_memory: int) -> KernelPipeline:
-    bank: Any = VariationBank.from_spec() if recipe.formula == "mandelbulb" else CodeBank.sample(10, classes=10)
-    parameters = Parameters.of(recipe)
-    layout = Layout.choose(parameters, shared_memory)
-    return make_pipeline(bank, parameters, layout, Headers(), 1 << 30)  # type: ignore[arg-type]
+    own = formula(recipe.formula)
+    bank = own.bank.from_spec(own.spec().few(10))
+    return own.pipeline(bank, Parameters.of(recipe), Headers(), shared_memory, 1 << 30)  # type: ignore[arg-type]
 
 
 @functools.cache
@@ -65,15 +63,15 @@ def check(recipe: Recipe, arch: int, kernels: Sequence[str] | None = None, form:
     pipeline = pipeline_of(recipe, limit)
     for kernel in kernels or (*pipeline.kernels, "order"):
         used = compiled(*pipeline.function(kernel, form), arch)
-        assert used["registers"] * pipeline.threads(kernel) <= REGISTERS
-        assert used["shared_bytes"] + pipeline.layout.dynamic_shared(kernel) <= limit
+        assert used["registers"] * pipeline.layout.threads[kernel] <= REGISTERS
+        assert used["shared_bytes"] + pipeline.layout.shared.get(kernel, 0) <= limit
         assert used["shared_bytes"] <= 48 * 1024, "static shared memory ends there"
 
 
 @pytest.mark.parametrize(
     "arch", [pytest.param(arch, marks=() if arch in ALWAYS else pytest.mark.study) for arch in ARCHITECTURES]
 )
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", WITH_KERNELS)
 def test_every_recipe_on_every_architecture(name: str, arch: int) -> None:
     recipe = PRESETS[name].recipe
     if recipe.formula == "mandelbulb":
@@ -110,10 +108,14 @@ def test_output_formats(out_bytes: int, channels_last: bool) -> None:
 
 def test_layouts_follow_the_shared_memory() -> None:
     """At 256 px the histogram fits 227 and 163 KB, not 99; placed attractors of 128 px fit everywhere."""
-    paper, multi = (Parameters.of(PRESETS[name].recipe) for name in ("paper", "multi-formula-whole"))
-    inside = {kb: not Layout.choose(paper, kb * 1024).histogram_global for kb in (227, 163, 99, 64)}
-    assert inside == {227: True, 163: True, 99: False, 64: False}
-    assert not any(Layout.choose(multi, kb * 1024).histogram_global for kb in (227, 163, 99, 64))
+    paper, placed = PRESETS["paper"].recipe, dataclasses.replace(PRESETS["multi-formula"].recipe, canvas=128)
+    assert [inside(paper, kb) for kb in (227, 163, 99, 64)] == [True, True, False, False]
+    assert all(inside(placed, kb) for kb in (227, 163, 99, 64))
+
+
+def inside(recipe: Recipe, kb: int) -> bool:
+    """Whether a histogram fits so much shared memory."""
+    return not pipeline_of(recipe, kb * 1024).layout.numbers["histogram_global"]
 
 
 def test_an_error_carries_the_compilers_log() -> None:
@@ -139,7 +141,7 @@ def test_binaries_are_kept_by_everything_that_decides_them(tmp_path: Path, monke
     assert len(others) == 3
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", kernels())
 def test_definitions_that_are_left_out_change_nothing(kernel: str, tmp_path: Path) -> None:
     """What the preprocessor makes of a kernel is the same with all definitions as with those that it reads."""
     for name in ("paper", "multi-formula", "multi-mandelbulb"):
@@ -150,7 +152,7 @@ def test_definitions_that_are_left_out_change_nothing(kernel: str, tmp_path: Pat
         for header in (text, needed):
             (tmp_path / "parameters.cuh").write_text(header)
             command = ["g++", "-E", "-P", "-xc++", f"-I{tmp_path}", f"-I{kernel_folder()}"]
-            made = subprocess.run([*command, str(kernel_folder() / KERNELS[kernel])], capture_output=True, check=True)
+            made = subprocess.run([*command, str(kernel_folder() / kernels()[kernel])], capture_output=True, check=True)
             seen.append(made.stdout)
         assert seen[0] == seen[1]
 
@@ -181,11 +183,11 @@ def left_to_the_compiler(kernel: str, text: str) -> bool:
     return bool(ptx(kernel, text, strict) != ptx(kernel, text, LOOSE))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", kernels())
 def test_no_rounding_is_left_to_the_compiler(kernel: str) -> None:
     """Every float operation is spelt out (FMA, MUL, ADD, DIV, ...): a bare `a * b + c` could be contracted by one
     compiler and not by another. Integers may be written as usual."""
-    assert not left_to_the_compiler(kernel, sources()[KERNELS[kernel]])
+    assert not left_to_the_compiler(kernel, sources()[kernels()[kernel]])
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,6 @@ def test_no_rounding_is_left_to_the_compiler(kernel: str) -> None:
     ],
 )
 def test_bare_arithmetic_would_be_seen(kernel: str, spelt: str, bare: str) -> None:
-    text = sources()[KERNELS[kernel]]
+    text = sources()[kernels()[kernel]]
     assert spelt in text, "the kernel has changed: plant the fault elsewhere"
     assert left_to_the_compiler(kernel, text.replace(spelt, bare))

@@ -40,7 +40,7 @@ def test_bytes_on_the_card() -> None:
 def test_asking_for_a_gpu_where_there_is_none() -> None:
     bank = fracgen.CodeBank.sample(10, classes=10)
     with pytest.raises(DeviceError, match=r"no usable GPU: .*; "):
-        fracgen.render(bank, [0], device="cuda")
+        fracgen.render(bank, index=[0], device="cuda")
 
 
 @pytest.mark.parametrize(

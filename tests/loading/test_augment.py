@@ -105,7 +105,7 @@ def test_a_crop_shows_a_part_of_the_picture() -> None:
 def test_colours() -> None:
     x = pictures()
     assert torch.allclose(altered(x, invert=1.0), 1 - x / 255, atol=ROUNDED)
-    grey = altered(x, grey=1.0)
+    grey = altered(x, gray=1.0)
     assert torch.allclose(grey[:, 0], grey[:, 1], atol=ROUNDED)
     assert torch.allclose(grey[:, 0], (x / 255 * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1), atol=1e-5)
     flat = torch.full((64, 3, 8, 8), 100, dtype=torch.uint8)
@@ -116,7 +116,7 @@ def test_colours() -> None:
     assert brighter.max() - brighter.min() > 0.6
     ends = torch.tensor([0, 255], dtype=torch.uint8).expand(64, 3, 8, 2).contiguous()
     assert torch.allclose(altered(ends, tone=1.0), ends / 255, atol=1e-6)  # black and white stay
-    assert set(altered(ends, solarise=1.0).unique().tolist()) == {0.0}
+    assert set(altered(ends, solarize=1.0).unique().tolist()) == {0.0}
 
 
 @pytest.mark.parametrize("end", [0.0, 1.0])

@@ -73,7 +73,7 @@ def _runs_out(columns: int) -> bool:
 
 
 def test_shape_range_and_form() -> None:
-    images, labels, opacity = loader(normalise=False)[0]
+    images, labels, opacity = loader(normalize=False)[0]
     assert images.shape == (8, 2, 3, 32, 32)
     assert images.dtype == torch.float32
     assert labels.shape == (8,)
@@ -82,13 +82,13 @@ def test_shape_range_and_form() -> None:
     assert 0.7 < images.max() <= 1
     assert 0 <= opacity.min() <= opacity.max() <= 1
     assert (opacity.flatten(1).max(1).values > 0.5).sum() >= 5  # dust may miss its attractor, spots the picture
-    last = loader(normalise=False, channels_last=True, dtype=torch.bfloat16)[0][0]
+    last = loader(normalize=False, channels_last=True, dtype=torch.bfloat16)[0][0]
     assert last.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(last, images.bfloat16())
 
 
 def test_normalisation_is_the_recipes() -> None:
-    plain, normal = loader(normalise=False)[0][0], loader()[0][0]
+    plain, normal = loader(normalize=False)[0][0], loader()[0][0]
     mean, std = (torch.tensor(v)[:, None, None] for v in (RECIPE.mean, RECIPE.std))
     assert torch.allclose(normal * std + mean, plain, atol=1e-6)
 
@@ -136,7 +136,7 @@ def test_a_round_spot_and_a_straight_line_are_where_they_should_be() -> None:
 def test_both_shots_see_the_same_ground() -> None:
     """Where nothing is damaged two shots of a pair are alike, and those of two pairs are not."""
     rough = dataclasses.replace(RECIPE, size=64, canvas=64)
-    images, _, opacity = loader(normalise=False, recipe=rough, batch_size=20)[0]
+    images, _, opacity = loader(normalize=False, recipe=rough, batch_size=20)[0]
     first, second = ((x - x.mean((1, 2), True)).flatten(1) for x in images.mean(2).unbind(1))
     sound = (opacity < 0.02).flatten(1)
     alike = _correlation(first * sound, second * sound)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fracgen import PRESETS, Preset, Recipe
 from fracgen.cli.options import read_preset
-from fracgen.recipes.recipe import bank_spec_from_json
+from fracgen.recipes.recipe import Spec
 from fracgen.rendering.parameters import Parameters
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.folder import RunFolder
@@ -97,4 +97,4 @@ def test_a_value_of_another_type_is_named(change: dict[str, Any], says: str) -> 
 )
 def test_a_bad_bank_specification(spec: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        bank_spec_from_json(spec)
+        Spec.from_json(spec)

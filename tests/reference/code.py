@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Recipe
 from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform

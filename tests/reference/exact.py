@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.recipe import Recipe
@@ -141,7 +141,7 @@ def foreground(recipe: Recipe, layer: attractor.Layer, density: int) -> tuple[in
     """Colour of a pixel of an attractor; black where no point fell."""
     if density == 0:
         return 0, 0, 0
-    if recipe.colour == "grey":
+    if recipe.color == "gray":
         return 127, 127, 127
     return rgb(wrap(density + layer.hue), layer.saturation, layer.value)
 

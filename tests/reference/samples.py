@@ -9,15 +9,16 @@ import numpy as np
 
 from bench.ancestor import Ancestor, extent, iterate
 from fracgen.draws import seed_key
+from fracgen.formulas.ifs.attractor import attractor_stage
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.scout import scout_stage
+from fracgen.formulas.ifs.stages import IfsStages
 from fracgen.recipes.recipe import Recipe
-from fracgen.rendering.cpu.compose import compose_stage
-from fracgen.rendering.cpu.ifs.attractor import attractor_stage
-from fracgen.rendering.cpu.ifs.scout import scout_stage
-from fracgen.rendering.cpu.ifs.stages import codes_of, make_space
+from fracgen.rendering.cpu.backdrop import backdrop_stage
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.records import Samples, Space
+from fracgen.rendering.cpu.stages import Space
+from fracgen.rendering.records import Samples
 
 SETTLE = 1000
 """Points after which an orbit has forgotten its start."""
@@ -29,13 +30,15 @@ class Ours:
     def __init__(self, bank: CodeBank, recipe: Recipe, n: int, seed: int) -> None:
         self.renderer = CpuRenderer(bank, recipe, threads=1)
         self.bank, self.recipe, self.n = bank, recipe, n
-        self.space = make_space(self.renderer.parameters, n)
+        assert isinstance(self.renderer.stages, IfsStages)
+        self.stages = self.renderer.stages
+        self.space: Any = self.stages.space(n)
         low, high = (np.uint32(word) for word in seed_key(seed))
         self.samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
 
     def scout(self) -> Ours:
         """Objects, tables, starts and windows."""
-        scout_stage(self.renderer.parameters, codes_of(self.bank), self.samples, self.space, 0, self.n)
+        scout_stage(self.renderer.parameters, self.stages.codes, self.samples, self.space, 0, self.n)
         return self
 
     def windows(self) -> Any:
@@ -67,10 +70,8 @@ class Ours:
         """Pictures uint8 [n, 3, size, size] without any attractor."""
         self.noise()
         size = self.recipe.size
-        self.space.shapes.density[:] = 0
         images = np.empty((self.n, 1, 3, size, size), np.uint8)
-        no_masks = np.empty((0, 1, size, size), np.uint8)
-        compose_stage(self.renderer.parameters, self.space, 0, self.n, images, no_masks)
+        backdrop_stage(self.renderer.parameters, self.space, 0, self.n, images)
         return images[:, 0]
 
 

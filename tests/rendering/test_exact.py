@@ -11,14 +11,13 @@ import pytest
 from numba import njit
 
 from fracgen.draws import Stream, philox4x32, seed_key
+from fracgen.formulas.ifs.attractor import attractor_stage
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
-from fracgen.rendering.cpu import simd
-from fracgen.rendering.cpu.ifs.attractor import attractor_stage
-from fracgen.rendering.cpu.ifs.scout import scout_stage
-from fracgen.rendering.cpu.ifs.stages import codes_of, make_space
+from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.records import ObjectField, Samples
 from tests.reference import code, exact
@@ -48,7 +47,7 @@ def assert_same(recipe: Recipe, bank: CodeBank, index: list[int], seed: int, epo
     """Rendered and reference bytes agree; the message names the first pixel that differs."""
     found = make_renderer(bank, recipe, "cpu", threads=1).render(
         index, seed=seed, epoch=epoch, stream=stream, masks=True
-    )
+    ).numpy()
     size, views = recipe.size, recipe.views
     images = found.images.reshape(len(index), views, 3, size, size)
     masks = found.masks.reshape(len(index), views, size, size)
@@ -90,6 +89,12 @@ def test_a_crop_smaller_than_its_canvas() -> None:
     assert_same(recipe, BANK, [0, 1, 2], seed=5)
 
 
+@pytest.mark.parametrize("objects", [None, (2, 3)])
+def test_a_white_background(objects: tuple[int, int] | None) -> None:
+    recipe = Recipe("white", size=16, canvas=19, points=1500, background="white", objects=objects)
+    assert_same(recipe, BANK, [0, 1, 2], seed=9)
+
+
 def test_attractors_that_stick_out_of_the_picture() -> None:
     recipe = dataclasses.replace(
         preset("two-view").recipe.at_size(24), object_size=(1.5, 4.0), objects=(1, 3), points=2000
@@ -107,8 +112,8 @@ def test_a_part_of_a_scene() -> None:
 
 def test_what_lies_outside_of_the_image_is_not_drawn() -> None:
     recipe = dataclasses.replace(preset("multi-formula").recipe.at_size(64), points=500)
-    made = CpuRenderer(BANK, recipe, threads=1).render(range(400), masks=True)
-    drawn, empty = made.codes >= 0, ~made.masks.any(axis=(1, 2))
+    made = CpuRenderer(BANK, recipe, threads=1).render(range(400), masks=True).numpy()
+    drawn, empty = made.codes >= 0, made.masks.reshape(400, -1).max(axis=1) == 0
     assert 3.6 < drawn.sum(axis=1).mean() < 4.2  # of 7 in the scene
     assert empty[~drawn.any(axis=1)].all()
     assert 0 < (~drawn.any(axis=1)).mean() < 0.05
@@ -120,13 +125,13 @@ def test_a_pair_has_one_stamp() -> None:
     bank = CodeBank(maps, np.array([2], np.uint8), classes=1)
     recipe = dataclasses.replace(
         preset("two-view").recipe.at_size(8), canvas=9, object_size=(1.125, 1.125), jitter="none", points=1,
-        background="black", colour="grey", blur_probability=0.0,
+        background="black", color="gray", blur_probability=0.0,
     )  # fmt: skip
     renderer = CpuRenderer(bank, recipe, threads=1)
     n, low, high = 60, *(np.uint32(word) for word in seed_key(0))
-    space = make_space(renderer.parameters, n)
+    space: Any = renderer.stages.space(n)
     samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
-    scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, n)
+    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, n)
     attractor_stage(renderer.parameters, samples, space, 0, n)
     drawn = space.shapes.density[:, :, 0].reshape(n, 2, 9, 9) > 0
     flips = space.objects[:, :, 0, ObjectField.FLIPS]
@@ -195,8 +200,8 @@ def test_codes_keep_probabilities_of_their_own(bank: CodeBank, jitter: Any) -> N
     """Also under jitter, which changes the determinants that others would take."""
     recipe = dataclasses.replace(preset("paper").recipe.at_size(24), points=5000, jitter=jitter)
     assert_same(recipe, bank, [0, 1], seed=9)
-    images = [make_renderer(b, recipe, "cpu", threads=1).render([0]).images for b in (bank, _derived(bank))]
-    assert not np.array_equal(*images)
+    images = [make_renderer(b, recipe, "cpu", threads=1).render([0]).numpy().images for b in (bank, _derived(bank))]
+    assert not np.array_equal(images[0], images[1])
 
 
 def _derived(bank: CodeBank) -> CodeBank:
@@ -213,9 +218,10 @@ def test_tables_of_many_codes(mode: Any) -> None:
     bank = CodeBank(maps, BANK.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
     renderer = CpuRenderer(bank, recipe, threads=1)
-    space, index = make_space(renderer.parameters, 400), np.arange(400, dtype=np.uint32)
+    space: Any = renderer.stages.space(400)
+    index = np.arange(400, dtype=np.uint32)
     samples = Samples(np.uint32(21), np.uint32(0), index, np.uint32(2), np.uint32(0))
-    scout_stage(renderer.parameters, codes_of(bank), samples, space, 0, 400)
+    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, 400)
     u = np.arange(65536).reshape(8, 8192)
     for i in range(400):
         draws = Draws(21, 2, i)
@@ -237,7 +243,7 @@ def test_fused_multiply_add() -> None:
     a[:200], b[:200] = 2.0**-12 * (1 - 2.0**-16), 2.0**-12 * (1 + 2.0**-16)
     b[100:200] *= -1
     c[:200] = 1 + 2.0**-23 * np.arange(1, 201)
-    fused: Any = simd.fma  # takes one argument more than mypy can know: the typing context
+    fused: Any = arithmetic.fma  # takes one argument more than mypy can know: the typing context
     compiled: Any = njit(lambda a, b, c: fused(a, b, c))
     emulated = fma(a, b, c)
     plain = (a.astype(np.float64) * b + c).astype(np.float32)

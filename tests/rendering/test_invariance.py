@@ -16,14 +16,16 @@ import numba
 import numpy as np
 import pytest
 
+from fracgen.cli.options import read_preset
 from fracgen.draws import Stream
-from fracgen.formulas.banks import Bank, make_bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import RENDER_VERSION
-from fracgen.recipes.variations import VariationSpec
 from fracgen.rendering import golden
-from fracgen.rendering.cpu import simd
+from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
 
 BANKS = {
@@ -41,13 +43,21 @@ RECIPES = {
 @pytest.fixture(scope="module", params=RECIPES)
 def renderer(request: pytest.FixtureRequest) -> CpuRenderer:
     recipe = RECIPES[request.param]
-    return CpuRenderer(BANKS[recipe.formula], recipe, threads=1)
+    bank = BANKS[recipe.formula] if recipe.formula in BANKS else make_bank(PRESETS[request.param].bank.few(60))
+    return CpuRenderer(bank, recipe, threads=1)
 
 
 def test_golden_hashes() -> None:
     """Every preset and the bank; regenerate with `python -m fracgen.rendering.golden --write`."""
     assert golden.load()["render_version"] == RENDER_VERSION
     assert golden.differences() == []
+
+
+def test_a_recipe_that_was_a_preset_is_a_file() -> None:
+    with pytest.raises(ValueError, match="'multi-formula-whole' is a file now: give the path of docs/multi-formula"):
+        preset("multi-formula-whole")
+    file = read_preset(str(Path(__file__).parents[2] / "docs" / "multi-formula-whole.json"))
+    assert golden.compute(file) == "3fca963daed9fb7eb95ecb3d4f7b36e587dbb897b3a93761d18d4028cccb0cce"
 
 
 def test_golden_hashes_tell_a_changed_picture() -> None:
@@ -59,27 +69,27 @@ def test_golden_hashes_tell_a_changed_picture() -> None:
 
 def test_batch_size_order_and_repeats(renderer: CpuRenderer) -> None:
     index = list(range(37))
-    whole = renderer.render(index, seed=3, epoch=2)
+    whole = renderer.render(index, seed=3, epoch=2).numpy()
     for size in (1, 5, 36):
-        parts = [renderer.render(index[i : i + size], seed=3, epoch=2) for i in range(0, 37, size)]
+        parts = [renderer.render(index[i : i + size], seed=3, epoch=2).numpy() for i in range(0, 37, size)]
         assert np.array_equal(np.concatenate([p.images for p in parts]), whole.images)
         assert np.array_equal(np.concatenate([p.codes for p in parts]), whole.codes)
     mixed = [30, 2, 2, 36, 0, 30]
-    assert np.array_equal(renderer.render(mixed, seed=3, epoch=2).images, whole.images[mixed])
-    assert np.array_equal(renderer.render(index, seed=3, epoch=2).images, whole.images)
+    assert np.array_equal(renderer.render(mixed, seed=3, epoch=2).numpy().images, whole.images[mixed])
+    assert np.array_equal(renderer.render(index, seed=3, epoch=2).numpy().images, whole.images)
 
 
 def test_threads(renderer: CpuRenderer) -> None:
-    one = renderer.render(range(50), seed=4, masks=True)
+    one = renderer.render(range(50), seed=4, masks=True).numpy()
     for threads in (2, 3, 8):
-        many = CpuRenderer(renderer.bank, renderer.recipe, threads).render(range(50), seed=4, masks=True)
+        many = CpuRenderer(renderer.bank, renderer.recipe, threads).render(range(50), seed=4, masks=True).numpy()
         assert np.array_equal(many.images, one.images)
         assert np.array_equal(many.masks, one.masks)
 
 
 def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
-    with_masks = renderer.render(range(20), seed=5, masks=True)
-    assert np.array_equal(with_masks.images, renderer.render(range(20), seed=5).images)
+    with_masks = renderer.render(range(20), seed=5, masks=True).numpy()
+    assert np.array_equal(with_masks.images, renderer.render(range(20), seed=5).numpy().images)
     assert set(np.unique(with_masks.masks)) == {0, 1}
 
 
@@ -92,7 +102,7 @@ def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     seen: dict[bytes, tuple[Any, int]] = {}
     for key in keys:
         # Samples 0 and 60 are of the same code.
-        for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).images, strict=True):
+        for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).numpy().images, strict=True):
             clash = seen.setdefault(image.tobytes(), (key, i))
             assert clash == (key, i), f"sample {i} of {key} is the same picture as {clash}"
 
@@ -108,10 +118,10 @@ def _run(code: str, folder: Path | None = None, **environment: str) -> str:
 def test_vector_width(request: pytest.FixtureRequest) -> None:
     """Eight lanes and sixteen: a lane never sees another. The other width than this CPU's runs in a process of
     its own, whose binaries are kept for the next session."""
-    other, kept = str(24 - simd.LANES), request.config.cache.mkdir("lanes")
+    other, kept = str(24 - arithmetic.LANES), request.config.cache.mkdir("lanes")
     code = (
-        "from fracgen.rendering import golden; from fracgen.rendering.cpu import simd\n"
-        "print(simd.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
+        "from fracgen.rendering import golden; from fracgen.rendering.cpu import arithmetic\n"
+        "print(arithmetic.LANES, golden.compute('anderson2022'), golden.compute('multi-mandelbulb'))\n"
     )
     found = _run(code, NUMBA_CACHE_DIR=str(kept), FRACGEN_LANES=other).split()
     assert found == [other, golden.compute("anderson2022"), golden.compute("multi-mandelbulb")]
@@ -123,11 +133,12 @@ def test_editing_an_inlined_file_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(package, tmp_path / "fracgen", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
     code = (
-        "import fracgen, numpy as np; from fracgen.rendering.cpu import compose as c\n"
-        "from fracgen.rendering.cpu.ifs import stages as cpu\n"
+        "import fracgen, numpy as np; from fracgen.formulas.ifs import compose as c\n"
+        "from fracgen.formulas.ifs import stages as cpu\n"
         "from fracgen.rendering.parameters import Parameters\n"
         "assert 'PLACE' in fracgen.__file__\n"
-        "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8)); s = cpu.make_space(p, 1)\n"
+        "p = Parameters.of(fracgen.preset('fractaldb').recipe.at_size(8))\n"
+        "s = cpu.IfsStages(fracgen.CodeBank.sample(2), p).space(1)\n"
         "s.shapes.density[:] = 5; out = np.empty((1, 1, 3, 8, 8), np.uint8)\n"
         "s.scenes[:] = 0\n"
         "c.compose_stage(p, s, 0, 1, out, np.empty((0, 1, 8, 8), np.uint8))\n"

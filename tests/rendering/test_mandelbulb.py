@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
+from fracgen.formulas.mandelbulb import PUBLISHED_RULES, VariationSpec
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
-from fracgen.recipes.variations import PUBLISHED_RULES, VariationSpec
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from tests.reference import exact, mandelbulb, published_variations
 
@@ -23,7 +23,7 @@ ONE, MANY = preset("mandelbulb").recipe, preset("multi-mandelbulb").recipe
 
 def assert_same(recipe: Recipe, bank: VariationBank, index: list[int], **key: Any) -> None:
     """Rendered and reference bytes agree; the message names the first pixel that differs."""
-    made = CpuRenderer(bank, recipe, threads=1).render(index, masks=True, **key)
+    made = CpuRenderer(bank, recipe, threads=1).render(index, masks=True, **key).numpy()
     for row, i in enumerate(index):
         image, codes, mask = exact.render_one(recipe, bank, i, **key)
         assert made.codes[row].tolist() == codes.tolist()
@@ -70,7 +70,7 @@ def test_many_classes() -> None:
 def test_every_class_shows_something() -> None:
     """At 24 px, two views of each: no picture is empty or full, and none is of one colour."""
     renderer = CpuRenderer(BANK, dataclasses.replace(ONE, samples=1).at_size(24))
-    made = renderer.render(range(2 * 1037), masks=True)
+    made = renderer.render(range(2 * 1037), masks=True).numpy()
     shares = made.masks.mean(axis=(1, 2))
     assert shares.min() > 0.01, BANK.name(int(shares.argmin()) % 1037)
     assert shares.max() < 0.85, BANK.name(int(shares.argmax()) % 1037)
@@ -111,7 +111,7 @@ def test_pictures_are_those_of_the_published_march(name: str) -> None:
     grazes, and where the surface is not even over their width; means must not, nor the shading of squares of 2 x 2."""
     code = next(k for k in range(len(BANK)) if BANK.name(k) == name)
     recipe = dataclasses.replace(ONE, samples=1).at_size(48)
-    made = CpuRenderer(BANK, recipe).render([code], seed=11, masks=True)
+    made = CpuRenderer(BANK, recipe).render([code], seed=11, masks=True).numpy()
     image, mask = published_variations.render(recipe, BANK, code, seed=11)
     assert abs(made.masks[0].mean() - mask.mean()) < 0.01
     assert (made.masks[0] != mask).mean() < 0.03

@@ -167,7 +167,7 @@ def test_background_colours() -> None:
 def test_attractor_colours() -> None:
     """At each picture's densest pixel, and at its first pixel of density 40 to 60 of 255."""
     ours, theirs = Ours(BANK, dataclasses.replace(SHARP, background="black"), 1500, 13), Theirs(BANK, SHARP, 1500, 14)
-    images = make_renderer(BANK, SHARP, "cpu", threads=1).render(range(1500), seed=13).images
+    images = make_renderer(BANK, SHARP, "cpu", threads=1).render(range(1500), seed=13).numpy().images
     mine, other = ours.density(), theirs.density()
     painted = np.stack([theirs.generator.colour(d) for d in other / 255.0]).transpose(0, 3, 1, 2)
     for name, low in (("densest", 255), ("middle", 40)):
@@ -194,7 +194,7 @@ def looks(images: Any) -> dict[str, Any]:
 
 def compare_pictures(recipe: Recipe, n: int) -> None:
     """Whole pictures of the default recipe."""
-    ours = make_renderer(BANK, recipe, "cpu", threads=1).render(range(n), seed=15).images
+    ours = make_renderer(BANK, recipe, "cpu", threads=1).render(range(n), seed=15).numpy().images
     theirs = Theirs(BANK, recipe, n, 16).pictures()
     check_values("pictures", looks(ours), looks(theirs))
     check_pixels("pictures-mean", ours, theirs)

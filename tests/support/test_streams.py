@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fracgen import CodeBank
-from fracgen.support.streams import OutputLost, Stream, _text
+from fracgen.support.streams import Descriptor, OutputLost, _text
 from tests.command_line import Ran, command_line
 
 NOISE = np.random.default_rng(0).bytes(3_000_000)
@@ -43,7 +43,7 @@ def test_a_slow_reader_gets_every_byte(blocking: bool, sizes: list[int], at_once
     os.set_blocking(writing, blocking)
     seen: list[bytes] = []
     reader = read_slowly(reading, at_once, seen)
-    stream, first = Stream(writing), 0
+    stream, first = Descriptor(writing), 0
     for size in sizes:
         assert stream.write(NOISE[first : first + size]) == size
         first += size
@@ -65,7 +65,7 @@ def test_short_and_refused_writes_lose_nothing(seed: int, monkeypatch: pytest.Mo
         return count
 
     monkeypatch.setattr("fracgen.support.streams.os.write", write)
-    monkeypatch.setattr(Stream, "_wait", lambda self: None)
+    monkeypatch.setattr(Descriptor, "_wait", lambda self: None)
     array = random.integers(0, 256, (5, 7, 11), np.uint8)
     text = _text(1, sys.stdout)
     assert text.buffer.write(array.data) == array.size
@@ -106,9 +106,9 @@ def refusing(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
 def test_what_is_not_taken_is_lost_or_dropped(refusing: tuple[str, int]) -> None:
     kind, descriptor = refusing
     with pytest.raises(OutputLost) as lost:
-        Stream(descriptor).write(b"bytes")
+        Descriptor(descriptor).write(b"bytes")
     assert lost.value.unwanted == (kind == "unread")
-    assert Stream(descriptor, optional=True).write(b"message") == 7
+    assert Descriptor(descriptor, optional=True).write(b"message") == 7
 
 
 @pytest.fixture
@@ -181,10 +181,9 @@ from fracgen.writing.base import Selection
 
 class Renderer:
     def render(self, index, **options):
-        pixels = np.random.default_rng(int(index[0])).integers(0, 256, (len(index), 1, 3, 64, 64), np.uint8)
-        batch = SimpleNamespace(codes=np.zeros((len(index), 1), int), by_view=pixels)
-        batch.on_host = lambda: batch
-        return batch
+        pixels = np.random.default_rng(int(index[0])).integers(0, 256, (len(index), 3, 64, 64), np.uint8)
+        batch = SimpleNamespace(codes=np.zeros((len(index), 1), int), images=pixels)
+        return SimpleNamespace(numpy=lambda: batch)
 
 selection = Selection(CodeBank.sample(4), preset("paper").recipe.at_size(64), 200)
 for format, pipe in zip(("raw", "wds", "npy"), sys.argv[1:]):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fracgen.recipes.recipe import BankSpec
+from fracgen.formulas.ifs import BankSpec
 from fracgen.training.config import QUICK_RECIPE, Config, Machine
 from fracgen.training.folder import RunFolder
 

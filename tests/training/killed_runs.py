@@ -23,10 +23,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums 
 
 import torch
 
+from fracgen.formulas.ifs import BankSpec
+from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
-from fracgen.recipes.recipe import BankSpec
-from fracgen.recipes.variations import VariationSpec
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint, config, folder, loop, run
 

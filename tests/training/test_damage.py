@@ -11,9 +11,9 @@ import torch
 import torchvision
 
 from fracgen import FractalLoader, make_bank
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.networks import FeatureNetwork, create, stages
-from fracgen.recipes.recipe import BankSpec
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.losses import (
     STRIDES,
@@ -115,7 +115,7 @@ SMALL: Config = dataclasses.replace(
 def test_a_few_steps_learn_a_batch_by_heart() -> None:
     config = SMALL
     bank = make_bank(config.bank, 0)
-    images, _, damage = FractalLoader(bank, config.recipe, 8, "cpu", epoch_size=8, twins=True, threads=1)[0]
+    images, _, damage = FractalLoader(bank, config.recipe, 8, device="cpu", epoch_size=8, twins=True, threads=1)[0]
     objective, model = objective_of(config, bank.classes), torchvision.models.resnet18(weights=None)
     network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fracgen.draws import Stream
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
@@ -107,7 +107,7 @@ def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
     if told["channels_last"]:
         model = model.to(memory_format=torch.channels_last)
     loader = FractalLoader(
-        make_bank(config.bank, 0), config.recipe, config.batch_size, "cpu", config.seed, dtype=dtype,
+        make_bank(config.bank, 0), config.recipe, config.batch_size, device="cpu", seed=config.seed, dtype=dtype,
         epoch_size=config.validation_size, stream=Stream.VALIDATION, channels_last=told["channels_last"],
     )  # fmt: skip
     answers = []

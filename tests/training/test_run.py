@@ -19,7 +19,7 @@ import torch
 
 from fracgen import CodeBank
 from fracgen.cli import run as command
-from fracgen.formulas.banks import make_bank
+from fracgen.formulas.formula import make_bank
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.config import CONFIGS, Config, Machine, named_config

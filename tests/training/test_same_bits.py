@@ -20,9 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
-from fracgen.recipes.recipe import BankSpec, Recipe
+from fracgen.recipes.recipe import Recipe
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.folder import RunFolder
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fracgen import CodeBank, Recipe, make_renderer, preset
 from fracgen.rendering.base import Renderer
 from fracgen.writing import write
-from fracgen.writing.base import Selection, Writer
+from fracgen.writing.base import Batch, Selection, Writer
 
 CLASSES = 5
 
@@ -34,13 +35,13 @@ def renderer(selection: Selection) -> Renderer:
 
 
 def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
-    return Selection(bank(), recipe(name), count, **options)
+    return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
 
 
-def expected(selection: Selection) -> np.ndarray[Any, Any]:
+def expected(selection: Selection) -> NDArray[np.uint8]:
     """The images a selection should write, uint8 [n, views, 3, 16, 16]."""
-    index = selection.index(*selection.span())
-    images: np.ndarray[Any, Any] = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).images
+    index = selection.index(*selection.span)
+    images = renderer(selection).render(index, seed=selection.seed, epoch=selection.epoch).numpy().images
     return images if selection.recipe.views == 2 else images[:, None]
 
 
@@ -68,7 +69,7 @@ def interrupt_after() -> Callable[[Selection, Writer, int], None]:
     """Run an export that is ended, by an exception, once `count` batches of one image are done."""
 
     def run(selection: Selection, writer: Writer, count: int) -> None:
-        def progress(batch: Any) -> None:
+        def progress(batch: Batch) -> None:
             nonlocal count
             count -= 1
             if count == 0:

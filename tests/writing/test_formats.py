@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import webdataset
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -26,7 +26,7 @@ from fracgen.writing.formats.png import encode_png
 from tests.writing.conftest import CLASSES, bank, contents, expected, export, recipe, renderer, selection
 
 
-def pixels(file: Any) -> np.ndarray[Any, Any]:
+def pixels(file: Path | io.BytesIO | str) -> NDArray[np.uint8]:
     """uint8 [3, height, width] of an image file."""
     return np.asarray(Image.open(file)).transpose(2, 0, 1)
 
@@ -86,8 +86,8 @@ def test_a_folder_refuses_several_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("member", ["png", "npy"])
 @pytest.mark.parametrize("name", ["paper", "two-view", "multi-instance"])
 def test_webdataset_reads_tar_files(tmp_path: Path, name: str, member: str) -> None:
-    task = selection(23, name)
-    export(task, make_writer("wds", tmp_path / "out", member=member, per_file=10, threads=2))
+    task = selection(23, name, per_file=10)
+    export(task, make_writer("wds", tmp_path / "out", member=member, threads=2))
     assert sorted(p.name for p in (tmp_path / "out").glob("*.tar")) == [f"shard-{k:06d}.tar" for k in range(3)]
     urls = str(tmp_path / "out" / "shard-{000000..000002}.tar")
     check_samples(read_tar(urls), task, member)
@@ -102,15 +102,15 @@ def unclosed_files() -> Iterator[None]:
         gc.collect()
 
 
-def read_tar(urls: str) -> list[dict[str, Any]]:
+def read_tar(urls: str) -> list[dict[str, object]]:
     """All samples, decoded, by the library itself."""
     with unclosed_files():
         return list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
 
 
-def check_samples(samples: list[dict[str, Any]], task: Selection, member: str) -> None:
+def check_samples(samples: list[dict[str, object]], task: Selection, member: str) -> None:
     assert [s["cls"] for s in samples] == [k % CLASSES for k in range(task.count)]
-    codes = renderer(task).render(range(task.count)).codes
+    codes = renderer(task).render(range(task.count)).numpy().codes
     for k, (sample, images) in enumerate(zip(samples, expected(task), strict=True)):
         names = [member] if task.recipe.views == 1 else [f"0.{member}", f"1.{member}"]
         for key, image in zip(names, images, strict=True):
@@ -133,8 +133,8 @@ def test_multi_instance_has_several_classes(tmp_path: Path) -> None:
 def test_timm_reads_tar_files(tmp_path: Path) -> None:
     from timm.data.readers.reader_wds import ReaderWds
 
-    task = selection(23)
-    export(task, make_writer("wds", tmp_path / "out", per_file=10))
+    task = selection(23, per_file=10)
+    export(task, make_writer("wds", tmp_path / "out"))
     reader = ReaderWds(root=str(tmp_path / "out"), split="shard-{000000..000002}.tar|23")
     with unclosed_files():
         samples = list(reader)

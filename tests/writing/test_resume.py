@@ -11,22 +11,32 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
-from tests.writing.conftest import bank, contents, expected, export, recipe, renderer, selection
+from tests.writing import conftest
+from tests.writing.conftest import bank, contents, expected, export, recipe, renderer
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FOLDERS = ["folder", "wds", "npy"]
 
 
 def writer(format: str, folder: Path) -> Writer:
-    return make_writer(format, folder, per_file=4, threads=2)
+    return make_writer(format, folder, threads=2)
+
+
+def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+    """Four samples a file."""
+    return conftest.selection(count, name, **{"per_file": 4, **options})
 
 
 @pytest.mark.parametrize("format", ["folder", "wds"])
@@ -44,8 +54,8 @@ def test_shards_into_one_folder_are_the_unsharded_set(tmp_path: Path, format: st
 @pytest.mark.parametrize("shards", [2, 3, 23])
 def test_shards_of_arrays_and_streams_concatenate(tmp_path: Path, shards: int) -> None:
     for i in range(shards):
-        export(selection(shard=(i, shards)), writer("npy", tmp_path / "npy"))
-        export(selection(shard=(i, shards)), writer("raw", tmp_path / f"{i:02d}.rgb"))
+        export(selection(shard=(i, shards), per_file=1), writer("npy", tmp_path / "npy"))
+        export(selection(shard=(i, shards), per_file=1), writer("raw", tmp_path / f"{i:02d}.rgb"))
     parts = [np.load(tmp_path / "npy" / f"images-{i}-of-{shards}.npy") for i in range(shards)]
     np.testing.assert_array_equal(np.concatenate(parts), expected(selection())[:, 0])
     labels = [np.load(tmp_path / "npy" / f"labels-{i}-of-{shards}.npy") for i in range(shards)]
@@ -111,7 +121,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
-    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, **other})
+    task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
     with pytest.raises(ValueError, match=f"holds another dataset .*{says}.*name another folder"):
         export(task, writer(format, tmp_path / "out"), resume=True)
     with pytest.raises(ValueError, match=r"holds another dataset .*format"):
@@ -187,7 +197,7 @@ def test_a_killed_export_leaves_whole_files_and_carries_on(tmp_path: Path, forma
     assert done.returncode == 0, done.stderr
     assert "were there already" in done.stderr
     assert len(whole(tmp_path / "out")) > len(found)
-    export(selection(COUNT), make_writer(format, tmp_path / "whole", per_file=200))
+    export(selection(COUNT, per_file=200), make_writer(format, tmp_path / "whole"))
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -196,22 +206,22 @@ class FullDisk:
 
     room = 0
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[Any]) -> None:
         self.file = file
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         FullDisk.room -= len(memoryview(data).cast("B"))
         if FullDisk.room < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return int(self.file.write(data))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.file, name)
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> FullDisk:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.file.close()
 
 
@@ -224,11 +234,11 @@ def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
     output = writer(format, target)
     output.prepare(selection(), False)
     real, opened = os.fdopen, Path.open
-    monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda *args: FullDisk(real(*args)))
+    monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda handle, mode: FullDisk(real(handle, mode)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
 
-    def open_part(path: Path, *args: Any, **options: Any) -> Any:
-        file = opened(path, *args, **options)
+    def open_part(path: Path, *args: Any, **options: Any) -> IO[bytes] | FullDisk:
+        file: IO[bytes] = opened(path, *args, **options)
         return FullDisk(file) if path.name.endswith(".part") else file
 
     monkeypatch.setattr(Path, "open", open_part)
@@ -269,7 +279,7 @@ def test_arrays_that_are_being_written_are_not_touched(tmp_path: Path, after: in
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "images.npy"), images[:, 0])
 
 
-def batch_of(task: Selection, images: Any, first: int) -> Batch:
+def batch_of(task: Selection, images: NDArray[np.uint8], first: int) -> Batch:
     index = task.index(first, first + 1)
     return Batch(first, index, images[first : first + 1], index.astype(np.int64) % 5, np.zeros((1, 1), np.int64))
 

@@ -22,7 +22,6 @@ from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, set
 from fracgen_eval.methods.base import Table
 from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
-from fracgen_eval.weights.files import check_there
 from fracgen_eval.weights.network import network
 
 SMALL_CATEGORIES = 2
@@ -147,10 +146,9 @@ def make_plan(request: Request) -> Plan:
     Raises:
         EvaluationError: a name is unknown, a file missing, damaged or of the wrong kind.
     """
-    check_names(request)
+    settings = check_names(request)
     request = dataclasses.replace(request, model=network(request.model).name)
-    methods = [m for m in METHODS if m in request.methods] + [m for m in request.methods if is_other(m)]
-    choices = {method: _choices(request, method) for method in methods}
+    choices = [_choices(request, method, table) for method, table in settings.items()]
     weights = {spec.name: load_weights(spec, request.model, request.input_norm) for spec in request.weights}
     source, root = dataset(request.dataset), root_of(request.dataset, request.root, request.out)
     names = request.categories or tuple(source.categories(root))
@@ -175,8 +173,11 @@ def make_plan(request: Request) -> Plan:
     return plan
 
 
-def check_names(request: Request) -> None:
+def check_names(request: Request) -> dict[str, Table]:
     """Refuse what can be told from names alone, before anything heavy is imported.
+
+    Returns:
+        The settings of each method, the eight in their order, then the others.
 
     Raises:
         EvaluationError: a name is unknown, a number out of range, or a file or folder not there.
@@ -185,9 +186,11 @@ def check_names(request: Request) -> None:
     one_of(request.map_size, ("evaluation", "original"), "map size")
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
-    for method in request.methods:
-        layers = request.layers if method in LAYER_CHOICE else ()
-        settings_for(method, overrides=request.overrides.get(method), protocol=request.protocol, layers=layers)
+    settings = {}
+    for method in sorted(request.methods, key=lambda name: METHODS.index(name) if name in METHODS else len(METHODS)):
+        layers, overrides = request.layers if method in LAYER_CHOICE else (), request.overrides.get(method)
+        small = request.limit == "small"
+        settings[method] = settings_for(method, small, overrides, protocol=request.protocol, layers=layers)
         if request.protocol == "paper" and is_other(method):
             raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
@@ -205,6 +208,7 @@ def check_names(request: Request) -> None:
     if request.limit not in (None, "small") and not (str(request.limit).isdigit() and int(str(request.limit)) > 1):
         raise EvaluationError(f"limit {request.limit!r}: use small, or a number of images above 1")
     _check_files(request)
+    return settings
 
 
 def _check_files(request: Request) -> None:
@@ -215,9 +219,6 @@ def _check_files(request: Request) -> None:
     names = [spec.name for spec in request.weights]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise EvaluationError(f"weights {twice!r} are given twice: give each file a name of its own")
-    for spec in request.weights:
-        if spec.path is not None:
-            check_there(spec.path)
 
 
 def _check_fits(plan: Plan) -> None:
@@ -250,31 +251,26 @@ def _data(category: Category, request: Request, seed: int) -> Category:
 
 
 def _cells(
-    request: Request, choices: dict[str, list[MethodChoice]], categories: dict[str, Category],
-    weights: dict[str, Weights],
-) -> list[Cell]:  # fmt: skip
+    request: Request, choices: list[list[MethodChoice]], categories: dict[str, Category], weights: dict[str, Weights]
+) -> list[Cell]:
     digests = {name: _listing_digest(category) for name, category in categories.items()}
-    return [
-        Cell(
-            how, DataChoice(request.dataset, category, digests[category], request.shots, request.limit),
-            WeightsChoice(name, weights[name].digest, request.model, request.input_norm), seed,
-        )
-        for category, method, name, seed in product(categories, choices, weights, request.seeds)
-        for how in choices[method]
-    ]  # fmt: skip
+    weights_digests = {name: w.digest for name, w in weights.items()}
+    cells = []
+    for category, ways, name, seed in product(categories, choices, weights, request.seeds):
+        data = DataChoice(request.dataset, category, digests[category], request.shots, request.limit)
+        choice = WeightsChoice(name, weights_digests[name], request.model, request.input_norm)
+        cells += [Cell(how, data, choice, seed) for how in ways]
+    return cells
 
 
-def _choices(request: Request, method: str) -> list[MethodChoice]:
-    """A method with each of the layer sets, by their names here; None stands for its own.
+def _choices(request: Request, method: str, settings: Table) -> list[MethodChoice]:
+    """A method with each of its layer sets, by their names here; None for its own.
 
     Raises:
         EvaluationError: the network does not serve the method, or has no such layer.
     """
-    settings = settings_for(
-        method, request.limit == "small", request.overrides.get(method), protocol=request.protocol
-    )
-    sets: list[tuple[str, ...] | None] = [None] if is_other(method) else []
-    for layers in () if sets else request.layers if method in LAYER_CHOICE and request.layers else (None,):
+    sets: list[tuple[str, ...] | None] = []
+    for layers in request.layers if method in LAYER_CHOICE and request.layers else (None,):
         stages = settings_of(method, settings, layers=layers, protocol=request.protocol).stages(network(request.model))
         names, modules = [stage.layer for stage in stages], [stage.module for stage in stages]
         own = layers is None or settings["layers"] in (names, modules)  # makes the same cell as none at all

@@ -11,7 +11,7 @@ from fracgen_eval.datasets import Category
 from fracgen_eval.datasets.base import GOOD
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import Scores, Threshold
-from fracgen_eval.images import OriginalSize, SaturatedRegions
+from fracgen_eval.images import at_original_size, saturated_regions
 from fracgen_eval.methods import Prediction, settings_of
 from fracgen_eval.metrics import (
     SPRO_LIMIT,
@@ -118,10 +118,10 @@ def _pixels(cell: Cell, category: Category, prediction: Prediction, masks: Image
         return None
     how, kinds = cell.method, category.saturation
     if how.map_size == "original":
-        maps = OriginalSize(category.test, prediction.maps)
-        return _Pixels(maps, maps.masks(), SaturatedRegions(category.test, kinds, None) if kinds else None)
+        maps, truth = at_original_size(category.test, prediction.maps)
+        return _Pixels(maps, truth, saturated_regions(category.test, kinds, None) if kinds else None)
     geometry = settings_of(how.name, how.settings, protocol=how.protocol).geometry
-    return _Pixels(prediction.maps, masks, SaturatedRegions(category.test, kinds, geometry) if kinds else None)
+    return _Pixels(prediction.maps, masks, saturated_regions(category.test, kinds, geometry) if kinds else None)
 
 
 class _Items(Protocol[Item]):

@@ -46,13 +46,7 @@ def check_fit(
 ) -> None:  # fmt: skip
     """Refuse before work begins what a method cannot be fitted on; one of Anomalib's other models makes a short trial.
 
-    Args:
-        name: of the method.
-        model: timm's name of a network.
-        settings: of the method, see `build_method`.
-        images: number of training images.
-        layers: other layers than the method's own; PatchCore and PaDiM only.
-        protocol: `honest` or `paper`.
+    Arguments are those of `build_method`, but for timm's name of a network and the number of training images.
 
     Raises:
         EvaluationError: there are too few images, or method, settings, network and images do not fit each other.

@@ -18,7 +18,7 @@ from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, Stage
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 PREDICT_BATCH = 16
 Table: TypeAlias = dict[str, object]
@@ -205,6 +205,15 @@ def normalised(images: Tensor, weights: Weights, device: str) -> Tensor:
     mean = torch.tensor(weights.normalisation.mean, device=device)[:, None, None]
     std = torch.tensor(weights.normalisation.std, device=device)[:, None, None]
     return (images.to(device).float() / 255 - mean) / std
+
+
+def pooled(network: nn.Module, images: Tensor, weights: Weights, device: str, batch: int) -> Tensor:
+    """float64 [N, D] on the device: what a classifier would see of images, uint8 [N, 3, side, side]."""
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([network(normalised(part, weights, device)) for part in batches(images, batch)]).double()
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

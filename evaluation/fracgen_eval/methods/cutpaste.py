@@ -17,21 +17,8 @@ from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
+from fracgen_eval.methods import base
 from fracgen_eval.methods import cutpaste_views as views
-from fracgen_eval.methods.base import (
-    PREDICT_BATCH,
-    Batch,
-    CountOrNone,
-    Prediction,
-    Rate,
-    Settings,
-    Side,
-    Table,
-    Watch,
-    batches,
-    normalised,
-    on_cpu,
-)
 from fracgen_eval.weights.backbones import Weights, build_backbone
 
 if TYPE_CHECKING:
@@ -42,28 +29,26 @@ CLASSES = {"3way": 3, "normal": 2, "scar": 2, "union": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntouchedSettings(Settings):
+class UntouchedSettings(base.Settings):
     """CutPaste without training."""
 
-    image_size: Side = 256
+    image_size: base.Side = 256
     original: bool = False
     """Whether to train for as long as its authors did."""
-    steps: CountOrNone = 0
+    steps: base.CountOrNone = 0
 
     method = "cutpaste"
     maps = False
     least_images = 2
     """For a covariance that is not zero."""
-    trial: ClassVar[Table] = {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128}
+    trial: ClassVar[base.Table] = {"steps": 6, "frozen_steps": 2, "batch": 8, "image_size": 128}
 
     @classmethod
-    def reads(cls, table: Table) -> bool:
-        """As the steps say."""
+    def reads(cls, table: base.Table) -> bool:
         return table["steps"] == 0
 
     @property
     def geometry(self) -> Geometry:
-        """Squares."""
         return Geometry(self.image_size)
 
 
@@ -73,21 +58,20 @@ class CutPasteSettings(UntouchedSettings):
 
     views: Literal["3way", "normal", "scar", "union"] = "3way"
     """`3way` (normal, patch, scar), or normal against one kind or both."""
-    batch: Batch = 64
-    steps: CountOrNone = 256
-    frozen_steps: CountOrNone = 20
-    lr: Rate = 0.03
-    momentum: Rate = 0.9
-    weight_decay: Rate = 3e-5
-    jitter: Rate = 0.1
+    batch: base.Batch = 64
+    steps: base.CountOrNone = 256
+    frozen_steps: base.CountOrNone = 20
+    lr: base.Rate = 0.03
+    momentum: base.Rate = 0.9
+    weight_decay: base.Rate = 3e-5
+    jitter: base.Rate = 0.1
 
     when = "steps above 0"
     least_side = 30
     """Scars are up to 30 px high."""
 
     @classmethod
-    def reads(cls, table: Table) -> bool:
-        """Unless another variant does."""
+    def reads(cls, table: base.Table) -> bool:
         return True
 
 
@@ -95,15 +79,13 @@ class CutPasteSettings(UntouchedSettings):
 class OriginalSettings(CutPasteSettings):
     """For as long as its authors did."""
 
-    fixed: ClassVar[Table] = {"steps": 65_536, "frozen_steps": 0}
+    fixed: ClassVar[base.Table] = {"steps": 65_536, "frozen_steps": 0}
 
     @classmethod
-    def reads(cls, table: Table) -> bool:
-        """As `original` says."""
+    def reads(cls, table: base.Table) -> bool:
         return table["original"] is True
 
     def idle(self, name: str) -> str:
-        """The lengths are the authors'."""
         return "original = false" if name in self.fixed else ""
 
 
@@ -118,32 +100,33 @@ class CutPaste:
         self.density: dict[str, Tensor] = {}
         """Mean float64 [D] and precision float64 [D, D] of normal features, for both networks."""
 
-    def fit(self, images: Tensor, watch: Watch | None = None) -> Table:
+    def fit(self, images: Tensor, watch: base.Watch | None = None) -> base.Table:
         """Train on damaged views, then fit the densities on the untouched pictures."""
-        facts: Table = {"steps": 0}
+        facts: base.Table = {"steps": 0}
         if isinstance(self.settings, CutPasteSettings):
             facts = self._train(images, self.settings)
         for name, network in (("trained", self.network), ("untouched", self.untouched)):
-            mean, precision = _gaussian(self._features(network, images, PREDICT_BATCH))
+            mean, precision = _gaussian(self._features(network, images, base.PREDICT_BATCH))
             self.density |= {f"{name}.mean": mean, f"{name}.precision": precision}
         return facts
 
-    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
+    def predict(self, images: Tensor, batch: int = base.PREDICT_BATCH) -> base.Prediction:
         """Mahalanobis distance of the normalised features to the normal ones."""
         trained, untouched = (
             self._distance(name, self._features(network, images, batch))
             for name, network in (("trained", self.network), ("untouched", self.untouched))
         )
-        return Prediction(trained, beside={UNTOUCHED: untouched})
+        return base.Prediction(trained, beside={UNTOUCHED: untouched})
 
     def frozen(self) -> dict[str, Tensor]:
         """The untouched network; the trained one starts as a copy of it."""
-        return on_cpu(self.untouched.state_dict())
+        return base.on_cpu(self.untouched.state_dict())
 
     def state(self) -> dict[str, Tensor]:
         """Both networks and their densities."""
         nets = {"network": self.network, "untouched": self.untouched}
-        return on_cpu({f"{n}.{k}": v for n, net in nets.items() for k, v in net.state_dict().items()} | self.density)
+        tensors = {f"{name}.{key}": v for name, net in nets.items() for key, v in net.state_dict().items()}
+        return base.on_cpu(tensors | self.density)
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a fitted state."""
@@ -156,10 +139,7 @@ class CutPaste:
         """float64 [N, D] on the CPU, of length 1."""
         import torch
 
-        network.eval()
-        with torch.no_grad():
-            found = [network(normalised(part, self.weights, self.device)).cpu() for part in batches(images, batch)]
-        return torch.nn.functional.normalize(torch.cat(found).double())
+        return torch.nn.functional.normalize(base.pooled(network, images, self.weights, self.device, batch).cpu())
 
     def _distance(self, name: str, features: Tensor) -> NDArray[np.float32]:
         delta = features - self.density[f"{name}.mean"]
@@ -167,7 +147,7 @@ class CutPaste:
         distance: NDArray[np.float32] = squared.clamp_min(0).sqrt().float().numpy()
         return distance
 
-    def _train(self, images: Tensor, own: CutPasteSettings) -> Table:
+    def _train(self, images: Tensor, own: CutPasteSettings) -> base.Table:
         import torch
 
         rng = np.random.default_rng([self.seed, 0xC07])
@@ -209,7 +189,7 @@ class CutPaste:
         damaged = {"3way": [patch, scar], "normal": [patch], "scar": [scar], "union": [_either(patch, scar, rng)]}
         kinds = damaged[own.views]
         labels = torch.arange(1 + len(kinds), device=self.device).repeat_interleave(number)
-        return normalised(torch.cat([source, *kinds]) * 255, self.weights, self.device), labels
+        return base.normalised(torch.cat([source, *kinds]) * 255, self.weights, self.device), labels
 
 
 def _either(patch: Tensor, scar: Tensor, rng: np.random.Generator) -> Tensor:

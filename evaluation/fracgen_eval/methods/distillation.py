@@ -22,7 +22,7 @@ from fracgen_eval.methods.engine import (
     TrainedSettings,
     check_last_batch,
 )
-from fracgen_eval.weights.network import TORCHVISION, Network, Stage
+from fracgen_eval.weights.network import TORCHVISION, Network, Stage, contiguous
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
@@ -81,6 +81,7 @@ class Distillation(AnomalibMethod[DistillationSettings]):
             name, own = net.name, {}
         with mock.patch.dict(vars(torch_model), own):
             module = ReverseDistillation(name, net.by_name(self.stages), AnomalyMapGenerationMode.ADD, **common)
+        contiguous(module.model.get_submodule("encoder.feature_extractor"))
         if self.settings.protocol == "paper":
             parts = [module.model.get_submodule(part) for part in ("decoder", "bottleneck")]
             learned = [parameter for part in parts for parameter in part.parameters()]

@@ -6,28 +6,16 @@ lies outside [0, 1]). No checkpoint, log or result folder is written.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, cast
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.methods.base import (
-    PREDICT_BATCH,
-    Batch,
-    Count,
-    CountOrNone,
-    Layers,
-    Prediction,
-    Settings,
-    Side,
-    Table,
-    Watch,
-    batches,
-    normalised,
-    on_cpu,
-)
+from fracgen_eval.methods import base
 from fracgen_eval.methods.inject import FEATURES, Injection, offline
+from fracgen_eval.methods.kept import kept_features
 from fracgen_eval.methods.quiet import quiet, seeded, without_bars
 from fracgen_eval.weights.backbones import Weights
 from fracgen_eval.weights.network import Network, Stage
@@ -37,7 +25,7 @@ if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
     from anomalib.pre_processing import PreProcessor
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.utils.data import Dataset
 
 ProtocolName: TypeAlias = Literal["honest", "paper"]
@@ -45,23 +33,17 @@ PYRAMID = ("layer1", "layer2", "layer3")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnomalibSettings(Settings):
+class AnomalibSettings(base.Settings):
     """What all of Anomalib's models read."""
 
-    image_size: Side = 256
-    batch: Batch = 32
+    image_size: base.Side = 256
+    batch: base.Batch = 32
     protocol: ProtocolName = field(default="honest", metadata={"stored": False})
     """`paper` resizes without antialiasing, stops on the test set, and uses that time's optimisers."""
 
     @property
     def geometry(self) -> Geometry:
-        """Squares of `image_size`."""
         return Geometry(self.image_size, antialias=self.protocol == "honest")
-
-    @property
-    def taken(self) -> Layers:
-        """Layers whose features are taken."""
-        return PYRAMID
 
     @property
     def length(self) -> tuple[int, int]:
@@ -69,9 +51,8 @@ class AnomalibSettings(Settings):
         return 1, 0
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """The stages whose features are taken, from the image to the end."""
         self.check_sizes()
-        stages = net.chosen(self.taken)
+        stages = net.chosen(getattr(self, "layers", PYRAMID))
         net.maps(self.geometry.side)
         return stages
 
@@ -80,13 +61,8 @@ class AnomalibSettings(Settings):
 class LayeredSettings(AnomalibSettings):
     """With layers to be chosen."""
 
-    layers: Layers = PYRAMID
+    layers: base.Layers = PYRAMID
     """`layer1` to `layer4`, timm's names, or shares of the depth such as `0.5`."""
-
-    @property
-    def taken(self) -> Layers:
-        """As set."""
-        return self.layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +74,15 @@ class TrainedSettings(AnomalibSettings):
     files do, so that tables can be compared; without patience all epochs are run.
     """
 
-    epochs: Count = 100
-    most_epochs: Count = 100
-    patience: CountOrNone = 0
+    epochs: base.Count = 100
+    most_epochs: base.Count = 100
+    patience: base.CountOrNone = 0
 
     @property
     def length(self) -> tuple[int, int]:
-        """Epochs and patience of the protocol."""
         return (self.epochs, 0) if self.protocol == "honest" else (self.most_epochs, self.patience)
 
     def idle(self, name: str) -> str:
-        """Each protocol reads its own lengths."""
         reader = {"epochs": "honest", "most_epochs": "paper", "patience": "paper"}.get(name, self.protocol)
         return "" if reader == self.protocol else f"protocol '{reader}'"
 
@@ -138,7 +112,7 @@ class AnomalibMethod(Generic[S]):
         self.geometry = settings.geometry
         self.stages = settings.stages(weights.network)
         with quiet(), seeded(seed):
-            self.module, self.places = self._placed()
+            self.module, self.network, self.places = self._placed()
         self._prove("built")
 
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
@@ -148,7 +122,7 @@ class AnomalibMethod(Generic[S]):
     def expect(self, images: int) -> None:
         """Make ready for so many training images."""
 
-    def fit(self, images: Tensor, watch: Watch | None = None) -> Table:
+    def fit(self, images: Tensor, watch: base.Watch | None = None) -> base.Table:
         """Train as long as the settings or the model say; `paper` with a watch stops early and keeps the best state.
 
         Raises:
@@ -158,14 +132,17 @@ class AnomalibMethod(Generic[S]):
         stopper = _Stopper(self, watch, patience) if watch and patience else None
         with quiet(), seeded(self.seed), without_bars(), offline():
             self.expect(len(images))
-            run = _trainer(self.device, asked.get("max_epochs") or epochs, stopper, asked.get("gradient_clip_val"))
+            epochs = asked.get("max_epochs") or epochs
+            run = _trainer(self.device, epochs, stopper, asked.get("gradient_clip_val"))
+            again = isinstance(self.settings, TrainedSettings) and epochs > 1
             try:
-                run.fit(self.module, datamodule=self._data(images))
+                with kept_features(self.network) if again else contextlib.nullcontext():
+                    run.fit(self.module, datamodule=self._data(images))
             except SystemExit as stop:  # Lightning's answer to Ctrl-C
                 raise KeyboardInterrupt from stop
             if run.interrupted:
                 raise KeyboardInterrupt
-        facts: Table = {"epochs": run.current_epoch}
+        facts: base.Table = {"epochs": run.current_epoch}
         if stopper is not None:
             self.module.load_state_dict(stopper.state)
             facts |= {"best_epoch": stopper.epoch, "watched": stopper.history}
@@ -173,36 +150,36 @@ class AnomalibMethod(Generic[S]):
         self._prove("fitted")
         return facts | {"proven_tensors": len(self.places)}
 
-    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
+    def predict(self, images: Tensor, batch: int = base.PREDICT_BATCH) -> base.Prediction:
         """Raw scores and maps."""
         import torch
 
         self.module.to(self.device).eval()
         scores, maps = [], []
         with quiet(), torch.no_grad():
-            for part in batches(images, PREDICT_BATCH if self.batch_bound else batch):
-                out = self.module.model(normalised(part, self.weights, self.device))
+            for part in base.batches(images, base.PREDICT_BATCH if self.batch_bound else batch):
+                out = self.module.model(base.normalised(part, self.weights, self.device))
                 scores.append(out.pred_score.reshape(-1).float().cpu())
                 if out.anomaly_map is not None:
                     maps.append(out.anomaly_map.reshape(len(part), *out.anomaly_map.shape[-2:]).float().cpu())
-        return Prediction(torch.cat(scores).numpy(), torch.cat(maps).numpy() if maps else None)
+        return base.Prediction(torch.cat(scores).numpy(), torch.cat(maps).numpy() if maps else None)
 
     def frozen(self) -> dict[str, Tensor]:
         """Every tensor of the backbone that the model kept."""
         tensors = self.module.model.state_dict()
-        return on_cpu({name: tensors[key] for key, name in self.places.items()})
+        return base.on_cpu({name: tensors[key] for key, name in self.places.items()})
 
     def state(self) -> dict[str, Tensor]:
         """All of the model."""
-        return on_cpu(self.module.model.state_dict())
+        return base.on_cpu(self.module.model.state_dict())
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a fitted state."""
         self.module.model.load_state_dict(state, strict=True)
         self.module.eval()
 
-    def _placed(self) -> tuple[AnomalibModule, dict[str, str]]:
-        """The module with the weights in it, and the file's name of each of their tensors by its name in the model."""
+    def _placed(self) -> tuple[AnomalibModule, nn.Module, dict[str, str]]:
+        """The module, the network with the weights in it, and the file's names of its tensors by the module's."""
         from anomalib.pre_processing import PreProcessor
         from torchvision.transforms.v2 import Resize
 
@@ -213,7 +190,8 @@ class AnomalibMethod(Generic[S]):
                 pre_processor=PreProcessor(transform=Resize((side, side))), post_processor=False, evaluator=False,
                 visualizer=False,
             )  # fmt: skip
-        return module, injection.places(module.model)
+        places = injection.places(module.model)
+        return module, injection.networks[0], places
 
     def _prove(self, when: str) -> None:
         import torch
@@ -233,7 +211,7 @@ class AnomalibMethod(Generic[S]):
         from torch.utils.data import DataLoader
 
         def collate(items: list[Tensor]) -> ImageBatch:
-            batch = normalised(torch.stack(items), self.weights, "cpu")
+            batch = base.normalised(torch.stack(items), self.weights, "cpu")
             return ImageBatch(image=batch, gt_label=torch.zeros(len(items), dtype=torch.long))
 
         order = torch.Generator().manual_seed(self.seed)
@@ -250,7 +228,7 @@ class AnomalibMethod(Generic[S]):
 class _Stopper:
     """The `paper` protocol's look at the test set after each epoch; the best state is kept in memory."""
 
-    def __init__(self, method: AnomalibMethod[S], watch: Watch, patience: int) -> None:
+    def __init__(self, method: AnomalibMethod[S], watch: base.Watch, patience: int) -> None:
         self.method, self.watch, self.patience = method, watch, patience
         self.history: list[float] = []
         self.epoch = -1
@@ -265,7 +243,7 @@ class _Stopper:
             m.training = training
         if self.epoch < 0 or self.history[-1] > self.history[self.epoch]:
             self.epoch = len(self.history) - 1
-            self.state = on_cpu(module.state_dict())
+            self.state = base.on_cpu(module.state_dict())
         return len(self.history) - 1 - self.epoch >= self.patience
 
 

@@ -29,7 +29,6 @@ class FastFlowSettings(TrainedSettings):
     trial: ClassVar[Table] = {"epochs": 3, "most_epochs": 3}
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """The flows' coupling blocks need a channel within."""
         stages = super().stages(net)
         # A coupling block computes a half of the channels from the other, which is rounded up.
         least = min((stage.channels + 1) // 2 for stage in stages)
@@ -48,7 +47,6 @@ class FastFlow(AnomalibMethod[FastFlowSettings]):
     """Of four names that Anomalib knows, the one by which it asks for the maps of three stages."""
 
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
-        """Anomalib's, around any network."""
         from anomalib.models import Fastflow
 
         own = self.settings

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.backbones import Weights
-from fracgen_eval.weights.network import TORCHVISION, Stage, turned
+from fracgen_eval.weights.backbones import Weights, load_backbone
+from fracgen_eval.weights.network import TORCHVISION, Stage, contiguous, turned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,14 +101,11 @@ class Injection:
         return {key: names[inner] for key, inner in held.items()}
 
     def _filled(self, made: nn.Module, name: str) -> nn.Module:
-        network = self.weights.network
-        if name != network.name:
+        if name != self.weights.model:
             raise EvaluationError(f"it also starts from pre-trained weights of {name}")
-        own = [key for key in made.state_dict() if key not in network.head]
-        names = network.names(own)
-        if missing := sorted(set(names.values()) - set(self.weights.tensors)):
-            raise EvaluationError(f"{self.weights.name} has no tensor {missing[0]!r} for it")
-        made.load_state_dict(made.state_dict() | {key: self.weights.tensors[names[key]] for key in own}, strict=True)
+        load_backbone(made, self.weights)
+        if not self.alias:
+            contiguous(made)
         self.networks.append(made.requires_grad_(False).eval())
         return made
 

@@ -75,11 +75,9 @@ class OtherSettings(AnomalibSettings):
 
     @property
     def length(self) -> tuple[int, int]:
-        """As set; the models of few passes say so themselves."""
         return int(getattr(self, "epochs", 1)), 0
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """Whatever the model does with the network, by the names of its arguments."""
         return ()
 
     def check(self, net: Network, images: int) -> None:

@@ -19,7 +19,7 @@ from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings
 from fracgen_eval.weights.network import Network, Stage
 
 if TYPE_CHECKING:
-    from anomalib.models.components import AnomalibModule, MultiVariateGaussian
+    from anomalib.models.components import AnomalibModule
     from anomalib.models.image.padim.torch_model import PadimModel
     from torch import Tensor
 
@@ -45,7 +45,6 @@ class PadimSettings(LayeredSettings):
     """Anomalib blurs maps with a margin of 16 px."""
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """The stages have the channels that are to be kept."""
         stages = super().stages(net)
         if self.features > (width := sum(stage.channels for stage in stages)):
             raise EvaluationError(f"padim.features = {self.features}: the layers of {net.name} have {width} in all")
@@ -68,11 +67,9 @@ class Padim(AnomalibMethod[PadimSettings]):
         module = Theirs(self.backbone, net.by_name(self.stages), n_features=self.settings.kept(net), **common)
         self.blocks = PlaceBlocks()
         vars(module.model).update(memory_bank=self.blocks, fit=functools.partial(_fit, module.model, self.blocks))
-        module.model.gaussian = block_gaussian()
         return module
 
     def expect(self, images: int) -> None:
-        """The blocks have room for so many."""
         self.blocks.expect(images)
 
 
@@ -105,45 +102,22 @@ class PlaceBlocks:
             block[self._filled : self._filled + len(part)] = part
         self._filled += len(vectors)
 
-    def pop(self) -> Tensor | None:
-        """The first block of places that is left, [N, C, places]; None after the last."""
-        return self._blocks.pop(0) if self._blocks else None
+    def gaussians(self) -> tuple[Tensor, Tensor]:
+        """Means [C, P] and inverse covariances [P, C, C] of all places; each block is let go once it is Gaussians."""
+        import torch
 
-    @property
-    def places(self) -> int:
-        """Of all blocks that are left."""
-        return sum(block.shape[2] for block in self._blocks)
+        total, channels, start = sum(block.shape[2] for block in self._blocks), self._blocks[0].shape[1], 0
+        means, inverse = [], self._blocks[0].new_empty((total, channels, channels))
+        identity = torch.eye(channels, device=inverse.device) * DIAGONAL
+        while self._blocks:
+            vectors = self._blocks.pop(0)
+            means.append(vectors.mean(0))
+            block = (vectors - means[-1]).permute(2, 1, 0)
+            covariance = block @ block.mT / max(len(vectors) - 1, 1) + identity
+            inverse[start : start + len(block)] = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
+            start += len(block)
+        return torch.cat(means, 1), inverse
 
 
 def _fit(model: PadimModel, blocks: PlaceBlocks) -> None:
-    model.gaussian(blocks)
-
-
-def block_gaussian() -> MultiVariateGaussian:
-    """A drop-in for Anomalib's `MultiVariateGaussian`."""
-    import torch
-    from anomalib.models.components import MultiVariateGaussian
-
-    class BlockGaussian(MultiVariateGaussian):
-        def forward(self, embedding: Tensor | PlaceBlocks) -> list[Tensor]:
-            """Mean [C, P] and inverse covariances [P, C, C] of `PlaceBlocks`, or of an embedding [N, C, H, W]."""
-            blocks = embedding if isinstance(embedding, PlaceBlocks) else PlaceBlocks()
-            if not isinstance(embedding, PlaceBlocks):
-                blocks.expect(len(embedding))
-                blocks.append(embedding)
-            means: list[Tensor] = []
-            inverse, start, total = torch.empty(0), 0, blocks.places
-            while (vectors := blocks.pop()) is not None:
-                number, channels, width = vectors.shape
-                if not means:
-                    inverse = torch.empty((total, channels, channels), device=vectors.device)
-                    identity = torch.eye(channels, device=vectors.device) * DIAGONAL
-                means.append(vectors.mean(0))
-                block = (vectors - means[-1]).permute(2, 1, 0)
-                covariance = block @ block.mT / max(number - 1, 1) + identity
-                inverse[start : start + width] = torch.cholesky_inverse(torch.linalg.cholesky(covariance))
-                start += width
-            self.mean, self.inv_covariance = torch.cat(means, 1), inverse
-            return [self.mean, self.inv_covariance]
-
-    return BlockGaussian()
+    model.gaussian.mean, model.gaussian.inv_covariance = blocks.gaussians()

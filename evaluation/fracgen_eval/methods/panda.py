@@ -16,21 +16,7 @@ from numpy.typing import NDArray
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
-from fracgen_eval.methods.base import (
-    PREDICT_BATCH,
-    Batch,
-    Count,
-    CountOrNone,
-    Prediction,
-    Rate,
-    Settings,
-    Side,
-    Table,
-    Watch,
-    batches,
-    normalised,
-    on_cpu,
-)
+from fracgen_eval.methods import base
 from fracgen_eval.weights.backbones import Weights, build_backbone
 from fracgen_eval.weights.network import Network, Stage
 
@@ -42,34 +28,31 @@ UNFROZEN_AFTER = "layer2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PandaSettings(Settings):
+class PandaSettings(base.Settings):
     """PANDA's `dn2`, the usual variant."""
 
     variant: Literal["dn2", "early"] = "dn2"
-    resize: Side = 256
-    crop: Side = 224
-    k: Count = 2
+    resize: base.Side = 256
+    crop: base.Side = 224
+    k: base.Count = 2
     l2_normalize: bool = False
 
     method = "panda"
     maps = False
-    trial: ClassVar[Table] = {"max_steps": 4}
-    retired: ClassVar[Table] = {"ewc_lambda": 1e4, "ewc_epochs": 50, "fisher_images": 1024}
+    trial: ClassVar[base.Table] = {"max_steps": 4}
+    retired: ClassVar[base.Table] = {"ewc_lambda": 1e4, "ewc_epochs": 50, "fisher_images": 1024}
 
     @classmethod
     def read(cls, table: Mapping[str, object]) -> Self:
-        """See `Settings.read`."""
         if table.get("variant") == "ewc":
             raise EvaluationError("panda.variant 'ewc', which needed Fisher information, is gone: use 'early' or 'dn2'")
         return super().read(table)
 
     @property
     def geometry(self) -> Geometry:
-        """The middle of the picture, proportions kept."""
         return Geometry(self.resize, self.crop, shorter=True)
 
     def check_sizes(self) -> None:
-        """A crop is a part."""
         if self.crop > self.resize:
             raise EvaluationError(
                 f"panda.crop = {self.crop} is more than panda.resize = {self.resize}: crop that or less"
@@ -80,24 +63,22 @@ class PandaSettings(Settings):
 class EarlySettings(PandaSettings):
     """PANDA's `early`."""
 
-    batch: Batch = 32
-    max_steps: CountOrNone = 0
+    batch: base.Batch = 32
+    max_steps: base.CountOrNone = 0
     """0: none but those of the epochs."""
-    lr: Rate = 1e-2
-    momentum: Rate = 0.9
-    weight_decay: Rate = 5e-5
-    clip: Rate = 1e-3
-    early_epochs: Count = 15
+    lr: base.Rate = 1e-2
+    momentum: base.Rate = 0.9
+    weight_decay: base.Rate = 5e-5
+    clip: base.Rate = 1e-3
+    early_epochs: base.Count = 15
 
     when = "variant 'early'"
 
     @classmethod
-    def reads(cls, table: Table) -> bool:
-        """As the variant is named."""
+    def reads(cls, table: base.Table) -> bool:
         return table["variant"] == "early"
 
     def stages(self, net: Network) -> tuple[Stage, ...]:
-        """The network has the stage behind which it is adapted."""
         net.stage(UNFROZEN_AFTER)
         return super().stages(net)
 
@@ -115,25 +96,25 @@ class Panda:
         self.bank: Tensor | None = None
         """Features of the training images, float64 [N, D]."""
 
-    def fit(self, images: Tensor, watch: Watch | None = None) -> Table:
+    def fit(self, images: Tensor, watch: base.Watch | None = None) -> base.Table:
         """Adapt the network, if the variant does, and keep the training images' features."""
         facts = self._adapt(images, self.settings) if isinstance(self.settings, EarlySettings) else {}
-        self.bank = self._features(images, PREDICT_BATCH)
+        self.bank = self._features(images, base.PREDICT_BATCH)
         return facts
 
-    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
+    def predict(self, images: Tensor, batch: int = base.PREDICT_BATCH) -> base.Prediction:
         """The sum of the squared distances to the k nearest training images."""
-        found = [self._nearest(part) for part in batches(self._features(images, batch), 64)]
-        return Prediction(np.concatenate(found).astype(np.float32))
+        found = [self._nearest(part) for part in base.batches(self._features(images, batch), 64)]
+        return base.Prediction(np.concatenate(found).astype(np.float32))
 
     def frozen(self) -> dict[str, Tensor]:
         """The whole network; up to the middle in the variant that adapts what comes behind it."""
-        return {k: v for k, v in on_cpu(self.network.state_dict()).items() if k not in self.adapted}
+        return {k: v for k, v in base.on_cpu(self.network.state_dict()).items() if k not in self.adapted}
 
     def state(self) -> dict[str, Tensor]:
         """The network and the bank."""
         assert self.bank is not None
-        return on_cpu({f"network.{k}": v for k, v in self.network.state_dict().items()} | {"bank": self.bank})
+        return base.on_cpu({f"network.{k}": v for k, v in self.network.state_dict().items()} | {"bank": self.bank})
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up a fitted state."""
@@ -141,13 +122,10 @@ class Panda:
         self.bank = state["bank"].to(self.device)
 
     def _features(self, images: Tensor, batch: int) -> Tensor:
-        """float64 [N, D]: what a classifier would see; in a ResNet the global average pool after layer4."""
+        """float64 [N, D]; in a ResNet the global average pool after layer4."""
         import torch
 
-        self.network.eval()
-        with torch.no_grad():
-            found = [self.network(normalised(part, self.weights, self.device)) for part in batches(images, batch)]
-        features = torch.cat(found).double()
+        features = base.pooled(self.network, images, self.weights, self.device, batch)
         return torch.nn.functional.normalize(features) if self.settings.l2_normalize else features
 
     def _nearest(self, features: Tensor) -> NDArray[np.float64]:
@@ -159,22 +137,22 @@ class Panda:
         nearest: NDArray[np.float64] = squared.topk(k, largest=False).values.sum(1).cpu().numpy()
         return nearest
 
-    def _adapt(self, images: Tensor, own: EarlySettings) -> Table:
+    def _adapt(self, images: Tensor, own: EarlySettings) -> base.Table:
         import torch
 
         learned = {k: p for k, p in self.network.named_parameters() if k in self.adapted}
-        centre = self._features(images, PREDICT_BATCH).mean(0).float()
+        centre = self._features(images, base.PREDICT_BATCH).mean(0).float()
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in learned)
         optimiser = torch.optim.SGD(learned.values(), own.lr, own.momentum, weight_decay=own.weight_decay)
         order = torch.Generator().manual_seed(self.seed)
         losses: list[float] = []
         for _ in range(own.early_epochs):
-            for chosen in batches(torch.randperm(len(images), generator=order), own.batch):
+            for chosen in base.batches(torch.randperm(len(images), generator=order), own.batch):
                 if own.max_steps and len(losses) >= own.max_steps:
                     break
                 # The running statistics of batch normalisation stay: the network is in eval mode throughout.
-                features = self.network(normalised(images[chosen], self.weights, self.device))
+                features = self.network(base.normalised(images[chosen], self.weights, self.device))
                 loss = ((features - centre) ** 2).mean()
                 optimiser.zero_grad()
                 loss.backward()

@@ -38,12 +38,10 @@ class PatchCoreSettings(LayeredSettings):
 
     @property
     def geometry(self) -> Geometry:
-        """`paper` crops."""
         whole = super().geometry
         return replace(whole, crop=round(whole.resize * PAPER_CROP / 256)) if self.protocol == "paper" else whole
 
     def check(self, net: Network, images: int) -> None:
-        """The coreset holds a patch."""
         super().check(net, images)
         _, height, width = net.maps(self.geometry.side)[self.stages(net)[0].layer]
         if int((patches := images * height * width) * self.coreset) < 1:
@@ -75,7 +73,6 @@ class PatchCore(AnomalibMethod[PatchCoreSettings]):
         return module
 
     def expect(self, images: int) -> None:
-        """The store has room for so many."""
         self.store.expect(images)
 
 

@@ -120,7 +120,7 @@ def _against(table: Table, first: str, second: str) -> str:
     if interval is None:
         return f"{second} {mean:+.1f} points against {first}, how sure is not known"
     if interval[0] <= 0 <= interval[1]:
-        sure = "which other test pictures could turn round"
+        sure = "not significant"
     else:
-        sure = "more than a change of test pictures explains"
+        sure = "significant over test images"
     return f"{second} {mean:+.1f} points {ends(interval)} against {first}, {sure}"

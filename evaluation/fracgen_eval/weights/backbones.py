@@ -13,17 +13,17 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fracgen.support.decode import decode, parse_json
 from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
-from fracgen_eval.weights.files import read_weights_file
+from fracgen_eval.weights.files import check_there, read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
 from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LEAST_STD = 0.001
@@ -44,7 +44,7 @@ class WeightsSpec:
         """`fractal`, `imagenet`, `imagenet-v2`, `random`, `random-N` or `name=FILE`.
 
         Raises:
-            EvaluationError: it is anything else.
+            EvaluationError: it is anything else, or the file is not there or cannot hold weights.
 
         >>> WeightsSpec.parse("random-2").random_seed
         2
@@ -58,6 +58,7 @@ class WeightsSpec:
             raise EvaluationError(f"bad weights {text!r}: {name} is a random network, give the file another name")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not path:
             raise EvaluationError(f"bad weights {text!r}: write name=FILE, the name of letters, digits, '.', '_', '-'")
+        check_there(Path(path))
         return cls(name, Path(path))
 
     @property
@@ -78,9 +79,9 @@ class Weights:
 
     name: str
     model: str
-    tensors: dict[str, Any]
+    tensors: dict[str, Tensor]
     """The backbone, without its classifier."""
-    head: dict[str, Any] | None
+    head: dict[str, Tensor] | None
     """The classifier's tensors by timm's names, where the file has them: any number of classes."""
     _: KW_ONLY
     normalisation: Normalisation
@@ -93,7 +94,7 @@ class Weights:
     """As the source states it."""
     path: Path | None = None
     """The file, where there is one."""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, str | int | float] = field(default_factory=dict)
     """What the file says about itself: recipe, bank and the like."""
 
     @property
@@ -106,7 +107,7 @@ class Weights:
         """First 16 hex digits of a SHA-256 over names, shapes and bytes of the backbone's tensors."""
         return digest_of(self.tensors)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What a result records about the weights."""
         return {
             "name": self.name, "source": self.source, "model": self.model, "digest": self.digest,
@@ -123,7 +124,7 @@ class Weights:
         return f"{', '.join(parts)}; mean and deviation of its input: {numbers} ({self.norm})"
 
 
-def digest_of(tensors: dict[str, Any]) -> str:
+def digest_of(tensors: dict[str, Tensor]) -> str:
     """First 16 hex digits of a SHA-256 over the names, shapes and bytes of tensors."""
     import torch
 
@@ -149,7 +150,7 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     """
     one_of(input_norm, ("checkpoint", "imagenet"), "input norm")
     net = network(model)
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, object] = {}
     path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
     if path is not None:
         tensors, metadata = read_weights_file(path, net)
@@ -180,16 +181,17 @@ def _built_in(net: Network) -> Path:
         raise EvaluationError(str(error)) from None
 
 
-def load_backbone(part: Any, weights: Weights) -> None:
-    """Fill a network, or the first layers of one, with the weights of the same names, bit by bit.
+def load_backbone(part: nn.Module, weights: Weights) -> None:
+    """Fill a network, or some layers of one, with the weights of the same names, bit by bit; a classifier stays.
 
     Raises:
         EvaluationError: the network has a tensor that the weights have not.
     """
-    names = weights.network.names(part.state_dict())
+    fresh = part.state_dict()
+    names = weights.network.names(key for key in fresh if key not in weights.network.head)
     if missing := sorted(set(names.values()) - set(weights.tensors)):
         raise EvaluationError(f"{weights.name} has no tensor {missing[0]!r} for {type(part).__name__}")
-    part.load_state_dict({k: weights.tensors[name] for k, name in names.items()}, strict=True)
+    part.load_state_dict(fresh | {k: weights.tensors[name] for k, name in names.items()}, strict=True)
 
 
 def build_backbone(weights: Weights, side: int | None = None) -> nn.Module:
@@ -210,7 +212,7 @@ def build_backbone(weights: Weights, side: int | None = None) -> nn.Module:
     return built.eval()
 
 
-def _random_tensors(net: Network, seed: int) -> tuple[dict[str, Any], str]:
+def _random_tensors(net: Network, seed: int) -> tuple[dict[str, Tensor], str]:
     """A fresh backbone; torchvision's way of drawing where the network is one of its own."""
     import torch
     from torchvision.models import get_model
@@ -223,7 +225,7 @@ def _random_tensors(net: Network, seed: int) -> tuple[dict[str, Any], str]:
     return tensors, f"{library}'s initialisation, seed {seed}"
 
 
-def _matched(tensors: dict[str, Any], net: Network, path: str) -> dict[str, Any]:
+def _matched(tensors: dict[str, Tensor], net: Network, path: str) -> dict[str, Tensor]:
     """The tensors, if they are exactly the network's; a classifier may be missing or of any width."""
     import torch
 
@@ -244,7 +246,7 @@ def _short(values: Triple) -> str:
 
 
 def _normalisation(
-    metadata: dict[str, Any], path: Path | None, net: Network, input_norm: InputNorm
+    metadata: dict[str, object], path: Path | None, net: Network, input_norm: InputNorm
 ) -> tuple[Normalisation, str]:
     """The normalisation, and where it comes from."""
     if input_norm == "imagenet":
@@ -254,7 +256,7 @@ def _normalisation(
     return net.normalisation, "imagenet" if net.normalisation == IMAGENET else "network"
 
 
-def _stated(metadata: dict[str, Any], path: Path | None) -> Normalisation:
+def _stated(metadata: dict[str, object], path: Path | None) -> Normalisation:
     found: list[Triple] = []
     for key in ("mean", "std"):
         value = metadata[key]

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fracgen.support.decode import brief
 from fracgen.weights import WeightsFile, listed, read_weights, weights_path
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.network import Network
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ANCHORS = 3
 """So many weights from the front of a network say what stands before all of its keys."""
 
 
-def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Tensors with timm's keys, and what the file says about itself.
 
     Args:
@@ -65,7 +68,9 @@ def _line(error: Exception, path: Path) -> str:
     return f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _unprefixed(tensors: dict[str, Any], path: Path, network: Network, about: dict[str, Any]) -> dict[str, Any]:
+def _unprefixed(
+    tensors: dict[str, Tensor], path: Path, network: Network, about: dict[str, object]
+) -> dict[str, Tensor]:
     first, *more = [key for key in network.shapes if key.endswith("weight")][:ANCHORS]
     prefixes = [k[: -len(first)] for k in tensors if k == first or k.endswith("." + first)]
     prefixes = [p for p in prefixes if all(p + key in tensors for key in more)]
@@ -91,7 +96,7 @@ def _unprefixed(tensors: dict[str, Any], path: Path, network: Network, about: di
     return inside | outside
 
 
-def _pretraining(about: Any) -> dict[str, Any]:
+def _pretraining(about: object) -> dict[str, object]:
     """What `fracgen export` says of the pre-training, under the names of a safetensors header."""
     if not isinstance(about, dict):
         return {}

@@ -11,11 +11,14 @@ import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.files import read_file, read_weights_file
 from fracgen_eval.weights.network import TORCHVISION, Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ TORCHVISION_LICENCE = "BSD-3-Clause"
 class Found:
     """Tensors by timm's names, and where they come from."""
 
-    tensors: dict[str, Any]
+    tensors: dict[str, Tensor]
     path: Path
     source: str
     licence: str

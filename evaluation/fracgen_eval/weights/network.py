@@ -235,23 +235,29 @@ def create(name: str, **options: Any) -> nn.Module:
 
 
 def turned(features: nn.Module, maps: Mapping[str, Shape], side: int) -> nn.Module:
-    """timm's features-only network, so that it gives contiguous maps [B, C, H, W] and knows their true strides.
+    """timm's features-only network, so that it gives maps [B, C, H, W] and knows their true strides.
 
     Args:
         features: with some or all of a network's stages.
         maps: channels, height and width of all stages for images of side x side pixels, from `Network.maps`.
         side: of the images.
     """
-    last = _channels_last(features)
-
-    def as_maps(_: nn.Module, images: tuple[Tensor, ...], found: list[Tensor]) -> list[Tensor]:
-        return [(feature.permute(0, 3, 1, 2) if last else feature).contiguous() for feature in found]
-
-    features.register_forward_hook(as_maps)
+    if _channels_last(features):
+        features.register_forward_hook(lambda _, images, found: [feature.permute(0, 3, 1, 2) for feature in found])
+        contiguous(features)
     info: FeatureInfo = vars(features)["feature_info"]
     for entry, (_, height, _) in zip(info.info, maps.values(), strict=True):
         entry["reduction"] = Fraction(side, height) if side % height else side // height
     return features
+
+
+def contiguous(features: nn.Module) -> None:
+    """Make a network give its features in the order in memory that some models need; a ConvNeXt's channels are last."""
+
+    def in_order(_: nn.Module, images: tuple[Tensor, ...], found: object) -> object:
+        return [feature.contiguous() for feature in found] if isinstance(found, list) else found
+
+    features.register_forward_hook(in_order)
 
 
 def _channels_last(features: nn.Module) -> bool:

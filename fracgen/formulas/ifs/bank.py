@@ -1,39 +1,33 @@
-"""`CodeBank`: the IFS codes that images are made from, their checks and their file.
-
-The file is safetensors: arrays and a small JSON header, no pickle. A bank knows how its codes form
-classes: with C classes of K codes, code c * K + j is code j of class c.
-"""
+"""`CodeBank`: the IFS codes that images are made from, and their checks."""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas import files
-from fracgen.formulas.files import BankError, Kind
+from fracgen.formulas.files import Bank, BankError, Kind
+from fracgen.formulas.ifs import MAX_MAPS, BankSpec
 from fracgen.formulas.ifs.sampling import (
     SAMPLER_VERSION,
     largest_singular_values,
     norms_and_determinants,
     sample_codes,
 )
-from fracgen.recipes.recipe import MAX_MAPS, BankSpec
-from fracgen.support.decode import brief
+from fracgen.recipes.recipe import Spec
+from fracgen.support.decode import JsonValue
 
-_KINDS = {
-    "sizes": Kind("uint8"), "maps": Kind("float32", (MAX_MAPS, 2, 3)), "probabilities": Kind("float32", (MAX_MAPS,))
-}  # fmt: skip
+_COLUMNS = ("a", "b", "c", "d", "e", "f", "s1", "s2", "p")
 _CHUNK = 65_536  # codes sampled or checked together: a bank of millions needs little more memory than itself
 
 
-@dataclass(frozen=True, eq=False)
-class CodeBank:
+@dataclass(frozen=True, eq=False, repr=False)
+class CodeBank(Bank):
     """IFS codes and their classes.
 
     Raises:
@@ -44,8 +38,8 @@ class CodeBank:
     >>> bank = CodeBank.sample(20, seed=0, classes=4)
     >>> len(bank), bank.classes, bank.per_class
     (20, 4, 5)
-    >>> bank.maps.shape
-    (20, 8, 2, 3)
+    >>> bank, bank.maps.shape
+    (CodeBank(codes=20, classes=4), (20, 8, 2, 3))
     """
 
     maps: NDArray[np.float32]
@@ -61,20 +55,19 @@ class CodeBank:
     """What the file's header says of the bank's origin: sampler, seed, ranges."""
 
     formula: ClassVar[str] = "ifs"
+    what: ClassVar[str] = "a fracgen bank"
+    kinds: ClassVar[dict[str, Kind]] = {
+        "maps": Kind("float32", (MAX_MAPS, 2, 3)), "sizes": Kind("uint8"), "probabilities": Kind("float32", (MAX_MAPS,))
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
-        arrays: dict[str, NDArray[Any]] = {"sizes": self.sizes, "maps": self.maps}
-        if self.probabilities is not None:
-            arrays["probabilities"] = self.probabilities
-        files.check_kinds(
-            {name: _KINDS[name] for name in arrays}, {n: (str(a.dtype), a.shape) for n, a in arrays.items()}
-        )
         if self.probabilities is None:
+            object.__setattr__(self, "probabilities", np.zeros((*self.sizes.shape[:1], MAX_MAPS), np.float32))
+            self.check_kinds()
             with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name below
                 object.__setattr__(self, "probabilities", _determinants(self.maps, self.sizes))
+        self.check_kinds()
         _validate(self)
-        for array in (self.maps, self.sizes, self.probabilities):
-            array.setflags(write=False)
 
     @classmethod
     def sample(
@@ -100,8 +93,9 @@ class CodeBank:
         return cls.from_spec(BankSpec(codes, classes, maps), seed)
 
     @classmethod
-    def from_spec(cls, spec: BankSpec, seed: int = 0) -> CodeBank:
-        """Sample the bank of a specification."""
+    def from_spec(cls, spec: Spec, seed: int = 0) -> CodeBank:
+        """Sample the bank of a `BankSpec`."""
+        assert isinstance(spec, BankSpec)
         maps, sizes = np.empty((spec.codes, MAX_MAPS, 2, 3), np.float32), np.empty(spec.codes, np.uint8)
         for part in _parts(spec.codes):
             maps[part], sizes[part] = sample_codes(seed, part.start, part.stop - part.start, spec.maps)
@@ -110,14 +104,6 @@ class CodeBank:
             "maps": json.dumps(list(spec.maps)),
         }  # fmt: skip
         return cls(maps, sizes, spec.classes, metadata=metadata)
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    @property
-    def per_class(self) -> int:
-        """Codes a class."""
-        return len(self) // self.classes
 
     @property
     def spec(self) -> BankSpec:
@@ -145,11 +131,6 @@ class CodeBank:
         result: NDArray[np.float64] = (1.5 * total - 0.5 * difference).sum(axis=1)
         return result
 
-    @property
-    def sha256(self) -> str:
-        """Hex digest of everything that decides a pixel: equal digests, equal images."""
-        return files.digest(self.classes, self.maps, self.sizes, self.probabilities)
-
     def with_classes(self, classes: int) -> CodeBank:
         """The same codes, grouped otherwise. Raises ValueError where they do not divide."""
         BankSpec(len(self), classes)
@@ -157,34 +138,62 @@ class CodeBank:
             self.maps, self.sizes, classes, self.probabilities, self.non_contractive, dict(self.metadata)
         )  # fmt: skip
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
-        header = {
-            **self.metadata, "classes": str(self.classes), "non_contractive": str(int(self.non_contractive)),
-            "sha256": self.sha256,
-        }  # fmt: skip
-        arrays: dict[str, NDArray[Any]] = {"maps": self.maps, "sizes": self.sizes, "probabilities": self.probabilities}
-        files.write(path, arrays, header)
+    def identity(self) -> object:
+        """See `Bank.identity`."""
+        return self.classes
+
+    def header(self) -> dict[str, str]:
+        """See `Bank.header`."""
+        return {"classes": str(self.classes), "non_contractive": str(int(self.non_contractive))}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CodeBank:
-        """Read a bank's file.
+    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> CodeBank:
+        """See `Bank.from_file`."""
+        classes, admit = int(header.pop("classes")), header.pop("non_contractive") == "1"
+        floats = {name: cast("NDArray[np.float32]", arrays[name]) for name in ("maps", "probabilities")}
+        return cls(
+            sizes=cast("NDArray[np.uint8]", arrays["sizes"]), classes=classes, non_contractive=admit, metadata=header,
+            **floats,
+        )  # fmt: skip
 
-        Raises:
-            BankError: it is truncated, no bank, of a later format, or its arrays do not match the
-                digest it carries.
-            OSError: it cannot be read.
-        """
-        arrays, header = files.read(path, _KINDS, "a fracgen bank")
-        own = ("format", "format_version", "classes", "non_contractive", "sha256")
-        metadata = {k: v for k, v in header.items() if k not in own}
-        try:
-            classes, admit = int(header["classes"]), header["non_contractive"] == "1"
-        except (KeyError, ValueError) as error:
-            raise BankError(f"{path} has a damaged header ({brief(error)}): make one with `fracgen sample`") from None
-        bank = cls(arrays["maps"], arrays["sizes"], classes, arrays["probabilities"], admit, metadata)
-        files.check_digest(path, header, bank.sha256)
-        return bank
+    def describe_code(self, code: int) -> dict[str, JsonValue]:
+        """One code: its maps, their singular values and the probabilities of choosing them."""
+        rows: list[JsonValue] = []
+        size = int(self.sizes[code])
+        shares = self.probabilities[code, :size].astype(np.float64)
+        for m, p in zip(self.maps[code, :size], shares / shares.sum(), strict=True):
+            s1, s2 = np.linalg.svd(m[:, :2].astype(np.float64), compute_uv=False)
+            values = (m[0, 0], m[0, 1], m[1, 0], m[1, 1], m[0, 2], m[1, 2], s1, s2, p)
+            rows.append({name: float(value) for name, value in zip(_COLUMNS, values, strict=True)})
+        return {
+            "code": code, "class": code // self.per_class, "sigma_factor": float(self.sigma_factors[code]),
+            "maps": rows,
+        }  # fmt: skip
+
+    def code_lines(self, code: int) -> list[str]:
+        """One code, for a terminal."""
+        table = self.describe_code(code)
+        rows = cast("list[dict[str, float]]", table["maps"])
+        return [
+            f"code {code}  class {table['class']}  sigma factor {table['sigma_factor']:.4f}",
+            "  " + " ".join(f"{name:>8}" for name in _COLUMNS),
+            *("  " + " ".join(f"{row[name]:8.4f}" for name in _COLUMNS) for row in rows),
+        ]
+
+    def describe(self) -> dict[str, JsonValue]:
+        """What the bank holds: codes, classes, maps, sigma factors, singular values, hash."""
+        sizes, counts = np.unique(self.sizes, return_counts=True)
+        singular = np.linalg.svd(self.maps[..., :2].astype(np.float64), compute_uv=False)
+        largest = singular[np.arange(MAX_MAPS) < self.sizes[:, None]][:, 0]
+        return {
+            "codes": len(self), "classes": self.classes, "codes_a_class": self.per_class,
+            "codes_by_maps": {str(n): int(c) for n, c in zip(sizes, counts, strict=True)},
+            "sigma_factor": [float(self.sigma_factors.min()), float(self.sigma_factors.max())],
+            "largest_singular_value": [float(largest.min()), float(largest.max())],
+            "not_contractive": int((~self.contracts).sum()),
+            "probabilities": "|det A|" if self.own_probabilities is None else "its own",
+            "origin": dict(self.metadata), "sha256": self.sha256,
+        }  # fmt: skip
 
 
 def _parts(codes: int) -> list[slice]:
@@ -238,7 +247,7 @@ def _validate(bank: CodeBank) -> None:
     _refuse(expanding, expands)
 
 
-def _refuse(bad: Any, message: Any) -> None:
+def _refuse(bad: NDArray[np.bool_] | np.bool_, message: Callable[[int], str]) -> None:
     where = np.flatnonzero(bad)
     if where.size:
         more = f" (and {where.size - 1} more codes)" if where.size > 1 else ""

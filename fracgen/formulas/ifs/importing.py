@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.files import BankError
+from fracgen.formulas.files import MAX_CODES, BankError
+from fracgen.formulas.ifs import MAX_MAPS
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.recipes.recipe import MAX_CODES, MAX_MAPS
 from fracgen.support.decode import brief, read_bytes
 from fracgen.support.folders import files_below
 

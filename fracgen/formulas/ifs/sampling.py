@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
-from fracgen.recipes.recipe import MAX_MAPS
+from fracgen.formulas.ifs import MAX_MAPS
 
 SAMPLER_VERSION = 1
 """Changes when the same seed gives other codes; it is part of a bank's metadata."""

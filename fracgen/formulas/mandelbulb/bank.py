@@ -1,4 +1,4 @@
-"""`VariationBank`: the powers and rules that Mandelbulb variations are drawn from, and their file.
+"""`VariationBank`: the powers and rules that Mandelbulb variations are drawn from; and their presets.
 
 A variation takes a point z of space to r^p (X, Y, Z) + c: p is its power, (r, theta, phi) are z's
 spherical coordinates, and each of X, Y and Z is plus or minus the sine or cosine of p theta or
@@ -8,26 +8,26 @@ is the sine, whether of theta, whether negative (Chiche et al., CVPR 2024).
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas import files
-from fracgen.formulas.files import BankError, Kind
-from fracgen.recipes.variations import MAX_POWER, MIN_POWER, RULES, VariationSpec
+from fracgen.formulas.files import Bank, BankError, Kind
+from fracgen.formulas.mandelbulb import MAX_POWER, MIN_POWER, RULES, VariationSpec
+from fracgen.recipes.recipe import Preset, Recipe, Spec
+from fracgen.support.decode import JsonValue
 
-_KINDS = {"powers": Kind("uint8"), "rules": Kind("uint16")}
 MARGIN = 4
 """In 1,024ths: how far beyond the set its surface, a threshold away, may lie, and then some."""
 WIDEST = 2304
 """In 1,024ths: radius for rules that no radius bounds, just short of the camera."""
 
 
-@dataclass(frozen=True, eq=False)
-class VariationBank:
+@dataclass(frozen=True, eq=False, repr=False)
+class VariationBank(Bank):
     """Mandelbulb variations; each is a class of its own.
 
     Raises:
@@ -42,10 +42,12 @@ class VariationBank:
     """What the file's header says of the bank's origin."""
 
     formula: ClassVar[str] = "mandelbulb"
+    what: ClassVar[str] = "a bank of Mandelbulb variations"
+    command: ClassVar[str] = "fracgen sample --recipe mandelbulb"
+    kinds: ClassVar[dict[str, Kind]] = {"powers": Kind("uint8"), "rules": Kind("uint16")}
 
     def __post_init__(self) -> None:
-        arrays: dict[str, NDArray[Any]] = {"powers": self.powers, "rules": self.rules}
-        files.check_kinds(_KINDS, {name: (str(array.dtype), array.shape) for name, array in arrays.items()})
+        self.check_kinds()
         wrong = np.flatnonzero((self.powers < MIN_POWER) | (self.powers > MAX_POWER) | (self.rules >= RULES))
         if wrong.size:
             k = int(wrong[0])
@@ -53,12 +55,10 @@ class VariationBank:
                 f"code {k} has power {self.powers[k]} and rule {self.rules[k]}: use powers {MIN_POWER} to {MAX_POWER} "
                 f"and rules 0 to {RULES - 1}"
             )
-        self.powers.setflags(write=False)
-        self.rules.setflags(write=False)
 
     @classmethod
-    def from_spec(cls, spec: VariationSpec | None = None) -> VariationBank:
-        """The bank of a specification; default: the 1,037 published classes.
+    def from_spec(cls, spec: Spec | None = None, seed: int = 0) -> VariationBank:
+        """The bank of a `VariationSpec`, whatever the seed; default: the 1,037 published classes.
 
         Example:
             >>> bank = VariationBank.from_spec()
@@ -66,21 +66,14 @@ class VariationBank:
             (1037, 'power2-rule32')
         """
         spec = VariationSpec() if spec is None else spec
+        assert isinstance(spec, VariationSpec)
         powers, rules = zip(*(spec.variation(k) for k in range(spec.codes)), strict=True)
         return cls(np.array(powers, np.uint8), np.array(rules, np.uint16), {"sampler": "enumerated"})
-
-    def __len__(self) -> int:
-        return len(self.powers)
 
     @property
     def classes(self) -> int:
         """Number of classes, one a code."""
-        return len(self)
-
-    @property
-    def per_class(self) -> int:
-        """Codes a class: 1."""
-        return 1
+        return len(self.powers)
 
     @property
     def spec(self) -> VariationSpec:
@@ -97,32 +90,45 @@ class VariationBank:
         """A code's name, as the published data set has it."""
         return f"power{self.powers[code]}-rule{self.rules[code]}"
 
-    @property
-    def sha256(self) -> str:
-        """Hex digest of everything that decides a pixel: equal digests, equal images."""
-        return files.digest(self.formula, self.powers, self.rules)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
-        header = {**self.metadata, "formula": self.formula, "sha256": self.sha256}
-        files.write(path, {"powers": self.powers, "rules": self.rules}, header)
+    def identity(self) -> object:
+        """See `Bank.identity`."""
+        return self.formula
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> VariationBank:
-        """Read a bank's file.
+    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> VariationBank:
+        """See `Bank.from_file`."""
+        return cls(cast("NDArray[np.uint8]", arrays["powers"]), cast("NDArray[np.uint16]", arrays["rules"]), header)
 
-        Raises:
-            BankError: it is truncated, no bank of variations, of a later format, or its arrays do not
-                match the digest it carries.
-            OSError: it cannot be read.
-        """
-        arrays, header = files.read(
-            path, _KINDS, "a bank of Mandelbulb variations", "fracgen sample --recipe mandelbulb"
-        )
-        own = ("format", "format_version", "formula", "sha256")
-        bank = cls(arrays["powers"], arrays["rules"], {k: v for k, v in header.items() if k not in own})
-        files.check_digest(path, header, bank.sha256)
-        return bank
+    def describe_code(self, code: int) -> dict[str, JsonValue]:
+        """One variation: its power and rule, and what the rule makes of X, Y and Z."""
+        power, rule = int(self.powers[code]), int(self.rules[code])
+        return {
+            "code": code, "class": code, "name": self.name(code), "power": power, "rule": rule,
+            "axes": {axis: _axis(rule >> shift, power) for axis, shift in zip("XYZ", (6, 3, 0), strict=True)},
+            "radius": radius(power, rule),
+        }  # fmt: skip
+
+    def code_lines(self, code: int) -> list[str]:
+        """One variation, for a terminal."""
+        power, rule = int(self.powers[code]), int(self.rules[code])
+        axes = ", ".join(_axis(rule >> shift, power) for shift in (6, 3, 0))
+        return [
+            f"code {code}  class {code}  {self.name(code)}",
+            f"  z -> r^{power} ({axes}) + c, within radius {radius(power, rule):.4f}",
+        ]
+
+    def describe(self) -> dict[str, JsonValue]:
+        """What the bank holds: codes, powers, rules, hash."""
+        spec = self.spec
+        return {
+            "codes": len(self), "classes": self.classes, "powers": list(spec.powers), "rules": list(spec.rules),
+            "origin": dict(self.metadata), "sha256": self.sha256,
+        }  # fmt: skip
+
+
+def _axis(bits: int, power: int) -> str:
+    sign = "-" if bits & 1 else ""
+    return f"{sign}{'sin' if bits & 4 else 'cos'} {power} {'theta' if bits & 2 else 'phi'}"
 
 
 def radius(power: int, rule: int) -> float:
@@ -138,3 +144,30 @@ def radius(power: int, rule: int) -> float:
     while k ** (power - 1) < 2 * 1024 ** (power - 1):
         k += 1
     return (k + MARGIN) / 1024
+
+
+PRESETS = (
+    Preset(
+        "mandelbulb",
+        "MandelbulbVAR-1k of Chiche et al., 'Pre-training Vision Models with Mandelbulb Variations' (CVPR 2024): "
+        "powers 2 to 18 under 61 rules, 1,037 classes, one solid per image seen from a random direction in three "
+        "random colours, on white, two by two rays per pixel. They render files of 512 px through OpenGL, with shadow "
+        "rays of up to 10,000 steps, and downsample them with a Lanczos filter; here steps are fewer and longer, the "
+        "filter is a mean and the size is that of the other recipes.",
+        VariationSpec(),
+        Recipe("mandelbulb", formula="mandelbulb", samples=2, background="white", blur_probability=0.0),
+    ),
+    Preset(
+        "multi-mandelbulb",
+        "The multi-Mandelbulbs that the paper's authors report beside multi-formula images: scenes shown whole, with "
+        "Mandelbulb variations in place of attractors, 4 to 10 views of one variation, each from its own direction and "
+        "in its own colours, each composited over those before it by its coverage. Their generator pastes stored "
+        "pictures of several variations a class, with their white made black, into scenes of 512 px, and does not "
+        "blur.",
+        VariationSpec(),
+        Recipe(
+            "multi-mandelbulb", canvas=128, formula="mandelbulb", samples=2, background="black", objects=(4, 10),
+            source="class", mean=(0.2,) * 3, std=(0.5,) * 3,
+        ),
+    ),
+)  # fmt: skip

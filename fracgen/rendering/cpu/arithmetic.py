@@ -4,16 +4,59 @@ No libm, no contraction the compiler may choose: every product that is added to 
 explicit `fma`, every other operation is one IEEE operation, so both halves agree to the last bit.
 """
 
+# mypy: ignore-errors
 from __future__ import annotations
 
-from typing import Any
+import os
 
+import llvmlite.binding as llvm
+import llvmlite.ir as ir
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from fracgen.draws import MULTIPLIER_0, MULTIPLIER_1, ROUNDS, WEYL_0, WEYL_1
 from fracgen.rendering.cpu.jit import inner
-from fracgen.rendering.cpu.simd import ROUND_BITS, ROUND_TO_INT, float_bits, fma
 from fracgen.rendering.records import Sample
+
+LANES = int(os.environ.get("FRACGEN_LANES", 16 if llvm.get_host_cpu_features().get("avx512f") else 8))
+"""Orbits advanced together, 8 or 16 (FRACGEN_LANES forces one, for tests). It decides speed only: a lane never
+sees another."""
+
+ROUND_TO_INT = 12582912.0
+"""1.5 * 2^23: adding it to a float32 below 2^22 in size rounds it to the nearest integer, ties to
+even, and leaves that integer in the low bits. NaN and infinity end up far outside any window."""
+ROUND_BITS = 0x4B400000
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """float32 a * b + c with one rounding."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fma(*args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+@intrinsic
+def float_bits(typingctx, a):
+    """The bits of a float32 as an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def bits_float(typingctx, a):
+    """The float32 that has the bits of an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
 
 _M0, _M1 = np.uint64(MULTIPLIER_0), np.uint64(MULTIPLIER_1)
 _W0, _W1 = np.uint32(WEYL_0), np.uint32(WEYL_1)
@@ -27,7 +70,7 @@ _MAGIC_BITS = np.int32(ROUND_BITS)
 
 
 @inner
-def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
+def philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-7 of four uint32 counter words and two uint32 key words: four uint32.
 
     The words are kept in 64 bits with whatever a product left above bit 31: a SIMD unit multiplies
@@ -47,25 +90,25 @@ def philox(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 
 
 @inner
-def kind(purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
+def kind(purpose, slot, view, sample):
     """Counter word 1; see `fracgen.draws`. All uint32, so that one compilation serves every caller."""
     return np.uint32(purpose | slot << np.uint32(8) | view << np.uint32(16) | sample.stream << np.uint32(24))
 
 
 @inner
-def sample_of(samples: Any, k: Any) -> Any:
+def sample_of(samples, k):
     """The k-th of `Samples`, as a `Sample`."""
     return Sample(samples.key0, samples.key1, samples.indices[k], samples.epoch, samples.stream)
 
 
 @inner
-def draw(number: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> Any:
+def draw(number, purpose, slot, view, sample):
     """Four random words of a `Sample`; everything is uint32."""
     return philox(number, kind(purpose, slot, view, sample), sample.index, sample.epoch, sample.key0, sample.key1)
 
 
 @inner
-def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> None:
+def fill(words, first, count, purpose, slot, view, sample):
     """Random words of the numbers first .. first + count - 1 into words [4, >= count]."""
     k0, k1, index, epoch = sample.key0, sample.key1, sample.index, sample.epoch
     c1 = kind(purpose, slot, view, sample)
@@ -75,7 +118,7 @@ def fill(words: Any, first: Any, count: Any, purpose: Any, slot: Any, view: Any,
 
 
 @inner
-def fill_in_order(words: Any, count: Any, purpose: Any, slot: Any, view: Any, sample: Any) -> None:
+def fill_in_order(words, count, purpose, slot, view, sample):
     """Random words of the numbers 0 .. count - 1, four after four, into words [>= 4 * count]."""
     k0, k1, index, epoch = sample.key0, sample.key1, sample.index, sample.epoch
     c1 = kind(purpose, slot, view, sample)
@@ -84,25 +127,25 @@ def fill_in_order(words: Any, count: Any, purpose: Any, slot: Any, view: Any, sa
 
 
 @inner
-def unit(word: Any) -> Any:
+def unit(word):
     """Uniform float32 in [0, 1) from the upper 24 bits of a word: exact."""
     return _F(word >> np.uint32(8)) * _UNIT
 
 
 @inner
-def uniform(word: Any, low: Any, high: Any) -> Any:
+def uniform(word, low, high):
     """Uniform float32 in [low, high]."""
     return fma(unit(word), high - low, low)
 
 
 @inner
-def below(word: Any, n: Any) -> Any:
+def below(word, n):
     """Uniform integer in [0, n), by multiplication."""
     return np.int64((np.uint64(word) * np.uint64(n)) >> _HALF)
 
 
 @inner
-def nearest(v: Any) -> Any:
+def nearest(v):
     """The integer nearest to a float32 below 2^22 in size, ties to even."""
     return np.int32(float_bits(_F(v + _MAGIC)) - _MAGIC_BITS)
 
@@ -112,7 +155,7 @@ _EXP = tuple(_F(1 / k) for k in (5040, 720, 120, 24, 6, 2, 1, 1))
 
 
 @inner
-def exp(v: Any) -> Any:
+def exp(v):
     """e^v for v in [-80, 0], within 2 units in the last place: a Taylor polynomial in fma."""
     k = nearest(v * _LOG2E)
     r = fma(_F(k), -_LN2_HIGH, v)
@@ -126,7 +169,7 @@ def exp(v: Any) -> Any:
 
 
 @inner
-def sin_cos(q: Any) -> Any:
+def sin_cos(q):
     """Sine and cosine of q in [-0.5, 0.5] radians, by Taylor polynomials in fma."""
     s = q * q
     sine = fma(fma(fma(s, _F(-1 / 5040), _F(1 / 120)), s, _F(-1 / 6)), s * q, q)

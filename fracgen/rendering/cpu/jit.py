@@ -1,22 +1,25 @@
 """How the CPU renderer is compiled: `inner` functions are inlined into a few cached `stage`s."""
 
+# mypy: ignore-errors
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 from numba import njit
 
 from fracgen.support.files import PACKAGE
 
 # Wrappers that let Python call a function cost more compilation than most of these functions.
-inner: Any = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-SOURCES = ("draws.py", "formulas", "recipes", "rendering", "support/decode.py", "support/files.py")
+SOURCES = (
+    "draws.py", "order.py", "formulas", "recipes", "rendering", "support/decode.py", "support/deprecation.py",
+    "support/errors.py", "support/files.py", "support/options.py", "support/tensors.py",
+)  # fmt: skip
 """Files and folders of the package that hold all that a stage may inline, and what that imports."""
 
 
@@ -29,7 +32,7 @@ def stamp(package: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
-def stage(function: Any) -> Any:
+def stage(function):
     """Compile on first call, keep the binary on disk, release the interpreter lock while it runs.
 
     Numba reuses a binary while the file of its function is unchanged, and does not look at the

@@ -8,9 +8,8 @@ its four neighbours, wrapping at the lattice's edges, plus a displacement. A cal
 serves eight neighbouring points of a row: point j takes part j % 8 of call j // 8.
 """
 
+# mypy: ignore-errors
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -26,14 +25,14 @@ DIAMOND, HORIZONTAL, VERTICAL = range(3)
 
 
 @inner
-def _displaced(a: Any, b: Any, c: Any, d: Any, random: Any, amplitude: Any, shift: Any) -> Any:
+def _displaced(a, b, c, d, random, amplitude, shift):
     """The mean of four uint16 neighbours, displaced by 16 random bits: uint32. See `_shift`."""
     mean = _U(_U(_U(_U(a) + _U(b)) + _U(_U(c) + _U(d))) + _U(2)) >> _U(2)
     return _U(_U(mean + (_U(_U(_U(random) * amplitude) + shift) >> _U(20))) - _U(1024))
 
 
 @inner
-def _shift(amplitude: Any) -> Any:
+def _shift(amplitude):
     """What makes u * amplitude + shift, over 2^20, a displacement plus 1024: uint32.
 
     `amplitude` is twice the largest displacement, in 16ths of a step. The last terms round to
@@ -44,9 +43,9 @@ def _shift(amplitude: Any) -> Any:
 
 @inner
 def _level(
-    m: Any, level: Any, rows: Any, amplitude: Any, coarse: Any, fine: Any, diamond: Any, words: Any, view: Any,
-    sample: Any,
-) -> None:  # fmt: skip
+    m, level, rows, amplitude, coarse, fine, diamond, words, view,
+    sample,
+):  # fmt: skip
     """One doubling: coarse [>= m + 1, >= m + 1] to the first `rows` rows of fine [rows, >= 2m].
 
     The last column, 2m, is written sample `fine` has room for it. diamond: uint16 [m, >= m + 2], work space;
@@ -85,7 +84,7 @@ def _level(
 
 
 @stage
-def noise_stage(parameters: Any, samples: Any, space: Any, first: Any, last: Any) -> None:
+def noise_stage(parameters, samples, space, first, last):
     """The backgrounds of samples first .. last - 1: reads `space.scenes`, writes `space.noise`."""
     scenes, noise = space.scenes, space.noise
     half = noise.shape[3] // 2

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key, stream_byte
-from fracgen.formulas.banks import Bank, check_formula
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.order import labels_of, order_keys, permute
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import Recipe, check_formula
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
-from fracgen.rendering.cpu.stages import Stages
+from fracgen.rendering.normalize import convert, dtype_name, table
 from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import ObjectField, Samples
 from fracgen.support.provenance import processors
+
+if TYPE_CHECKING:
+    import torch
+
+    from fracgen.rendering.base import Index
 
 CHUNK_PIXELS = 1 << 20
 """Pixels a thread takes through the stages together: enough to hide Python, little enough for cache."""
 
 RunStage = Callable[[str, Callable[[], None]], None]
-
-
-def stages_of(bank: Any, parameters: Parameters) -> Stages:
-    """The stages that draw a bank's formula."""
-    if bank.formula == "mandelbulb":
-        from fracgen.rendering.cpu.mandelbulb.stages import MandelbulbStages
-
-        return MandelbulbStages(bank, parameters)
-    from fracgen.rendering.cpu.ifs.stages import IfsStages
-
-    return IfsStages(bank, parameters)
 
 
 class CpuRenderer:
@@ -55,22 +49,27 @@ class CpuRenderer:
         self.bank, self.recipe = bank, recipe
         self.threads = threads or processors()
         self.parameters = Parameters.of(recipe)
-        self.formula = stages_of(bank, self.parameters)
+        self._tables: dict[tuple[str, bool], torch.Tensor] = {}
+        self.stages = formula(bank.formula).stages(bank, self.parameters)
         drawn = self.parameters.max_objects * (recipe.canvas * recipe.samples) ** 2
         pixels = self.parameters.views * max(recipe.size**2, drawn)
         self.chunk = max(1, min(16, CHUNK_PIXELS // pixels))
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """Names of the stages, in the order in which they run."""
-        return tuple(name for name in self.formula.names if self.parameters.noise or name not in ("noise", "backdrop"))
+    def device(self) -> torch.device:
+        """The CPU."""
+        import torch
+
+        return torch.device("cpu")
 
     def render(
-        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        self, index: Index, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        dtype: torch.dtype | str = "uint8", normalize: bool = True, channels_last: bool = False,
         run_stage: RunStage | None = None,
     ) -> Rendered:  # fmt: skip
-        """See `Renderer.render`; arrays are NumPy's. `run_stage` is called with the name and the work of
-        each stage of each chunk, on one thread, so that a benchmark can time them."""
+        """See `Renderer.render`. `run_stage` is called with the name and the work of each stage of each chunk, on one
+        thread, so that a benchmark can time them."""
+        name = dtype_name(dtype)
         indices = checked_index(index)
         key0, key1 = map(np.uint32, seed_key(seed))
         samples = Samples(key0, key1, indices, np.uint32(checked_epoch(epoch)), np.uint32(stream_byte(stream)))
@@ -84,11 +83,10 @@ class CpuRenderer:
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
 
         def work() -> None:
-            space = self.formula.space(self.chunk)
+            space = self.stages.space(self.chunk)
             for first, last in queue:
-                work_of = self.formula.work(samples, space, first, last, images, shown)
-                for name in self.stages:
-                    work_of[name]() if run_stage is None else run_stage(name, work_of[name])
+                for name, stage in self.stages.work(samples, space, first, last, images, shown).items():
+                    stage() if run_stage is None else run_stage(name, stage)
                 codes[first:last] = space.objects[: last - first, 0, :, ObjectField.CODE]
 
         if workers <= 1:
@@ -97,14 +95,26 @@ class CpuRenderer:
             with ThreadPoolExecutor(workers) as pool:
                 for done in [pool.submit(work) for _ in range(workers)]:
                     done.result()
-        return Rendered.of(images, codes, shown if masks else None)
+        made = Rendered(images, codes, shown if masks else None)
+        if name == "uint8" and not channels_last:
+            return made
+        return Rendered(self._converted(made, name, normalize, channels_last), codes, shown if masks else None)
+
+    def _converted(self, made: Rendered, dtype: str, normalize: bool, channels_last: bool) -> torch.Tensor:
+        """Images [B, views, ...] of another type or layout."""
+        if dtype != "uint8" and (dtype, normalize) not in self._tables:
+            self._tables[dtype, normalize] = table(self.recipe, dtype, normalize=normalize)
+        images = convert(made.images, self._tables.get((dtype, normalize)), channels_last=channels_last)
+        return images if images.dim() == 5 else images[:, None]
 
     def order(
         self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,
         stride: int = 1,
-    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:  # fmt: skip
-        """See `Renderer.order`; arrays are NumPy's."""
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        """See `Renderer.order`: uint32 and int64 [count]."""
+        import torch
+
         check_positions(first, count, size, stride)
         positions = np.arange(first, first + count * stride, stride, dtype=np.uint64)
         indices = permute(positions, size, order_keys(seed, epoch, stream))
-        return indices, labels_of(indices, self.bank.classes)
+        return torch.from_numpy(indices), torch.from_numpy(labels_of(indices, self.bank.classes))

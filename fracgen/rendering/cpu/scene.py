@@ -1,37 +1,38 @@
 """The numbers of a scene, and of its objects whatever their formula."""
 
+# mypy: ignore-errors
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from fracgen.draws import Purpose
-from fracgen.rendering.cpu.arithmetic import below, draw, exp, uniform, unit
+from fracgen.order import codes_of
+from fracgen.rendering.cpu.arithmetic import below, draw, exp, fma, sample_of, uniform, unit
 from fracgen.rendering.cpu.jit import inner
-from fracgen.rendering.cpu.simd import fma
 from fracgen.rendering.parameters import Source
 from fracgen.rendering.records import ObjectField, SceneField
 
 _F, _I, _U = np.float32, np.int32, np.uint32
-_SCENE = _U(Purpose.SCENE)
+_SCENE, _OBJECT = _U(Purpose.SCENE), _U(Purpose.OBJECT)
 _SCALE, _SHIFT = _F(255.0 * 2**8), _F(255.0 * 2**20)
 
 
+own_code = inner(codes_of)
+
+
 @inner
-def choose_code(parameters: Any, codes: Any, index: Any, slot: Any, word: Any) -> Any:
+def choose_code(parameters, classes, per_class, index, slot, word):
     """The code that object `slot` of sample `index` is made from."""
-    classes, per_class = codes.classes, codes.per_class
     label = np.int64(index) % classes
     if parameters.source == Source.CLASS:
         return label * per_class + below(word, per_class)
     if parameters.source == Source.BANK and slot > 0:
         return below(word, classes * per_class)
-    return label * per_class + (np.int64(index) // classes) % per_class
+    return own_code(np.int64(index), classes, per_class)
 
 
 @inner
-def draw_place(parameters: Any, scene: Any, w: Any, out: Any) -> None:
+def draw_place(parameters, scene, w, out):
     """Side and place of an object, from three of four random words."""
     side, left, top = parameters.size, 0, 0
     if parameters.placed:
@@ -42,14 +43,14 @@ def draw_place(parameters: Any, scene: Any, w: Any, out: Any) -> None:
 
 
 @inner
-def in_view(parameters: Any, obj: Any) -> Any:
+def in_view(parameters, obj):
     """Whether an object's square reaches into the image."""
     side, left, top, size = obj[ObjectField.SIDE], obj[ObjectField.LEFT], obj[ObjectField.TOP], parameters.size
     return left < size and left + side > 0 and top < size and top + side > 0
 
 
 @inner
-def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
+def draw_scene(parameters, view, sample, out):
     """The random fields of one scene."""
     w = draw(_U(0), _SCENE, _U(0), view, sample)
     choices = parameters.max_objects - parameters.min_objects + 1
@@ -78,3 +79,23 @@ def draw_scene(parameters: Any, view: Any, sample: Any, out: Any) -> None:
     w = draw(_U(3), _SCENE, _U(0), view, sample)
     for k in range(4):
         out[SceneField.CORNERS + k] = _I((unit(w[k]) + _F(2.25)) * _F(2048.0))
+
+
+@inner
+def draw_scenes(parameters, classes, per_class, samples, space, first, last):
+    """The scenes of samples first .. last - 1, and their objects' codes and places: writes `space.scenes` and
+    `objects`. The code of an object that is not there or not in view is -1."""
+    for b in range(last - first):
+        sample = sample_of(samples, first + b)
+        for view_number in range(parameters.views):
+            view, scene = _U(view_number), space.scenes[b, view_number]
+            draw_scene(parameters, view, sample, scene)
+            for slot_number in range(parameters.max_objects):
+                slot, obj = _U(slot_number), space.objects[b, view_number, slot_number]
+                obj[ObjectField.CODE] = -1
+                if slot_number >= scene[SceneField.OBJECTS]:
+                    continue
+                draw_place(parameters, scene, draw(_U(2), _OBJECT, slot, view, sample), obj)
+                if in_view(parameters, obj):
+                    word = draw(_U(3), _OBJECT, slot, _U(0), sample)[0]
+                    obj[ObjectField.CODE] = choose_code(parameters, classes, per_class, sample.index, slot_number, word)

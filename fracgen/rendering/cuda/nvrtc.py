@@ -15,7 +15,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from fracgen.rendering.cuda.sources import KERNELS, digest, read_by, sources
+from fracgen.rendering.cuda.sources import digest, kernels, read_by, sources
 from fracgen.support.errors import DeviceError
 from fracgen.support.files import whole_file
 
@@ -38,7 +38,7 @@ def compile_kernel(name: str, header: str, arch: str) -> Path:
     """The file of a kernel's binary (cubin), compiled if it is not in the cache.
 
     Args:
-        name: one of `KERNELS`.
+        name: one of `kernels`.
         header: text of `parameters.cuh`, from `rendering.parameters.header`.
         arch: such as "sm_90".
 
@@ -91,14 +91,14 @@ def build(name: str, header: str, arch: str) -> tuple[bytes, str]:
 
     files = {**{n: t for n, t in sources().items() if n.endswith(".cuh")}, "parameters.cuh": read_by(name, header)}
     texts, names = [t.encode() for t in files.values()], [n.encode() for n in files]
-    program = nvrtc.createProgram(sources()[KERNELS[name]], KERNELS[name], texts, names)
+    program = nvrtc.createProgram(sources()[kernels()[name]], kernels()[name], texts, names)
     try:
         nvrtc.compileProgram(program, (f"--gpu-architecture={arch}", *OPTIONS))
         log, binary = nvrtc.getProgramLog(program), nvrtc.getCUBIN(program)
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program)
         raise KernelError(
-            f"NVRTC {'.'.join(map(str, version()))} could not compile {KERNELS[name]} for {arch} ({error}):\n{log}"
+            f"NVRTC {'.'.join(map(str, version()))} could not compile {kernels()[name]} for {arch} ({error}):\n{log}"
         ) from None
     finally:
         nvrtc.destroyProgram(program)

@@ -7,21 +7,28 @@ device: kernels receive torch's own pointers, and outputs go to anything that sp
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key, stream_byte
-from fracgen.formulas.banks import Bank, check_formula
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.order import half_bits, order_keys
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import Recipe, check_formula
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
-from fracgen.rendering.cuda.formulas import make_pipeline
-from fracgen.rendering.cuda.layout import SHARED_MEMORY, Layout
+from fracgen.rendering.cuda.layout import SHARED_MEMORY
 from fracgen.rendering.cuda.nvrtc import compile_kernel
-from fracgen.rendering.cuda.pipeline import OutputFormat
+from fracgen.rendering.cuda.pipeline import Argument, Function, OutputFormat
+from fracgen.rendering.normalize import dtype_name, table
 from fracgen.rendering.parameters import Parameters
 from fracgen.support.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fracgen.rendering.base import Index
 
 SCRATCH_BYTES = 256 << 20
 """Most memory for what passes between kernels; see `KernelPipeline`."""
@@ -56,72 +63,64 @@ class CudaRenderer:
             raise DeviceError(f"no device {device}: torch finds {torch.cuda.device_count()} (cuda:0 and up)")
         with torch.cuda.device(self.device):
             self._backend = CudaBackend(self.device)
-            self.layout = Layout.choose(self.parameters, self._backend.shared_memory)
+            make = formula(bank.formula).pipeline
             try:
-                self.pipeline = make_pipeline(bank, self.parameters, self.layout, self._backend, scratch_bytes)
+                self.pipeline = make(bank, self.parameters, self._backend, self._backend.shared_memory, scratch_bytes)
             except torch.cuda.OutOfMemoryError:
                 raise self._out_of_memory(0, OutputFormat()) from None
             self.pipeline.prepare(OutputFormat())
-            self._tables: dict[Any, Any] = {}  # of output values: kept for good, as graphs hold their addresses
+            # Of output values; kept for good, as graphs hold their addresses.
+            self._tables: dict[tuple[torch.dtype, bool], torch.Tensor] = {}
             self._home = torch.cuda.current_stream(self.device)
             self._home.synchronize()  # the bank is whole before any other stream can ask for it
 
     def render(
-        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
-        dtype: Any = None, channels_last: bool = False, out: Any = None,
+        self, index: Index, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        dtype: torch.dtype | str = "uint8", normalize: bool = True, channels_last: bool = False,
+        out: torch.Tensor | None = None,
     ) -> Rendered:  # fmt: skip
-        """See `Renderer.render`; arrays are torch tensors on the device.
+        """See `Renderer.render`. Types and layouts are stored by the kernels, in the same pass.
 
         Args:
             index: as there, or a uint32, int32 or int64 tensor on the device, which is not checked.
-            dtype: torch.uint8 (default), or float16, bfloat16 or float32: then values are normalised
-                by the recipe's mean and std in the same pass.
-            channels_last: whether images are stored with their channels last; their shape is the same.
             out: a tensor to render into, of the shape, type and memory format of the result.
 
         Raises:
+            ValueError: an argument is out of range.
             DeviceError: the device has too little memory; the message says which batch would fit.
         """
         import torch
 
-        dtype = dtype or torch.uint8
-        form = OutputFormat(torch.empty(0, dtype=dtype).element_size(), channels_last)
+        kind: torch.dtype = getattr(torch, dtype_name(dtype))
+        form = OutputFormat(torch.empty(0, dtype=kind).element_size(), channels_last)
         with torch.cuda.device(self.device):
             try:
                 indices = self._indices(index)
-                values = None if dtype == torch.uint8 else self._values(dtype)
+                values = None if kind == torch.uint8 else self._values(kind, normalize)
                 self._guard(torch.cuda.current_stream(self.device))
                 batch, size, views = len(indices), self.parameters.size, self.parameters.views
                 # Memory first, view after: a permuted view of channels-last memory has the usual shape.
                 axes = (size, size, 3) if channels_last else (3, size, size)
                 if out is None:
-                    memory = torch.empty((batch, views, *axes), dtype=dtype, device=self.device)
+                    memory = torch.empty((batch, views, *axes), dtype=kind, device=self.device)
                 else:
-                    memory = self._given(out, (batch, views, *axes), dtype, channels_last)
+                    memory = self._given(out, (batch, views, *axes), kind, channels_last)
                 shown = None
                 if masks:
                     shown = torch.empty((batch, views, size, size), dtype=torch.uint8, device=self.device)
                 codes = torch.empty((batch, self.parameters.max_objects), dtype=torch.int32, device=self.device)
-                key, epoch, stream = seed_key(seed), checked_epoch(epoch), stream_byte(stream)
                 self.pipeline.run(
-                    indices, batch, key=key, epoch=epoch, stream=stream, out=memory, masks=shown, codes=codes,
-                    values=values, form=form,
+                    indices, batch, key=seed_key(seed), epoch=checked_epoch(epoch), stream=stream_byte(stream),
+                    out=memory, masks=shown, codes=codes, values=values, form=form,
                 )  # fmt: skip
             except torch.cuda.OutOfMemoryError:
-                count = len(index) if hasattr(index, "__len__") else 1
-                raise self._out_of_memory(count, form) from None
-        images = memory.permute(0, 1, 4, 2, 3) if channels_last else memory
-        return Rendered.of(images, codes, shown)
-
-    def render_dlpack(self, index: Any, **options: Any) -> Any:
-        """A batch for JAX, CuPy or anything else that speaks DLPack: an object with `__dlpack__`
-        and `__dlpack_device__`, by whose protocol the consumer's stream waits for this one."""
-        return self.render(index, **options).images
+                raise self._out_of_memory(len(index), form) from None
+        return Rendered(memory.permute(0, 1, 4, 2, 3) if channels_last else memory, codes, shown)
 
     def order(
         self, first: int, count: int, size: int, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN,
         stride: int = 1,
-    ) -> tuple[Any, Any]:  # fmt: skip
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """See `Renderer.order`: int32 [count] with the bits of uint32 samples and int64 [count], on the device."""
         import torch
 
@@ -138,27 +137,26 @@ class CudaRenderer:
                 )  # fmt: skip
         return indices, labels
 
-    def _values(self, dtype: Any) -> Any:
+    def _values(self, dtype: torch.dtype, normalize: bool) -> torch.Tensor:
         import torch
 
-        from fracgen.rendering.normalise import table
-
-        if dtype not in self._tables:
+        key = dtype, normalize
+        if key not in self._tables:
             self._backend.refuse_capture("the first batch of a new type")
             # Made where the bank was, whichever stream is current: `_guard` knows that one owner.
             with torch.cuda.stream(self._home):
-                self._tables[dtype] = table(self.recipe, dtype).to(self.device).contiguous()
+                self._tables[key] = table(self.recipe, dtype, normalize=normalize).to(self.device).contiguous()
             self._home.synchronize()
-        return self._tables[dtype]
+        return self._tables[key]
 
-    def _guard(self, current: Any) -> None:
+    def _guard(self, current: torch.cuda.Stream) -> None:
         """Keep the bank's memory until what `current` is about to run has ended."""
         if current != self._home:
             for tensor in (*self.pipeline.codes, *self._tables.values()):
                 if not (tensor is None or isinstance(tensor, np.generic)):
                     tensor.record_stream(current)
 
-    def _indices(self, index: Any) -> Any:
+    def _indices(self, index: Index) -> torch.Tensor:
         import torch
 
         if isinstance(index, torch.Tensor) and index.is_cuda:
@@ -167,7 +165,9 @@ class CudaRenderer:
             return index.to(device=self.device, dtype=torch.int32).contiguous()  # the low 32 bits are what counts
         return self._backend.upload(checked_index(index))
 
-    def _given(self, out: Any, shape: tuple[int, ...], dtype: Any, channels_last: bool) -> Any:
+    def _given(
+        self, out: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, channels_last: bool
+    ) -> torch.Tensor:
         memory = out if out.dim() == 5 else out[:, None]
         memory = memory.permute(0, 1, 3, 4, 2) if channels_last else memory
         if tuple(memory.shape) != shape or out.dtype != dtype or out.device != self.device:
@@ -201,7 +201,7 @@ def _round_keys(seed: int, epoch: int, stream: int) -> tuple[np.uint32, ...]:
 class CudaBackend:
     """A `Backend` of torch memory, NVRTC binaries and CuPy launches."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: torch.device) -> None:
         import torch
 
         self.device = device
@@ -210,7 +210,6 @@ class CudaBackend:
         known = SHARED_MEMORY.get(10 * major + minor, 64) * 1024
         properties = torch.cuda.get_device_properties(device)
         self.shared_memory = int(getattr(properties, "shared_memory_per_block_optin", known))
-        self._scratch: dict[tuple[str, int], Any] = {}
 
     def refuse_capture(self, what: str) -> None:
         """Raise where a CUDA graph is being captured, in which `what` cannot happen."""
@@ -222,7 +221,7 @@ class CudaBackend:
                 "on the device"
             )
 
-    def upload(self, array: np.ndarray[Any, Any]) -> Any:
+    def upload(self, array: NDArray[np.generic]) -> torch.Tensor:
         import torch
 
         self.refuse_capture("an index from the host")
@@ -231,13 +230,13 @@ class CudaBackend:
         host = torch.from_numpy(np.ascontiguousarray(array.view(signed) if signed else array).copy())
         return host.pin_memory().to(self.device, non_blocking=True)
 
-    def scratch(self, name: str, nbytes: int) -> Any:
+    def scratch(self, name: str, nbytes: int) -> torch.Tensor:
         import torch
 
         # From the caching allocator at every call: it knows which stream and which graph it is for.
         return torch.empty(max(16, nbytes), dtype=torch.uint8, device=self.device)
 
-    def load(self, kernel: str, header: str) -> Any:
+    def load(self, kernel: str, header: str) -> Function:
         import cupy
 
         self.refuse_capture("the compilation of a kernel")
@@ -246,7 +245,9 @@ class CudaBackend:
             assert function.num_regs > 0  # asking loads it now: a graph capture would be too late
         return function
 
-    def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
+    def launch(
+        self, function: Function, grid: tuple[int, int], threads: int, shared: int, *arguments: Argument
+    ) -> None:
         import cupy
         import torch
 
@@ -257,7 +258,7 @@ class CudaBackend:
             function(grid, (threads,), tuple(map(_argument, arguments)), shared_mem=shared)
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: Argument) -> np.generic:
     """A pointer as eight bytes; scalars are typed already, which CuPy needs."""
     if value is None:
         return np.uint64(0)

@@ -9,13 +9,6 @@ from pathlib import Path
 
 from fracgen.support.files import PACKAGE
 
-KERNELS = {
-    "scout": "ifs/scout.cu", "attractor": "ifs/attractor.cu", "noise": "scene/noise.cu", "compose": "scene/compose.cu",
-    "view": "mandelbulb/view.cu", "surface": "mandelbulb/surface.cu", "blend": "mandelbulb/blend.cu",
-    "order": "order.cu",
-}  # fmt: skip
-"""Where each kernel stands in the folder; its entry point bears the kernel's name."""
-
 
 @functools.cache
 def kernel_folder() -> Path:
@@ -25,7 +18,7 @@ def kernel_folder() -> Path:
         FileNotFoundError: neither place has them.
     """
     for folder in (PACKAGE / "kernels", PACKAGE.parent / "kernels"):
-        if (folder / KERNELS["scout"]).is_file():
+        if (folder / "order.cu").is_file():
             return folder
     raise FileNotFoundError(f"the kernel sources are missing beside {PACKAGE}: install fracgen again")
 
@@ -38,6 +31,12 @@ def sources() -> dict[str, str]:
 
 
 @functools.cache
+def kernels() -> dict[str, str]:
+    """The file of every kernel: its entry point bears the file's name."""
+    return {Path(name).stem: name for name in sources() if name.endswith(".cu")}
+
+
+@functools.cache
 def digest() -> str:
     """SHA-256 of all of them: a header decides a kernel as much as its own file does."""
     return hashlib.sha256("\0".join(f"{n}\0{t}" for n, t in sources().items()).encode()).hexdigest()
@@ -47,10 +46,10 @@ def read_by(kernel: str, header: str) -> str:
     """The definitions of `parameters.cuh` that a kernel reads: it is compiled again only if one of them changes.
 
     Args:
-        kernel: one of `KERNELS`.
+        kernel: one of `kernels`.
         header: text of `parameters.cuh`, from `rendering.parameters.header`.
     """
-    names = _words(KERNELS[kernel])
+    names = _words(kernels()[kernel])
     lines = (line for line in header.splitlines() if not line.startswith("#define") or line.split()[1] in names)
     return "\n".join(lines) + "\n"
 

@@ -26,8 +26,6 @@ class FolderWriter:
     Class and sample are numbers with leading zeros, so that sorted names count up as labels do.
     """
 
-    per_file = 1
-
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder, self.threads = folder, threads
 
@@ -37,11 +35,10 @@ class FolderWriter:
                 f"recipe {selection.recipe.name!r} shows several classes in an image and a folder holds one: "
                 "use --format wds or npy"
             )
-        selection.span()
         prepare_folder(self.folder, selection, {"format": "folder"}, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
-        first, end = selection.span()
+        first, end = selection.span
         for start in range(first, end, _LOOK):
             last = min(start + _LOOK, end)
             index = selection.index(start, last)

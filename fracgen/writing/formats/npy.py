@@ -35,13 +35,10 @@ class NpyWriter:
     They are locked while they grow.
     """
 
-    per_file = 1
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def prepare(self, selection: Selection, resume: bool) -> None:
-        selection.span()
         prepare_folder(self.folder, selection, {"format": "npy"}, resume)
         (images, images_part), (labels, labels_part) = self._names(selection)
         if not resume:
@@ -51,7 +48,7 @@ class NpyWriter:
             os.replace(labels, labels_part)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
-        first, last = selection.span()
+        first, last = selection.span
         (images, images_part), (labels, labels_part) = self._names(selection)
         if images.exists() and labels.exists():
             return
@@ -63,7 +60,7 @@ class NpyWriter:
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        start, _ = selection.span()
+        start, _ = selection.span
         (images, images_part), (labels, labels_part) = self._names(selection)
         count, done = last - start, first - start
         images_header = _header(*self._images(selection, count))

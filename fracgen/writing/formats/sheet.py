@@ -33,7 +33,7 @@ class SheetWriter(OneFile):
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         super().prepare(selection, resume)
-        first, last = selection.span()
+        first, last = selection.span
         columns, rows = self._grid(last - first, selection.recipe.views)
         if max(columns * selection.recipe.views, rows) * selection.recipe.size > MAX_SIDE:
             raise ValueError(

@@ -28,50 +28,45 @@ from fracgen.writing.description import prepare_folder
 from fracgen.writing.formats.png import encode_png
 
 MEMBERS = ("png", "npy")
-PER_FILE = 1000
 
 
 class WdsWriter:
-    """Tar files shard-000000.tar ... of `per_file` samples each, in a folder.
+    """Tar files shard-000000.tar ... of `Selection.per_file` samples each, in a folder.
 
     Args:
         folder: where they go.
         member: `png`, or `npy` for arrays uint8 [3, size, size], where encoding PNG would be slowest.
-        per_file: samples a file.
         threads: encode images.
 
     Raises:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, folder: Path, member: str = "png", per_file: int = PER_FILE, threads: int = 1) -> None:
+    def __init__(self, folder: Path, member: str = "png", threads: int = 1) -> None:
         _check_member(member)
-        if per_file < 1:
-            raise ValueError(f"{per_file} images a file is out of range: use 1 or more")
-        self.folder, self.member, self.per_file, self.threads = folder, member, per_file, threads
+        self.folder, self.member, self.threads = folder, member, threads
 
     def prepare(self, selection: Selection, resume: bool) -> None:
-        selection.span(self.per_file)
-        options = {"format": "wds", "member": self.member, "per_file": self.per_file}
+        options = {"format": "wds", "member": self.member, "per_file": selection.per_file}
         prepare_folder(self.folder, selection, options, resume)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
-        first, last = selection.span(self.per_file)
-        for start in range(first, last, self.per_file):
-            if not self._path(start).exists():
-                yield start, min(start + self.per_file, last)
+        first, last = selection.span
+        for start in range(first, last, selection.per_file):
+            if not self._path(selection, start).exists():
+                yield start, min(start + selection.per_file, last)
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         with (
-            whole_file(self._path(first)) as file,
+            whole_file(self._path(selection, first)) as file,
             tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
             ThreadPoolExecutor(self.threads) as pool,
         ):
             yield lambda batch: _add(tar, pool, batch, self.member)
 
-    def _path(self, first: int) -> Path:
-        return self.folder / f"shard-{first // self.per_file:06d}.tar"
+    def _path(self, selection: Selection, first: int) -> Path:
+        return self.folder / f"shard-{first // selection.per_file:06d}.tar"
 
 
 class WdsPipe(OneFile):

@@ -207,16 +207,6 @@ def test_classes_are_part_of_the_identity() -> None:
         bank.with_classes(7)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
-def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
-    path = tmp_path / "bank"
-    CodeBank.sample(50).save(path)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(BankError, match="is not a readable bank"):
-        CodeBank.load(path)
-
-
 def test_a_tampered_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bank"
     CodeBank.sample(50).save(path)

@@ -12,17 +12,19 @@ import numpy as np
 from filelock import FileLock
 
 from fracgen.draws import Stream, seed_key
-from fracgen.formulas.banks import Bank
+from fracgen.formulas.files import Bank
+from fracgen.formulas.formula import formula
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.base import Rendered, checked_index
-from fracgen.rendering.cuda.formulas import make_pipeline
-from fracgen.rendering.cuda.layout import Layout
 from fracgen.rendering.cuda.pipeline import OutputFormat
-from fracgen.rendering.cuda.sources import KERNELS, kernel_folder, read_by
+from fracgen.rendering.cuda.sources import kernel_folder, kernels, read_by
 from fracgen.rendering.parameters import Parameters
 
 HERE = Path(__file__).parent
+WITH_KERNELS = [name for name, preset in PRESETS.items() if formula(preset.recipe.formula).has_kernels]
+"""Presets that a GPU can render."""
 FLAGS = [
     "-std=c++17", "-O1", "-fPIC", "-mfma", "-ffp-contract=off", "-fno-strict-aliasing",
     "-fno-extern-tls-init", "-w",
@@ -43,12 +45,8 @@ class HostBackend:
         self, folder: Path, order: int = 0, sanitize: bool = False, edited: dict[str, str] | None = None
     ) -> None:
         self.folder, self.order, self.sanitize, self.edited = folder, order, sanitize, edited or {}
-        self._shared: dict[str, int] = {}
-
-    def with_layout(self, layout: Layout) -> HostBackend:
-        """Tell how much dynamic shared memory each kernel's launches take: here it is compiled in."""
-        self._shared = {kernel: layout.dynamic_shared(kernel) for kernel in ("attractor",)}
-        return self
+        self.shared: dict[str, int] = {}
+        """Dynamic shared memory of each kernel's launches, which is compiled in here."""
 
     def upload(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return np.ascontiguousarray(array)
@@ -63,12 +61,12 @@ class HostBackend:
 
     def build(self, kernel: str, header: str) -> Path:
         """The library of a kernel, compiled if no test has needed it yet."""
-        header, shared, edited = read_by(kernel, header), self._shared.get(kernel), self.edited.get(kernel)
+        header, shared, edited = read_by(kernel, header), self.shared.get(kernel), self.edited.get(kernel)
         key = f"{header}{shared}{self.sanitize}{edited}"
         folder = self.folder / f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "parameters.cuh").write_text(header)
-        source = kernel_folder() / KERNELS[kernel]
+        source = kernel_folder() / kernels()[kernel]
         if edited:
             source = folder / f"{kernel}.cu"
             source.write_text(edited)
@@ -115,11 +113,12 @@ class HostRenderer:
     """The CUDA renderer's twin on `HostBackend`; `render` is that of the renderer protocol."""
 
     def __init__(
-        self, bank: Bank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **layout: Any
+        self, bank: Bank, recipe: Recipe, backend: HostBackend, shared_memory: int = 227 * 1024, **threads: int
     ) -> None:
         self.bank, self.recipe, self.parameters = bank, recipe, Parameters.of(recipe)
-        self.layout = Layout.choose(self.parameters, shared_memory, **layout)
-        self.pipeline = make_pipeline(bank, self.parameters, self.layout, backend.with_layout(self.layout), 1 << 22)
+        make = formula(bank.formula).pipeline
+        self.pipeline = make(bank, self.parameters, backend, shared_memory, 1 << 22, threads)
+        backend.shared = dict(self.pipeline.layout.shared)
 
     def render(
         self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
@@ -137,7 +136,7 @@ class HostRenderer:
             indices, batch, key=seed_key(seed), epoch=epoch, stream=int(stream), out=out, masks=shown, codes=codes,
             values=values, form=form,
         )  # fmt: skip
-        return Rendered.of(out, codes, shown)
+        return Rendered(out, codes, shown)
 
 
 def dots() -> CodeBank:

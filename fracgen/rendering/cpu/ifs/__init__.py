@@ -1,1 +1,0 @@
-"""Stages that draw attractors of iterated function systems; twins of `kernels/ifs`."""

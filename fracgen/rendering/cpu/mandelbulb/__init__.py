@@ -1,1 +1,0 @@
-"""Mandelbulb variations on the CPU: rays in SIMD lanes."""
