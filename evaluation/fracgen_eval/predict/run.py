@@ -81,7 +81,7 @@ def predict(images: Sequence[Path], request: Request, device: str = "cpu") -> Ve
     else:
         assert request.train is not None
         request.choice.settings()
-        notes += differing(images_in(request.train), paths)
+        notes += differing(images_in(request.train), paths, request.choice.tiles)
         fitted = fit_model(request.choice, request.train, device)
         if rest := left_out(request.train, [request.train], images_in(request.train)):
             notes.append(f"{request.train}: left out {rest}")
@@ -172,8 +172,8 @@ def _warnings(fitted: FittedModel, judged: Judged, paths: Sequence[Path]) -> lis
     return found
 
 
-def differing(normal: Sequence[Path], judged: Sequence[Path]) -> list[str]:
-    """What is not alike among the pictures' shapes and depths, one line each.
+def differing(normal: Sequence[Path], judged: Sequence[Path], tiled: bool) -> list[str]:
+    """What is not alike among the pictures' depths and, unless they are tiled, shapes; one line each.
 
     Raises:
         EvaluationError: one cannot be decoded.
@@ -182,7 +182,7 @@ def differing(normal: Sequence[Path], judged: Sequence[Path]) -> list[str]:
     for path in judged:
         read_picture(path)  # what cannot be judged is refused before the work of fitting
     ours, theirs = Counter(map(_kind, normal)), Counter(map(_kind, judged))
-    for n, what in enumerate(("shapes", "depths")):
+    for n, what in ((0, "shapes"), (1, "depths"))[tiled:]:
         train = Counter[str]()
         for kind, number in ours.items():
             train[kind[n]] += number
