@@ -101,7 +101,7 @@ OTHERS = {
     "seed of codes that are there": ("render bank.safetensors --bank-seed 1", "--bank-seed: the codes are those of"),
     "tar files of a sheet": ("render --per-file 10 --wds-member npy", "--wds-member, --per-file: format sheet writes"),
     "tar files of a pipe": ("render --format wds -o - --per-file 10", "--per-file: a pipe gets one tar file"),
-    "seed of variations": ("sample --recipe mandelbulb --seed 1", "--seed: Mandelbulb variations are every"),
+    "seed of variations": ("sample --recipe mandelbulb --seed 1", "--seed: these codes are every combination"),
     "pictures beside the paper's numbers": ("report --paper --root mvtec=x", "--root: --paper reports the published"),
 }
 

@@ -78,7 +78,7 @@ def test_variations_show_and_draw(fracgen: Command, monkeypatch: pytest.MonkeyPa
     usual = PRESETS["mandelbulb"]
     monkeypatch.setitem(PRESETS, "mandelbulb", replace(usual, recipe=usual.recipe.at_size(16)))
     made = fracgen("sample", "--recipe", "mandelbulb", "--powers", "3,8", "--rules", "42,168", "-o", "v")
-    assert "4 codes of 2 powers under 2 rules" in made.err
+    assert "4 classes: 2 powers under 2 rules" in made.err
     assert "z -> r^8 (cos 8 phi, -sin 8 phi, cos 8 theta) + c" in fracgen("codes", "show", "v", "0", "1", "2", "3").out
     assert json.loads(fracgen("codes", "stats", "v", "--json").out)["powers"] == [3, 8]
     fracgen("codes", "show", "v", "1", "--image", "v.png")

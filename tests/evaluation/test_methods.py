@@ -241,20 +241,6 @@ def test_layers_can_be_chosen(name: str, weights: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("patchcor", {}, "unknown method 'patchcor': use one of fastflow"),
-        ("stfpm", {"layers": ("layer1",)}, r"the layers of stfpm cannot be chosen.*patchcore, padim"),
-        ("padim", {"layers": ("layer5",)}, "resnet18 has no layer 'layer5': use some of act1, layer1"),
-        ("padim", {"layers": ("layer2", "layer1")}, "in rising order"),
-    ],
-)
-def test_what_does_not_fit_is_refused(name: str, options: Any, message: str, weights: Any) -> None:
-    with pytest.raises(EvaluationError, match=message):
-        build_method(name, weights, **options)
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[patchcor]\ncoreset = 0.1", "unknown method"),

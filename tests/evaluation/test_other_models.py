@@ -12,7 +12,7 @@ import pytest
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.plan import Request, check_names, make_plan
-from fracgen_eval.methods import METHODS, build_method, check_fit, settings_for
+from fracgen_eval.methods import build_method, check_fit, settings_for
 from fracgen_eval.methods import others as others_module
 from fracgen_eval.methods.quiet import quiet
 from fracgen_eval.methods.settings import read_overrides
@@ -61,11 +61,6 @@ def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(n
     assert judged.maps is not None
     assert judged.maps.shape == (2, settings["image_size"], settings["image_size"])
     assert judged.maps.std() > 0
-
-
-def test_all_means_the_eight_still() -> None:
-    assert len(METHODS) == 8
-    assert not any(":" in name for name in METHODS)
 
 
 @pytest.mark.parametrize(
