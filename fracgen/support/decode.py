@@ -35,7 +35,7 @@ from typing import (
 T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KEY = "json key"
-"""In a field's metadata: its name in the file, where that is another one; the field's own is read where it is missing."""
+"""In a field's metadata: its name in the file, where that is another one; the field's is read in its absence."""
 
 MAX_BYTES = 64 << 20
 """Largest size of a file of values."""
