@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fracgen.support.decode import brief, read_json
+from fracgen.support.decode import brief, open_tensors, read_json
 from fracgen.support.kinds import SAFETENSORS, TORCH, kind_of
-from fracgen.support.tensors import open_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor

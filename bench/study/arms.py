@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from fracgen.support.decode import from_json, read_json
 
@@ -72,7 +71,7 @@ class Measure:
     method: str
     limit: str | None
     """Of `fracgen eval run`: images a category."""
-    settings: dict[str, Any]
+    settings: dict[str, object]
     """Those of the method that are not its own."""
     date: str
     machine: str
@@ -90,7 +89,7 @@ class Result:
     name: str
     seed: int
     images_seen: int = 0
-    validation: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, object] = field(default_factory=dict)
     """Of the training, after its last step."""
     measures: list[Measure] = field(default_factory=list)
 

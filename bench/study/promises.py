@@ -26,8 +26,10 @@ from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.datasets.surfaces.pictures import damaged_picture, normal_picture
 from fracgen_eval.images import Geometry
 from fracgen_eval.methods import Method, build_method, settings_for
+from fracgen_eval.methods.kept import kept_features
+from fracgen_eval.methods.patchcore import PatchCore
 from fracgen_eval.pictures import read_picture
-from fracgen_eval.predict.folds import FOLDS, cross_fit, deal, remembering
+from fracgen_eval.predict.folds import FOLDS, cross_fit, deal
 from fracgen_eval.predict.pictures import looks
 from fracgen_eval.predict.shift import LEVEL, Seen, shift
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
@@ -178,11 +180,20 @@ def table(found: dict[str, list[Outcome]]) -> str:
 
 @contextlib.contextmanager
 def patchcore() -> Iterator[Callable[[], Method]]:
-    """Makes PatchCore with the package's ResNet-18, whose features of a picture are computed once in all draws."""
+    """Makes PatchCore with the package's ResNet-18, which computes features of a picture once."""
     weights = load_weights(WeightsSpec.parse("fractal"), "resnet18")
     settings = settings_for("patchcore", overrides={"image_size": SIDE})
-    with remembering() as remember:
-        yield lambda: remember(build_method("patchcore", weights, settings))
+    first = build_method("patchcore", weights, settings)
+    assert isinstance(first, PatchCore)
+
+    def build() -> Method:
+        method = build_method("patchcore", weights, settings)
+        assert isinstance(method, PatchCore)
+        vars(method.network)["forward"] = first.network.forward
+        return method
+
+    with kept_features(first.network):
+        yield build
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from bench.study.arms import Arm, Measure, Result, comparison
 from fracgen.benchmarking.record import Machine
@@ -89,10 +88,10 @@ class Terms:
         limit = ["--limit", self.limit] if self.limit else []
         return limit + (["--settings", str(self.settings)] if self.settings else [])
 
-    def of(self, method: str) -> dict[str, Any]:
-        """What a result says of them."""
-        settings = read_toml(self.settings) if self.settings else {}
-        return {"limit": self.limit, "settings": settings.get(method, {})}
+    def own(self, method: str) -> dict[str, object]:
+        """The settings of a method that are not its usual ones."""
+        settings: dict[str, dict[str, object]] = read_toml(self.settings) if self.settings else {}
+        return settings.get(method, {})
 
 
 def measure(
@@ -101,7 +100,7 @@ def measure(
     """Metrics by category. Cells are kept in a folder for just these weights and terms, so that none is mixed in."""
     from fracgen_eval.grid.results import read_table
 
-    known = json.dumps(terms.of(method), sort_keys=True).encode()
+    known = json.dumps({"limit": terms.limit, "settings": terms.own(method)}, sort_keys=True).encode()
     out = folder / "eval" / dataset / method / hashlib.sha256(weights.read_bytes() + known).hexdigest()[:12]
     fracgen("eval", "run", "--method", method, "--weights", f"study={weights}", "--model", arm.model,
             "--dataset", dataset, "--seeds", str(seed), "-o", str(out), *terms.options())  # fmt: skip
@@ -128,8 +127,8 @@ def finish(arm: Arm, seed: int, folder: Path, datasets: Sequence[str], methods: 
     for dataset, method in missing:
         metrics = measure(arm, seed, weights, folder, dataset=dataset, method=method, terms=terms)
         measured = Measure(
-            dataset=dataset, method=method, **terms.of(method), date=time.strftime("%Y-%m-%d"),
-            machine=Machine.here().processor, commit=commit(), metrics=metrics,
+            dataset=dataset, method=method, limit=terms.limit, settings=terms.own(method),
+            date=time.strftime("%Y-%m-%d"), machine=Machine.here().processor, commit=commit(), metrics=metrics,
         )  # fmt: skip
         result = replace(result, measures=[*result.measures, measured])
         with whole_file(path) as file:

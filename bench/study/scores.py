@@ -14,7 +14,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -110,17 +110,6 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-class Scores(TypedDict):
-    """What is said of a table of results."""
-
-    title: str
-    metric: str
-    seeds: tuple[int, ...]
-    networks: tuple[int, ...]
-    categories: list[str]
-    rows: list[Row]
-
-
 class Gain(TypedDict):
     """The mean gain of weights over several tables, in points."""
 
@@ -130,10 +119,10 @@ class Gain(TypedDict):
     gain_interval: Ends
 
 
-def together(tables: Sequence[Scores]) -> list[Gain]:
-    """The mean gain over several tables of image AUROC, whose test images are independent of each other."""
+def together(rows: Iterable[Row]) -> list[Gain]:
+    """The mean gain over several tables, whose test images are independent of each other."""
     gains: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row in (row for table in tables if table["metric"] == METRICS[0] for row in table["rows"]):
+    for row in rows:
         if row["method"] == ALL and (ends := row.get("gain_interval")):
             gains[row["weights"]].append((row["gain"], (ends[1] - ends[0]) / 2))
     found: list[Gain] = []
@@ -151,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args(arguments)
-    tables: list[Scores] = []
+    tables: list[dict[str, object]] = []
+    first: list[Row] = []  # of image AUROC
     for folder in options.results:
         results = gather(folder)
         for table in make_tables(results):
@@ -160,10 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not table.compared:
                 sys.exit(f"{folder}: {table.title}: random and other weights have no cell of the same seeds to compare")
             rows = scores(table, results)
+            first += rows if table.metric == METRICS[0] else []
             tables.append({"title": table.title, "seeds": table.seeds, "networks": table.networks,
                            "metric": table.metric, "categories": table.classes, "rows": rows})  # fmt: skip
             print(f"\n{table.title}; seeds {table.seeds}, random networks {table.networks}\n\n{markdown(rows)}")
-    for gain in (gains := together(tables)):
+    for gain in (gains := together(first)):
         print(f"\n{gain['weights']}, over {gain['tables']} tables: {gain['gain']:+.1f} {ends(gain['gain_interval'])}")
     if options.output:
         machine = asdict(Machine.here())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from fracgen.recipes.recipe import Preset
 from fracgen.rendering import make_renderer
 
 if TYPE_CHECKING:
+    import torch
+
     from fracgen.loading.loader import FractalLoader
+    from fracgen.rendering.base import Index, Renderer
     from fracgen.rendering.cpu.renderer import CpuRenderer
     from fracgen.rendering.cuda.renderer import CudaRenderer
 
@@ -27,9 +30,17 @@ def small_bank(preset: Preset, codes: int = 2000, seed: int = 1) -> Bank:
     return make_bank(preset.bank.few(codes), seed)
 
 
-def wait(images: Any) -> None:
-    """Return when a batch is there: images on a GPU are promised when `render` returns, not made."""
-    if not isinstance(images, np.ndarray) and images.is_cuda:
+class Options(TypedDict, total=False):
+    """Options of `Renderer.render`."""
+
+    epoch: int
+    dtype: torch.dtype | str
+    channels_last: bool
+
+
+def wait(images: torch.Tensor) -> None:
+    """Return when a batch is there: images on a GPU may not be finished when `render` returns."""
+    if images.is_cuda:
         import torch
 
         torch.cuda.synchronize(images.device)
@@ -37,7 +48,7 @@ def wait(images: Any) -> None:
 
 def bench_render(
     preset: Preset, *, device: str = "auto", batch: int = 256, rounds: int = 9, threads: int | None = None,
-    **output: Any,
+    **output: Unpack[Options],
 ) -> Record:  # fmt: skip
     """Images and points (or rays) per second, and each stage's share of the time.
 
@@ -49,7 +60,7 @@ def bench_render(
         batch: images per call.
         rounds: calls that are timed, each of other images.
         threads: CPU only.
-        output: GPU only: dtype and channels_last of `CudaRenderer.render`.
+        output: dtype and channels_last of `Renderer.render`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -57,11 +68,12 @@ def bench_render(
     """
     if batch < 1:
         raise ValueError(f"batch {batch} is out of range: use 1 or more")
-    recipe, codes, epoch = preset.recipe, [], iter(range(2**32))
-    renderer: Any = make_renderer(small_bank(preset), recipe, device, threads=threads)
+    recipe, epoch = preset.recipe, iter(range(2**32))
+    codes: list[torch.Tensor] = []
+    renderer = make_renderer(small_bank(preset), recipe, device, threads=threads)
 
     def render() -> None:
-        rendered = renderer.render(range(batch), epoch=next(epoch), **output)
+        rendered = renderer.render(range(batch), **output | {"epoch": next(epoch)})
         wait(rendered.images)
         codes.append(rendered.codes)
 
@@ -73,7 +85,7 @@ def bench_render(
         unit, each = formula(recipe.formula).work(recipe)
         drawn = np.array([int((c >= 0).sum()) * each for c in codes[-rounds:]])
         results[unit] = Summary.of(f"{unit}/s", drawn / seconds)
-    turns = [stage_seconds(renderer, range(batch), epoch=next(epoch), **output) for _ in range(rounds)]
+    turns = [stage_seconds(renderer, range(batch), **output | {"epoch": next(epoch)}) for _ in range(rounds)]
     for name in turns[0]:
         results[f"share of {name}"] = Summary.of("of the time", [s[name] / sum(s.values()) for s in turns])
     workers = getattr(renderer, "threads", None)  # a GPU has none
@@ -84,12 +96,14 @@ def bench_render(
     return Record.of("render", settings, results)
 
 
-def stage_seconds(renderer: Any, index: Any, **options: Any) -> dict[str, float]:
+def stage_seconds(renderer: Renderer, index: Index, **options: Unpack[Options]) -> dict[str, float]:
     """Seconds of each stage for a batch: on one thread with a CpuRenderer, of device time with a CudaRenderer."""
-    return (_cuda_stages if hasattr(renderer, "pipeline") else _cpu_stages)(renderer, index, options)
+    if hasattr(renderer, "pipeline"):
+        return _cuda_stages(cast("CudaRenderer", renderer), index, options)
+    return _cpu_stages(cast("CpuRenderer", renderer), index, options)
 
 
-def _cpu_stages(renderer: CpuRenderer, index: Any, options: dict[str, Any]) -> dict[str, float]:
+def _cpu_stages(renderer: CpuRenderer, index: Index, options: Options) -> dict[str, float]:
     seconds: dict[str, float] = {}
 
     def timed(name: str, run: Callable[[], None]) -> None:
@@ -101,13 +115,14 @@ def _cpu_stages(renderer: CpuRenderer, index: Any, options: dict[str, Any]) -> d
     return seconds
 
 
-def _cuda_stages(renderer: CudaRenderer, index: Any, options: dict[str, Any]) -> dict[str, float]:
+def _cuda_stages(renderer: CudaRenderer, index: Index, options: Options) -> dict[str, float]:
     import torch
 
-    backend: Any = renderer.pipeline.backend
-    launch, names, marks = backend.launch, {id(f): key[0] for key, f in renderer.pipeline.functions.items()}, []
+    backend: Any = renderer.pipeline.backend  # its method is replaced for a while
+    launch, names = backend.launch, {id(f): key[0] for key, f in renderer.pipeline.functions.items()}
+    marks: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
-    def timed(function: Any, *arguments: Any) -> None:
+    def timed(function: object, *arguments: object) -> None:
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         launch(function, *arguments)

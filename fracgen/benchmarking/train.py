@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from fracgen.training.losses import images_of_pairs, objective_of
 
 BOOTSTRAPS = 10_000
 
+Batches = Iterator[tuple[torch.Tensor, ...]]
 Step = Callable[[torch.Tensor, torch.Tensor], None]
 
 
@@ -92,7 +92,7 @@ def _results(live: NDArray[np.float64], fixed: NDArray[np.float64], batch: int, 
     }
 
 
-def live(loader: FractalLoader, batches: Iterator[tuple[Any, ...]], step: Step, steps: int) -> Callable[[], None]:
+def live(loader: FractalLoader, batches: Batches, step: Step, steps: int) -> Callable[[], None]:
     """A block of steps on fresh images."""
 
     def block() -> None:

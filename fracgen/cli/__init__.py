@@ -36,7 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("Show what is installed, what is missing and how to get it.", "fracgen.cli.doctor:doctor"),
 }  # fmt: skip
 
-OLD = {"--out": ("--output",), "--gpu": ("--device", "cuda"), "--batch": ("--batch-size",)}
+SHORT = {"--gpu": ("--device", "cuda")}
+"""Short forms of options."""
+OLD = {"--out": ("--output",), "--batch": ("--batch-size",)}
 """Spellings of options that are accepted until the next release, and those that replace them."""
 
 
@@ -91,11 +93,13 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _respelled(arguments: Sequence[str]) -> list[str]:
-    """The arguments with old spellings of options replaced, each named on stderr."""
+    """The arguments with short forms and old spellings of options replaced; the old ones are named on stderr."""
     words: list[str] = []
     for word in arguments:
         name, equals, value = word.partition("=")
-        if name in OLD and "--" not in words:
+        if name in SHORT and not equals and "--" not in words:
+            words += SHORT[name]
+        elif name in OLD and "--" not in words:
             new = OLD[name]
             say(f"{name} is now {' '.join(new)}; the old spelling goes with the next release")
             words += (f"{new[0]}={value}",) if equals else new

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda; `--gpu` is short for the last.")]
 Bank = Annotated[Path, typer.Argument(help="File of a code bank.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -116,7 +116,10 @@ class _Part:
             default, kind = None, kind | None  # type: ignore[operator]
         elif default is False:
             names = names or (f"--{name.replace('_', '-')}",)
-        info = typer.Option(default, *names, help=option.help, metavar=choices, show_default=option.default or shown)
+        about, told = option.help, option.default or shown
+        if isinstance(told, str):  # Typer would put it in parentheses
+            about, told = f"{about}  [default: {told}]", False
+        info = typer.Option(default, *names, help=about, metavar=choices, show_default=told)
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
 

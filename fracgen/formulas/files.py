@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.support.decode import JsonValue, brief
+from fracgen.support.decode import JsonValue, brief, open_tensors
 from fracgen.support.files import whole_file
-from fracgen.support.tensors import open_tensors
 
 if TYPE_CHECKING:
     from fracgen.recipes.recipe import Spec

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fracgen.formulas import FORMULAS
+from fracgen.support.decode import open_tensors
 from fracgen.support.errors import DeviceError
-from fracgen.support.tensors import open_tensors
 
 if TYPE_CHECKING:
     from fracgen.formulas.files import Bank

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
 from fracgen.support.decode import KEY, Table
-from fracgen.support.deprecation import renamed_fields
+from fracgen.support.errors import renamed_fields
 
 if TYPE_CHECKING:
     import torch

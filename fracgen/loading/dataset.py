@@ -14,7 +14,7 @@ from fracgen.order import MAX_INDEX, labels_of
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
 from fracgen.rendering.normalize import dtype_name
-from fracgen.support.deprecation import once_positional, renamed
+from fracgen.support.errors import once_positional, renamed
 
 if TYPE_CHECKING:
     from fracgen.formulas.files import Bank

@@ -31,7 +31,7 @@ from fracgen.rendering import make_renderer
 from fracgen.rendering.base import Rendered, Renderer
 from fracgen.rendering.normalize import convert, dtype_name, table
 from fracgen.support.decode import JsonValue
-from fracgen.support.deprecation import once_positional, renamed
+from fracgen.support.errors import once_positional, renamed
 
 if TYPE_CHECKING:
     from fracgen.formulas.files import Bank

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, TypeAlias, 
 
 from fracgen.formulas import FORMULAS
 from fracgen.support.decode import KEY, JsonValue, Table
-from fracgen.support.deprecation import renamed_fields
+from fracgen.support.errors import renamed_fields
 
 RENDER_VERSION = 0
 """Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fracgen.draws import Stream
-from fracgen.support.deprecation import warn
-from fracgen.support.errors import DeviceError
+from fracgen.support.errors import DeviceError, warn
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Reading of untrusted files: JSON and TOML within bounds, and tables as checked dataclasses.
+"""Reading of untrusted files: JSON and TOML within bounds, tables as checked dataclasses, and safetensors.
 
 Every file of values that fracgen reads is read here, whoever wrote it: a value of another type, a number that no field
 can hold or a table in a table in a table ... is a ValueError of one line and nothing else.
@@ -14,15 +14,28 @@ import reprlib
 import stat
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KEY = "json key"
-"""In a field's metadata: its name in the file, where that is another one. Both are read."""
+"""In a field's metadata: its name in the file, where that is another one; the field's is read in its absence."""
 
 MAX_BYTES = 64 << 20
 """Largest size of a file of values."""
@@ -118,7 +131,8 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     table = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     keys = {field.name: key for key, field in fields.items()}
-    table = {keys.get(key, key): value for key, value in table.items()}
+    # A name in the file is what it says: `digest` beside `weights_digest` is another thing.
+    table = {key if keys.get(key, key) in table else keys[key]: value for key, value in table.items()}
     if closed and (unknown := sorted(set(table) - set(fields))):
         raise ValueError(
             f"unknown field {shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
@@ -282,3 +296,42 @@ def brief(text: object, most: int = 200) -> str:
     """An untrusted text, or an error that repeats one, as one line of at most so many printable characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
     return line if len(line) <= most else line[:most] + "..."
+
+
+class Described(NamedTuple):
+    """A tensor as the file's header describes it."""
+
+    dtype: str
+    """safetensors' name, such as F32, U8 or BF16."""
+    shape: tuple[int, ...]
+
+
+class TensorFile(NamedTuple):
+    """An open safetensors file."""
+
+    metadata: dict[str, str]
+    tensors: dict[str, Described]
+    load: Callable[[str], Any]
+    """A tensor by its name. NumPy has none of the types BF16 and F8_...: look at `tensors` first."""
+
+
+@contextmanager
+def open_tensors(
+    path: str | os.PathLike[str], framework: str = "numpy", limit: float = math.inf
+) -> Iterator[TensorFile]:
+    """Open a safetensors file, whose tensors become those of `framework`, "numpy" or "pt".
+
+    Raises:
+        ValueError: it is none, damaged, or larger than so many bytes.
+        OSError: it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    check_regular(path, limit)
+    try:
+        with safe_open(path, framework=framework) as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: Described(s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()}
+            yield TensorFile(file.metadata() or {}, tensors, file.get_tensor)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file ({brief(error)})") from None

@@ -175,7 +175,7 @@ class Machine:
     ValueError: device 'tpu' is unknown: use auto, cpu or cuda; choose among several GPUs with CUDA_VISIBLE_DEVICES
     """
 
-    device: Annotated[str, "auto, cpu or cuda."] = "auto"
+    device: Annotated[str, "auto, cpu or cuda; `--gpu` is short for the last."] = "auto"
     _: KW_ONLY
     devices: Annotated[int | None, Option("Number of processes on this node.", default="1, or torchrun's")] = None
     num_nodes: Annotated[int, "Number of nodes, where SLURM starts the processes."] = 1

@@ -86,8 +86,8 @@ def test_what_is_wrong_is_named(words: str, says: str) -> None:
 def test_the_help_is_that_of_the_fields() -> None:
     text = " ".join(ran("--help").split())
     for part in (
-        "--kind one|two Kind. [default: one]", "Loggers.", "[default: (0/1)]", "Depth in pixels. [default: 0.5]",
-        "Rate. [default: (0.1)]", "[default: (many)]", "--either / --no-either", "--deep ",
+        "--kind one|two Kind. [default: one]", "Loggers.", "[default: 0/1]", "Depth in pixels. [default: 0.5]",
+        "Rate. [default: 0.1]", "[default: many]", "--either / --no-either", "--deep ",
     ):  # fmt: skip
         assert part in text
     assert "[required]" in text
@@ -108,10 +108,11 @@ def test_an_old_spelling_is_accepted_with_a_note(fracgen: Command, old: list[str
     assert Path("b").is_file()
 
 
-def test_an_old_flag_becomes_an_option_with_a_value(fracgen: Command) -> None:
-    err = fracgen("render", "--gpu", "--size", "0").err
-    assert err.startswith("fracgen: --gpu is now --device cuda;")
-    assert "size 0 is out of range" in err
+def test_gpu_is_short_for_a_device(fracgen: Command) -> None:
+    for words in (["--gpu"], ["--device", "cuda"]):
+        done = fracgen("render", *words, "-n", "1")
+        assert done.code == 2
+        assert "GPU" in done.err
 
 
 def test_an_option_has_one_spelling_in_all_commands() -> None:

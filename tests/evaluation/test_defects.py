@@ -13,9 +13,8 @@ from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.pictures import read_mask, read_picture
 from fracgen_eval.predict.fitting import Choice
-from fracgen_eval.predict.page import PAGE
+from fracgen_eval.predict.page import PAGE, Strengths
 from fracgen_eval.predict.run import Request, predict
-from fracgen_eval.predict.strengths import Strengths
 from fracgen_eval.weights.backbones import WeightsSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -164,9 +164,10 @@ def ptx(kernel: str, text: str, options: tuple[str, ...]) -> Any:
     """The intermediate code of a kernel whose file says `text`."""
     from cupy.cuda import nvrtc as api
 
-    recipe = PRESETS["multi-formula" if kernel == "compose" else "paper"].recipe
+    pipelines = [pipeline_of(PRESETS[name].recipe, 227 * 1024) for name in ("multi-formula", "mandelbulb")]
+    pipeline = next((p for p in pipelines if kernel in p.kernels), pipelines[0])
     headers = {name: text for name, text in sources().items() if name.endswith(".cuh")}
-    headers["parameters.cuh"] = pipeline_of(recipe, 227 * 1024).header(OutputFormat(2))
+    _, headers["parameters.cuh"] = pipeline.function(kernel, OutputFormat(2))
     program = api.createProgram(
         text, f"{kernel}.cu", [text.encode() for text in headers.values()], [name.encode() for name in headers]
     )  # fmt: skip

@@ -35,16 +35,16 @@ SPLIT_STREAM, DEFECT_STREAM = 0x5B117, 0xDEFEC7
 """Words of the seeds that deal pictures and draw defects."""
 
 
-def kind_and_strength(folder: str) -> tuple[str, float]:
-    """What the name of a folder of test pictures says. Raises ValueError where it is none of these.
+def kind_and_strength(folder: str) -> tuple[str, float] | None:
+    """What the name of a folder of test pictures says; None where it is not one of this dataset.
 
-    >>> kind_and_strength("scratch-0.5"), kind_and_strength("good")
-    (('scratch', 0.5), ('good', 0.0))
+    >>> kind_and_strength("scratch-0.5"), kind_and_strength("good"), kind_and_strength("dent")
+    (('scratch', 0.5), ('good', 0.0), None)
     """
     if folder == GOOD:
         return GOOD, 0.0
     kind, _, strength = folder.rpartition("-")
-    return kind, float(strength)
+    return (kind, float(strength)) if strength.replace(".", "", 1).isdecimal() else None
 
 
 def write_defects(good: Path, folder: Path, seed: int = 0, strengths: Sequence[float] = STRENGTHS) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from fracgen.support.folders import files_below, is_clutter
+from fracgen.support.kinds import files_below, is_clutter
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.pictures import SUFFIXES
 

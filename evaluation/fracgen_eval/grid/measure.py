@@ -39,7 +39,7 @@ from fracgen_eval.grid.results import maps_path, write_result
 from fracgen_eval.grid.scoring import Thresholds, score
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Prediction, Watch, build_method
-from fracgen_eval.metrics import check_finite, count_pixels, normal_threshold, pixel_auroc
+from fracgen_eval.metrics import count_pixels, normal_threshold, pixel_auroc
 from fracgen_eval.weights.backbones import Weights
 
 if TYPE_CHECKING:
@@ -145,14 +145,11 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _thresholds(normal: Prediction, category: Category) -> Thresholds:
-    """Where to cut, by what a method says of normal images that it was not fitted on. Raises EvaluationError where a
-    score is not finite."""
-    check_finite(normal.scores)
+    """Where to cut, by what a method says of normal images that it was not fitted on."""
     what = "validation images" if category.validation else "held-out normal images"
     image = Threshold(float(normal.scores.max()), f"highest of the {what}")
     if normal.maps is None:
         return Thresholds(None, image)
-    check_finite(normal.maps, "values of the maps")
     if category.seg_f1:
         rule = "mean and three standard deviations of the validation images' maps"
         return Thresholds(Threshold(normal_threshold(normal.maps), rule), image)

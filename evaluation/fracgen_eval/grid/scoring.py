@@ -19,6 +19,7 @@ from fracgen_eval.metrics import (
     aupro,
     auroc,
     best_f1_threshold,
+    check_finite,
     check_ranking,
     count_pixels,
     image_metrics,
@@ -62,6 +63,7 @@ def score(
         check_ranking(prediction.maps, "values of the maps")
     for name, scores in prediction.beside.items():
         check_ranking(scores, f"scores of {name}")
+    check_finite([t.value for t in (normal.mask, normal.image) if t is not None], "thresholds of normal images")
     labels, pixels = [s.anomalous for s in category.test], _pixels(cell, category, prediction, masks)
     decision = None if normal.image is None else normal.image.value
     metrics = image_metrics(labels, prediction.scores, decision)

@@ -22,7 +22,7 @@ from fracgen_eval.methods import Method, check_fit, settings_for
 from fracgen_eval.methods.base import Table
 from fracgen_eval.methods.settings import check_layer_choice
 from fracgen_eval.pictures import SUFFIXES
-from fracgen_eval.predict.folds import FOLDS, FOLDS_TRAINED, ONE_PASS, cross_fit, deal
+from fracgen_eval.predict.folds import cross_fit, deal, usual_folds
 from fracgen_eval.predict.model import Fit, FittedModel, Normal, WeightsNote, check_judgement
 from fracgen_eval.predict.pictures import LOOKS, Cut, Judged, judge, to_fit
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
@@ -53,7 +53,7 @@ class Choice:
         int | None,
         Option(
             "Parts of the normal pictures, each judged by a model of the others; 1 keeps none back.",
-            default="10; 5 where the method trains",
+            default="10 of patchcore and padim, else 5",
         ),
     ] = None
     tiles: Annotated[bool, "Judge large pictures at full resolution, in overlapping tiles."] = False
@@ -78,9 +78,10 @@ def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:
             setting would do nothing, or the fitted method diverged.
     """
     name, settings, paths = choice.method, choice.settings(), normal_pictures(train)
-    fold_of = deal(len(paths), choice.folds or (FOLDS if name in ONE_PASS else FOLDS_TRAINED), choice.seed)
+    fold_of = deal(len(paths), choice.folds or usual_folds(name), choice.seed)
     weights = load_weights(choice.weights, choice.model)
-    fewest = int(len(paths) - np.bincount(fold_of).max()) or len(paths)
+    counts = np.bincount(fold_of)
+    fewest = int(counts.min() if name == "patchcore" else len(paths) - counts.max()) or len(paths)
     check_fit(name, weights.model, settings, fewest, layers=choice.layers)
     fit = Fit(
         name, settings, choice.seed, from_json(WeightsNote, weights.describe()), layers=choice.layers,

@@ -1,25 +1,24 @@
 """Cross-fitting: every normal picture is judged by a model that was not fitted on it.
 
-Pictures are dealt into folds, and a model is fitted without each of them; frozen features are computed once. The model
-without the first fold is kept, as it has seen as many pictures as those that judged the normal ones: its scores and
-theirs are distributed alike. PatchCore's memory is made of parts, the coreset of each fold's patches, and a model is
-the memory without a part.
+Pictures are dealt into folds, and a model is fitted without each of them. The model without the first fold is kept, as
+it has seen as many pictures as those that judged the normal ones: its scores and theirs are distributed alike.
+PatchCore and PaDiM compute features once. PatchCore's memory is made of parts, the coreset of each fold's patches, and
+a model is the memory without a part.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen_eval.methods import Method
 from fracgen_eval.methods.base import PREDICT_BATCH, batches, normalised
+from fracgen_eval.methods.kept import kept_features
 from fracgen_eval.methods.padim import Padim
-from fracgen_eval.methods.panda import Panda
 from fracgen_eval.methods.patchcore import PatchCore
 from fracgen_eval.methods.quiet import quiet, seeded
 
@@ -27,16 +26,15 @@ if TYPE_CHECKING:
     import torch
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
-    _Output: TypeAlias = torch.Tensor | dict[str, torch.Tensor]
-    """Features, or those of each layer by name."""
-
-FOLDS, FOLDS_TRAINED = 10, 5
-"""Folds of methods that go through the pictures once; and of those that train, each of which is a training."""
-ONE_PASS = ("patchcore", "padim", "panda", "anomalib:dfm", "anomalib:dfkde", "anomalib:mh_patchcore")
+FOLDS, FOLDS_ELSEWHERE = 10, 5
+"""Folds of PatchCore and PaDiM; and of the others, for which each fold is a whole fit."""
 FOLDS_STREAM = 0xF01D5
 """Second word of the seed that deals pictures into folds."""
-CACHE_BYTES = 2 << 30
-"""Of remembered features; those of more pictures are computed again."""
+
+
+def usual_folds(method: str) -> int:
+    """Number of folds where none is named."""
+    return FOLDS if method in ("patchcore", "padim") else FOLDS_ELSEWHERE
 
 
 def deal(pictures: int, folds: int, seed: int) -> NDArray[np.intp]:
@@ -65,21 +63,24 @@ def cross_fit(
     """
     import torch
 
-    remember, folds, method = _Features(), int(fold_of.max()) + 1, build()
+    method, folds = build(), int(fold_of.max()) + 1
     if folds == 1:
         method.fit(images)
         return method
-    with remember.of(method):
+    network = method.network if isinstance(method, (PatchCore, Padim)) else None
+    with contextlib.nullcontext() if network is None else kept_features(network):
         parts = _coresets(method, images, fold_of) if isinstance(method, PatchCore) else []
-    for fold in reversed(range(folds)):
-        if not isinstance(method, PatchCore):
-            method = build()
-        with remember.of(method):
+        for fold in reversed(range(folds)):
             if isinstance(method, PatchCore):
                 method.module.model.memory_bank = torch.cat([part for n, part in enumerate(parts) if n != fold])
             else:
+                method = build()
+                if isinstance(method, Padim) and network is not None:
+                    vars(method.network)["forward"] = network.forward  # the same network, which knows the pictures
                 method.fit(images[fold_of != fold])
             judge(method, fold)
+    if isinstance(method, Padim):
+        del vars(method.network)["forward"]
     return method
 
 
@@ -100,60 +101,3 @@ def _coresets(method: PatchCore, images: torch.Tensor, fold_of: NDArray[np.intp]
             parts.append(model.memory_bank)
     method.module.eval()
     return parts
-
-
-@contextlib.contextmanager
-def remembering() -> Iterator[Callable[[Method], Method]]:
-    """A function that lets methods, which it returns, share the features of their frozen network until the end."""
-    features = _Features()
-    with contextlib.ExitStack() as stack:
-
-        def remember(method: Method) -> Method:
-            stack.enter_context(features.of(method))
-            return method
-
-        yield remember
-
-
-class _Features:
-    """Outputs of a frozen network for pictures that it has seen, on a CPU."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, dict[str, torch.Tensor]] = {}
-        self._bytes = 0
-
-    @contextlib.contextmanager
-    def of(self, method: Method) -> Iterator[None]:
-        """Let a method's frozen network, if it has one, answer from memory where it can."""
-        network = _frozen_network(method)
-        if network is None or next(network.parameters()).is_cuda:
-            yield
-            return
-        compute = network.forward
-        network.forward = lambda images: self._recalled(compute, images)
-        try:
-            yield
-        finally:
-            network.forward = compute
-
-    def _recalled(self, compute: Callable[[torch.Tensor], _Output], images: torch.Tensor) -> _Output:
-        import torch
-
-        keys = [hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
-        if all(key in self._known for key in keys):
-            found = {name: torch.stack([self._known[key][name] for key in keys]) for name in self._known[keys[0]]}
-            return found.get("", found)
-        output = compute(images)
-        maps = output if isinstance(output, dict) else {"": output}
-        self._bytes += sum(one.nbytes for one in maps.values())
-        if self._bytes <= CACHE_BYTES:
-            self._known |= {key: {name: one[n] for name, one in maps.items()} for n, key in enumerate(keys)}
-        return output
-
-
-def _frozen_network(method: Method) -> torch.nn.Module | None:
-    if isinstance(method, (PatchCore, Padim)):
-        return cast("torch.nn.Module", method.module.model.feature_extractor)
-    if isinstance(method, Panda) and not method.adapted:
-        return method.network
-    return None

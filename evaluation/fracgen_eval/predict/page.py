@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from fracgen.support.files import remove_parts, whole_file
+from fracgen_eval.datasets.base import GOOD
+from fracgen_eval.datasets.defects import NOTE, kind_and_strength
 from fracgen_eval.pictures import read_picture
 from fracgen_eval.predict.heatmaps import heatmap_paths, overlaid, scale, write_heatmap
 from fracgen_eval.predict.pictures import Map, Picture
-from fracgen_eval.predict.strengths import Strengths
 
 PAGE, TABLE, RECORD = "report.html", "judged.csv", "judged.json"
 SHOWN = 480
@@ -56,6 +57,44 @@ class Verdict:
     warnings: tuple[str, ...]
     normal_scores: tuple[float, ...]
     """Of the normal pictures that they were compared with."""
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How many pictures with defects that `fracgen eval data defects` drew were flagged, by kind and strength."""
+
+    columns: tuple[str, ...]
+    """Strengths, rising."""
+    rows: tuple[tuple[str, tuple[str, ...], str], ...]
+    """Kind, `3 of 4` for each strength, and the least strength from which on half of them are flagged."""
+    good: str
+    """`1 of 20` good pictures flagged."""
+
+    @classmethod
+    def of(cls, judged: Sequence[tuple[Path, bool | None]]) -> Strengths | None:
+        """From pictures and decisions; None where they are not of such a dataset, or not decided on."""
+        counts: dict[tuple[str, float], list[bool]] = {}
+        for path, flagged in judged:
+            folder = path.resolve().parent
+            known = kind_and_strength(folder.name) if (folder.parents[1] / NOTE).is_file() else None
+            if flagged is None or known is None:
+                return None
+            counts.setdefault(known, []).append(flagged)
+        good = counts.pop((GOOD, 0.0), [])
+        if not counts:
+            return None
+        strengths = sorted({strength for _, strength in counts})
+        rows = []
+        for kind in sorted({kind for kind, _ in counts}):
+            found = [counts.get((kind, strength), []) for strength in strengths]
+            missed = [n for n, flags in enumerate(found) if 2 * sum(flags) < len(flags)]
+            first = strengths[missed[-1] + 1 :] if missed else strengths
+            rows.append((kind, tuple(map(_of, found)), f"{first[0]:g}" if first else "none of these"))
+        return cls(tuple(f"{s:g}" for s in strengths), tuple(rows), _of(good))
+
+
+def _of(flags: Sequence[bool]) -> str:
+    return f"{sum(flags)} of {len(flags)}" if flags else "none"
 
 
 def write_results(

@@ -21,6 +21,9 @@ from fracgen_eval.predict.page import Row, Verdict, write_results
 from fracgen_eval.predict.pictures import Judged
 from fracgen_eval.predict.shift import LEVEL, Seen, shift
 
+ORIENTATION = 274
+"""Tag of EXIF; above 4, a picture lies on its side."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -78,7 +81,7 @@ def predict(images: Sequence[Path], request: Request, device: str = "cpu") -> Ve
     else:
         assert request.train is not None
         request.choice.settings()
-        notes += differing(images_in(request.train), paths)
+        notes += differing(images_in(request.train), paths, request.choice.tiles)
         fitted = fit_model(request.choice, request.train, device)
         if rest := left_out(request.train, [request.train], images_in(request.train)):
             notes.append(f"{request.train}: left out {rest}")
@@ -133,7 +136,7 @@ def promise(normal: int, rate: float) -> str:
     """How often a normal picture is flagged, where so many were kept back.
 
     >>> promise(40, 0.05)
-    'a normal picture is flagged with a probability of 0.05, as 40 normal pictures tell'
+    'a normal picture is flagged with a probability of at most 0.05, as 40 normal pictures tell'
     >>> promise(9, 0.05)
     '9 normal pictures can promise 1 false alarm in 10, not 0.05: flagged is what scores above all of them; 19 would do'
     """
@@ -147,7 +150,7 @@ def promise(normal: int, rate: float) -> str:
             f"{normal} normal picture{'s' * (normal > 1)} can promise 1 false alarm in {normal + 1}, not {rate:g}: "
             f"flagged is what scores above all of them; {needed} would do"
         )
-    return f"a normal picture is flagged with a probability of {rate:g}, as {normal} normal pictures tell"
+    return f"a normal picture is flagged with a probability of at most {rate:g}, as {normal} normal pictures tell"
 
 
 def _warnings(fitted: FittedModel, judged: Judged, paths: Sequence[Path]) -> list[str]:
@@ -169,15 +172,17 @@ def _warnings(fitted: FittedModel, judged: Judged, paths: Sequence[Path]) -> lis
     return found
 
 
-def differing(normal: Sequence[Path], judged: Sequence[Path]) -> list[str]:
-    """What is not alike among the pictures' shapes and depths, one line each.
+def differing(normal: Sequence[Path], judged: Sequence[Path], tiled: bool) -> list[str]:
+    """What is not alike among the pictures' depths and, unless they are tiled, shapes; one line each.
 
     Raises:
         EvaluationError: one cannot be decoded.
     """
     found = []
+    for path in judged:
+        read_picture(path)  # what cannot be judged is refused before the work of fitting
     ours, theirs = Counter(map(_kind, normal)), Counter(map(_kind, judged))
-    for n, what in enumerate(("shapes", "depths")):
+    for n, what in ((0, "shapes"), (1, "depths"))[tiled:]:
         train = Counter[str]()
         for kind, number in ours.items():
             train[kind[n]] += number
@@ -191,11 +196,16 @@ def differing(normal: Sequence[Path], judged: Sequence[Path]) -> list[str]:
 
 
 def _kind(path: Path) -> tuple[str, str]:
-    """Shape and depth of a picture file. Raises EvaluationError where it cannot be decoded."""
+    """Shape and depth of a picture file, from its header. Raises EvaluationError where it cannot be decoded."""
     from PIL import Image
 
-    height, width = read_picture(path).shape[:2]
-    with Image.open(path) as image:
-        mode = image.mode
+    try:
+        with Image.open(path) as image:
+            (width, height), mode, orientation = image.size, image.mode, image.getexif().get(ORIENTATION, 1)
+    except OSError:
+        height, width, _ = read_picture(path).shape  # which says what is wrong
+        mode, orientation = "RGB", 1
+    if orientation > 4:
+        width, height = height, width
     grey, deep = mode in ("1", "L", "LA") or mode.startswith("I"), mode.startswith("I")
     return f"{width} x {height} px", f"{16 if deep else 8} bits of {'grey' if grey else 'colour'}"

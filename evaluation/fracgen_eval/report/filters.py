@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.support.tensors import open_tensors
+from fracgen.support.decode import open_tensors
 from fracgen.support.terminal import one_line
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.results import FILTERS

@@ -59,8 +59,9 @@ class BankSpec(Spec):
         return replace(self, codes=classes * (self.codes // self.classes), classes=classes)
 
     def few(self, codes: int) -> Self:
-        """See `Spec.few`; a class has one code where it has one here, else 20."""
-        return replace(self, codes=codes, classes=codes if self.codes == self.classes else max(1, codes // 20))
+        """See `Spec.few`; a class has one code where it has one here, else 20, or all where these do not divide."""
+        classes = codes if self.codes == self.classes else 1 if codes % 20 else codes // 20
+        return replace(self, codes=codes, classes=classes)
 
     def __str__(self) -> str:
         return f"{self.codes:,} codes of {self.maps[0]} to {self.maps[1]} maps in {self.classes:,} classes"

@@ -20,7 +20,7 @@ from fracgen.formulas.files import MAX_CODES, BankError
 from fracgen.formulas.ifs import MAX_MAPS
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.support.decode import brief, read_bytes
-from fracgen.support.folders import files_below
+from fracgen.support.kinds import files_below
 
 MAX_PICKLE_BYTES = 1 << 30
 MAX_CSV_BYTES = 1 << 16

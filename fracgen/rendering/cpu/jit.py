@@ -17,8 +17,8 @@ inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
 
 
 SOURCES = (
-    "draws.py", "order.py", "formulas", "recipes", "rendering", "support/decode.py", "support/deprecation.py",
-    "support/errors.py", "support/files.py", "support/options.py", "support/tensors.py",
+    "draws.py", "order.py", "formulas", "recipes", "rendering", "support/decode.py", "support/errors.py",
+    "support/files.py", "support/options.py",
 )  # fmt: skip
 """Files and folders of the package that hold all that a stage may inline, and what that imports."""
 
