@@ -209,9 +209,9 @@ def maps(number: Any) -> Any:
 DEGENERATE = {
     "all 12 scores are 0.25, which is no result": lambda n: Prediction(np.full(n, 0.25, np.float32)),
     "1 of 12 scores are not finite, the method diverged": lambda n: Prediction(np.where(spread(n) < 1, 0.5, np.nan)),
-    "1 of 1 scores are not finite": lambda n: Prediction(np.full(n, np.inf), maps(n)),
+    "12 of 12 scores are not finite": lambda n: Prediction(np.full(n, np.inf), maps(n)),
     "all 49152 values of the maps are 0, which is no result": lambda n: Prediction(spread(n), maps(n) * 0),
-    "4096 of 4096 values of the maps are not finite": lambda n: Prediction(spread(n), maps(n) * np.nan),
+    "49152 of 49152 values of the maps are not finite": lambda n: Prediction(spread(n), maps(n) * np.nan),
     "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n, np.float32)}),
 }
 
