@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from fracgen.cli import _app
+from fracgen.cli import SHORT, _app
 from fracgen.recipes.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def command_lines(sentences: bool) -> list[str]:
 
 def find_command(line: str) -> tuple[Any, list[str]]:
     """Typer's object for a command line, and the words after the command's name."""
-    words = shlex.split(line)
+    words = [word for short in shlex.split(line) for word in SHORT.get(short, (short,))]
     command = get_command(_app({words[0]}))
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         assert words[0] in command.commands, f"`fracgen {line}`: no command {words[0]!r}"
