@@ -156,10 +156,11 @@ def _draw(bank: files.Bank, codes: list[int], path: Path) -> None:
     from PIL import Image
 
     from fracgen.order import index_of
+    from fracgen.recipes.presets import preset
     from fracgen.rendering import make_renderer
 
     check_writable(path)
-    recipe = formula(bank.formula).presets[0].recipe
+    recipe = preset(formula(bank.formula).presets[0].name).recipe
     index = [index_of(code, bank.classes, bank.per_class) for code in codes]
     images = make_renderer(bank, recipe, "cpu").render(index).numpy().images
     with whole_file(path) as file:

@@ -35,7 +35,7 @@ from typing import (
 T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KEY = "json key"
-"""In a field's metadata: its name in the file, where that is another one. Both are read."""
+"""In a field's metadata: its name in the file, where that is another one; the field's is read in its absence."""
 
 MAX_BYTES = 64 << 20
 """Largest size of a file of values."""
@@ -131,7 +131,8 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     table = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     keys = {field.name: key for key, field in fields.items()}
-    table = {keys.get(key, key): value for key, value in table.items()}
+    # A name in the file is what it says: `digest` beside `weights_digest` is another thing.
+    table = {key if keys.get(key, key) in table else keys[key]: value for key, value in table.items()}
     if closed and (unknown := sorted(set(table) - set(fields))):
         raise ValueError(
             f"unknown field {shown(unknown[0])} in {name or 'the file'}: the fields are {', '.join(sorted(fields))}"
