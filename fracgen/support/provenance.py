@@ -14,7 +14,7 @@ from fracgen.support.files import PACKAGE
 _TRAIN = ("lightning", "timm")
 EXTRAS: dict[str, tuple[str, ...]] = {
     "train": _TRAIN,
-    "eval": (*_TRAIN, "anomalib", "sklearn", "scipy", "skimage", "matplotlib", "jinja2"),
+    "eval": (*_TRAIN, "anomalib", "pandas", "sklearn", "scipy", "skimage", "matplotlib", "jinja2"),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "slurm": ("submitit",),

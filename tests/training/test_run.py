@@ -280,7 +280,7 @@ def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path
         (["--preset", "quick", "--logger", "wandd"], 2, "logger 'wandd' is unknown"),
         (["--preset", "quick", "--device", "cuda:1"], 2, "device 'cuda:1' is unknown"),
         (["--preset", "quick", "--augment", "fulll"], 2, "unknown augmentation 'fulll': use one of none, "),
-        (["--preset", "quick", "--objective", "dense"], 2, "objective 'dense' is unknown: use one of auto, "),
+        (["--preset", "quick", "--objective", "dense"], 2, "unknown objective 'dense': use one of auto, "),
         (["--preset", "quick", "--objective", "pairs"], 2, "objective pairs compares pairs, and recipe"),
         (["--preset", "two-view", "--objective", "class"], 2, "objective class looks at single images"),
         (["--preset", "multi-instance", "--objective", "class"], 2, "whose images have several classes: use several"),
@@ -288,7 +288,7 @@ def test_processes_that_do_not_divide_the_batch_are_refused_before_work(tmp_path
         (["--preset", "two-view", "--label-smoothing", "0.1"], 2, "has no meaning for objective pairs"),
         (["--preset", "twins", "--model", "vit_b_32"], 2, "gives no feature maps of 4, 8, 16 pixels a cell: use a"),
         (["--preset", "quick", "--pictures", "0"], 2, "pictures 0 is out of range"),
-        (["--preset", "quick", "--schedule", "linear"], 2, "schedule 'linear' is unknown"),
+        (["--preset", "quick", "--schedule", "linear"], 2, "unknown schedule 'linear'"),
     ],
 )  # fmt: skip
 def test_the_command_refuses_in_one_line(
