@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from fracgen_eval.methods import coreset
+from fracgen_eval.methods import coreset, neighbours
 from fracgen_eval.methods.coreset import select_coreset
 from fracgen_eval.methods.quiet import quiet, seeded, without_bars
 
@@ -52,7 +52,7 @@ def test_the_same_patches_as_anomalib(kind: int) -> None:
 def test_the_same_patches_where_few_are_kept_exact_and_blocks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreset, "ACTIVE", 3)
     monkeypatch.setattr(coreset, "BLOCK", 7)
-    monkeypatch.setattr(coreset, "DIMENSIONS", 2)
+    monkeypatch.setattr(neighbours, "DIMENSIONS", 2)
     for seed in range(10):
         rows, ratio = cloud(seed)
         assert ours_selects(rows, ratio, seed) == anomalib_selects(rows, ratio, seed), f"cloud {seed}"
@@ -61,14 +61,14 @@ def test_the_same_patches_where_few_are_kept_exact_and_blocks_are_small(monkeypa
 def test_most_distances_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(6000, 64, generator=torch.Generator().manual_seed(0)) ** 3
     computed = 0
-    distances = coreset._distances
+    distances = neighbours.distances
 
     def counted(ours: Any, others: Any) -> Any:
         nonlocal computed
         computed += len(ours)
         return distances(ours, others)
 
-    monkeypatch.setattr(coreset, "_distances", counted)
+    monkeypatch.setattr(coreset, "distances", counted)
     ours_selects(rows, 0.1, 0)
     assert computed < 6000 * 600 / 8
 

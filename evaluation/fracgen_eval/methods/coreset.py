@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fracgen_eval.methods.neighbours import PAIRS, FewDimensions, distances
 from fracgen_eval.methods.quiet import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DIMENSIONS = 48
-"""Principal components in which distances are bounded from below; one more holds the length of the rest."""
 ACTIVE, ACTIVE_SHARE = 256, 64
 """Patches that are kept exact at a time: so many, or one in so many of all, whichever is more."""
 BLOCK = 1024
 """Patches compared with all new centers at once: 4 MB for 1,000 centers."""
-PAIRS = 1 << 16
-"""Distances computed at once: 64 MB of differences in 256 dimensions."""
 
 
 def select_coreset(embeddings: Tensor, ratio: float) -> Tensor:
@@ -65,7 +62,7 @@ def _farthest_first(features: Tensor, first: Tensor, size: int) -> Tensor:
     import torch
 
     chosen = first.repeat(size)
-    bounds = _distances(features, features[first])
+    bounds = distances(features, features[first])
     compared = torch.ones_like(bounds, dtype=torch.long)  # with so many of the chosen, from the first on
     active_number = max(ACTIVE, len(features) // ACTIVE_SHARE)
     refresh = _Refresh(features)
@@ -81,41 +78,18 @@ def _farthest_first(features: Tensor, first: Tensor, size: int) -> Tensor:
                 break
             chosen[number] = active[farthest.indices]
             exact[farthest.indices] = 0.0
-            exact = torch.minimum(exact, _distances(rows, features[chosen[number]]))
+            exact = torch.minimum(exact, distances(rows, features[chosen[number]]))
             number += 1
         bounds[active], compared[active] = exact, number
     return chosen
 
 
-def _distances(rows: Tensor, others: Tensor) -> Tensor:
-    """Euclidean, [N]: bit by bit those of Anomalib's selection, whose way of summing a row does not depend on N."""
-    import torch
-
-    lengths: Tensor = torch.linalg.norm(rows - others, ord=2, dim=1)
-    return lengths
-
-
 class _Refresh:
-    """Brings bounds up to date.
-
-    A dot product of `left` and `right` is (|x|^2 - |x - y|^2) / 2 in few dimensions, |x|^2 / 2 being `half`, and at
-    least that of the true distance up to rounding, for which `slack` allows.
-    """
+    """Brings bounds up to date."""
 
     def __init__(self, features: Tensor) -> None:
-        import torch
-
-        self.features = features
-        centred = features - features.mean(0)
-        some = centred[:: max(1, len(centred) // 8192)].double()
-        basis = torch.linalg.eigh(some.T @ some).eigenvectors[:, -DIMENSIONS:].to(features.dtype)
-        low = centred @ basis
-        squares = centred.square().sum(1, keepdim=True)
-        rest = (squares - low.square().sum(1, keepdim=True)).clamp_min(0.0).sqrt()
-        self.left = torch.cat((low, rest, torch.ones_like(rest)), 1)
-        self.right = torch.cat((low, rest, -squares / 2), 1)
-        self.half = squares[:, 0] / 2
-        self.slack = 8 * features.shape[1] * torch.finfo(features.dtype).eps * float(self.half.max())
+        self.features, self.few = features, FewDimensions(features)
+        self.left, self.half = self.few.left(features)
 
     def __call__(self, stale: Tensor, chosen: Tensor, compared: Tensor, bounds: Tensor) -> None:
         """Lower the bounds [N] of the rows `stale` [S] to their distances from all that are chosen [K]."""
@@ -123,11 +97,11 @@ class _Refresh:
 
         for part in stale.split(BLOCK) if len(stale) else ():
             centers = chosen[int(compared[part].min()) :]
-            products = self.left[part] @ self.right[centers].T
+            products = self.left[part] @ self.few.right[centers].T
             likely = centers[products.argmax(1)]
-            bounds[part] = torch.minimum(bounds[part], _distances(self.features[part], self.features[likely]))
-            least = self.half[part] - bounds[part].square() / 2 - self.slack
+            bounds[part] = torch.minimum(bounds[part], distances(self.features[part], self.features[likely]))
+            least = self.few.least(self.half[part], bounds[part])
             row, column = torch.nonzero(products >= least[:, None], as_tuple=True)
             for start in range(0, len(row), PAIRS):
                 ours, theirs = part[row[start : start + PAIRS]], centers[column[start : start + PAIRS]]
-                bounds.scatter_reduce_(0, ours, _distances(self.features[ours], self.features[theirs]), "amin")
+                bounds.scatter_reduce_(0, ours, distances(self.features[ours], self.features[theirs]), "amin")

@@ -11,6 +11,7 @@ from fracgen_eval.images import Geometry
 from fracgen_eval.methods.base import Count, Layers, Share
 from fracgen_eval.methods.coreset import select_coreset
 from fracgen_eval.methods.engine import AnomalibMethod, Common, LayeredSettings
+from fracgen_eval.methods.neighbours import FewDimensions, nearest
 from fracgen_eval.weights.network import Network
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 PAPER_CROP = 224
 """Of 256 pixels: the centre crop at the time of the paper."""
-QUERIES = 512
-"""Patches compared with the bank at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ class PatchCore(AnomalibMethod[PatchCoreSettings]):
         self.store = PatchStore(height * width)
         vars(model).update(
             embedding_store=self.store, subsample_embedding=functools.partial(_subsample, model, self.store),
-            nearest_neighbors=functools.partial(_nearest, model),
+            nearest_neighbors=_Search(model),
         )  # fmt: skip
         return module
 
@@ -117,25 +116,16 @@ def _subsample(model: PatchcoreModel, store: PatchStore, sampling_ratio: float) 
     model.memory_bank = rows[select_coreset(rows, sampling_ratio)]
 
 
-def _nearest(model: PatchcoreModel, embedding: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor]:
-    """Anomalib's search in a steadier order: distances [Q, k] of queries [Q, D] to the bank, and where.
+class _Search:
+    """Anomalib's search in a steadier order: distances [Q, k] of queries [Q, D], and where; both [Q] if k is 1."""
 
-    |x|^2 + |y|^2 - 2xy cancels, so Anomalib's distances change in the fifth digit with the batch. Here the
-    product only finds the neighbours, in one buffer; the distances to these few are taken directly.
-    """
-    import torch
+    def __init__(self, model: PatchcoreModel) -> None:
+        self.model = model
+        self.few: FewDimensions | None = None
 
-    centre = model.memory_bank.mean(0)
-    bank = model.memory_bank - centre
-    length, bank = (bank**2).sum(1), bank.T * -2
-    apart = embedding.new_empty((QUERIES, bank.shape[1]))
-    scores, places = [], []
-    for part in embedding.split(QUERIES):
-        found = torch.addmm(length, part - centre, bank, out=apart[: len(part)])
-        near = found.argmin(1, keepdim=True) if n_neighbors == 1 else found.topk(n_neighbors, largest=False).indices
-        distance = (part[:, None] - model.memory_bank[near]).norm(dim=2)
-        distance, order = distance.sort(dim=1, stable=True)
-        scores.append(distance)
-        places.append(near.gather(1, order))
-    distances, where = torch.cat(scores), torch.cat(places)
-    return (distances[:, 0], where[:, 0]) if n_neighbors == 1 else (distances, where)
+    def __call__(self, embedding: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor]:
+        bank = self.model.memory_bank
+        if embedding.device.type == "cpu" and (self.few is None or self.few.bank is not bank):
+            self.few = FewDimensions(bank)
+        found, places = nearest(bank, self.few, embedding, n_neighbors)
+        return (found[:, 0], places[:, 0]) if n_neighbors == 1 else (found, places)
