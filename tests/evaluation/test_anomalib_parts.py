@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import torch
 from fracgen_eval.methods.distillation import _bottleneck, _decoder
+from fracgen_eval.methods.engine import _blur_by_lines
 from fracgen_eval.methods.padim import DIAGONAL, PlaceBlocks
 from fracgen_eval.methods.patchcore import PatchStore, _subsample
 from fracgen_eval.methods.quiet import quiet, seeded
 
 with quiet():
     from anomalib.models import ReverseDistillation, Stfpm
-    from anomalib.models.components import MultiVariateGaussian, TimmFeatureExtractor
+    from anomalib.models.components import GaussianBlur2d, MultiVariateGaussian, TimmFeatureExtractor
     from anomalib.models.components.backbone.resnet_decoder import ResNetDecoder, de_resnet18
     from anomalib.models.components.sampling import k_center_greedy
     from anomalib.models.image.fastflow.torch_model import FastflowModel
@@ -168,3 +169,13 @@ def test_the_objective_damage_compares_the_patches_that_anomalibs_patchcore_comp
     maps = [torch.randn(2, 4, 12, 12), torch.randn(2, 6, 6, 6)]
     pooled = {f"layer{i + 2}": model.feature_pooler(x) for i, x in enumerate(maps)}
     assert torch.allclose(neighbourhoods(maps), model.generate_embedding(pooled), atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "padding"), [(1, "same"), (3, "same"), (2, "valid")])
+def test_a_blur_by_lines_is_the_blur(channels: int, padding: str) -> None:
+    maps = torch.rand(2, channels, 40, 50, generator=torch.Generator().manual_seed(0))
+    blur = GaussianBlur2d(sigma=4.0, channels=channels, padding=padding)
+    expected = blur(maps)
+    _blur_by_lines(blur)
+    assert "forward" in vars(blur)
+    torch.testing.assert_close(blur(maps), expected)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-DIMENSIONS = 48
+DIMENSIONS = 32
 """Principal components in which distances are bounded from below; one more holds the length of the rest."""
-SAMPLE = 8192
+SAMPLE = 2048
 """Rows, at most, of which the components are computed."""
 QUERIES = 512
 """Rows compared with the bank at once."""
@@ -38,8 +38,8 @@ class FewDimensions:
         import torch
 
         self.bank, self.centre = bank, bank.mean(0)
-        some = (bank[:: max(1, len(bank) // SAMPLE)] - self.centre).double()
-        self.basis = torch.linalg.eigh(some.T @ some).eigenvectors[:, -DIMENSIONS:].to(bank.dtype)
+        some = bank[:: max(1, len(bank) // SAMPLE)] - self.centre
+        self.basis = torch.linalg.eigh(some.T @ some).eigenvectors[:, -DIMENSIONS:]
         left, half = self.left(bank)
         self.right = torch.cat((left[:, :-1], -half[:, None]), 1)
         self.largest = float(half.max())
