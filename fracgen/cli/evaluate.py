@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from fracgen_eval.grid.plan import Request
-from fracgen_eval.predict.run import Request as Judging
+from fracgen_eval.predict.request import Request as Judging
 
 from fracgen.cli.options import AsJson, Cluster, Device, refuse_given, with_options
 

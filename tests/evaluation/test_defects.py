@@ -12,9 +12,9 @@ from fracgen_eval.datasets.defects import NOTE, damage, write_defects
 from fracgen_eval.datasets.surfaces.defects import DEFECTS
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.pictures import read_mask, read_picture
-from fracgen_eval.predict.fitting import Choice
 from fracgen_eval.predict.page import PAGE, Strengths
-from fracgen_eval.predict.run import Request, predict
+from fracgen_eval.predict.request import Choice, Request
+from fracgen_eval.predict.run import predict
 from fracgen_eval.weights.backbones import WeightsSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +34,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(
-    st.sampled_from(sorted(DEFECTS)), st.integers(0, 1 << 20), st.sampled_from([0.25, 1.0, 4.0]),
+    st.sampled_from(sorted(DEFECTS)),
+    st.integers(0, 1 << 20),
+    st.sampled_from([0.25, 1.0, 4.0]),
     st.sampled_from([(64, 64), (40, 90), (70, 33)]),
 )
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -23,7 +23,8 @@ from fracgen_eval.methods.engine import AnomalibSettings
 from fracgen_eval.methods.fastflow import FastFlowSettings
 from fracgen_eval.methods.settings import read_overrides
 from fracgen_eval.metrics import check_ranking
-from fracgen_eval.predict.fitting import Choice, fit_model
+from fracgen_eval.predict.fitting import fit_model
+from fracgen_eval.predict.request import Choice
 from fracgen_eval.report import write_report
 from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from PIL import Image

@@ -19,12 +19,13 @@ from fracgen_eval import decisions
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.images import Geometry
 from fracgen_eval.pictures import read_picture
-from fracgen_eval.predict.fitting import Choice, calibrated, fit_model
+from fracgen_eval.predict.fitting import calibrated, fit_model
 from fracgen_eval.predict.heatmaps import write_heatmap
 from fracgen_eval.predict.model import FittedModel
 from fracgen_eval.predict.page import PAGE, RECORD, TABLE
 from fracgen_eval.predict.pictures import Cut, judge, to_fit
-from fracgen_eval.predict.run import Request, predict
+from fracgen_eval.predict.request import Choice, Request
+from fracgen_eval.predict.run import predict
 from fracgen_eval.weights.backbones import WeightsSpec
 from PIL import Image
 from safetensors import safe_open

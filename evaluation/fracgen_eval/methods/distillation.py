@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Unpack
-from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods.base import Batch, Count, Table
@@ -69,6 +68,8 @@ class Distillation(AnomalibMethod[DistillationSettings]):
 
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
         """Anomalib's; under `paper` with the optimiser of that time, which Anomalib has changed since."""
+        from unittest import mock
+
         from anomalib.models import ReverseDistillation
         from anomalib.models.image.reverse_distillation import torch_model
         from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerationMode

@@ -15,7 +15,6 @@ import contextlib
 import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
-from unittest import mock
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import Weights, load_backbone
@@ -44,6 +43,8 @@ class Injection:
     @contextlib.contextmanager
     def builders(self) -> Iterator[None]:
         """While it lasts, timm and torchvision make the backbone with these weights, and nothing is downloaded."""
+        from unittest import mock
+
         import timm
         import timm.models.vision_transformer as vit
         import torchvision
@@ -113,6 +114,7 @@ class Injection:
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
     """No other machine is found while it lasts: a constructor or a hook that wants a download fails instead."""
+    from unittest import mock
 
     def refuse(host: object, *rest: object, **more: object) -> NoReturn:
         raise OSError(f"it wants to download from {host}, and nothing is downloaded here")

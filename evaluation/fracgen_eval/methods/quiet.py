@@ -8,7 +8,6 @@ import logging
 import random
 import warnings
 from collections.abc import Iterator
-from unittest import mock
 
 import numpy as np
 
@@ -32,6 +31,8 @@ def quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
     """No progress bar of tqdm's, whoever asks for one."""
+    from unittest import mock
+
     from tqdm import tqdm
 
     with mock.patch.object(tqdm, "__init__", functools.partialmethod(tqdm.__init__, disable=True)):

@@ -4,70 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.decode import from_json
-from fracgen.support.options import Option, parse_names
 from fracgen_eval import decisions
 from fracgen_eval.datasets.listing import images_in, left_out
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.grid.plan import MODEL_HELP, SETTINGS_HELP, WEIGHTS_HELP, parse_settings
-from fracgen_eval.methods import Method, check_fit, settings_for
-from fracgen_eval.methods.base import Table
-from fracgen_eval.methods.settings import check_layer_choice
+from fracgen_eval.methods import Method, check_fit
 from fracgen_eval.pictures import SUFFIXES
 from fracgen_eval.predict.folds import cross_fit, deal, usual_folds
 from fracgen_eval.predict.model import Fit, FittedModel, Normal, WeightsNote, check_judgement
 from fracgen_eval.predict.pictures import LOOKS, Cut, Judged, judge, to_fit
-from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-
-
-def _parse_layers(text: str) -> tuple[str, ...]:
-    return parse_names([text])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What is fitted."""
-
-    method: Annotated[str, "The method to fit."] = "patchcore"
-    weights: Annotated[
-        WeightsSpec, Option(WEIGHTS_HELP.split(";")[0] + ".", parse=WeightsSpec.parse, default="fractal")
-    ] = field(default_factory=lambda: WeightsSpec.parse("fractal"))
-    model: Annotated[str, MODEL_HELP] = "resnet18"
-    layers: Annotated[
-        tuple[str, ...] | None, Option("For patchcore and padim, such as layer1,layer2.", parse=_parse_layers)
-    ] = None
-    seed: Annotated[int, "Seed of everything random."] = 0
-    overrides: Annotated[
-        Mapping[str, Table], Option(SETTINGS_HELP, names=("--settings",), parse=parse_settings)
-    ] = field(default_factory=dict)
-    """Settings in the place of the usual ones, by method."""
-    folds: Annotated[
-        int | None,
-        Option(
-            "Parts of the normal pictures, each judged by a model of the others; 1 keeps none back.",
-            default="10 of patchcore and padim, else 5",
-        ),
-    ] = None
-    tiles: Annotated[bool, "Judge large pictures at full resolution, in overlapping tiles."] = False
-
-    def settings(self) -> Table:
-        """The method's settings. Raises EvaluationError where something is unknown, or would do nothing."""
-        check_layer_choice(self.method, self.layers)
-        if self.overrides and self.method not in self.overrides:
-            raise EvaluationError(
-                f"--settings has no settings of {self.method}: add a table [{self.method}], or leave --settings out"
-            )
-        if self.folds is not None and self.folds < 1:
-            raise EvaluationError(f"{self.folds} folds: use 1, which keeps no picture back, or more")
-        return settings_for(self.method, overrides=self.overrides.get(self.method), layers=self.layers)
+from fracgen_eval.predict.request import Choice
+from fracgen_eval.weights.backbones import load_weights
 
 
 def fit_model(choice: Choice, train: Path, device: str = "cpu") -> FittedModel:

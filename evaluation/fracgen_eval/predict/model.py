@@ -180,9 +180,7 @@ def _blank_weights(note: WeightsNote) -> Weights:
     """Weights of the right network, whose tensors are replaced by the file's."""
     blank = load_weights(WeightsSpec("random"), note.model)
     normalisation = Normalisation(*(cast(Triple, triple) for triple in (note.mean, note.std)))
-    return dataclasses.replace(
-        blank, name=note.name, source=note.source, normalisation=normalisation, norm=note.norm
-    )
+    return dataclasses.replace(blank, name=note.name, source=note.source, normalisation=normalisation, norm=note.norm)
 
 
 def check_judgement(method: Method) -> None:

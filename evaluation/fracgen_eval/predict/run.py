@@ -4,62 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-from fracgen.support.files import check_writable
-from fracgen.support.options import Option
 from fracgen.support.terminal import working
 from fracgen_eval import decisions
 from fracgen_eval.datasets.listing import images_in, left_out, pictures_below
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.pictures import SUFFIXES, read_picture
-from fracgen_eval.predict.fitting import Choice, calibrated, digests, fit_model
+from fracgen_eval.predict.fitting import calibrated, digests, fit_model
 from fracgen_eval.predict.model import FittedModel
 from fracgen_eval.predict.page import Row, Verdict, write_results
 from fracgen_eval.predict.pictures import Judged
+from fracgen_eval.predict.request import Request
 from fracgen_eval.predict.shift import LEVEL, Seen, shift
 
 ORIENTATION = 274
 """Tag of EXIF; above 4, a picture lies on its side."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """By what pictures are judged, and what becomes of it."""
-
-    train: Annotated[Path | None, "Folder of normal pictures to fit on."] = None
-    load: Annotated[Path | None, "Use a kept model instead of fitting one."] = None
-    calibrate: Annotated[Path | None, "Folder of good pictures of another day, to compare with."] = None
-    false_alarms: Annotated[float, "How often a normal picture may be flagged, above 0 and below 1."] = 0.05
-    choice: Choice = field(default_factory=Choice)
-    save: Annotated[Path | None, "Keep the fitted model in this file."] = None
-    out: Annotated[
-        Path | None, Option("Folder for a page, heatmaps, a CSV and a JSON file.", names=("-o", "--output"))
-    ] = None
-
-    def check(self, images: Sequence[Path]) -> None:
-        """Refuse what is not there, and what cannot be written, before anything heavy is imported.
-
-        Raises:
-            ValueError: with the remedy.
-            OSError: the file to keep the model in cannot be written.
-        """
-        if (self.load is None) == (self.train is None):
-            raise EvaluationError("give either --train, a folder of normal pictures, or --load, a kept model")
-        decisions.check_rate(self.false_alarms)
-        if missing := [path for path in images if not path.exists()]:
-            raise EvaluationError(f"{missing[0]}: no such picture")
-        if self.load is not None and not self.load.is_file():
-            raise EvaluationError(f"{self.load}: no such fitted model; fit one with --train and --save")
-        for folder, what in ((self.train, "normal pictures"), (self.calibrate, "good pictures of another day")):
-            if folder is not None and not folder.is_dir():
-                raise EvaluationError(f"{folder}: no such folder of {what}")
-        if self.save is not None:
-            check_writable(self.save)
-        if self.out is not None and self.out.exists() and not self.out.is_dir():
-            raise EvaluationError(f"{self.out} is a file: name a folder for the results with -o")
 
 
 def predict(images: Sequence[Path], request: Request, device: str = "cpu") -> Verdict:
@@ -111,9 +71,7 @@ def _pictures(images: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _decided(
-    fitted: FittedModel, judged: Judged, paths: Sequence[Path], rate: float, notes: Sequence[str]
-) -> Verdict:
+def _decided(fitted: FittedModel, judged: Judged, paths: Sequence[Path], rate: float, notes: Sequence[str]) -> Verdict:
     normal, number = fitted.normal, len(fitted.normal.scores)
     p = fitted.p_values(judged)
     flags = decisions.flagged(p, number, rate)
