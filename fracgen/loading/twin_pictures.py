@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fracgen.loading.augment import on_device
 from fracgen.loading.augment_pictures import blur, chosen_rows, recolour, resample
-from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Scatter, Shot, TwinDraws
+from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Grains, Scatter, Shot, TwinDraws
 
 EDGE = 0.5
 """Opacity rises from 0 to 1 within one pixel across the edge of a shape."""
@@ -48,7 +48,7 @@ def shoot(
         one, two = paints[rows].unbind(1)
         painted = torch.lerp(two[:, :, None, None], one[:, :, None, None], shown)
         ground[rows] = torch.lerp(painted, ground[rows], 0.1)
-    grounds = scattered(ground, p.scatter, part, tile)
+    grounds = grained(scattered(ground, p.scatter, part, tile), p.grains, part, tile)
     first, second = (
         resample(own, on_device([shot.affine], device)[0][part]) for own, shot in zip(grounds, p.shots, strict=True)
     )
@@ -84,6 +84,46 @@ def scattered(ground: Tensor, p: Scatter, part: slice, tile: Tensor) -> tuple[Te
             texture = torch.fft.irfft2(waves * torch.fft.rfft2(places), s=(size, size))
             pair[shot][row] = (mean[0] + gain * texture).clamp_(0, 1)
     return pair[0], pair[1]
+
+
+def grained(grounds: tuple[Tensor, Tensor], p: Grains, part: slice, tile: Tensor) -> tuple[Tensor, Tensor]:
+    """Grounds [b, 3, S, S] of the two shots, some as crystals: a piece of the ground in each, lighter or darker."""
+    if not bool(p.chosen[part].any()):
+        return grounds
+    first, second = grounds
+    pair = (first, second.clone() if second is first else second)
+    size, device = first.shape[-1], first.device
+    at = (torch.arange(size, device=device) * 2 + 1) / size - 1
+    place = torch.stack(torch.broadcast_tensors(at, at[:, None]), -1)  # across, down
+    axes, irregular, wavy, contrast, shown, border = (
+        value[part] for value in on_device([p.axes, p.irregular, p.wavy, p.contrast, p.shown, p.border], device)
+    )
+    around = torch.tensor([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)], device=device)
+    for row in np.flatnonzero(p.chosen[part]).tolist():
+        for ground, corner in zip(pair, p.fields, strict=True):
+            start = torch.from_numpy(corner[part][row]).to(device)
+            waves = torch.stack([_uneven((start + shift)[None], 8, size, tile)[0] for shift in (40, 90)], -1)
+            cell = place @ axes[row].T + wavy[row] * waves
+            near = torch.floor(cell).long()[:, :, None] + around  # [S, S, 9, 2]
+            numbers = _at(tile, near, start)
+            seeds = near + 0.5 + irregular[row] * numbers[..., :2].clamp(-2, 2)
+            far, which = (seeds - cell[:, :, None]).norm(dim=3).topk(2, largest=False)
+            grain = near.gather(2, which[:, :, :1, None].expand(-1, -1, -1, 2))[:, :, 0]
+            its = _at(tile, grain, start + 128)
+            moved = (place + its[..., :2])[None]
+            piece = F.grid_sample(ground[row : row + 1], moved, padding_mode="reflection", align_corners=False)[0]
+            mean = ground[row].mean((1, 2), keepdim=True)
+            light = torch.exp(contrast[row] * its[..., 2])
+            depth, width = border[row]
+            edge = 1 - depth * torch.exp(-((far[..., 1] - far[..., 0]) / width).square())
+            ground[row] = (torch.lerp(mean, piece, shown[row]) * light * edge).clamp_(0, 1)
+    return pair
+
+
+def _at(tile: Tensor, cell: Tensor, corner: Tensor) -> Tensor:
+    """Numbers [..., 3] of cells [..., 2] in the periodic tile [3, T, T], counted from a corner."""
+    across, down = ((cell[..., axis] + corner[axis]) % tile.shape[-1] for axis in (0, 1))
+    return tile[:, down, across].movedim(0, -1)
 
 
 def damage(

@@ -126,6 +126,28 @@ class Scatter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grains:
+    """How grounds become crystals, for each pair [B]: other ones in each shot, of one kind."""
+
+    chosen: NDArray[np.bool_]
+    """Whether they do."""
+    axes: Floats
+    """[B, 2, 2]: from places, -1 to 1 along a side, to cells."""
+    irregular: Floats
+    """How far seeds lie from the middle of their cells."""
+    wavy: Floats
+    """How uneven borders are, in cells."""
+    contrast: Floats
+    """Standard deviation of the logarithm of a grain's brightness."""
+    shown: Floats
+    """How much of the ground is seen in a grain, from 0 to 1."""
+    border: Floats
+    """[B, 2]: how much darker borders are, and how wide, in cells."""
+    fields: tuple[NDArray[np.int64], NDArray[np.int64]]
+    """[B, 2] for each shot: corner in the tile of the numbers that say where seeds lie and what grains show."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TwinDraws:
     """Everything random about the pairs of a batch."""
 
@@ -136,6 +158,7 @@ class TwinDraws:
     paints: Floats
     """[B, 2, 3]: the two."""
     scatter: Scatter
+    grains: Grains
     colour: Floats
     """[B, 3, 4]: the pair's colour matrix and its offset."""
     shots: tuple[Shot, Shot]
@@ -192,7 +215,8 @@ def twin_draws(u: Floats) -> TwinDraws:
     scatter = _scatter(c)
     kind = c.whole(len(KINDS))
     # A texture turned and shifted is the same texture.
-    kind = np.where(scatter.chosen & (kind == WARP), FOREIGN, kind)
+    grains = _grains(_Uniforms(u[:, 110:]))
+    kind = np.where((scatter.chosen | grains.chosen) & (kind == WARP), FOREIGN, kind)
     colour = _pair_colour(c, kind == TINT)
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
     centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
@@ -214,7 +238,7 @@ def twin_draws(u: Floats) -> TwinDraws:
         ))  # fmt: skip
     first, second = shots
     return TwinDraws(
-        blended=blended.astype(np.float64), flat=flat, paints=paints, scatter=scatter, colour=colour,
+        blended=blended.astype(np.float64), flat=flat, paints=paints, scatter=scatter, grains=grains, colour=colour,
         shots=(first, second), damage=_damage(c, kind, angle=angle, zoom=zoom, centre=centre),
     )  # fmt: skip
 
@@ -225,6 +249,17 @@ def _scatter(c: _Uniforms) -> Scatter:
     centre = np.stack([middle * c.between(-1, 1), middle * c.between(-1, 1)], 1)
     return Scatter(
         chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(c.corner(), c.corner())
+    )  # fmt: skip
+
+
+def _grains(c: _Uniforms) -> Grains:
+    chosen = c.one_in(float(__import__("os").environ.get("GRAINS", "0.3")))
+    angle, cells, stretch = c.between(0, TURN), c.spread(3, 20), c.spread(0.6, 1.7)
+    axes = affine(angle, cells / 2 * stretch, cells / 2 / stretch, np.zeros((len(angle), 2)))[:, :, :2]
+    return Grains(
+        chosen=chosen, axes=axes, irregular=c.between(0.1, 0.4), wavy=c.between(0, 0.5), contrast=c.spread(0.05, 0.6),
+        shown=c.between(0.05, 1), border=np.stack([c.between(-0.2, 0.6), c.spread(0.03, 0.2)], 1),
+        fields=(c.corner(), c.corner()),
     )  # fmt: skip
 
 
