@@ -7,7 +7,7 @@ variation `linear`; `post` is a map that follows it; it is chosen in proportion 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat

@@ -177,7 +177,8 @@ def lit(bank: CodeBank, windows: NDArray[np.float64] | None = None) -> tuple[NDA
     space = stages.space(n)
     keys = map(np.uint32, seed_key(0))
     samples = Samples(*keys, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(Stream.TRAIN))
-    work = stages.work(samples, space, 0, n, np.empty((n, 1, 3, SIDE, SIDE), np.uint8), np.empty((0, 1, 1, 1), np.uint8))
+    images, masks = np.empty((n, 1, 3, SIDE, SIDE), np.uint8), np.empty((0, 1, SIDE, SIDE), np.uint8)
+    work = stages.work(samples, space, 0, n, images, masks)
     work["scout"]()
     own: NDArray[np.float32] = space.shapes.windows[:, 0, 0]  # type: ignore[attr-defined]
     halo = np.array([0, 0.5, 0, 0.5])  # the stages round to lines, of which the first is no cell's
