@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, build_backbone, load_weights
 from safetensors.torch import save_file
 
-PAGE = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "weights.md").read_text()
 
 
 def fresh(model: str) -> dict[str, torch.Tensor]:
@@ -80,6 +83,6 @@ def test_mitsua(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     state = fresh("swin_tiny_patch4_window7_224")
     save_file(as_transformers(state), "model.safetensors")
-    program = PAGE[PAGE.index("```python\nimport re\n") :].split("```")[1].removeprefix("python\n")
-    exec(program, {})
+    monkeypatch.setattr(sys, "argv", ["swin_names.py", "model.safetensors", "swin.safetensors"])
+    runpy.run_path(str(ROOT / "examples" / "swin_names.py"))
     check(load_weights(WeightsSpec.parse("mitsua=swin.safetensors"), "swin_tiny_patch4_window7_224"), state)
