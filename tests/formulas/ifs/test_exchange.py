@@ -321,7 +321,8 @@ def by_fractint(name: str, file: Path, window: NDArray[np.float64], display: str
         timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     drawn = picture(folder / f"{name}.gif")[: SIDE * FINER, : SIDE * FINER]
-    return drawn.reshape(SIDE, FINER, SIDE, FINER).max(axis=(1, 3))[::-1] > 0
+    lit: NDArray[np.bool_] = drawn.reshape(SIDE, FINER, SIDE, FINER).max(axis=(1, 3))[::-1] > 0
+    return lit
 
 
 @pytest.mark.study
