@@ -38,9 +38,8 @@ from fracgen.rendering.cpu.renderer import CpuRenderer
 
 PROGRAMS = {"flam3": "flam3-render", "mandelbulber2": "mandelbulber2"}
 IMAGES = 256
-SAMPLES = 400 * 256**2
-"""Of a flame: points that flam3 draws."""
-FLAMES = 4
+FLAMES, SAMPLES = 4, 400 * 256**2
+"""How many flames flam3 draws, and of how many points each."""
 BULB = "# Mandelbulber settings file\n[main_parameters]\nimage_width 256;\nimage_height 256;\n[fractal_1]\npower 8;\n"
 
 
@@ -56,8 +55,7 @@ class Pair(NamedTuple):
 
 def processor_seconds() -> float:
     """Of this process and of those that it has waited for."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def program(folder: Path, *command: str, text: str | None = None, **environment: str) -> Callable[[], object]:
@@ -71,9 +69,8 @@ def flam3(folder: Path) -> Pair:
     """Points a second, of the whole recipe here."""
     bank, _ = bank_and_systems()
     export_codes(bank, folder / "codes.flame", "flame", range(FLAMES))
-    settings = f'size="256 256" quality="{SAMPLES // 256**2}" estimator_radius="0"'
     text = re.sub('size="512 512"|quality="100"', "", (folder / "codes.flame").read_text())
-    text = text.replace("<flame ", f"<flame {settings} ")
+    text = text.replace("<flame ", f'<flame size="256 256" quality="{SAMPLES // 256**2}" estimator_radius="0" ')
     renderer = CpuRenderer(bank, RECIPE, threads=1)
     return Pair(
         "points/s", lambda: renderer.render(range(IMAGES)), IMAGES * RECIPE.points,
@@ -119,7 +116,7 @@ def compared(peer: str, pair: Pair, rounds: int) -> dict[str, Summary]:
     ours, theirs = [pair.here / s for s in spent["ours"]], [pair.there / s for s in spent["theirs"]]
     ratio = Summary.of("times", [a / b for a, b in zip(ours, theirs, strict=True)])
     found = {"ours": Summary.of(pair.unit, ours), "theirs": Summary.of(pair.unit, theirs), "ratio": ratio}
-    rates = f"{found['theirs'].median:,.2f} {pair.unit}, fracgen {found['ours'].median:,.2f}"
+    rates = f"{found['theirs'].median:,.4g} {pair.unit}, fracgen {found['ours'].median:,.4g}"
     print(f"{peer}: {rates}: {ratio.median:.1f} times ({ratio.min:.1f} to {ratio.max:.1f})", flush=True)
     return {f"{peer}: {what}": one for what, one in found.items()}
 
@@ -139,8 +136,8 @@ def main() -> None:
                 print(f"{peer}: {PROGRAMS[peer]} is not here, it comes with Debian")
             else:
                 results |= compared(peer, make(Path(scratch)), options.rounds)
-    name = "Anderson and Farrell" + ("" if options.ancestor else ", our port")
-    results |= compared(name, ancestor(options.ancestor), options.rounds)
+    who = "" if options.ancestor else ", our port"
+    results |= compared(f"Anderson and Farrell{who}", ancestor(options.ancestor), options.rounds)
     if options.root is None:
         print("Anomalib: no pictures, name them with --root")
     else:
