@@ -8,7 +8,7 @@ what it costs:
   have. The generator's defects are left out: rows and columns 0 are as wide as the others, the
   stamp is never empty, the blur has the probability it is given, nothing is cached or cast out of
   range.
-* timing (`bench/render_cpu.py`): the generator's cost structure (bench/README.md has both, measured side by side). Double precision, one orbit, a
+* timing (`bench/render_cpu.py`): the generator's cost structure. Double precision, one orbit, a
   random double and a linear search of cumulative probabilities per point, an array of all
   coordinates, a pass for the extent, nine tests and increments per point for a full stamp, and
   diamond-square noise point by point with branches for the edges.

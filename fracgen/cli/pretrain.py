@@ -174,7 +174,7 @@ def first_weights(name: str, model: str, folder: RunFolder, resume: str | None) 
         ValueError: the package has none of this model.
         FileNotFoundError: there is no such file, and no run that began with it.
     """
-    from fracgen.training.initial import digest, initial_file
+    from fracgen.training.built_in import digest, initial_file
 
     try:
         path = initial_file(name, model)

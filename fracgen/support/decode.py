@@ -32,6 +32,8 @@ from typing import (
     get_type_hints,
 )
 
+from fracgen.support.options import check_fields
+
 T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 KEY = "json key"
@@ -148,10 +150,13 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
 
 
 class Table:
-    """Base of a frozen dataclass that goes to JSON and back."""
+    """Base of a frozen dataclass that goes to JSON and back, and whose fields `check_fields` checks."""
 
     what: ClassVar[str]
     """Such a table in words, for messages."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_json(self) -> dict[str, JsonValue]:
         """A dictionary of JSON types."""

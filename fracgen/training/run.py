@@ -19,9 +19,9 @@ from fracgen.networks import FeatureNetwork, create, stages
 from fracgen.rendering.device import use_gpu
 from fracgen.support.files import remove_parts
 from fracgen.training import arithmetic
+from fracgen.training.built_in import digest, load_initial
 from fracgen.training.config import Config, Machine, named_config
 from fracgen.training.folder import RunFolder
-from fracgen.training.initial import digest, load_initial
 from fracgen.training.loop import Run, StopSignals
 from fracgen.training.losses import objective_of
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from fracgen.cli.pretrain import first_weights
 from fracgen.networks import create, last_layer
 from fracgen.training import checkpoint
+from fracgen.training.built_in import digest, initial_file
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
-from fracgen.training.initial import digest, initial_file
 from fracgen.training.run import prepare
 
 from .conftest import TINY

@@ -47,6 +47,7 @@ from fracgen.formulas.mandelbulb.orbit import (
     STEPS,
     STRETCHED,
     TRAPS,
+    Way,
     X,
     march,
     march_sampling,
@@ -61,21 +62,6 @@ _HALF = _F(0.5)
 _RHO2 = POINT + 6
 _LAMP = tuple(_F(v) for v in LAMP)
 _ROOT = tuple(_F(v) for v in INVERSE_ROOT)
-
-
-class Way(NamedTuple):
-    """How rays march; see `orbit.march`."""
-
-    threshold: np.float32
-    spread: np.float32
-    stride: np.float32
-    growth: np.float32
-    reach: np.float32
-    limit: np.float32
-    escape: np.float32
-    steep: np.float32
-    spent_hits: bool
-    """Whether a ray that took `limit` steps has hit where it is."""
 
 
 @inner
@@ -218,6 +204,16 @@ def _idle(rays, lane):
 
 
 @inner
+def _give(source, ray, there, rays, lane):
+    """Begin a ray of `source` in a lane, or leave that idle where there is none."""
+    if there:
+        rays[:8, lane] = source[:, ray]
+        _start(rays, lane)
+    else:
+        _idle(rays, lane)
+
+
+@inner
 def march_all(source, count, power, rule, way, rays, found):
     """March rays 0 .. count - 1.
 
@@ -229,21 +225,13 @@ def march_all(source, count, power, rule, way, rays, found):
         found: float32 [>= count], written: the place of the hit, or -1.
     """
     holds = np.empty(RAYS, np.int32)
-    live, busy, following = _Q(0), 0, 0
+    busy = following = min(RAYS, count)
+    live = (_ONE << _Q(busy)) - _ONE
     for lane in range(RAYS):
-        if following < count:
-            rays[:8, lane] = source[:, following]
-            _start(rays, lane)
-            holds[lane], following = following, following + 1
-            live |= _ONE << lane
-            busy += 1
-        else:
-            _idle(rays, lane)
+        _give(source, lane, lane < count, rays, lane)
+        holds[lane] = lane
     while live != 0:
-        hit, out, spent = march(
-            rays, power, rule, way.threshold, way.spread, way.stride, way.growth, way.reach, way.limit, way.escape,
-            way.steep, _I(busy // 2),
-        )  # fmt: skip
+        hit, out, spent = march(rays, power, rule, way, _I(busy // 2))
         ended = (hit | out | spent) & live
         lane = 0
         while ended != 0:
@@ -251,12 +239,10 @@ def march_all(source, count, power, rule, way, rays, found):
                 bit = _ONE << lane
                 surface = (hit & bit) != 0 or (way.spent_hits and (out & bit) == 0)
                 found[holds[lane]] = rays[AT, lane] if surface else _GONE
+                _give(source, following, following < count, rays, lane)
                 if following < count:
-                    rays[:8, lane] = source[:, following]
-                    _start(rays, lane)
                     holds[lane], following = following, following + 1
                 else:
-                    _idle(rays, lane)
                     live &= ~bit
                     busy -= 1
             ended >>= _ONE
@@ -375,9 +361,6 @@ def march_samples(
             lane += 1
         if live == 0:
             return
-        hit, out, spent = march_sampling(
-            rays, power, rule, way.threshold, way.spread, way.stride, way.growth, way.reach, way.limit, way.escape,
-            way.steep, _I(busy // 2),
-        )  # fmt: skip
+        hit, out, spent = march_sampling(rays, power, rule, way, _I(busy // 2))
         ended = (hit | out | spent) & live
         hit |= spent & ~out
