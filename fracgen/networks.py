@@ -7,7 +7,6 @@ import difflib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +33,7 @@ def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
     if model is None:
         raise ValueError(f"unknown model {name!r}: torchvision and timm have no classifier of that name{_near(name)}")
     try:
-        shape: Any = list(copy.deepcopy(model).to("meta")(torch.empty(2, 3, size, size, device="meta")).shape)
+        shape: object = list(copy.deepcopy(model).to("meta")(torch.empty(2, 3, size, size, device="meta")).shape)
     except ERRORS as error:
         shape = _reason(error)
     if shape != [2, outputs]:
@@ -58,8 +57,9 @@ def last_layer(model: nn.Module, outputs: int) -> str:
 
 def features_into(model: nn.Module, layer: str) -> int:
     """Number of features that a layer takes."""
-    part: Any = model.get_submodule(layer)
-    return int(part.in_features if isinstance(part, nn.Linear) else part.in_channels)
+    part = model.get_submodule(layer)
+    assert isinstance(part, (nn.Linear, nn.Conv2d))
+    return part.in_features if isinstance(part, nn.Linear) else part.in_channels
 
 
 def first_convolution(model: nn.Module) -> str | None:
@@ -147,7 +147,7 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """The network as a graph that returns a dictionary: its outputs, and those of some modules, by name."""
     import torchvision.models.feature_extraction
 
-    extract: Any = torchvision.models.feature_extraction.create_feature_extractor
+    extract = torchvision.models.feature_extraction.create_feature_extractor
     if type(model).__module__.startswith("timm."):
         import timm.models
 
@@ -160,8 +160,9 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
             super().__init__()
             self.model, self.outputs = model, nn.Identity()
 
-        def forward(self, images: Tensor) -> Any:
-            return self.outputs(self.model(images))
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = self.outputs(self.model(images))
+            return found
 
     wanted = {"outputs": "outputs", **{f"model.{name}": name for name in names}}
     try:
@@ -179,11 +180,11 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
 def _shapes_of_maps(model: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
     """Shapes [2, C, H, W] of the outputs of modules, in the order in which they end; from a pass without numbers."""
     shapes: dict[str, tuple[int, ...]] = {}
-    twin: Any = copy.deepcopy(model).to("meta").eval()
+    twin = copy.deepcopy(model).to("meta").eval()
     for name, part in twin.named_modules():
 
-        def note(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> None:
-            if torch.is_tensor(output) and output.dim() == 4:
+        def note(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
                 shapes.pop(name, None)
                 shapes[name] = tuple(output.shape)
 
@@ -205,7 +206,7 @@ def _torchvision(name: str, outputs: int, size: int) -> nn.Module | None:
 
     if name not in _torchvision_names():
         return None
-    more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
+    more: dict[str, object] = {"image_size": size} if name.startswith("vit_") else {}
     if name in ("googlenet", "inception_v3"):
         more = {"aux_logits": False, "init_weights": True}  # one output; and a choice that they ask for
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=outputs, **more)

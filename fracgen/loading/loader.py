@@ -108,6 +108,11 @@ class FractalLoader:
     (3, 8, 20)
     """
 
+    _kept: Rendered | None = None
+    """The pictures that are shown again and again, as bytes, once they are rendered."""
+    _values: torch.Tensor | None = None
+    """What their bytes become; see `fracgen.rendering.normalize`."""
+
     @once_positional("device", "seed")
     @renamed(normalise="normalize")
     def __init__(
@@ -148,9 +153,6 @@ class FractalLoader:
         self._masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
         self.device: torch.device = self._renderer.device
-        self._kept: Rendered | None = None
-        """The pictures that are shown again and again, as bytes, once they are rendered."""
-        self._values: torch.Tensor | None = None
         self._bank_sha256 = bank.sha256
         self._epoch, self._first, self._next = 0, 0, (0, 0)
 

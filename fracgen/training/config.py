@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Literal
 
@@ -146,6 +147,10 @@ class Config(Table):
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         return self.learning_rate * share_of_peak(self.schedule, step, self.steps, self.warm_up)
+
+    def changed(self, changes: Mapping[str, object]) -> Config:
+        """The configuration with other values of some fields. Raises ValueError."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def differences(self, other: Config) -> list[str]:
         """What differs in the other, as `name: ours, theirs` lines."""

@@ -163,16 +163,7 @@ no data set was involved.
 
 | | |
 |---|---|
-| Recipe | `{recipe.name}`, {recipe.size} px, digest `{recipe.digest}`, render version {recipe.render_version} |
-| Codes | {c.bank.codes:,} in {c.bank.classes:,} classes, bank SHA-256 `{self.bank_sha256}` |
-| Images seen | {self._seen()} |
-| Optimisation | {_optimisation(c)} |
-| Objective | {self.objective.name} |
-| Seed | {c.seed} (bank: {c.bank_seed}) |
-| First weights | {f"those of SHA-256 `{c.initial}`, but for the last layer" if c.initial else "random"} |
-| Validation | {self._validated()} |
-| Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
-| Augmentation | {_augmentation(c)} |
+{self._facts()}
 | Versions and hardware | of every start: `environment.json` |
 | Weights' SHA-256 | `{sha256}` |
 
@@ -190,17 +181,25 @@ Images of {recipe.size} px were shown; convolutional networks take other sizes a
 - Validation measures the objective on pictures that training never showed. It says little about another task.
 {unfinished if self.step < c.steps else ""}"""
 
-    def _seen(self) -> str:
-        c, twice = self.config, ", two shots of each" if self.config.task == "damage" else ""
-        epochs = f"{self.step / c.steps_per_epoch:.2f} of {c.epochs} epochs of {c.epoch_size:,}"
-        return f"{self._images_seen:,}{twice} ({epochs})"
-
-    def _validated(self) -> str:
-        v = self.validation
-        if not v:
-            return "not measured"
-        images = f"{v['images']:,.0f} images ({self.objective.measure})"
-        return f"{v['accuracy']:.2%} of {images}, after step {v['step']:,.0f}"
+    def _facts(self) -> str:
+        """What was trained on what, as rows of the card's table."""
+        c, recipe, v = self.config, self.config.recipe, self.validation
+        seen = f"{self._images_seen:,}{', two shots of each' if c.task == 'damage' else ''}"
+        rows = {
+            "Recipe": f"`{recipe.name}`, {recipe.size} px, digest `{recipe.digest}`, "
+            f"render version {recipe.render_version}",
+            "Codes": f"{c.bank.codes:,} in {c.bank.classes:,} classes, bank SHA-256 `{self.bank_sha256}`",
+            "Images seen": f"{seen} ({self.step / c.steps_per_epoch:.2f} of {c.epochs} epochs of {c.epoch_size:,})",
+            "Optimisation": _optimisation(c),
+            "Objective": self.objective.name,
+            "Seed": f"{c.seed} (bank: {c.bank_seed})",
+            "First weights": f"those of SHA-256 `{c.initial}`, but for the last layer" if c.initial else "random",
+            "Validation": f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({self.objective.measure}), "
+            f"after step {v['step']:,.0f}" if v else "not measured",
+            "Input": f"RGB / 255, mean {recipe.mean}, standard deviation {recipe.std}",
+            "Augmentation": _augmentation(c),
+        }  # fmt: skip
+        return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 
 
 def _optimisation(c: Config) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric import Fabric
@@ -33,6 +33,9 @@ from fracgen.training.folder import RunFolder
 from fracgen.training.log import Log
 from fracgen.training.losses import Objective, images_of_pairs
 
+if TYPE_CHECKING:
+    from signal import _HANDLER
+
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Signals that end a run after the present step, with a checkpoint; SLURM sends the last before a job's time limit."""
 
@@ -42,7 +45,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: list[dict[int, Any]] = []
+        self._before: list[dict[int, _HANDLER]] = []
 
     def __enter__(self) -> StopSignals:
         heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # SIGHUP is, under nohup
@@ -79,7 +82,7 @@ class Run:
     compiled: bool
     """Whether the network goes through torch.compile."""
     stop: StopSignals
-    start: tuple[Path, dict[str, Any]] | None
+    start: tuple[Path, checkpoint.State] | None
     """The checkpoint to continue from, on the first process; the others read it by its path."""
     resumable: bool
     """Whether the same command continues the run: it was started with `--resume auto`."""
@@ -190,7 +193,8 @@ class Run:
             loss = self.objective.loss(outputs, maps, target) * count
             sums += torch.stack((right.double(), loss.double(), right.new_tensor(count).double()))
         network.train()
-        total: Any = self.fabric.all_reduce(sums, reduce_op="sum")
+        total = self.fabric.all_reduce(sums, reduce_op="sum")
+        assert isinstance(total, Tensor)
         right, loss, count = total.tolist()
         self.validation = {
             "step": self.step, "epoch": self.step // self.config.steps_per_epoch, "loss": loss / count,
@@ -222,7 +226,7 @@ class Run:
         """
         if self.log is None or not due or self.step == self._saved:
             return
-        state = {
+        state: checkpoint.State = {
             "config": self.config.to_json(), "bank_sha256": self.bank.sha256, "step": self.step,
             "model": self.model.state_dict(), "average": self.average and self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "validation": self.validation,
@@ -232,12 +236,12 @@ class Run:
 
     def _loader(self, stream: Stream, size: int) -> FractalLoader:
         """This process's share of a stream of images."""
-        c, rank, world = self.config, self.fabric.global_rank, self.fabric.world_size
-        altered: dict[str, Any] = {"augment": c.augmentation, "pictures": c.pictures} if stream == Stream.TRAIN else {}
+        c, trained = self.config, stream == Stream.TRAIN
         return FractalLoader(
             self.bank, c.recipe, min(c.batch_size, size), device=self.fabric.device, seed=c.seed,
-            epoch_size=size, rank=rank, world_size=world, dtype=self.how.dtype, channels_last=self.how.channels_last,
-            prefetch=self.machine.prefetch, twins=c.task == "damage", stream=stream, **altered,
+            epoch_size=size, rank=self.fabric.global_rank, world_size=self.fabric.world_size, dtype=self.how.dtype,
+            channels_last=self.how.channels_last, prefetch=self.machine.prefetch, twins=c.task == "damage",
+            stream=stream, augment=c.augmentation if trained else None, pictures=c.pictures if trained else None,
         )  # fmt: skip
 
     def _report(self) -> None:

@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric import Fabric
@@ -25,11 +26,16 @@ from fracgen.training.folder import RunFolder
 from fracgen.training.loop import Run, StopSignals
 from fracgen.training.losses import objective_of
 
+if TYPE_CHECKING:
+    from lightning.fabric.loggers.logger import Logger
+
+    from fracgen.training.checkpoint import State
+
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
 
 
-def resolve(name: str | None, changes: dict[str, Any], folder: RunFolder, resume: str | None) -> Config:
+def resolve(name: str | None, changes: Mapping[str, object], folder: RunFolder, resume: str | None) -> Config:
     """The configuration that the options ask for: of the run that is resumed, else of a preset (`paper`).
 
     Args:
@@ -41,9 +47,9 @@ def resolve(name: str | None, changes: dict[str, Any], folder: RunFolder, resume
         OSError: a folder without a run is to be resumed from a checkpoint, or cannot be read.
     """
     if not folder.resumes(resume):
-        return dataclasses.replace(named_config(name or "paper"), **changes)
+        return named_config(name or "paper").changed(changes)
     config = folder.read_config()[0]
-    asked = dataclasses.replace(config if name is None else named_config(name), **changes)
+    asked = (config if name is None else named_config(name)).changed(changes)
     if differences := config.differences(asked):
         raise ValueError(
             f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
@@ -156,7 +162,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
         load_initial(model, path, outputs, config.model)
 
 
-def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, dict[str, Any]]:
+def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, State]:
     remove_parts(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:
@@ -166,8 +172,8 @@ def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> t
     return path, state
 
 
-def _loggers(machine: Machine, folder: RunFolder) -> list[Any]:
-    made: list[Any] = []
+def _loggers(machine: Machine, folder: RunFolder) -> list[Logger]:
+    made: list[Logger] = []
     try:
         if "tensorboard" in machine.loggers:
             from lightning.fabric.loggers.tensorboard import TensorBoardLogger

@@ -280,6 +280,15 @@ class Way(NamedTuple):
     """Whether a ray that took `limit` steps has hit where it is."""
 
 
+def _store_orbits(code: Code, row, again: Lanes, place: Lanes, orbit: Orbit, traps):
+    """Store orbits and their traps, or begin those of rays that go on at their new places."""
+    new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
+    for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
+        code.store(again.where(value, old), row(POINT + k))
+    for k, trap in enumerate(traps):
+        code.store(again.where(1e20, trap.get()), row(TRAPS + k))
+
+
 def _march(context, builder, signature, args, sampling: bool):
     """What `march` and `march_sampling` have in common."""
     code = Code(context, builder)
@@ -318,12 +327,7 @@ def _march(context, builder, signature, args, sampling: bool):
     }  # fmt: skip
     for k, value in rows.items():
         code.store(ended.where(value, code.load(row(k))), row(k))
-    again = ended & ~hit & ~spent
-    new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
-    for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
-        code.store(again.where(value, old), row(POINT + k))
-    for k, trap in enumerate(traps):
-        code.store(again.where(1e20, trap.get()), row(TRAPS + k))
+    _store_orbits(code, row, ended & ~hit & ~spent, place, orbit, traps)
     masks = [builder.zext(mask.bits(), ir.IntType(64)) for mask in (hit, out, spent)]
     return context.make_tuple(builder, signature.return_type, masks)
 

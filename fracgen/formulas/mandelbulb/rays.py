@@ -304,6 +304,14 @@ def _take(rays, lane, samples: Samples, slot, row):
 
 
 @inner
+def _next_pixel(found, following, count):
+    """The first pixel from one on whose cone ended at something; `count` where there is none."""
+    while following < count and found[following] < _F(0.0):
+        following += 1
+    return following
+
+
+@inner
 def march_samples(
     parameters, view, source, numbers, found, count, power, rule, rays,
     samples: Samples,
@@ -330,33 +338,25 @@ def march_samples(
     while True:
         lane = 0
         while ended != 0:
-            if ended & _ONE:
-                struck = hit >> lane & _ONE
-                if live >> lane & struck and power > FRAIL and rays[COLOURED, lane] == _F(0.0):
-                    _start(rays, lane)  # an orbit of the place
-                    rays[COLOURED, lane] = _F(1.0)
-                    ended >>= _ONE
-                    lane += 1
-                    continue
-                if live >> lane & _ONE:
-                    if struck:
-                        _take(rays, lane, samples, holds[lane], ray[lane] // parameters.samples)
-                    ray[lane] += _I(1)
-                else:
-                    busy += 1
-                    live |= _ONE << lane
+            going, struck = live >> lane & _ONE, hit >> lane & _ONE
+            if ended & going & struck and power > FRAIL and rays[COLOURED, lane] == _F(0.0):
+                _start(rays, lane)  # an orbit of the place
+                rays[COLOURED, lane] = _F(1.0)
+            elif ended & _ONE:
+                if going and struck:
+                    _take(rays, lane, samples, holds[lane], ray[lane] // parameters.samples)
+                ray[lane] += _I(going)
                 if ray[lane] >= each:
-                    while following < count and found[following] < _F(0.0):
-                        following += 1
-                    if following < count:
-                        holds[lane], ray[lane], following = following, 0, following + 1
-                    else:
-                        _idle(rays, lane)
-                        live &= ~(_ONE << lane)
-                        busy -= 1
-                if ray[lane] < each:
-                    slot = holds[lane]
+                    following = _next_pixel(found, following, count)
+                    holds[lane], ray[lane], following = following, 0, following + 1
+                slot = holds[lane]
+                if slot < count:
                     _sample(parameters, view, numbers[slot], ray[lane], source, slot, found[slot], rays, lane)
+                else:
+                    _idle(rays, lane)
+                now = _Q(slot < count)
+                busy += now - going
+                live ^= (now ^ going) << lane
             ended >>= _ONE
             lane += 1
         if live == 0:
