@@ -6,6 +6,7 @@ import copy
 import difflib
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -117,22 +118,25 @@ class FeatureNetwork(nn.Module):
     Args:
         model: the network, images [B, 3, H, W] to outputs [B, outputs].
         chosen: stages of it; where there are none, the network is called as it is.
+        half: compute in bfloat16 under autocast.
 
     Raises:
         ValueError: the network cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = ()) -> None:
+    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = (), half: bool = False) -> None:
         super().__init__()
-        self.stages = tuple(chosen)
+        self.stages, self.half = tuple(chosen), half
         self.body = _traced(model, [stage.module for stage in chosen]) if chosen else model
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Outputs [B, outputs], and a feature map [B, channels, h, w] for each stage, of images [B, 3, H, W]."""
-        found = self.body(images)
+        """Outputs float32 [B, outputs], and a map [B, channels, h, w] for each stage, of images [B, 3, H, W]."""
+        half = self.half and not images.is_meta
+        with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
+            found = self.body(images)
         if not self.stages:
-            return found, []
-        return found["outputs"], [found[stage.module] for stage in self.stages]
+            return found.float(), []
+        return found["outputs"].float(), [found[stage.module] for stage in self.stages]
 
     def freeze_behind_stages(self, size: int) -> None:
         """Freeze the parameters on which no feature map depends, for images of size x size pixels."""

@@ -136,7 +136,9 @@ class Run:
         network = self.fabric.setup_module(self.network)
         self.training = self._loader(Stream.TRAIN, c.epoch_size)
         self.shown = self._loader(Stream.VALIDATION, c.validation_size) if c.validation_size else None
-        judged = network if self.average is None else FeatureNetwork(self.average.model, self.network.stages)
+        judged: nn.Module = network
+        if self.average is not None:
+            judged = FeatureNetwork(self.average.model, self.network.stages, self.network.half)
         if self.log is not None:
             self.log.begin(self.step, last, self.training.meter)
         self._save(self.step == 0)  # so that a run whose checkpoints were lost can be told from a new one
@@ -164,7 +166,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
         torch.manual_seed(step_seed(self.config.seed, self.step, self.fabric.global_rank))  # of dropout, say
-        loss = self.objective.loss(*self._forward(network, batch[0]), batch[self.objective.target])
+        loss = self.objective.loss(*network(images_of_pairs(batch[0])), batch[self.objective.target])
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -172,13 +174,6 @@ class Run:
         if self.average is not None:
             self.average.update(self.model, self.step)
         return loss.detach()
-
-    def _forward(self, network: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Outputs [N, outputs] in float32, and the feature maps that the objective looks at."""
-        half = self.how.precision == "bfloat16"
-        with torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=half):
-            outputs, maps = network(images_of_pairs(images))
-        return outputs.float(), maps
 
     @torch.no_grad()
     def _validate(self, judged: nn.Module, network: nn.Module) -> None:
@@ -188,7 +183,7 @@ class Run:
         judged.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         for batch in self.shown:
-            (outputs, maps), target = self._forward(judged, batch[0]), batch[self.objective.target]
+            (outputs, maps), target = judged(images_of_pairs(batch[0])), batch[self.objective.target]
             right, count = self.objective.score(outputs, maps, target).sum(), len(target)
             loss = self.objective.loss(outputs, maps, target) * count
             sums += torch.stack((right.double(), loss.double(), right.new_tensor(count).double()))

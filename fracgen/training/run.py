@@ -1,4 +1,4 @@
-"""A run from its options to the first step: all checks, before anything is written."""
+"""A run from its configuration to the first step: all checks, before anything is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from fracgen.rendering.device import use_gpu
 from fracgen.support.files import remove_parts
 from fracgen.training import arithmetic
 from fracgen.training.built_in import digest, load_initial
-from fracgen.training.config import Config, Machine, named_config
+from fracgen.training.config import Config, Machine
 from fracgen.training.folder import RunFolder
 from fracgen.training.loop import Run, StopSignals
 from fracgen.training.losses import objective_of
@@ -33,29 +32,6 @@ if TYPE_CHECKING:
 
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
-
-
-def resolve(name: str | None, changes: Mapping[str, object], folder: RunFolder, resume: str | None) -> Config:
-    """The configuration that the options ask for: of the run that is resumed, else of a preset (`paper`).
-
-    Args:
-        name: a preset; None leaves the choice to the run that is resumed.
-        changes: fields of `Config` that were given.
-
-    Raises:
-        ValueError: the run that is resumed has another configuration, or a value is out of range.
-        OSError: a folder without a run is to be resumed from a checkpoint, or cannot be read.
-    """
-    if not folder.resumes(resume):
-        return named_config(name or "paper").changed(changes)
-    config = folder.read_config()[0]
-    asked = (config if name is None else named_config(name)).changed(changes)
-    if differences := config.differences(asked):
-        raise ValueError(
-            f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
-            f"{'; '.join(differences[:3])}; drop these options to resume it, or name another --output"
-        )
-    return config
 
 
 def prepare(
@@ -93,7 +69,8 @@ def prepare(
     model.to(fabric.device)
     if how.channels_last:
         model.to(memory_format=torch.channels_last)
-    network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
+    chosen = stages(model, config.recipe.size, objective.strides)
+    network = FeatureNetwork(model, chosen, half=how.precision == "bfloat16")
     if objective.strides:
         network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS if machine.compile is None else machine.compile

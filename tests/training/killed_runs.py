@@ -164,7 +164,7 @@ def fork(
                     arm(*kill)
                 where = folder.RunFolder(path)
                 told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, **machine)
-                wanted = run.resolve(None, {}, where, resume) if resume and where.begun else CONFIGS[formula]
+                wanted = where.read_config()[0] if resume and where.begun else CONFIGS[formula]
                 run.prepare(wanted, where, told, resume=resume).train()
                 code = 0
             except BaseException:

@@ -19,12 +19,13 @@ import torch
 
 from fracgen import CodeBank
 from fracgen.cli import run as command
+from fracgen.cli.pretrain import Pretraining, read_files
 from fracgen.formulas.formula import make_bank
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.config import CONFIGS, Config, Machine, named_config
 from fracgen.training.folder import RunFolder
-from fracgen.training.run import prepare, resolve
+from fracgen.training.run import prepare
 
 from .conftest import TINY, train
 
@@ -37,7 +38,8 @@ def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 def resume(run: RunFolder, which: str = "auto", name: str | None = None, **changes: Any) -> Any:
-    return prepare(resolve(name, changes, run, which), run, Machine("cpu"), resume=which)
+    read = read_files(Pretraining(preset=name, output=run.path, resume=which, changes=changes))
+    return prepare(read.config, run, Machine("cpu"), resume=which)
 
 
 def test_the_folder_holds_what_it_should(finished: RunFolder) -> None:
