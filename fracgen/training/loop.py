@@ -223,7 +223,8 @@ class Run:
             return
         state: checkpoint.State = {
             "config": self.config.to_json(), "bank_sha256": self.bank.sha256, "step": self.step,
-            "model": self.model.state_dict(), "average": None if self.average is None else self.average.model.state_dict(),
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "validation": self.validation,
         }  # fmt: skip
         checkpoint.save(state, self.folder.checkpoints, self.step)
