@@ -118,21 +118,21 @@ class FeatureNetwork(nn.Module):
     Args:
         model: the network, images [B, 3, H, W] to outputs [B, outputs].
         chosen: stages of it; where there are none, the network is called as it is.
-        half: compute in bfloat16 under autocast.
+        autocast: whether to compute in bfloat16 under autocast.
 
     Raises:
         ValueError: the network cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = (), half: bool = False) -> None:
+    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = (), autocast: bool = False) -> None:
         super().__init__()
-        self.stages, self.half = tuple(chosen), half
+        self.stages, self.autocast = tuple(chosen), autocast
         self.body = _traced(model, [stage.module for stage in chosen]) if chosen else model
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Outputs float32 [B, outputs], and a map [B, channels, h, w] for each stage, of images [B, 3, H, W]."""
-        half = self.half and not images.is_meta
-        with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
+        autocast = self.autocast and not images.is_meta
+        with torch.autocast(images.device.type, torch.bfloat16) if autocast else nullcontext():
             found = self.body(images)
         if not self.stages:
             return found.float(), []

@@ -10,7 +10,7 @@ the same network is that of the two means, with Welch's interval where both have
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -137,11 +137,11 @@ def picture_name(dataset: str, method: str) -> str:
     return f"what-works-{dataset}-{method}.png"
 
 
-def draw(found: Mapping[Arm, Sequence[float]], path: Path) -> None:
+def draw(found: Scores, path: Path) -> None:
     """Mean and interval of every arm on one axis, best on top."""
     from matplotlib.figure import Figure
 
-    ordered = several(dict(found))[::-1]
+    ordered = several(found)[::-1]
     figure = Figure(figsize=(8, 1 + 0.3 * len(ordered)))
     axes = figure.add_subplot()
     for row, (arm, values) in enumerate(ordered):

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen.support.decode import Unchecked
+
 if TYPE_CHECKING:
-    from anomalib.models import AnomalibModule
-    from fracgen_eval.methods.base import Table
     from fracgen_eval.weights.backbones import Weights
     from torch.utils.data import DataLoader
 
@@ -107,7 +107,8 @@ def compare(method: str, terms: Terms, seed: int) -> tuple[Metrics, dict[str, ob
     test = [s.path for s in data.test]
     judged = ours.predict(load_images(test, ours.geometry))
     assert judged.maps is not None
-    scores, maps = plain(method, weights, settings, terms, test, seed)
+    folder = terms.root / terms.category
+    scores, maps = plain(method, weights, settings, folder, test, seed, same_draws=terms.same_draws)
     labels, masks = [s.anomalous for s in data.test], [ours.geometry.mask(s) for s in data.test]
     metrics = {
         name: {"image_auroc": auroc(labels, s), "pixel_auroc": pixel_auroc(count_pixels(m, masks))}
@@ -126,7 +127,8 @@ def apart(ours: Floats, theirs: Floats) -> float:
 
 
 def plain(
-    method: str, weights: Weights, settings: Table, terms: Terms, test: list[Path], seed: int
+    method: str, weights: Weights, settings: Mapping[str, Unchecked], folder: Path, test: list[Path], seed: int, *,
+    same_draws: bool,
 ) -> tuple[Floats, Floats]:
     """Scores [N] and maps [N, S, S] of the test pictures from Anomalib's own model, data module and Engine."""
     import torch
@@ -143,15 +145,15 @@ def plain(
             return loader
 
     seed_everything(seed)
-    module, folder = _model(method, weights, settings), terms.root / terms.category
+    module = _model(method, weights, settings)
     defects = sorted(p.name for p in (folder / "test").iterdir() if p.name != "good")
-    data = (InOurOrder if terms.same_draws else Folder)(
+    data = (InOurOrder if same_draws else Folder)(
         name=folder.name, root=folder, normal_dir="train/good", normal_test_dir="test/good",
         abnormal_dir=[f"test/{d}" for d in defects], mask_dir=[f"ground_truth/{d}" for d in defects],
         train_batch_size=settings["batch"], num_workers=0, val_split_mode="from_test", val_split_ratio=0.01,
-        seed=seed if terms.same_draws else None,
+        seed=seed if same_draws else None,
     )  # fmt: skip
-    draws = seeded(seed) if terms.same_draws else contextlib.nullcontext()
+    draws = seeded(seed) if same_draws else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as place, draws:
         Engine(
             max_epochs=settings.get("epochs", 1), limit_val_batches=0, default_root_dir=place, accelerator="cpu",
@@ -168,7 +170,7 @@ def plain(
     return np.concatenate(scores), np.concatenate(maps)
 
 
-def _model(method: str, weights: Weights, settings: Table) -> AnomalibModule:
+def _model(method: str, weights: Weights, settings: Mapping[str, Unchecked]) -> Unchecked:
     import anomalib.models as models
     from anomalib.pre_processing import PreProcessor
     from fracgen_eval.methods.inject import Injection
@@ -176,8 +178,8 @@ def _model(method: str, weights: Weights, settings: Table) -> AnomalibModule:
 
     side = settings["image_size"]
     transform = Compose([Resize((side, side)), Normalize(weights.normalisation.mean, weights.normalisation.std)])
-    common = {"pre_processor": PreProcessor(transform=transform),
-              **dict.fromkeys(("post_processor", "evaluator", "visualizer"), False)}  # fmt: skip
+    common: dict[str, Unchecked] = {"pre_processor": PreProcessor(transform=transform),
+                                    **dict.fromkeys(("post_processor", "evaluator", "visualizer"), False)}  # fmt: skip
     with Injection(weights, side).builders():
         if method == "fastflow":
             return models.Fastflow(weights.model, conv3x3_only=True, **common)

@@ -28,7 +28,7 @@ def check_fields(table: object) -> None:
     Raises:
         ValueError: a value is out of range, unknown or no interval.
     """
-    for name, kind, limits in _checked(type(table)):
+    for name, kind, limits in _checked(type(table)):  # type: ignore[arg-type]
         value = getattr(table, name)
         if value is None:
             continue

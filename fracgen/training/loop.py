@@ -138,7 +138,7 @@ class Run:
         self.shown = self._loader(Stream.VALIDATION, c.validation_size) if c.validation_size else None
         judged: nn.Module = network
         if self.average is not None:
-            judged = FeatureNetwork(self.average.model, self.network.stages, self.network.half)
+            judged = FeatureNetwork(self.average.model, self.network.stages, self.network.autocast)
         if self.log is not None:
             self.log.begin(self.step, last, self.training.meter)
         self._save(self.step == 0)  # so that a run whose checkpoints were lost can be told from a new one
@@ -166,7 +166,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
         torch.manual_seed(step_seed(self.config.seed, self.step, self.fabric.global_rank))  # of dropout, say
-        loss = self.objective.loss(*network(images_of_pairs(batch[0])), batch[self.objective.target])
+        outputs, maps = network(images_of_pairs(batch[0]))
+        loss = self.objective.loss(outputs, maps, batch[self.objective.target])
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -206,7 +207,7 @@ class Run:
         self.step, self.validation = state["step"], state["validation"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
+        if self.average is not None and state["average"] is not None:
             self.average.model.load_state_dict(state["average"])
         self._saved = self.step
 

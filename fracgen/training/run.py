@@ -70,7 +70,7 @@ def prepare(
     if how.channels_last:
         model.to(memory_format=torch.channels_last)
     chosen = stages(model, config.recipe.size, objective.strides)
-    network = FeatureNetwork(model, chosen, half=how.precision == "bfloat16")
+    network = FeatureNetwork(model, chosen, autocast=how.precision == "bfloat16")
     if objective.strides:
         network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS if machine.compile is None else machine.compile

@@ -79,14 +79,14 @@ def arm(point: str, at: int) -> None:
 
         loop.Run._take_step = take_step  # type: ignore[method-assign]
     elif point == "validation":
-        inner_forward = loop.Run._forward
+        inner_validate = loop.Run._validate
 
-        def forward(self: Any, network: Any, images: Any) -> Any:
-            if self.step == at and not torch.is_grad_enabled():
-                die()
-            return inner_forward(self, network, images)
+        def validate(self: Any, judged: Any, network: Any) -> None:
+            if self.step == at:
+                vars(loop)["images_of_pairs"] = die
+            inner_validate(self, judged, network)
 
-        loop.Run._forward = forward  # type: ignore[method-assign]
+        loop.Run._validate = validate  # type: ignore[method-assign]
     elif point == "write":
         inner_file = whole_file
 

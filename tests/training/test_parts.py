@@ -89,14 +89,14 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     assert state["validation"]["accuracy"] == pytest.approx(accuracy(run, config, state))
 
 
-def assert_trained(config: Config, state: dict[str, Any]) -> None:
+def assert_trained(config: Config, state: checkpoint.State) -> None:
     """Every weight that the loss depends on has moved from where it began."""
     fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
 
-def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
+def accuracy(run: RunFolder, config: Config, state: checkpoint.State) -> float:
     """The share of right answers on the validation stream, counted by a loop of its own."""
     told = run.read_arithmetic()
     assert told is not None

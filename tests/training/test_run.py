@@ -259,7 +259,7 @@ def test_a_checkpoint_of_the_former_version_is_continued(run: RunFolder) -> None
     shutil.rmtree(run.checkpoints)
     shutil.rmtree(run.export)
     run.checkpoints.mkdir()
-    checkpoint.save({**state, **former}, run.checkpoints, 2)
+    checkpoint.save({**state, **former}, run.checkpoints, 2)  # type: ignore[typeddict-item]
     before = [line.split(",")[:7] for line in run.metrics.read_text().splitlines()]
     train(TINY, run.path, resume="auto", log_steps=1)
     assert [line.split(",")[:7] for line in run.metrics.read_text().splitlines()] == before
