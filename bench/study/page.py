@@ -10,9 +10,10 @@ the same network is that of the two means, with Welch's interval where both have
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 
 from bench.study.arms import Arm, Measure, Result, comparison
 from bench.study.run import RESULTS
@@ -37,9 +38,10 @@ Scores = dict[Arm, list[float]]
 
 def half_interval(values: Sequence[float]) -> float | None:
     """Half of the 95 % interval of a mean, by Student's t; None for one value."""
-    from scipy.stats import sem, t
+    from scipy.stats import t
 
-    return None if len(values) < 2 else float(t.ppf(0.975, len(values) - 1) * sem(values))
+    n = len(values)
+    return None if n < 2 else math.sqrt(variance(values) / n) * float(t.ppf(0.975, n - 1))
 
 
 def estimate(values: Sequence[float]) -> str:
@@ -52,14 +54,16 @@ def estimate(values: Sequence[float]) -> str:
 
 def difference(one: Sequence[float], other: Sequence[float]) -> str:
     """The difference of two means, one - other, with Welch's interval, and whether it excludes 0."""
-    from scipy.stats import ttest_ind
+    from scipy.stats import t
 
     gap = fmean(one) - fmean(other)
     if min(len(one), len(other)) < 2:
         return f"{gap:+.1f} (no interval)"
-    if len({*one}) == len({*other}) == 1:
+    parts = [(variance(values) / len(values), len(values) - 1) for values in (one, other)]
+    total = sum(part for part, _ in parts)
+    if total == 0:
         return f"{gap:+.1f} ± 0.0"
-    half = float(ttest_ind(one, other, equal_var=False).confidence_interval(0.95).high) - gap
+    half = math.sqrt(total) * float(t.ppf(0.975, total**2 / sum(part**2 / freedom for part, freedom in parts)))
     return f"{gap:+.1f} ± {half:.1f}" + ("" if abs(gap) > half else ", may be 0")
 
 

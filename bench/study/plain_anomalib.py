@@ -37,6 +37,7 @@ SIDES = ("fracgen", "anomalib")
 JUDGED_AT_ONCE = 32
 """Anomalib's own default."""
 Floats: TypeAlias = NDArray[np.floating]
+Settings: TypeAlias = Mapping[str, Unchecked]
 Metrics: TypeAlias = Mapping[str, Mapping[str, float]]
 """Metrics by side."""
 
@@ -127,8 +128,7 @@ def apart(ours: Floats, theirs: Floats) -> float:
 
 
 def plain(
-    method: str, weights: Weights, settings: Mapping[str, Unchecked], folder: Path, test: list[Path], seed: int, *,
-    same_draws: bool,
+    method: str, weights: Weights, settings: Settings, folder: Path, test: list[Path], seed: int, *, same_draws: bool
 ) -> tuple[Floats, Floats]:
     """Scores [N] and maps [N, S, S] of the test pictures from Anomalib's own model, data module and Engine."""
     import torch
@@ -170,7 +170,7 @@ def plain(
     return np.concatenate(scores), np.concatenate(maps)
 
 
-def _model(method: str, weights: Weights, settings: Mapping[str, Unchecked]) -> Unchecked:
+def _model(method: str, weights: Weights, settings: Settings) -> Unchecked:
     import anomalib.models as models
     from anomalib.pre_processing import PreProcessor
     from fracgen_eval.methods.inject import Injection

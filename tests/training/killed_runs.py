@@ -83,7 +83,7 @@ def arm(point: str, at: int) -> None:
 
         def validate(self: Any, judged: Any, network: Any) -> None:
             if self.step == at:
-                vars(loop)["images_of_pairs"] = die
+                vars(loop)["images_of_pairs"] = lambda images: die()
             inner_validate(self, judged, network)
 
         loop.Run._validate = validate  # type: ignore[method-assign]
