@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,8 @@ from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.recipe import Recipe
 from fracgen.support.decode import read_json
 from fracgen.support.files import PART, remove_parts, whole_file
+from fracgen.support.options import Within, check_fields
 from fracgen.support.provenance import provenance
-
-ORDERS = ("index", "epoch")
 
 
 @dataclass(frozen=True)
@@ -44,34 +43,27 @@ class Selection:
 
     bank: Bank
     recipe: Recipe
-    count: int = 64
+    count: Annotated[int, Within(1, MAX_INDEX, "images")] = 64
     """Samples of the whole selection, all shards together."""
     _: KW_ONLY
     seed: int = 0
-    epoch: int = 0
+    epoch: Annotated[int, Within(0, MAX_INDEX)] = 0
     stream: int = Stream.TRAIN
-    order: str = "index"
+    order: Literal["index", "epoch"] = "index"
     """`index`: position k is sample k. `epoch`: position k is the k-th sample of an epoch of `count`."""
     shard: tuple[int, int] = (0, 1)
     """(i, n): this process makes the i-th of n contiguous runs of files, counted from 0."""
-    per_file: int = 1
+    per_file: Annotated[int, Within(1, MAX_INDEX, "positions in a file")] = 1
     """Number of positions in a file: shards are cut between files."""
     span: tuple[int, int] = field(init=False)
     """First position and last + 1 of this process's shard."""
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
-        if not 0 <= self.epoch <= MAX_INDEX:
-            raise ValueError(f"epoch {self.epoch} is out of range: use 0 to {MAX_INDEX}")
-        if not 1 <= self.count <= MAX_INDEX:
-            raise ValueError(f"{self.count} images are out of range: use 1 to {MAX_INDEX}")
-        if self.order not in ORDERS:
-            raise ValueError(f"unknown order {self.order!r}: use one of {', '.join(ORDERS)}")
+        check_fields(self)
         i, n = self.shard
         if not (n >= 1 and 0 <= i < n):
             raise ValueError(f"shard {i}/{n} is out of range: use 0/{max(n, 1)} to {max(n, 1) - 1}/{max(n, 1)}")
-        if self.per_file < 1:
-            raise ValueError(f"{self.per_file} images a file is out of range: use 1 or more")
         files = -(-self.count // self.per_file)
         if files < n:
             what = "images" if self.per_file == 1 else f"files of {self.per_file} images"
