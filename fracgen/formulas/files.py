@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -139,12 +140,15 @@ class Bank(ABC):
             array.setflags(write=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
+        """Write the bank's file, whole or not at all; equal banks and metadata make equal files.
+
+        Raises OSError where it cannot be written.
+        """
         from safetensors.numpy import save
 
         own = {"sha256": self.sha256, "format": FORMAT, "format_version": str(FORMAT_VERSION)}
         with whole_file(path) as file:
-            file.write(save(self.arrays(), {**self.metadata, **self.header(), **own}))
+            file.write(_in_order(save(self.arrays(), {**self.metadata, **self.header(), **own})))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -181,6 +185,15 @@ class Bank(ABC):
         if sha256 != bank.sha256:
             raise BankError(f"{path} does not match its own SHA-256: it was damaged or edited; make it again")
         return bank
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with the names of its header in order, which differs from process to process where safetensors
+    writes several of metadata."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _check_kinds(kinds: Mapping[str, Kind], found: Mapping[str, tuple[str, Sequence[int]]]) -> None:
