@@ -6,7 +6,7 @@
 |---|---|---|
 | flam3 | points of the chaos game, of codes that `fracgen codes export` wrote, 256 px | Debian's flam3-utils |
 | mandelbulber2 | pictures of the Mandelbulb of power 8, 256 px, without a display | Debian's mandelbulber2 |
-| Anderson and Farrell's generator | pictures of `paper`, by our port or itself | `--ancestor`: github.com/catalys1/fractal-pretraining |
+| Anderson and Farrell's generator | pictures of `paper`, by our port or itself | `--ancestor`, their repository |
 | Anomalib | PatchCore's coreset, and a cell of PatchCore | `--root`, see `bench.cells` |
 
 Peers that are not here are named. A program's start is part of its time.

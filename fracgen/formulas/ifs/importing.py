@@ -72,8 +72,9 @@ class _Array:
     def values(self) -> NDArray[np.floating] | None:
         """The numbers, None where it has no floating point numbers or not as many as its shape says."""
         kind, shape = self.kind, self.shape
-        known = isinstance(kind, _Type) and kind.name in ("f2", "f4", "f8") and kind.order in ("<", ">", "=", "|")
-        if not known or not isinstance(shape, tuple) or not isinstance(self.data, (bytes, bytearray)):
+        if not isinstance(kind, _Type) or kind.name not in ("f2", "f4", "f8") or kind.order not in ("<", ">", "=", "|"):
+            return None
+        if not isinstance(shape, tuple) or not isinstance(self.data, (bytes, bytearray)):
             return None
         values: NDArray[np.floating] = np.frombuffer(self.data, np.dtype(f"{kind.order}{kind.name}"))
         return values.reshape(shape, order="F" if self.fortran else "C")
