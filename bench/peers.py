@@ -6,7 +6,7 @@
 |---|---|---|
 | flam3 | points of the chaos game, of codes that `fracgen codes export` wrote, 256 px | Debian's flam3-utils |
 | mandelbulber2 | pictures of the Mandelbulb of power 8, 256 px, without a display | Debian's mandelbulber2 |
-| Anderson and Farrell's generator | pictures of `paper`, by our port or itself | `--ancestor`, see `bench.render_cpu` |
+| Anderson and Farrell's generator | pictures of `paper`, by our port or itself | `--ancestor`, their repository |
 | Anomalib | PatchCore's coreset, and a cell of PatchCore | `--root`, see `bench.cells` |
 
 Peers that are not here are named. A program's start is part of its time.
@@ -15,6 +15,7 @@ Peers that are not here are named. A program's start is part of its time.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import os
 import re
@@ -27,10 +28,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.ancestor import Ancestor
-from bench.render_cpu import RECIPE, bank_and_systems, original_generator
+import numpy as np
+
+from bench.ancestor import Ancestor, Floats
+from bench.render_cpu import CODES, RECIPE
 from fracgen.benchmarking.record import Record, Summary, interleaved
 from fracgen.formulas.formula import make_bank
+from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.ifs.exchange import export_codes
 from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.recipes.presets import preset
@@ -67,7 +71,7 @@ def program(folder: Path, *command: str, text: str | None = None, **environment:
 
 def flam3(folder: Path) -> Pair:
     """Points a second, of the whole recipe here."""
-    bank, _ = bank_and_systems()
+    bank = CodeBank.sample(CODES)
     export_codes(bank, folder / "codes.flame", "flame", range(FLAMES))
     text = re.sub('size="512 512"|quality="100"', "", (folder / "codes.flame").read_text())
     text = text.replace("<flame ", f'<flame size="256 256" quality="{SAMPLES // 256**2}" estimator_radius="0" ')
@@ -89,16 +93,28 @@ def mandelbulber2(folder: Path) -> Pair:
 
 def ancestor(checkout: Path | None) -> Pair:
     """Pictures of `paper` a second."""
-    bank, systems = bank_and_systems()
+    bank, turn = CodeBank.sample(CODES), itertools.count()
     generator = Ancestor(RECIPE) if checkout is None else original_generator(checkout)
-    turn = itertools.count()
 
     def theirs() -> None:
-        for _ in range(16):
-            generator(systems[next(turn) % len(systems)])
+        for code in itertools.islice(turn, 16):
+            generator(bank.maps[code % CODES, : bank.sizes[code % CODES]].astype(np.float64))
 
     renderer = CpuRenderer(bank, RECIPE, threads=1)
     return Pair("images/s", lambda: renderer.render(range(IMAGES)), IMAGES, theirs, 16)
+
+
+def original_generator(checkout: Path) -> Callable[[Floats], object]:
+    """Anderson and Farrell's own generator, of the recipe's size and points; it needs OpenCV."""
+    sys.path.insert(0, str(checkout))
+    # By its path: the packages it lies in import its training code.
+    path = checkout / "fractal_learning/training/datamodule/datasets/generator.py"
+    spec = importlib.util.spec_from_file_location("ancestor_generator", path)
+    assert spec is not None and spec.loader is not None, path  # noqa: PT018
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: Callable[[Floats], object] = module.IFSGenerator(size=RECIPE.size, niter=RECIPE.points)
+    return made
 
 
 def anomalib(root: Path, rounds: int) -> dict[str, Summary]:

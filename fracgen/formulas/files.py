@@ -79,9 +79,9 @@ class Bank(ABC):
         """The bank of a specification."""
 
     @classmethod
-    @abstractmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> Self:
+    def from_file(cls, arrays: Mapping[str, Array], header: dict[str, str]) -> Self:
         """The bank of a file's arrays and header. Raises KeyError or ValueError where the header is damaged."""
+        return cls(**arrays, metadata=header)  # type: ignore[call-arg]
 
     def __len__(self) -> int:
         return len(self.arrays()[next(iter(self.kinds))])
@@ -105,6 +105,13 @@ class Bank(ABC):
     def arrays(self) -> dict[str, Array]:
         """The arrays by name, in the order of `kinds`."""
         return {name: getattr(self, name) for name in self.kinds}
+
+    def codes(self) -> tuple[Array | int, ...]:
+        """The bank as stages and kernels read it: arrays, then the numbers of classes and of codes in one.
+
+        Kernels get a null pointer in the place of an empty array.
+        """
+        return (*self.arrays().values(), self.classes, self.per_class)
 
     def identity(self) -> object:
         """What beside the arrays decides a pixel."""

@@ -11,8 +11,9 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.files import Bank, BankError, Kind
+from fracgen.formulas.files import Array, Bank, BankError, Kind
 from fracgen.formulas.ifs import MAX_MAPS, BankSpec
+from fracgen.formulas.ifs.records import Codes
 from fracgen.formulas.ifs.sampling import (
     SAMPLER_VERSION,
     largest_singular_values,
@@ -138,6 +139,14 @@ class CodeBank(Bank):
             self.maps, self.sizes, classes, self.probabilities, self.non_contractive, dict(self.metadata)
         )  # fmt: skip
 
+    def codes(self) -> Codes:
+        """See `Bank.codes`."""
+        own = self.own_probabilities
+        return Codes(
+            self.maps.reshape(len(self), MAX_MAPS, 6), self.sizes,
+            np.empty((0, MAX_MAPS), np.float32) if own is None else own, self.classes, self.per_class,
+        )  # fmt: skip
+
     def identity(self) -> object:
         """See `Bank.identity`."""
         return self.classes
@@ -147,14 +156,10 @@ class CodeBank(Bank):
         return {"classes": str(self.classes), "non_contractive": str(int(self.non_contractive))}
 
     @classmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> CodeBank:
+    def from_file(cls, arrays: Mapping[str, Array], header: dict[str, str]) -> CodeBank:
         """See `Bank.from_file`."""
         classes, admit = int(header.pop("classes")), header.pop("non_contractive") == "1"
-        floats = {name: cast("NDArray[np.float32]", arrays[name]) for name in ("maps", "probabilities")}
-        return cls(
-            sizes=cast("NDArray[np.uint8]", arrays["sizes"]), classes=classes, non_contractive=admit, metadata=header,
-            **floats,
-        )  # fmt: skip
+        return cls(**arrays, classes=classes, non_contractive=admit, metadata=header)  # type: ignore[arg-type]
 
     def rows(self, code: int) -> NDArray[np.float64]:
         """The maps of a code [N, 7]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f, and the probability of

@@ -10,14 +10,14 @@ import csv
 import io
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.formulas.files import BankError
 from fracgen.formulas.ifs import MAX_MAPS
-from fracgen.support.decode import brief, read_bytes
+from fracgen.support.decode import Unchecked, brief, read_bytes
 from fracgen.support.kinds import files_below
 
 MAX_PICKLE_BYTES = 1 << 30
@@ -38,26 +38,26 @@ class Found(NamedTuple):
 class _Type:
     """What a pickle says of a dtype: `dtype(name, ...)`, then a state whose second part is the order of bytes."""
 
-    def __init__(self, name: Any, *_: Any) -> None:
+    def __init__(self, name: object, *_: object) -> None:
         self.name, self.order = str(name), "="
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: Unchecked) -> None:
         self.order = str(state[1])
 
 
 class _Array:
     """What a pickle says of an array. NumPy's own would obey a damaged state, and may not survive that."""
 
-    shape: Any = ()
-    kind: Any = None
-    data: Any = b""
-    fortran: Any = False
+    shape: object = ()
+    kind: object = None
+    data: object = b""
+    fortran: object = False
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: Unchecked) -> None:
         _, self.shape, self.kind, self.fortran, self.data = state
 
     @classmethod
-    def of(cls, data: Any, kind: Any, shape: Any, order: Any) -> _Array:
+    def of(cls, data: object, kind: object, shape: object, order: object) -> _Array:
         """As NumPy's `_frombuffer` is called."""
         array = cls()
         array.shape, array.kind, array.fortran, array.data = shape, kind, order == "F", data
@@ -69,21 +69,22 @@ class _Array:
         name = self.kind.name if isinstance(self.kind, _Type) else "?"
         return brief(f"{names.get(name, name)} {list(self.shape) if isinstance(self.shape, tuple) else '?'}")
 
-    def values(self) -> NDArray[np.floating[Any]] | None:
+    def values(self) -> NDArray[np.floating] | None:
         """The numbers, None where it has no floating point numbers or not as many as its shape says."""
         kind, shape = self.kind, self.shape
-        known = isinstance(kind, _Type) and kind.name in ("f2", "f4", "f8") and kind.order in ("<", ">", "=", "|")
-        if not known or not isinstance(shape, tuple) or not isinstance(self.data, (bytes, bytearray)):
+        if not isinstance(kind, _Type) or kind.name not in ("f2", "f4", "f8") or kind.order not in ("<", ">", "=", "|"):
             return None
-        values: NDArray[np.floating[Any]] = np.frombuffer(self.data, np.dtype(f"{kind.order}{kind.name}"))
+        if not isinstance(shape, tuple) or not isinstance(self.data, (bytes, bytearray)):
+            return None
+        values: NDArray[np.floating] = np.frombuffer(self.data, np.dtype(f"{kind.order}{kind.name}"))
         return values.reshape(shape, order="F" if self.fortran else "C")
 
 
-def _reconstruct(*_: Any) -> _Array:
+def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
-def _scalar(*_: Any) -> None:
+def _scalar(*_: object) -> None:
     """Numbers that stand beside the codes are not read."""
 
 
@@ -92,7 +93,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 _CORES = ("numpy.core", "numpy._core")  # NumPy 1 and 2
-_ADMITTED: dict[tuple[str, str], Any] = {
+_ADMITTED: dict[tuple[str, str], object] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
@@ -118,13 +119,13 @@ def read_pickle(path: Path) -> Found:
     return Found([_unpickled(p["system"], f"{path}, code {k}") for k, p in enumerate(params)])
 
 
-def _unpickled(value: Any, where: str) -> NDArray[np.float32]:
+def _unpickled(value: object, where: str) -> NDArray[np.float32]:
+    found = value.described() if isinstance(value, _Array) else type(value).__name__
     try:
         values = value.values() if isinstance(value, _Array) else None
     except ValueError as error:  # of NumPy's: data that does not fill the shape
-        raise BankError(f"{where} is {value.described()}: {brief(error)}") from None
+        raise BankError(f"{where} is {found}: {brief(error)}") from None
     if values is None:
-        found = value.described() if isinstance(value, _Array) else type(value).__name__
         raise BankError(f"{where} is {found}: expected floating point numbers [maps, 2, 3]")
     return _system(values, where)
 
@@ -132,12 +133,12 @@ def _unpickled(value: Any, where: str) -> NDArray[np.float32]:
 class _Unpickler(pickle.Unpickler):
     """Admits the reconstruction of NumPy arrays, and nothing else that has a name."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
         raise BankError(f"this pickle asks for {brief(module)}.{brief(name)}, which no file of codes needs: refused")
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: object) -> object:
         raise BankError("this pickle asks for objects from outside of itself: refused")
 
 
@@ -189,7 +190,7 @@ def maps_of(rows: NDArray[np.float64]) -> NDArray[np.float32]:
         return rows[:, [0, 1, 4, 2, 3, 5]].reshape(-1, 2, 3).astype(np.float32)
 
 
-def _system(value: NDArray[np.floating[Any]], where: str) -> NDArray[np.float32]:
+def _system(value: NDArray[np.floating], where: str) -> NDArray[np.float32]:
     if value.ndim != 3 or value.shape[1:] != (2, 3):
         found = f"{value.dtype.name} {list(value.shape)}"
         raise BankError(f"{where} is {found}: expected floating point numbers [maps, 2, 3]")
