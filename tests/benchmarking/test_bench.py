@@ -108,7 +108,7 @@ def test_a_damaged_record_is_refused_by_the_name_of_its_file(
 
 @pytest.mark.parametrize("change", [{"schema_version": 99}, {"results": {}}])
 def test_a_record_of_another_schema_or_without_results_is_refused(
-    measured: Record, tmp_path: Path, change: dict[str, Any]
+    measured: Record, tmp_path: Path, change: dict[str, object]
 ) -> None:
     (tmp_path / "a.json").write_text(json.dumps({**json.loads(measured.to_json()), **change}))
     with pytest.raises(ValueError, match=r"schema \d+ and \d+ results: schema 1 with at least one"):
@@ -142,7 +142,7 @@ def test_a_live_block_pays_for_all_the_batches_it_takes(monkeypatch: pytest.Monk
     loader = FractalLoader(bank, RECIPE, 2, device="cpu", epoch_size=100, prefetch=2, threads=1)
     whole = loader._make
 
-    def slow(epoch: int, batch: range) -> Any:
+    def slow(epoch: int, batch: range) -> object:
         time.sleep(0.02)
         return whole(epoch, batch)
 

@@ -28,7 +28,7 @@ def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 def process() -> Process:
     """Run a command line as a process."""
 
-    def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
+    def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fracgen", *(str(argument) for argument in arguments)]
         options.setdefault("env", {**os.environ, **options.pop("set", {})})
         if "stdout" not in options:

@@ -1,16 +1,16 @@
-"""A small grid on the demo dataset, which several tests run."""
+"""A small grid on the demo dataset, which several tests run, and what it leaves, read without the package."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Request, make_plan
+from fracgen_eval.grid.result import CellResult
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.weights.backbones import WeightsSpec
-
-from tests.evaluation.reporter import Silent
-from tests.evaluation.results import files_of
 
 QUICK = {
     "panda": {"resize": 64, "crop": 64},
@@ -45,3 +45,23 @@ def numbers(out: Path) -> dict[str, dict[str, Any]]:
         parts = ("status", "metrics", "by_defect", "beside", "images", "fit", "mask_threshold")
         found[result["path"]] = {k: result[k] for k in parts}
     return found
+
+
+class Silent:
+    """Remembers how the cells ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+
+    def started(self, cell: Cell) -> None:
+        """Nothing to do."""
+
+    def ended(self, cell: Cell, result: CellResult | None) -> None:
+        """One more."""
+        self.ends.append("elsewhere" if result is None else result.status)
+
+
+def files_of(out: Path) -> Any:
+    """Every cell's table, with the path of its file below the folder, by name."""
+    paths = sorted((out / "cells").rglob("*.json"))
+    return [json.loads(path.read_text()) | {"path": str(path.relative_to(out))} for path in paths]

@@ -16,10 +16,8 @@ from typing import Any
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
 
-from tests.evaluation.grid_process import race, run
-from tests.evaluation.grids import numbers, request
-from tests.evaluation.results import files_of
-from tests.forks import Fork
+from tests.evaluation.grid_process import Fork, race, run
+from tests.evaluation.grids import files_of, numbers, request
 
 TWO = ("gravel", "grass")
 

@@ -7,19 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from fracgen_eval.grid.plan import Request, make_plan
-from fracgen_eval.grid.run import run_plan
 from fracgen_eval.methods import METHODS
 from fracgen_eval.weights.backbones import WeightsSpec
 from safetensors.torch import save_file
 
 import fracgen
-from tests.evaluation.reporter import Silent
-from tests.evaluation.results import files_of
+from tests.evaluation.grids import files_of, request, run
 
 pytestmark = pytest.mark.study
 
@@ -37,7 +33,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def fractal_weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def fractal_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ResNet-18 after a short pre-training on fractals, in a plain loop."""
     from torchvision.models import resnet18
 
@@ -63,20 +59,20 @@ def fractal_weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_fractal_weights_tell_an_easy_categorys_defects_apart(
-    method: Any, fractal_weights: Any, surfaces: Path, tmp_path: Path
+    method: str, fractal_weights: Path, surfaces: Path, tmp_path: Path
 ) -> None:
-    request = Request(
-        out=tmp_path, methods=(method,), dataset="surfaces", root=surfaces, categories=("brick",), model="resnet18",
-        weights=(WeightsSpec("fractal", fractal_weights),), overrides=SETTINGS,
+    wanted = request(
+        tmp_path, surfaces, methods=(method,), categories=("brick",), limit=None, overrides=SETTINGS,
+        weights=(WeightsSpec("fractal", fractal_weights),),
     )  # fmt: skip
-    assert run_plan(make_plan(request), Silent()) == 0
+    assert run(wanted)[1] == 0
     (result,) = files_of(tmp_path)
     print(method, json.dumps(result["metrics"] | result["beside"]), f"{result['wall_s']:.0f} s")
     assert result["metrics"]["image_auroc"] >= 0.75
 
 
-def grid_in_a_process(out: Path, *arguments: Any) -> Any:
-    """Seconds, peak memory in GB and results of a grid of its own process."""
+def grid_in_a_process(out: Path, *arguments: str) -> tuple[float, float, int]:
+    """Seconds, peak memory in GB and the number of results of a grid of its own process."""
     script = "import sys; from fracgen.cli import main; main(['eval', 'run', *sys.argv[1:]])"
     start = time.perf_counter()
     options = ["--weights", "random", "--dataset", "surfaces", "--limit", "small", "-o", str(out), *arguments]
@@ -84,13 +80,13 @@ def grid_in_a_process(out: Path, *arguments: Any) -> Any:
     seconds = time.perf_counter() - start
     results = files_of(out)
     # Cells reset the kernel's mark, so the process's own would show the last cell only.
-    return seconds, max(r["peak_memory_mb"] for r in results) / 1024, results
+    return seconds, max(r["peak_memory_mb"] for r in results) / 1024, len(results)
 
 
 def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path: Path) -> None:
     seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--model", "resnet18")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
-    assert len(results) == 16
+    assert results == 16
     assert seconds < 600
     assert peak < 6
 
@@ -98,5 +94,5 @@ def test_all_methods_on_two_categories_take_under_ten_minutes_and_6_gb(tmp_path:
 def test_all_methods_with_a_wide_resnet_stay_under_14_gb(tmp_path: Path) -> None:
     seconds, peak, results = grid_in_a_process(tmp_path, "--method", "all", "--category", "brick")
     print(f"{seconds:.0f} s, {peak:.1f} GB")
-    assert len(results) == 8
+    assert results == 8
     assert peak < 14

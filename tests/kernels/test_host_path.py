@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from fracgen import FractalLoader
 from fracgen.draws import Stream
@@ -19,6 +20,7 @@ from fracgen.formulas.ifs import BankSpec
 from fracgen.loading import prefetch
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalize import convert, table
@@ -27,8 +29,16 @@ from tests.kernels.host import WITH_KERNELS
 from tests.kernels.pretend import Machine, switched_on
 
 INDEX = np.array([0, 5, 2**32 - 1, 77, 5], np.uint32)
-KEY: dict[str, Any] = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
+KEY: Key = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
 TYPES = (torch.uint8, torch.float32, torch.float16, torch.bfloat16)
+
+
+class Key(TypedDict):
+    """Which pictures."""
+
+    seed: int
+    epoch: int
+    stream: Stream
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def machine(build_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mac
         yield machine
 
 
-def small(name: str, size: int = 32) -> Any:
+def small(name: str, size: int = 32) -> Recipe:
     return dataclasses.replace(PRESETS[name].recipe.at_size(size), points=3000)
 
 
@@ -46,8 +56,9 @@ def bank_of(name: str) -> Bank:
     return make_bank(dataclasses.replace(spec, classes=8) if isinstance(spec, BankSpec) else spec, seed=1)
 
 
-def on_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    return tensor.cpu().contiguous().numpy()
+def on_host(tensor: torch.Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.cpu().contiguous().numpy()
+    return array
 
 
 def formats(odd: int) -> list[tuple[torch.dtype, bool]]:
@@ -182,7 +193,7 @@ def test_the_host_computes_no_order_and_copies_nothing(machine: Machine, monkeyp
     batches = iter(gpu)
     next(batches)  # the epoch's round keys are derived once
 
-    def fail(*arguments: Any, **options: Any) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("work on the host for every batch")
 
     monkeypatch.setattr(torch, "from_numpy", fail)

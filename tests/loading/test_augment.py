@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,26 +49,6 @@ def extreme(x: torch.Tensor, end: float, **fields: Any) -> torch.Tensor:
     """Altered with every random number at one end: 0 for the least of each range, 1 for the most."""
     p = alterations(Augmentation(**fields), np.full((len(x), UNIFORMS), end))
     return alter(x, p, torch.zeros(3), torch.ones(3))
-
-
-@pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("name", ["full", "crop"])
-def test_processes_together_see_the_batch_of_one(world: int, name: str) -> None:
-    whole = loader(name, class_maps=True)
-    for batch in range(3):  # the last has four images
-        expected = whole[batch]
-        for rank in range(world):
-            share = loader(name, class_maps=True, rank=rank, world_size=world)[batch]
-            for mine, all_of_them in zip(share, expected, strict=True):
-                assert torch.equal(mine, all_of_them[rank::world])
-
-
-def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
-    first, second = loader("full"), loader("full", prefetch=2)
-    shown = [batch for epoch in range(2) for batch in list(first)]
-    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
-    resumed = list(second)
-    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_epochs_seeds_streams_and_views_differ() -> None:
@@ -266,9 +247,6 @@ def test_a_box_covers_its_area() -> None:
     [
         (lambda: augmentation("fulll"), "unknown augmentation 'fulll': use one of none, crop, full, unmixed"),
         (lambda: Augmentation(crop=(0.5, 0.2)), r"crop \(0.5, 0.2\) is not an interval"),
-        (lambda: Augmentation.from_json({"crop": 0.5}), "augmentation.crop is 0.5 instead of a list"),
-        (lambda: Augmentation.from_json({"crop": ["a", 1]}), r"crop\[0\] is 'a' instead of a number"),
-        (lambda: Augmentation.from_json({"flip": [0, 1]}), r"flip is \[0, 1\] instead of a number"),
         (lambda: Augmentation(hue=0.7), "hue 0.7 is out of range: use a number from 0 to 0.5"),
         (lambda: Augmentation(blur=float("nan")), "blur nan is out of range"),
         (lambda: Augmentation(mixup=0.6, cutmix=0.6), "add up to more than 1"),
@@ -284,6 +262,6 @@ def test_a_box_covers_its_area() -> None:
          "maps of classes need one picture of one class"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused(make: Any, told: str) -> None:
+def test_bad_input_is_refused(make: Callable[[], object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         make()

@@ -29,25 +29,6 @@ def draws(count: int, **of_damage: Any) -> TwinDraws:
     return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_together_see_the_batch_of_one(world: int) -> None:
-    whole = loader()
-    for batch in range(3):  # the last has four pictures
-        expected = whole[batch]
-        for rank in range(world):
-            share = loader(rank=rank, world_size=world)[batch]
-            for mine, all_of_them in zip(share, expected, strict=True):
-                assert torch.equal(mine, all_of_them[rank::world])
-
-
-def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
-    first, second = loader(), loader(prefetch=2)
-    shown = [batch for _ in range(2) for batch in list(first)]
-    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
-    resumed = list(second)
-    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
-
-
 def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
     with pytest.raises(ValueError, match="twins"):
         loader(twins=False).load_state_dict(loader().state_dict())

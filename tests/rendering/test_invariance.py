@@ -33,7 +33,6 @@ BANKS = {
     "mandelbulb": make_bank(VariationSpec((2, 3, 5, 8, 11, 16), (32, 42, 107, 168, 205, 243, 297, 413, 488, 507))),
 }  # fmt: skip
 """Of 60 codes each."""
-BANK = BANKS["ifs"]
 RECIPES = {
     name: dataclasses.replace(p.recipe.at_size(40 if p.recipe.formula == "ifs" else 24), points=4000)
     for name, p in PRESETS.items()

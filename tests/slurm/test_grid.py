@@ -18,9 +18,8 @@ from torchvision.models import get_model
 
 from fracgen.slurm.submission import SlurmFolder
 from tests.command_line import Command
-from tests.evaluation.results import files_of
-from tests.slurm.cluster import Cluster, until
-from tests.slurm.hold import Hold
+from tests.evaluation.grids import files_of
+from tests.slurm.cluster import Cluster, Hold, until
 
 QUICK = {
     "panda": {"resize": 64, "crop": 64},

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import timm
 import torch
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_weights
 
 import fracgen
 from fracgen.networks import create
@@ -40,7 +42,7 @@ def features(run: RunFolder) -> torch.Tensor:
 def test_the_network_is_ready_and_says_what_it_expects(box: Path, finished: RunFolder) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    network: Any = fracgen.pretrained("resnet18")
+    network = fracgen.pretrained("resnet18")
     assert torch.equal(torch.random.get_rng_state(), before)
     assert not network.training
     assert {part.dtype for part in network.parameters()} == {torch.float32}
@@ -55,9 +57,6 @@ def test_half_precision_halves_the_file(box: Path, finished: RunFolder, tmp_path
 
 
 def test_timm_and_the_evaluation_take_it_strictly(box: Path) -> None:
-    import timm
-    from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_weights
-
     opened = timm.create_model(f"local-dir:{box / 'resnet18'}", pretrained=True).eval()
     network = fracgen.pretrained("resnet18")
     torch.testing.assert_close(opened(IMAGES), network(IMAGES))
@@ -67,9 +66,6 @@ def test_timm_and_the_evaluation_take_it_strictly(box: Path) -> None:
 
 
 def test_models_that_are_not_in_the_box_are_refused(box: Path) -> None:
-    from fracgen_eval.errors import EvaluationError
-    from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-
     with pytest.raises(ValueError, match=r"weights of 'resnet50' \(there are those of resnet18\): make some with"):
         fracgen.pretrained("resnet50")
     with pytest.raises(EvaluationError, match="no fractal weights of 'resnet50'"):
