@@ -79,7 +79,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         def locate_file(self, path: Path) -> Path:
             return tmp_path / path
 
-    monkeypatch.setattr(imagenet, "distribution", lambda name: Copy())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Copy())
     return next(tmp_path.rglob("*.pth"))
 
 

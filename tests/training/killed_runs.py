@@ -14,18 +14,23 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+import timm  # noqa: F401
 import torch
+import torchvision  # noqa: F401
 
+from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs import BankSpec
 from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
+from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint, config, folder, loop, run
 
@@ -190,6 +195,9 @@ def outcome(path: Path) -> dict[str, object]:
 
 def main(base: Path) -> None:
     """All runs; results.json says how they went."""
+    for own in CONFIGS.values():  # what renders is loaded here once, on this thread
+        CpuRenderer(make_bank(own.bank, own.bank_seed), own.recipe, threads=1).render([0])
+    assert threading.active_count() == 1
     results: dict[str, dict[str, object]] = {}
     for formula in CONFIGS:
         path = base / formula
