@@ -8,8 +8,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -30,6 +32,14 @@ def check_refusal(error: Exception) -> None:
     assert isinstance(error, ValueError)
     assert "\n" not in str(error)
     assert len(str(error)) < 1000
+
+
+@contextmanager
+def one_line(says: str, kind: type[Exception] = ValueError) -> Iterator[None]:
+    """What happens within is refused, in a line that says so."""
+    with pytest.raises(kind, match=says) as caught:
+        yield
+    assert str(caught.value).isprintable()
 
 
 def places(value: object) -> Iterator[tuple[Any, Any]]:

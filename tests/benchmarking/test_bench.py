@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +86,7 @@ def test_a_record_is_the_same_when_it_is_read(measured: Record, tmp_path: Path) 
 def test_a_damaged_record_is_refused_by_the_name_of_its_file(
     measured: Record, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    table: dict[str, Any] = json.loads(measured.to_json())
+    table: dict[str, object] = json.loads(measured.to_json())
     parts = [table, table["machine"], table["results"]["images"]]
     part = data.draw(st.sampled_from(parts))
     optional = ("gpu", "commit")

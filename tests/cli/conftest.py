@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,7 +27,7 @@ def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 def process() -> Process:
     """Run a command line as a process."""
 
-    def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fracgen", *(str(argument) for argument in arguments)]
         options.setdefault("env", {**os.environ, **options.pop("set", {})})
         if "stdout" not in options:

@@ -21,9 +21,9 @@ QUICK = {
 }
 
 
-def request(out: Path, surfaces: Path, **changes: Any) -> Request:
+def request(out: Path, surfaces: Path, **changes: object) -> Request:
     """PANDA on one category with random weights; anything may be changed."""
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "out": out, "methods": ("panda",), "dataset": "surfaces", "root": surfaces,
         "weights": (WeightsSpec.parse("random"),), "categories": ("gravel",), "model": "resnet18", "limit": "12",
         "overrides": QUICK,
@@ -31,14 +31,14 @@ def request(out: Path, surfaces: Path, **changes: Any) -> Request:
     return Request(**(options | changes))
 
 
-def run(wanted: Request, **options: Any) -> tuple[list[str], int]:
+def run(wanted: Request, **options: object) -> tuple[list[str], int]:
     """What became of each cell that was run, and how many failed."""
     reporter = Silent()
     failed = run_plan(make_plan(wanted), reporter, **options)
     return reporter.ends, failed
 
 
-def numbers(out: Path) -> dict[str, dict[str, Any]]:
+def numbers(out: Path) -> dict[str, dict[str, object]]:
     """What must not depend on when or where a cell was run."""
     found = {}
     for result in files_of(out):

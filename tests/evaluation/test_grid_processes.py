@@ -11,7 +11,6 @@ from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
@@ -87,7 +86,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(grid, "run_locked", time.sleep)
     monkeypatch.setattr(grid, "_begin", int)
-    work: Any = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
+    work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
     started: list[BaseProcess] = []
 
     def children() -> list[BaseProcess]:

@@ -35,6 +35,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.evaluation.grids import QUICK
+from tests.malformed import one_line
 
 SMALL = Choice(weights=WeightsSpec("random"), overrides=QUICK)
 
@@ -288,9 +289,8 @@ def test_foreign_and_damaged_models_are_refused(fitted: FittedModel, tmp_path: P
     fitted.save(tmp_path / "cut.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:999])
     for name in ("foreign", "cut", "absent"):
-        with pytest.raises(EvaluationError, match=name) as caught:
+        with one_line(name, EvaluationError):
             FittedModel.load(tmp_path / f"{name}.safetensors")
-        assert "\n" not in str(caught.value)
 
 
 def spoilt(kept: Path, to: Path, change: Callable[[Header, dict[str, torch.Tensor]], object]) -> Path:

@@ -17,6 +17,7 @@ from fracgen_eval.errors import EvaluationError
 from PIL import Image
 
 from tests.evaluation.grids import files_of, request, run
+from tests.malformed import one_line
 
 SIDE = 16
 CATEGORY = {
@@ -322,9 +323,8 @@ def test_a_damaged_list_of_real_iad_is_one_line(
     lists = json.loads(path.read_text())
     change(lists)
     path.write_text(json.dumps(lists))
-    with pytest.raises(EvaluationError, match=message) as caught:
+    with one_line(message, EvaluationError):
         dataset("real-iad").load(root, "pcb")
-    assert "\n" not in str(caught.value)
 
 
 def test_a_limit_keeps_some_validation_images(trees: Trees) -> None:

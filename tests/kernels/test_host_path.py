@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_too_little_memory(machine: Machine) -> None:
         gpu.render(range(1000))
 
 
-LOADERS: list[dict[str, Any]] = [
+LOADERS: list[dict[str, object]] = [
     {"batch_size": 8},
     {"batch_size": 8, "prefetch": 0},
     {"batch_size": 4, "prefetch": 3, "dtype": torch.bfloat16, "channels_last": True},
@@ -151,7 +151,7 @@ LOADERS: list[dict[str, Any]] = [
 ]
 
 
-def pair_of_loaders(epoch_size: int = 28, **options: Any) -> tuple[FractalLoader, FractalLoader]:
+def pair_of_loaders(epoch_size: int = 28, **options: object) -> tuple[FractalLoader, FractalLoader]:
     """The same loader on the pretended device and on the CPU."""
     name = options.pop("recipe", "paper")
     options = {"dtype": torch.uint8, "seed": 7, "epoch_size": epoch_size, **options}
@@ -162,7 +162,7 @@ def pair_of_loaders(epoch_size: int = 28, **options: Any) -> tuple[FractalLoader
 @pytest.mark.parametrize("together", [1, 16, 512])
 @pytest.mark.parametrize("options", LOADERS, ids=str)
 def test_the_loader_hands_over_what_the_cpu_makes(
-    options: dict[str, Any], together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, object], together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fracgen.loading.loader.IMAGES_TOGETHER", together)
     gpu, cpu = pair_of_loaders(**options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +29,7 @@ ROUNDED = 2e-5
 """Coordinates are float32 numbers of up to 24 pixels: off by 24 * 2^-24 at most, a few times, times a step of 1."""
 
 
-def loader(augment: Augmentation | str | None, recipe: Recipe = RECIPE, **options: Any) -> FractalLoader:
+def loader(augment: Augmentation | str | None, recipe: Recipe = RECIPE, **options: object) -> FractalLoader:
     given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, **options}
     return FractalLoader(BANK, recipe, device="cpu", augment=augment, **given)
 
@@ -40,12 +39,12 @@ def pictures(count: int = 16) -> torch.Tensor:
     return torch.from_numpy(numbers)
 
 
-def altered(x: torch.Tensor, **fields: Any) -> torch.Tensor:
+def altered(x: torch.Tensor, **fields: object) -> torch.Tensor:
     p = alterations(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
-def extreme(x: torch.Tensor, end: float, **fields: Any) -> torch.Tensor:
+def extreme(x: torch.Tensor, end: float, **fields: object) -> torch.Tensor:
     """Altered with every random number at one end: 0 for the least of each range, 1 for the most."""
     p = alterations(Augmentation(**fields), np.full((len(x), UNIFORMS), end))
     return alter(x, p, torch.zeros(3), torch.ones(3))
@@ -160,7 +159,7 @@ def test_erasing_puts_one_colour_into_a_box() -> None:
 def test_mixing_gives_each_label_the_weight_of_its_picture(way: str) -> None:
     x, masks = pictures().float(), (pictures()[:, 0] > 99).to(torch.uint8)
     who = Partners.of(np.arange(16), 0, 16, mixes=True)
-    changes: dict[str, Any] = {way: 1.0}
+    changes: dict[str, object] = {way: 1.0}
     p = alterations(Augmentation(**changes), uniforms(np.arange(16), 0, 0, 0))
     mixed, weights, shown = mix(x, masks if way == "blend" else None, who, p, dtype=torch.float32, channels_last=False)
     assert torch.allclose(shown.mean((1, 2, 3)), weights, atol=1e-6)

@@ -51,7 +51,7 @@ def test_a_former_spelling_means_the_same(now: Callable[[], object], then: Calla
         assert made == expected
 
 
-GREY: dict[str, Any] = {"colour": "gray"}
+GREY: dict[str, object] = {"colour": "gray"}
 
 
 def test_files_keep_their_spelling_and_are_read_in_both() -> None:

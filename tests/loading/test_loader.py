@@ -10,7 +10,6 @@ import resource
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +26,8 @@ PAIRS = dataclasses.replace(preset("two-view").recipe.at_size(16), points=500)
 SEVERAL = dataclasses.replace(preset("multi-instance").recipe.at_size(16), points=500)
 
 
-def loader(**changes: Any) -> FractalLoader:
-    options: dict[str, Any] = {"recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20}
+def loader(**changes: object) -> FractalLoader:
+    options: dict[str, object] = {"recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20}
     return FractalLoader(BANK, **{**options, "threads": 1, "dtype": torch.uint8, **changes})
 
 
@@ -53,7 +52,7 @@ def test_an_epoch_holds_every_sample_once_and_keeps_the_last_batch(prefetch: int
     assert torch.equal(torch.cat([labels for _, labels in batches]), torch.from_numpy(order.astype(np.int64) % 3))
 
 
-KINDS: dict[str, dict[str, Any]] = {
+KINDS: dict[str, dict[str, object]] = {
     "plain": {}, "cropped": {"augment": "crop", "class_maps": True, "dtype": torch.float32},
     "augmented": {"augment": "full", "class_maps": True, "dtype": torch.float32},
     "twins": {"twins": True, "dtype": torch.float32},
@@ -93,7 +92,7 @@ def test_a_batch_does_not_depend_on_what_was_shown_before(kind: str) -> None:
         ({"dtype": torch.int32}, r"dtype int32 is not one that images have"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_with_a_remedy(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_done_is_refused_with_a_remedy(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**changes)
 
@@ -172,7 +171,7 @@ def test_set_epoch_to_the_loaded_epoch_keeps_the_loaded_position() -> None:
     "changes",
     [{"seed": 8}, {"batch_size": 4}, {"epoch_size": 24}, {"recipe": RECIPE.at_size(8)}, {"stream": Stream.VALIDATION}],
 )
-def test_a_position_in_other_data_is_refused(changes: dict[str, Any]) -> None:
+def test_a_position_in_other_data_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="a position continues only the data it was saved in"):
         loader(**changes).load_state_dict(loader().state_dict())
 

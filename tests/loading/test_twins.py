@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +18,12 @@ RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), s
 TILE = torch.from_numpy(normal_tile())
 
 
-def loader(**options: Any) -> FractalLoader:
+def loader(**options: object) -> FractalLoader:
     given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options}
     return FractalLoader(BANK, given.pop("recipe", RECIPE), **given)
 
 
-def draws(count: int, **of_damage: Any) -> TwinDraws:
+def draws(count: int, **of_damage: object) -> TwinDraws:
     drawn = twin_draws(uniforms(np.arange(count), 0, 0, 0))
     return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
 
@@ -195,6 +194,6 @@ def test_the_tile_is_normal() -> None:
         ({"augment": "crop"}, "drop those"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -93,7 +92,7 @@ def test_a_scene_as_large_as_the_image_is_none() -> None:
         ({"std": (0.5, 0.0, 0.5)}, "std 0.0 is out of range"),
     ],
 )
-def test_a_bad_value_is_named_with_its_limits(change: dict[str, Any], says: str) -> None:
+def test_a_bad_value_is_named_with_its_limits(change: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe("mine", **change)
 

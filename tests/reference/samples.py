@@ -11,13 +11,13 @@ from bench.ancestor import Ancestor, extent, iterate
 from fracgen.draws import seed_key
 from fracgen.formulas.ifs.attractor import attractor_stage
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.records import Attractors
 from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.formulas.ifs.stages import IfsStages
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.backdrop import backdrop_stage
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.cpu.stages import Space
 from fracgen.rendering.records import Samples
 
 Bytes = NDArray[np.uint8]
@@ -35,6 +35,8 @@ class Ours:
         assert isinstance(self.renderer.stages, IfsStages)
         self.stages = self.renderer.stages
         self.space = self.stages.space(n)
+        assert isinstance(self.space.shapes, Attractors)
+        self.attractors = self.space.shapes
         low, high = (np.uint32(word) for word in seed_key(seed))
         self.samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
 
@@ -45,22 +47,22 @@ class Ours:
 
     def windows(self) -> Doubles:
         """Windows float64 [n, 4]: smallest x and y, extent in x and y. Call after `scout`, without flips."""
-        per_unit, offset = (self.space.shapes.windows[:, 0, 0, k::2].astype(np.float64) for k in (0, 1))
+        per_unit, offset = (self.attractors.windows[:, 0, 0, k::2].astype(np.float64) for k in (0, 1))
         span = (self.recipe.canvas - 1) / per_unit
         return np.concatenate([(0.5 - offset) / per_unit, span], axis=1)
 
-    def density(self, box: Doubles | None = None, fault: Callable[[Space], None] | None = None) -> Bytes:
+    def density(self, box: Doubles | None = None, fault: Callable[[Attractors], None] | None = None) -> Bytes:
         """Densities uint8 [n, canvas, canvas], in the window `box` (smallest x and y, largest x and y) where
         one is given; `fault` changes what the scouts found."""
         self.scout()
-        shapes = self.space.shapes
         if box is not None:
             per_unit = (self.recipe.canvas - 1) / (box[2:] - box[:2])
-            shapes.windows[..., 0::2], shapes.windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
+            windows = self.attractors.windows
+            windows[..., 0::2], windows[..., 1::2] = per_unit, 0.5 - box[:2] * per_unit
         if fault:
-            fault(self.space)
+            fault(self.attractors)
         attractor_stage(self.renderer.parameters, self.samples, self.space, 0, self.n)
-        return shapes.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
+        return self.attractors.density[:, 0, 0].reshape(self.n, self.recipe.canvas, -1)
 
     def noise(self) -> Doubles:
         """Noise float64 [n, size, size]."""

@@ -11,19 +11,18 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from fracgen.draws import philox4x32, seed_key
-from fracgen.formulas.ifs.attractor import attractor_stage
+from fracgen.draws import philox4x32
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.recipes.presets import PRESETS, preset
 from fracgen.recipes.recipe import Jitter
 from fracgen.rendering import make_renderer
 from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.records import ObjectField, Samples
+from fracgen.rendering.records import ObjectField
 from tests.reference import code
 from tests.reference.arithmetic import Draws, fma
 from tests.reference.cases import CASES, CODES, JITTERS, OWN, Case, check_bytes
+from tests.reference.samples import Ours
 
 KNOWN_ANSWERS = [
     # The published answers of Random123's philox4x32 for 7 and 10 rounds.
@@ -64,18 +63,14 @@ def test_a_pair_has_one_stamp() -> None:
         preset("two-view").recipe.at_size(8), canvas=9, object_size=(1.125, 1.125), jitter="none", points=1,
         background="black", color="gray", blur_probability=0.0,
     )  # fmt: skip
-    renderer = CpuRenderer(bank, recipe, threads=1)
-    n, low, high = 60, *(np.uint32(word) for word in seed_key(0))
-    space: Any = renderer.stages.space(n)
-    samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
-    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, n)
-    attractor_stage(renderer.parameters, samples, space, 0, n)
-    drawn = space.shapes.density[:, :, 0].reshape(n, 2, 9, 9) > 0
-    flips = space.objects[:, :, 0, ObjectField.FLIPS]
+    ours = Ours(bank, recipe, 60, 0)
+    ours.density()
+    drawn = ours.attractors.density[:, :, 0].reshape(60, 2, 9, 9) > 0
+    flips = ours.space.objects[:, :, 0, ObjectField.FLIPS]
     for pair, (first, second) in zip(drawn, flips, strict=True):
         plain = [_unflipped(image, how) for image, how in zip(pair, (first, second), strict=True)]
         assert np.array_equal(*plain)
-    assert len({drawn[k, 0].tobytes() for k in range(n)}) > 30  # of 511 stamps
+    assert len({drawn[k, 0].tobytes() for k in range(60)}) > 30  # of 511 stamps
     assert len(np.unique(flips)) == 8
 
 
@@ -101,17 +96,13 @@ def test_tables_of_many_codes(mode: Jitter) -> None:
     maps[::2, :, :, :2] *= (0.999 / np.linalg.svd(maps[::2, :, :, :2])[1].max(axis=(1, 2)))[:, None, None, None]
     bank = CodeBank(maps, CODES.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
-    renderer = CpuRenderer(bank, recipe, threads=1)
-    space: Any = renderer.stages.space(400)
-    index = np.arange(400, dtype=np.uint32)
-    samples = Samples(np.uint32(21), np.uint32(0), index, np.uint32(2), np.uint32(0))
-    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, 400)
+    tables = Ours(bank, recipe, 400, 21).scout().attractors.tables
     u = np.arange(65536).reshape(8, 8192)
     for i in range(400):
-        draws = Draws(21, 2, i)
+        draws = Draws(21, 0, i)
         k = code.choose(recipe, bank, draws, 0)
         jittered = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, 0)
-        table = space.shapes.tables[i, 0, 0]
+        table = tables[i, 0, 0]
         assert np.array_equal(table[:6, : len(jittered)].T, np.array(jittered, np.float32)[:, [0, 1, 3, 4, 2, 5]]), i
         entry = table[6, :8].view(np.int32)[:, None]
         chosen = np.where(u << 8 <= entry, u >> 13, entry & 7)

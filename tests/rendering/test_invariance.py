@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -94,11 +93,11 @@ def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
 
 def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     """Seeds, epochs, streams and indices that a sum or a swap of arguments would confuse all differ."""
-    keys: list[dict[str, Any]] = [
+    keys: list[dict[str, object]] = [
         {"seed": 0, "epoch": 0}, {"seed": 0, "epoch": 1}, {"seed": 1, "epoch": 0}, {"seed": 1, "epoch": 1},
         {"seed": 2**32, "epoch": 0}, {"seed": 0, "epoch": 2**31}, {"seed": 0, "epoch": 0, "stream": Stream.VALIDATION},
     ]  # fmt: skip
-    seen: dict[bytes, tuple[Any, int]] = {}
+    seen: dict[bytes, tuple[object, int]] = {}
     for key in keys:
         # Samples 0 and 60 are of the same code.
         for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).numpy().images, strict=True):

@@ -16,14 +16,14 @@ from numpy.typing import ArrayLike
 
 from bench.ancestor import extent, iterate, seed_numba
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.records import Attractors
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
-from fracgen.rendering.cpu.stages import Space
 from tests.reference.samples import SETTLE, Bytes, Doubles, Ours, Theirs, hsv
 from tests.reference.statistics import OUTPUT, check_pixels, check_values
 
-Fault = Callable[[Space], None]
+Fault = Callable[[Attractors], None]
 BANK = CodeBank.sample(400, seed=5, classes=400)
 PAPER = preset("paper").recipe
 POINTS = 24_576
@@ -219,12 +219,12 @@ def test_a_dropped_map_is_caught(maps: int, tmp_path: Path) -> None:
     assert (tmp_path / "dropped-density.png").stat().st_size > 1000, "a failure leaves a picture"
 
 
-def _start_in_one_place(space: Space) -> None:
-    space.shapes.starts[:] = space.shapes.starts[..., :1]
+def _start_in_one_place(attractors: Attractors) -> None:
+    attractors.starts[:] = attractors.starts[..., :1]
 
 
-def _start_off_the_attractor(space: Space) -> None:
-    space.shapes.starts[:] = 3.0
+def _start_off_the_attractor(attractors: Attractors) -> None:
+    attractors.starts[:] = 3.0
 
 
 @pytest.mark.parametrize("fault", [_start_in_one_place, _start_off_the_attractor])

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -62,7 +61,7 @@ def printed(browser: Browser, path: Path) -> list[str]:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, found: list[str], **options: Any) -> Iterator[Page]:
+def opened(browser: Browser, path: Path, found: list[str], **options: object) -> Iterator[Page]:
     """The page with every <details> open; what it logs or asks for goes to `found`, also while it is used."""
     # Offline: a planted request must fail at once, whatever network the machine has.
     context = browser.new_context(offline=True, reduced_motion="reduce", **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.results import result_path
@@ -15,12 +14,12 @@ KEPT = ("maps", "images", "side", "mask_threshold", "wall_s", "device", "beside"
 
 def add(
     out: Path, method: str = "patchcore", category: str = "brick", weights: str = "random", seed: int = 0,
-    value: float = 0.9, status: str = "done", **more: Any,
+    value: float = 0.9, status: str = "done", **more: object,
 ) -> Cell:  # fmt: skip
     extra = {k: more.pop(k) for k in KEPT if k in more}
     metrics = more.pop("metrics", None)
     settings = more.pop("settings", settings_for(method))
-    fields: dict[str, Any] = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
+    fields: dict[str, object] = {"dataset": "surfaces", "model": "resnet18", "protocol": "honest"}
     fields |= {"weights_digest": weights, "data_digest": "d"} | more
     fields |= {"method": method, "category": category, "weights": weights, "seed": seed, "settings": settings}
     cell = Cell.from_json(fields)

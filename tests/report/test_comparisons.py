@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +136,7 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
     from fracgen_eval.report.tables import GROUPS
 
     classes = [c for group in GROUPS["mvtec"].values() for c in group]
-    shared: dict[str, Any] = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
+    shared: dict[str, object] = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
     for category in classes:
         add(tmp_path, "padim", category, value=0.9, **shared)
         if category != "grid":
@@ -155,7 +154,7 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, object]) -> None:
     add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fracgen_eval.report import write_report
@@ -26,7 +25,7 @@ PIXEL = ("pixel_auroc", "aupro", "aupro_05")
 NAMES = ("image_auroc", "image_ap", "image_f1_max", *PIXEL)
 
 
-def cell_of(rng: np.random.Generator, out: Path, method: str, category: str, weights: str, **more: Any) -> None:
+def cell_of(rng: np.random.Generator, out: Path, method: str, category: str, weights: str, **more: object) -> None:
     """A cell with all metrics, replicates, two kinds of defects and eight test images, all drawn."""
     names = [name for name in NAMES if method != "cutpaste" or name.startswith("image_")]
     values = dict(zip(names, rng.uniform(0.4, 0.95, len(names)).round(6), strict=True))
@@ -107,7 +106,7 @@ class Lines(HTMLParser):
             self.lines.append(f"{self.heading}: {line}")
 
 
-def numbers(folder: Path, out: Path) -> dict[str, Any]:
+def numbers(folder: Path, out: Path) -> dict[str, object]:
     """All that a report and the study's table say of a folder."""
     done = write_report(folder, out)
     files = {path.relative_to(out).as_posix(): path for path in done.files}
@@ -127,7 +126,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
+def differences(one: object, other: object, place: str = "") -> Iterator[str]:
     """Where two tables differ, a line each."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(set(one) | set(other)):

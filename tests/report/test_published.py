@@ -6,7 +6,6 @@ import csv
 import json
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 from fracgen_eval.datasets.counts import published_counts
@@ -114,7 +113,7 @@ def test_differences_from_the_paper_are_zero_and_files_are_written(folder: Path,
     assert {p.suffix for p in done.files} == {".html", ".md", ".tex", ".csv", ".svg", ".png"}
 
 
-SETTING: dict[str, Any] = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
+SETTING: dict[str, str] = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
 
 
 def test_every_source_has_every_class_and_the_averages_that_it_states() -> None:
@@ -165,7 +164,7 @@ def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path: Path) -> Non
     [{"protocol": "honest"}, {"model": "resnet18"}, {"weights": "random"}, {"limit": "12"}, {"shots": 4},
      {"settings": settings_for("patchcore", overrides={"coreset": 0.01})}],
 )  # fmt: skip
-def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: dict[str, Any]) -> None:
+def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: dict[str, object]) -> None:
     add(tmp_path, "patchcore", "bottle", **(SETTING | other))
     assert run(tmp_path) == []
     done = write_report(tmp_path)

@@ -19,6 +19,7 @@ from fracgen.training import built_in, checkpoint
 from fracgen.training.built_in import WEIGHTS, models, weights_file
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
+from tests.malformed import one_line
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -83,9 +84,8 @@ def test_models_that_are_not_in_the_box_are_refused(box: Path) -> None:
 )
 def test_a_damaged_box_is_one_line(change: Callable[[Path], object], message: str, box: Path) -> None:
     change(box / "resnet18" / "model.safetensors")
-    with pytest.raises(ValueError, match=message) as caught:
+    with one_line(message):
         fracgen.pretrained("resnet18")
-    assert str(caught.value).isprintable()
 
 
 @pytest.mark.skipif(not models(), reason="this release brings no weights")

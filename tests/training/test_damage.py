@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -144,7 +143,7 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
         ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["twins"], **changes)
 

@@ -7,7 +7,6 @@ import json
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
@@ -113,7 +112,7 @@ def test_the_page_on_weights_runs(finished: RunFolder, tmp_path: Path, monkeypat
     page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
     export(finished, tmp_path / "weights", classifier=False)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+    names: dict[str, object] = {}
     blocks = [part.split("```")[0] for part in page.split("```python")[1:]]
     with warnings.catch_warnings():  # Anomalib's imports, as above
         warnings.simplefilter("ignore")

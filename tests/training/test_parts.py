@@ -7,7 +7,6 @@ import itertools
 import math
 import resource
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -70,7 +69,7 @@ def test_several_classes_count_where_the_top_one_is_present() -> None:
     assert objective.loss(logits, [], present) > objective.loss(10 * (present - 0.5), [], present)
 
 
-OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+OTHERS: dict[str, tuple[str, dict[str, object]]] = {
     "several": ("multi-instance", {"augmentation": AUGMENTATIONS["full"]}),
     "pairs": ("two-view", {"augmentation": AUGMENTATIONS["unmixed"]}),
     "class": ("paper", {"pictures": 4, "ema": 0.9, "schedule": "cosine", "label_smoothing": 0.1}),
@@ -90,14 +89,14 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     assert state["validation"]["accuracy"] == pytest.approx(accuracy(run, config, state))
 
 
-def assert_trained(config: Config, state: dict[str, Any]) -> None:
+def assert_trained(config: Config, state: dict[str, object]) -> None:
     """Every weight that the loss depends on has moved from where it began."""
     fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
 
-def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
+def accuracy(run: RunFolder, config: Config, state: dict[str, object]) -> float:
     """The share of right answers on the validation stream, counted by a loop of its own."""
     told = run.read_arithmetic()
     assert told is not None

@@ -12,7 +12,6 @@ import resource
 import shutil
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -183,7 +182,7 @@ def test_a_missing_or_other_bank_is_refused(run: RunFolder) -> None:
     [({"recipe": TINY.recipe.at_size(64)}, "recipe.size: 32, 64"), ({"model": "resnet50"}, "model: 'resnet18', "),
      ({"learning_rate": 0.5}, "learning_rate: 0.02, 0.5"), ({"name": "quick"}, "preset: 'tiny', 'quick'")],
 )  # fmt: skip
-def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: dict[str, Any], told: str) -> None:
+def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match="was begun with another configuration") as caught:
         resume(run, **changes)
     assert told in str(caught.value)
@@ -316,6 +315,6 @@ def test_the_paper_s_configuration() -> None:
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": float("nan")}, {"batch_size": 10**7},
                                     {"optimizer": "lion"}, {"seed": -1}, {"warm_up": 1.0}])  # fmt: skip
-def test_bad_configurations_are_refused(change: dict[str, Any]) -> None:
+def test_bad_configurations_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(named_config("paper"), **change)

@@ -22,6 +22,7 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from fracgen.weights import WeightsError, fault, load_plain, read_weights, weights_path
+from tests.malformed import one_line
 
 
 def network() -> nn.Module:
@@ -254,9 +255,8 @@ def test_config_beside_safetensors_is_read_within_bounds(tmp_path: Path) -> None
     assert (file.architecture, file.config["mean"]) == ("resnet34", [0.1, 0.2, 0.3])
     for text in ("[" * 100_000, "[]", "{", '{"mean": NaN}', "\xff"):
         (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
-        with pytest.raises(WeightsError, match=r"config\.json .*: restore it or take it away") as caught:
+        with one_line(r"config\.json .*: restore it or take it away", WeightsError):
             read_weights(tmp_path)
-        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,5 @@ def test_plain_containers_of_a_stream_are_read_and_a_damaged_one_is_told(tmp_pat
     content = {"step": 3, "rates": [0.1, 0.2], "state": STATE}
     assert load_plain(io.BytesIO(saved(content)), tmp_path)["rates"] == [0.1, 0.2]
     for cut in (saved(content)[:-9], legacy(content)[:200], b"\x80\x02"):
-        with pytest.raises(WeightsError, match="cut off or damaged") as caught:
+        with one_line("cut off or damaged", WeightsError):
             load_plain(io.BytesIO(cut), tmp_path)
-        assert str(caught.value).isprintable()

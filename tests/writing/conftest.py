@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +33,7 @@ def renderer(selection: Selection) -> Renderer:
     return make_renderer(selection.bank, selection.recipe, "cpu", threads=1)
 
 
-def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+def selection(count: int = 23, name: str = "paper", **options: object) -> Selection:
     return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
 
 

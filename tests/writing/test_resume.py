@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def writer(format: str, folder: Path) -> Writer:
     return make_writer(format, folder, threads=2)
 
 
-def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+def selection(count: int = 23, name: str = "paper", **options: object) -> Selection:
     """Four samples a file."""
     return conftest.selection(count, name, **{"per_file": 4, **options})
 
@@ -118,7 +118,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("format", FOLDERS)
-def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
+def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, object], says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
     task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
@@ -206,7 +206,7 @@ class FullDisk:
 
     room = 0
 
-    def __init__(self, file: IO[Any]) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.file = file
 
     def write(self, data: ReadableBuffer) -> int:
@@ -237,7 +237,7 @@ def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
     monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda handle, mode: FullDisk(real(handle, mode)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
 
-    def open_part(path: Path, *args: Any, **options: Any) -> IO[bytes] | FullDisk:
+    def open_part(path: Path, *args: object, **options: object) -> IO[bytes] | FullDisk:
         file: IO[bytes] = opened(path, *args, **options)
         return FullDisk(file) if path.name.endswith(".part") else file
 
