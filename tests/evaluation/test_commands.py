@@ -47,11 +47,15 @@ def test_predict_fits_keeps_and_uses_a_model(
     first = predict("--train", good, "--save", kept, "--weights", "random", "--json", *pictures)
     second = predict("--load", kept, "--json", *pictures, "-o", tmp_path / "h")
     assert (first.code, second.code) == (0, 0)
-    rows = [[json.loads(line) for line in ran.out.splitlines()] for ran in (first, second)]
+    loose = predict("--load", kept, "--json", "--false-alarms", 0.9, *pictures)
+    rows = [[json.loads(line) for line in ran.out.splitlines()] for ran in (first, second, loose)]
     assert [r["score"] for r in rows[0]] == [r["score"] for r in rows[1]]
     assert {r["path"] for r in rows[0]} == set(map(str, pictures))
     assert rows[0] == sorted(rows[0], key=lambda r: -r["score"])
     assert len(list((tmp_path / "h").glob("*_patchcore.png"))) == len(pictures)
+    for rate, judged in ((0.05, rows[1]), (0.9, rows[2])):
+        assert [r["flagged"] for r in judged] == [r["p_value"] <= rate for r in judged]
+    assert [r["flagged"] for r in rows[1]] != [r["flagged"] for r in rows[2]]
 
 
 def test_predict_says_what_it_left_out(

@@ -8,9 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fracgen import CodeBank, FractalLoader, Recipe
-from fracgen.draws import Stream
+from fracgen.draws import Purpose, Stream
+from fracgen.loading import twins
 from fracgen.loading.augment import (
     AUGMENTATIONS,
     UNIFORMS,
@@ -21,6 +25,7 @@ from fracgen.loading.augment import (
     uniforms,
 )
 from fracgen.loading.augment_pictures import alter, inside, mix
+from tests.reference.arithmetic import Draws
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
 RECIPE = Recipe("small", size=24, canvas=24, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
@@ -50,13 +55,23 @@ def extreme(x: torch.Tensor, end: float, **fields: object) -> torch.Tensor:
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
-def test_epochs_seeds_streams_and_views_differ() -> None:
-    place = np.arange(4)
-    keys = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, int(Stream.VALIDATION)), (0, 0, 0, 1)]
-    drawn = [uniforms(place, *key) for key in keys]
-    assert len({numbers.tobytes() for numbers in drawn}) == 5
-    assert all((numbers >= 0).all() and (numbers < 1).all() for numbers in drawn)
-    assert len(np.unique(np.concatenate(drawn))) > 600  # 5 * 4 * 32 numbers of 32 bits
+@pytest.mark.parametrize(("drawn", "purpose"), [(uniforms, Purpose.AUGMENT), (twins.uniforms, Purpose.TWINS)])
+@given(*[st.integers(0, 2**32 - 1)] * 2, st.sampled_from(Stream), st.lists(st.integers(0, 2**32 - 1), min_size=1))
+@settings(max_examples=25)
+def test_random_numbers_are_those_of_their_purpose_and_place(
+    drawn: Callable[..., NDArray[np.float64]], purpose: Purpose, seed: int, epoch: int, stream: Stream,
+    places: list[int],
+) -> None:  # fmt: skip
+    """As `fracgen.draws` says, word by word: so those of other epochs, seeds, streams and purposes differ."""
+    numbers = drawn(np.array(places), seed, epoch, stream)
+    number = np.arange(numbers.shape[1] // 4, dtype=np.uint64)
+    for place, row in zip(places, numbers, strict=True):
+        words = Draws(seed, epoch, place, stream).words(purpose, number)
+        assert np.array_equal(row, np.stack(words, -1).ravel() / 2**32)
+
+
+def test_the_second_view_has_numbers_of_its_own() -> None:
+    assert not np.isclose(uniforms(np.arange(4), 0, 0, 0), uniforms(np.arange(4), 0, 0, 0, 1)).any()
 
 
 def test_no_augmentation_is_the_picture_itself() -> None:

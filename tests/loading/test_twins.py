@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
-from fracgen.draws import Stream
 from fracgen.loading.twin_pictures import damage, line, scattered, shoot, spot
 from fracgen.loading.twins import KINDS, TINT, UNIFORMS, WARP, TwinDraws, normal_tile, twin_draws, uniforms
 
@@ -31,13 +30,6 @@ def draws(count: int, **of_damage: object) -> TwinDraws:
 def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
     with pytest.raises(ValueError, match="twins"):
         loader(twins=False).load_state_dict(loader().state_dict())
-
-
-def test_epochs_seeds_and_streams_differ() -> None:
-    place = np.arange(4)
-    drawn = [uniforms(place, 0, 0, Stream.TRAIN), uniforms(place, 1, 0, Stream.TRAIN),
-             uniforms(place, 0, 1, Stream.TRAIN), uniforms(place, 0, 0, Stream.VALIDATION)]  # fmt: skip
-    assert all(not np.isclose(a, b).any() for i, a in enumerate(drawn) for b in drawn[:i])
 
 
 def test_the_random_numbers_of_a_pair_are_as_many_as_the_page_says() -> None:
