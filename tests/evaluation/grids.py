@@ -40,11 +40,8 @@ def run(wanted: Request, **options: object) -> tuple[list[str], int]:
 
 def numbers(out: Path) -> dict[str, dict[str, object]]:
     """What must not depend on when or where a cell was run."""
-    found = {}
-    for result in files_of(out):
-        parts = ("status", "metrics", "by_defect", "beside", "images", "fit", "mask_threshold")
-        found[result["path"]] = {k: result[k] for k in parts}
-    return found
+    parts = ("status", "metrics", "by_defect", "beside", "images", "fit", "mask_threshold", "replicates")
+    return {result["path"]: {name: result[name] for name in parts} for result in files_of(out)}
 
 
 class Silent:
