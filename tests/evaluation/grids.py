@@ -10,9 +10,12 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Request, make_plan
 from fracgen_eval.grid.result import CellResult
 from fracgen_eval.grid.run import run_plan
+from fracgen_eval.methods.base import Table
 from fracgen_eval.weights.backbones import WeightsSpec
 
-QUICK = {
+from tests.fields import Fields
+
+QUICK: dict[str, Table] = {
     "panda": {"resize": 64, "crop": 64},
     "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
     "patchcore": {"image_size": 64},
@@ -23,22 +26,22 @@ QUICK = {
 
 def request(out: Path, surfaces: Path, **changes: object) -> Request:
     """PANDA on one category with random weights; anything may be changed."""
-    options: dict[str, object] = {
+    options: Fields = {
         "out": out, "methods": ("panda",), "dataset": "surfaces", "root": surfaces,
         "weights": (WeightsSpec.parse("random"),), "categories": ("gravel",), "model": "resnet18", "limit": "12",
-        "overrides": QUICK,
+        "overrides": QUICK, **changes,
     }  # fmt: skip
-    return Request(**(options | changes))
+    return Request(**options)
 
 
-def run(wanted: Request, **options: object) -> tuple[list[str], int]:
+def run(wanted: Request, jobs: int = 1, keep_maps: bool = False) -> tuple[list[str], int]:
     """What became of each cell that was run, and how many failed."""
     reporter = Silent()
-    failed = run_plan(make_plan(wanted), reporter, **options)
+    failed = run_plan(make_plan(wanted), reporter, jobs=jobs, keep_maps=keep_maps)
     return reporter.ends, failed
 
 
-def numbers(out: Path) -> dict[str, dict[str, object]]:
+def numbers(out: Path) -> dict[str, Fields]:
     """What must not depend on when or where a cell was run."""
     parts = ("status", "metrics", "by_defect", "beside", "images", "fit", "mask_threshold", "replicates")
     return {result["path"]: {name: result[name] for name in parts} for result in files_of(out)}

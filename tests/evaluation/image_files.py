@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.fields import Fields
+
 Array = NDArray[np.generic]
 ORIENTED: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: np.rot90(np.fliplr(a)),
@@ -27,11 +29,11 @@ def flat(path: Path, value: int = 128, size: tuple[int, int] = (8, 8)) -> None:
 
 def save(path: Path, array: Array, orientation: int | None = None, **how: object) -> Path:
     """A picture of an array, as Pillow writes it; with EXIF's orientation."""
+    options: Fields = dict(how)
     if orientation is not None:
-        exif = Image.Exif()
-        exif[274] = orientation
-        how["exif"] = exif
-    Image.fromarray(array).save(path, **how)
+        options["exif"] = Image.Exif()
+        options["exif"][274] = orientation
+    Image.fromarray(array).save(path, **options)
     return path
 
 

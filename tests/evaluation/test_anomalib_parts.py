@@ -156,8 +156,8 @@ def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_one
     anything = SimpleNamespace(parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]))
     teacher = SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
     student = SimpleNamespace(model=SimpleNamespace(student_model=anything))
-    rd = ReverseDistillation.configure_optimizers(teacher).defaults
-    stfpm = Stfpm.configure_optimizers(student).defaults
+    rd = ReverseDistillation.configure_optimizers(teacher).defaults  # type: ignore[arg-type]
+    stfpm = Stfpm.configure_optimizers(student).defaults  # type: ignore[arg-type]
     assert (rd["lr"], rd["betas"]) == (0.005, (0.5, 0.99)), "protocol 'paper' uses betas (0.5, 0.999)"
     assert (stfpm["lr"], stfpm["momentum"], stfpm["weight_decay"]) == (0.4, 0.9, 0.001), "'paper' decays by 1e-4"
 

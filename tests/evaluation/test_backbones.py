@@ -32,7 +32,8 @@ State = dict[str, torch.Tensor]
 @pytest.fixture(scope="module")
 def state() -> State:
     torch.manual_seed(1)
-    return get_model("resnet18", weights=None, num_classes=7).state_dict()
+    state: State = get_model("resnet18", weights=None, num_classes=7).state_dict()
+    return state
 
 
 def load(path: Path, input_norm: InputNorm = "checkpoint") -> Weights:

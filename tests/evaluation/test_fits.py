@@ -33,6 +33,7 @@ from PIL import Image
 
 from tests.evaluation.grids import Silent, files_of, request
 from tests.evaluation.methods import made, pictures, random_weights
+from tests.fields import Fields
 from tests.malformed import one_line
 from tests.report.cells import add
 
@@ -71,7 +72,7 @@ LEAST = [
 
 
 @pytest.mark.parametrize(("method", "images", "changes"), LEAST)
-def test_the_least_that_is_allowed_gives_scores(method: str, images: int, changes: dict[str, object]) -> None:
+def test_the_least_that_is_allowed_gives_scores(method: str, images: int, changes: Fields) -> None:
     settings = small(method, **changes)
     check_fit(method, "resnet18", settings, images)
     check_ranking(scores_of(method, settings, images))
@@ -98,7 +99,7 @@ TOO_LITTLE = [
 
 @pytest.mark.parametrize(("method", "images", "changes", "message"), TOO_LITTLE)
 def test_what_is_refused_could_not_be_done(
-    method: str, images: int, changes: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch
+    method: str, images: int, changes: Fields, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = small(method, **changes)
     with one_line(message, EvaluationError):
@@ -128,7 +129,7 @@ def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(
 ) -> None:
     """STFPM's student is a network like any other: from which side on a batch of one can be trained is its own."""
     settings = small("stfpm", side=side)
-    student = made(Stfpm, "stfpm", random_weights(model), settings).module.model.student_model
+    student = made(Stfpm, "stfpm", random_weights(model), settings).module.model.get_submodule("student_model")
     if possible:
         check_fit("stfpm", model, settings, 1)
         student.train()(torch.rand(1, 3, side, side))
@@ -150,7 +151,7 @@ def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(
     ],
 )  # fmt: skip
 def test_no_cell_begins_where_one_could_not_be_fitted(
-    methods: tuple[str, ...], changes: dict[str, object], message: str, surfaces: Path, tmp_path: Path
+    methods: tuple[str, ...], changes: Fields, message: str, surfaces: Path, tmp_path: Path
 ) -> None:
     """Of 12 training images 11 are fitted on, the others are kept back."""
     with pytest.raises(EvaluationError, match=message):

@@ -95,7 +95,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(grid, "active_children", children)
     with pytest.raises(KeyboardInterrupt):
-        list(grid._side_by_side(work, Stopping(), 2))
+        list(grid._side_by_side(work, Stopping(), 2))  # type: ignore[arg-type]
     for process in started:
         process.join(60)
     assert [process.exitcode for process in started] == [-signal.SIGTERM] * len(started)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.evaluation.image_files import save, tiff
+from tests.fields import Fields
 
 QUICK = settings(max_examples=60)
 BOXES = st.lists(st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(3, 20)] * 2), min_size=1, max_size=3)
@@ -62,7 +63,8 @@ def test_what_lossy_compression_leaves_is_no_defect(
         with Image.open(stream) as image:
             image.save(path)
     else:
-        save(path, stored, quality=quality, **({"compression": "jpeg"} if kept_as == "tif" else {}))
+        more: Fields = {"compression": "jpeg"} if kept_as == "tif" else {}
+        save(path, stored, quality=quality, **more)
     if quality == 100 and kept_as == "png":  # now and then 1 beside 255 is all that is left, which is refused
         left = set(np.unique(np.asarray(Image.open(path))).tolist())
         if len(left) > 2 and left - {1, 2, 3} == {0, 255}:
@@ -147,11 +149,11 @@ ENDS = st.sampled_from([".png", ".PNG", ".Jpg", ".bmp"])
 def test_every_picture_finds_the_mask_that_was_made_for_it(place: Path, data: st.DataObject) -> None:
     """Whatever the other pictures are called, with one spelling of masks in a folder."""
     stems = data.draw(STEMS)
+    spell: Callable[[str], str] = str
     if data.draw(st.booleans()):
         stems = list({stem.casefold(): stem for stem in stems}.values())
-        spell = data.draw(st.sampled_from([str.upper, str.lower, str]))  # capitals may differ
-    else:
-        spell = str
+        ways: list[Callable[[str], str]] = [str.upper, str.lower, str]
+        spell = data.draw(st.sampled_from(ways))  # capitals may differ
     images = [place / f"{stem}{data.draw(ENDS)}" for stem in stems]
     folder = place / f"truth{data.draw(st.integers(0, 10**9))}"
     folder.mkdir(exist_ok=True)

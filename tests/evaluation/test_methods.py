@@ -71,7 +71,7 @@ def test_the_frozen_network_holds_exactly_the_files_tensors(name: str, fitted: F
 @pytest.mark.parametrize("name", ["stfpm", "rd"])
 def test_students_and_decoders_are_not_pretrained(name: str, weights: Weights) -> None:
     module = build(name, weights).module.model
-    other = module.student_model.feature_extractor if name == "stfpm" else module.decoder
+    other = module.get_submodule("student_model.feature_extractor" if name == "stfpm" else "decoder")
     shapes = {tuple(v.shape): v for k, v in weights.tensors.items() if v.ndim == 4}
     for tensor in other.state_dict().values():
         if tuple(tensor.shape) in shapes:
@@ -167,7 +167,7 @@ def test_paper_protocol_stops_early_and_keeps_the_best_state(weights: Weights) -
         return next(numbers)
 
     facts = method.fit(pictures(6), Watch(pictures(2, seed=1), score))
-    assert facts.pop("proven_tensors") > 0
+    assert facts.pop("proven_tensors")
     assert facts == {"epochs": 5, "best_epoch": 1, "watched": [0.5, 0.9, 0.6, 0.7, 0.8]}
     assert np.array_equal(method.predict(pictures(2, seed=1)).scores, states[1])
 
@@ -180,13 +180,14 @@ def test_honest_protocol_runs_its_epochs_and_never_looks(name: str, weights: Wei
         raise AssertionError("the honest protocol judged the test images")
 
     facts = build(name, weights).fit(pictures(6), Watch(pictures(2, seed=1), score))
-    assert facts.pop("proven_tensors") > 0
+    assert facts.pop("proven_tensors")
     assert facts == {"epochs": SMALL[name]["epochs"]}
 
 
 def test_paper_protocol_uses_the_era_s_optimisers_and_crop(weights: Weights) -> None:
-    stfpm = build("stfpm", weights, protocol="paper").module.configure_optimizers()
-    rd = build("rd", weights, protocol="paper").module.configure_optimizers()
+    stfpm, rd = (build(name, weights, protocol="paper").module.configure_optimizers() for name in ("stfpm", "rd"))
+    assert isinstance(stfpm, torch.optim.Optimizer)
+    assert isinstance(rd, torch.optim.Optimizer)
     assert stfpm.defaults["weight_decay"] == 1e-4
     assert rd.defaults["betas"] == (0.5, 0.999)
     assert build_method("patchcore", weights, protocol="paper").geometry.side == 224

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from tests.evaluation.methods import SMALL, check_frozen, made, random_weights
+from tests.fields import Fields
 from tests.malformed import one_line
 
 FOREIGN = (
@@ -77,7 +78,7 @@ def test_stages_that_share_a_module_are_told_apart(model: str) -> None:
     assert len(set(net.maps(224))) == len(net.stages)
     settings = {"image_size": 224, "layers": ["layer2", "layer3", "layer4"]}
     method = made(PatchCore, "patchcore", random_weights(model), settings)
-    features = method.module.model.feature_extractor(torch.zeros(1, 3, 224, 224))
+    features = method.module.model.get_submodule("feature_extractor")(torch.zeros(1, 3, 224, 224))
     assert [tuple(f.shape[1:]) for f in features.values()] == [net.maps(224)[stage.layer] for stage in stages]
     assert [f.shape[2] for f in features.values()] == [28, 14, 7]
 
@@ -126,7 +127,7 @@ def test_tokens_lie_where_they_were_in_the_picture(model: str) -> None:
     method = made(PatchCore, "patchcore", random_weights(model), {"image_size": 128, "layers": ["0.01"]})
     plain, spot = torch.zeros(2, 1, 3, 128, 128)
     spot[..., 64:96, 0:16] = 1.0
-    (features,) = method.module.model.feature_extractor(torch.cat([plain, spot])).values()
+    (features,) = method.module.model.get_submodule("feature_extractor")(torch.cat([plain, spot])).values()
     changed = (features[0] - features[1]).abs().sum(0)
     step = 128 // changed.shape[0]
     assert changed.argmax().item() // changed.shape[1] in range(64 // step, 96 // step)
@@ -164,7 +165,7 @@ def test_what_panda_adapts_lies_behind_stride_eight() -> None:
     ],
 )  # fmt: skip
 def test_a_network_that_does_not_serve_is_one_line(
-    model: str, method: str, options: dict[str, object], message: str
+    model: str, method: str, options: Fields, message: str
 ) -> None:
     with one_line(message, EvaluationError):
         settings_of(method, options.get("changes", {}), layers=options.get("layers")).stages(network(model))
@@ -176,8 +177,7 @@ def test_a_backbone_without_features_is_one_line(monkeypatch: pytest.MonkeyPatch
     def refuse(name: str, **options: object) -> torch.nn.Module:
         if options.get("features_only"):
             raise RuntimeError("features_only not implemented\nfor this model")
-        made: torch.nn.Module = create(name, **options)
-        return made
+        return create(name, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(timm, "create_model", refuse)
     with one_line(r"'resnet26' gives no features by stage .*: use a net", EvaluationError):

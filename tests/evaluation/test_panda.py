@@ -9,7 +9,7 @@ from fracgen_eval.methods.base import normalised
 from fracgen_eval.methods.panda import Panda
 from torchvision.models import get_model
 
-from tests.evaluation.methods import made, pictures, random_weights
+from tests.evaluation.methods import made, random_weights
 
 
 def panda(**changes: object) -> Panda:
@@ -17,7 +17,8 @@ def panda(**changes: object) -> Panda:
 
 
 def images(number: int, seed: int = 0) -> torch.Tensor:
-    return pictures(number, seed, side=32)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])

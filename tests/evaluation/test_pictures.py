@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.evaluation.image_files import ORIENTED, png16, premultiplied, save, tiff
+from tests.fields import Fields
 
 QUICK = settings(max_examples=60)
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -62,7 +63,7 @@ def test_sixteen_bits_become_eight_by_the_types_range(
     else:
         save(path, stored.astype(">u2") if "big" in kind else stored, orientation)
     read = read_picture(path)
-    assert np.array_equal(read[..., 1], np.rint(ORIENTED[orientation](stored) / 257))
+    assert np.array_equal(read[..., 1], ORIENTED[orientation](np.rint(stored / 257)))
     assert (read == read[..., :1]).all()
 
 
@@ -70,7 +71,7 @@ def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path: Path) -> None:
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     tiff(tmp_path / "packed.tif", ramp, 12)
     assert np.array_equal(read_picture(tmp_path / "packed.tif")[..., 0], np.rint(ramp * (255 / 4095)))
-    deep = pixels((6, 7, 3), 0, 65536)
+    deep = pixels((6, 7, 3), 0, 65536).astype(np.uint16)
     png16(tmp_path / "colour.png", deep)
     assert np.array_equal(read_picture(tmp_path / "colour.png"), deep >> 8)  # Pillow's way
 
@@ -136,7 +137,7 @@ def test_other_colours_are_those_that_pillow_makes_of_them(mode: str, tmp_path: 
 def test_a_jpeg_from_a_camera_with_more_pictures_behind_the_first(tmp_path: Path) -> None:
     """MPO, as phones write it: what follows are previews and depths."""
     smooth = [np.full((16, 24, 3), value, np.uint8) for value in (40, 200)]
-    more = {"format": "MPO", "save_all": True, "append_images": [Image.fromarray(smooth[1])]}
+    more: Fields = {"format": "MPO", "save_all": True, "append_images": [Image.fromarray(smooth[1])]}
     read = read_picture(save(tmp_path / "a.jpg", smooth[0], 6, **more))
     assert read.shape == (24, 16, 3)
     assert np.abs(read.astype(int) - 40).max() < 3
@@ -146,7 +147,7 @@ def damaged_files(folder: Path) -> dict[str, tuple[Callable[[Path], object], str
     """By name, a file and what is said of it."""
     grey = np.zeros((4, 5), np.uint8)
     float_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
-    several = {"save_all": True, "append_images": [Image.fromarray(grey + 9)]}
+    several: Fields = {"save_all": True, "append_images": [Image.fromarray(grey + 9)]}
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
     return {
         "float.tif": (lambda p: save(p, float_), "floating-point numbers, which is not read: save it as PNG"),

@@ -35,6 +35,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.evaluation.grids import QUICK
+from tests.fields import Fields
 from tests.malformed import one_line
 
 SMALL = Choice(weights=WeightsSpec("random"), overrides=QUICK)
@@ -293,7 +294,7 @@ def test_foreign_and_damaged_models_are_refused(fitted: FittedModel, tmp_path: P
             FittedModel.load(tmp_path / f"{name}.safetensors")
 
 
-def spoilt(kept: Path, to: Path, change: Callable[[Header, dict[str, torch.Tensor]], object]) -> Path:
+def spoilt(kept: Path, to: Path, change: Callable[[Fields, dict[str, torch.Tensor]], object]) -> Path:
     """A kept model of whose header or tensors something was changed."""
     with safe_open(kept, framework="pt") as file:
         metadata = file.metadata()
@@ -303,8 +304,7 @@ def spoilt(kept: Path, to: Path, change: Callable[[Header, dict[str, torch.Tenso
     return to
 
 
-Header = dict[str, dict[str, object]]
-CRAFTED: dict[str, Callable[[Header, dict[str, torch.Tensor]], object]] = {
+CRAFTED: dict[str, Callable[[Fields, dict[str, torch.Tensor]], object]] = {
     "unknown method 'svm'": lambda about, _: about.update(method="svm"),
     "patchcore.image_size = 4000000000 is out of range: use 2048 at most":
         lambda about, _: about["settings"].update(image_size=4_000_000_000),
@@ -314,7 +314,8 @@ CRAFTED: dict[str, Callable[[Header, dict[str, torch.Tensor]], object]] = {
     "are not three numbers each": lambda about, _: about["weights"].update(mean=[0.5, 0.5]),
     "std above 0": lambda about, _: about["weights"].update(std=[1, 1, 0]),
     "tiled is 1 instead of true or false": lambda about, _: about.update(tiled=1),
-    "memory_bank": lambda _, state: state.update(memory_bank=state["memory_bank"][:, :7].contiguous()),
+    "cannot be read as a fitted model (The size of": 
+        lambda _, state: state.update(memory_bank=state["memory_bank"][:, :7].contiguous()),
     "memory_bank is complex64": lambda _, state: state.update(memory_bank=state["memory_bank"].to(torch.complex64)),
     "tensor memory_bank": lambda _, state: state.update(memory_bank=state["memory_bank"] * float("nan")),
     "fitted model": lambda _, state: state.pop("memory_bank"),

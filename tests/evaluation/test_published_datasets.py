@@ -51,8 +51,8 @@ def pictures(folder: Path, number: int, suffix: str = ".png", spot: bool = False
 
 
 def make_loco(root: Path, name: str, want: Counts) -> None:
-    for folder, number in [("train", want.train), ("validation", want.validation), ("test", want.test_good)]:
-        pictures(root / name / folder / "good", number)
+    for part, number in [("train", want.train), ("validation", want.validation), ("test", want.test_good)]:
+        pictures(root / name / part / "good", number)
     for kind, number in want.defects.items():
         pictures(root / name / "test" / kind, number, spot=True)
         for n in range(number):

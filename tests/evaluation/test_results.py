@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
+from tests.fields import Fields
 from tests.malformed import altered, altered_bytes, altered_text, check_refusal, few
 
 CELL = {
@@ -118,12 +119,15 @@ def test_results(tmp_path: Path, text: bytes) -> None:
         assert Cell.from_json(result.cell.to_json()) == result.cell
 
 
-@given(altered(DONE))
+USUAL: Fields = DONE | {"cell": CELL | dict.fromkeys(("layers", "shots", "limit"))}
+
+
+@given(altered(USUAL))
 @settings(few, max_examples=12)
 def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path: Path, table: object) -> None:
     folder = tmp_path / CELLS
     folder.mkdir(exist_ok=True)
-    (folder / "whole.json").write_text(json.dumps(DONE | {"cell": CELL | {"category": "wood"}}))
+    (folder / "whole.json").write_text(json.dumps(USUAL | {"cell": USUAL["cell"] | {"category": "wood"}}))
     (folder / "altered.json").write_text(json.dumps(table))
     results = gather(tmp_path)
     assert len(results.cells) + len(results.problems) >= 2

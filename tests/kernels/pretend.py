@@ -353,7 +353,7 @@ def switched_on(folder: Path, patch: pytest.MonkeyPatch, free: int = 1 << 33) ->
     properties = types.SimpleNamespace(shared_memory_per_block_optin=SHARED_MEMORY, multi_processor_count=132)
 
     def index(device: Place) -> int:
-        return _indexed(torch.device(device)).index if not isinstance(device, int) else device
+        return device if isinstance(device, int) else _indexed(torch.device(device or "cuda")).index
 
     for name, value in {
         "current_device": lambda: machine.current,

@@ -25,6 +25,7 @@ from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalize import convert, table
 from fracgen.support.errors import DeviceError
+from tests.fields import Fields
 from tests.kernels.host import WITH_KERNELS
 from tests.kernels.pretend import Machine, switched_on
 
@@ -140,7 +141,7 @@ def test_too_little_memory(machine: Machine) -> None:
         gpu.render(range(1000))
 
 
-LOADERS: list[dict[str, object]] = [
+LOADERS: list[Fields] = [
     {"batch_size": 8},
     {"batch_size": 8, "prefetch": 0},
     {"batch_size": 4, "prefetch": 3, "dtype": torch.bfloat16, "channels_last": True},
@@ -153,16 +154,16 @@ LOADERS: list[dict[str, object]] = [
 
 def pair_of_loaders(epoch_size: int = 28, **options: object) -> tuple[FractalLoader, FractalLoader]:
     """The same loader on the pretended device and on the CPU."""
-    name = options.pop("recipe", "paper")
-    options = {"dtype": torch.uint8, "seed": 7, "epoch_size": epoch_size, **options}
-    made = [FractalLoader(bank_of(name), small(name), device=where, **options) for where in ("cuda:1", "cpu")]
+    given: Fields = {"dtype": torch.uint8, "seed": 7, "epoch_size": epoch_size, **options}
+    name = given.pop("recipe", "paper")
+    made = [FractalLoader(bank_of(name), small(name), device=where, **given) for where in ("cuda:1", "cpu")]
     return made[0], made[1]
 
 
 @pytest.mark.parametrize("together", [1, 16, 512])
 @pytest.mark.parametrize("options", LOADERS, ids=str)
 def test_the_loader_hands_over_what_the_cpu_makes(
-    options: dict[str, object], together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    options: Fields, together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fracgen.loading.loader.IMAGES_TOGETHER", together)
     gpu, cpu = pair_of_loaders(**options)

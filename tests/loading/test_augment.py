@@ -25,6 +25,7 @@ from fracgen.loading.augment import (
     uniforms,
 )
 from fracgen.loading.augment_pictures import alter, inside, mix
+from tests.fields import Fields
 from tests.reference.arithmetic import Draws
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
@@ -35,7 +36,7 @@ ROUNDED = 2e-5
 
 
 def loader(augment: Augmentation | str | None, recipe: Recipe = RECIPE, **options: object) -> FractalLoader:
-    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, **options}
+    given: Fields = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, **options}
     return FractalLoader(BANK, recipe, device="cpu", augment=augment, **given)
 
 
@@ -44,13 +45,15 @@ def pictures(count: int = 16) -> torch.Tensor:
     return torch.from_numpy(numbers)
 
 
-def altered(x: torch.Tensor, **fields: object) -> torch.Tensor:
+def altered(x: torch.Tensor, **changes: object) -> torch.Tensor:
+    fields: Fields = dict(changes)
     p = alterations(Augmentation(**fields), uniforms(np.arange(len(x)), 0, 0, 0))
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
-def extreme(x: torch.Tensor, end: float, **fields: object) -> torch.Tensor:
+def extreme(x: torch.Tensor, end: float, **changes: object) -> torch.Tensor:
     """Altered with every random number at one end: 0 for the least of each range, 1 for the most."""
+    fields: Fields = dict(changes)
     p = alterations(Augmentation(**fields), np.full((len(x), UNIFORMS), end))
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
@@ -174,7 +177,7 @@ def test_erasing_puts_one_colour_into_a_box() -> None:
 def test_mixing_gives_each_label_the_weight_of_its_picture(way: str) -> None:
     x, masks = pictures().float(), (pictures()[:, 0] > 99).to(torch.uint8)
     who = Partners.of(np.arange(16), 0, 16, mixes=True)
-    changes: dict[str, object] = {way: 1.0}
+    changes: Fields = {way: 1.0}
     p = alterations(Augmentation(**changes), uniforms(np.arange(16), 0, 0, 0))
     mixed, weights, shown = mix(x, masks if way == "blend" else None, who, p, dtype=torch.float32, channels_last=False)
     assert torch.allclose(shown.mean((1, 2, 3)), weights, atol=1e-6)

@@ -19,6 +19,7 @@ from fracgen import CodeBank, FractalDataset, FractalLoader, preset, render
 from fracgen.draws import Stream
 from fracgen.loading.share import Share
 from fracgen.rendering import normalize
+from tests.fields import Fields
 
 BANK = CodeBank.sample(6, seed=3, classes=3)
 RECIPE = dataclasses.replace(preset("paper").recipe.at_size(16), points=500)
@@ -27,8 +28,11 @@ SEVERAL = dataclasses.replace(preset("multi-instance").recipe.at_size(16), point
 
 
 def loader(**changes: object) -> FractalLoader:
-    options: dict[str, object] = {"recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20}
-    return FractalLoader(BANK, **{**options, "threads": 1, "dtype": torch.uint8, **changes})
+    options: Fields = {
+        "recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20, "threads": 1,
+        "dtype": torch.uint8, **changes,
+    }  # fmt: skip
+    return FractalLoader(BANK, **options)
 
 
 def loader_threads() -> list[str]:
@@ -52,7 +56,7 @@ def test_an_epoch_holds_every_sample_once_and_keeps_the_last_batch(prefetch: int
     assert torch.equal(torch.cat([labels for _, labels in batches]), torch.from_numpy(order.astype(np.int64) % 3))
 
 
-KINDS: dict[str, dict[str, object]] = {
+KINDS: dict[str, Fields] = {
     "plain": {}, "cropped": {"augment": "crop", "class_maps": True, "dtype": torch.float32},
     "augmented": {"augment": "full", "class_maps": True, "dtype": torch.float32},
     "twins": {"twins": True, "dtype": torch.float32},
@@ -92,7 +96,7 @@ def test_a_batch_does_not_depend_on_what_was_shown_before(kind: str) -> None:
         ({"dtype": torch.int32}, r"dtype int32 is not one that images have"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_with_a_remedy(changes: dict[str, object], message: str) -> None:
+def test_what_cannot_be_done_is_refused_with_a_remedy(changes: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**changes)
 
@@ -171,7 +175,7 @@ def test_set_epoch_to_the_loaded_epoch_keeps_the_loaded_position() -> None:
     "changes",
     [{"seed": 8}, {"batch_size": 4}, {"epoch_size": 24}, {"recipe": RECIPE.at_size(8)}, {"stream": Stream.VALIDATION}],
 )
-def test_a_position_in_other_data_is_refused(changes: dict[str, object]) -> None:
+def test_a_position_in_other_data_is_refused(changes: Fields) -> None:
     with pytest.raises(ValueError, match="a position continues only the data it was saved in"):
         loader(**changes).load_state_dict(loader().state_dict())
 
@@ -301,7 +305,8 @@ def test_dataset_holds_the_loader_s_images() -> None:
 def test_dataset_of_several_labels_an_image() -> None:
     data, made = FractalDataset(BANK, SEVERAL, seed=7, epoch_size=20, dtype="uint8"), loader(recipe=SEVERAL)
     for row, index in enumerate(made.indices(0)):
-        assert same(data[int(index)], [tensor[row] for tensor in made[0]])
+        image, label = data[int(index)]
+        assert same([image, torch.as_tensor(label)], [tensor[row] for tensor in made[0]])
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

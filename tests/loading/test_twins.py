@@ -11,6 +11,7 @@ import torch
 from fracgen import CodeBank, FractalLoader, Recipe
 from fracgen.loading.twin_pictures import damage, line, scattered, shoot, spot
 from fracgen.loading.twins import KINDS, TINT, UNIFORMS, WARP, TwinDraws, normal_tile, twin_draws, uniforms
+from tests.fields import Fields
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
 RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
@@ -18,13 +19,15 @@ TILE = torch.from_numpy(normal_tile())
 
 
 def loader(**options: object) -> FractalLoader:
-    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options}
+    given: Fields = {
+        "epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options,
+    }  # fmt: skip
     return FractalLoader(BANK, given.pop("recipe", RECIPE), **given)
 
 
 def draws(count: int, **of_damage: object) -> TwinDraws:
     drawn = twin_draws(uniforms(np.arange(count), 0, 0, 0))
-    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
+    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))  # type: ignore[arg-type]
 
 
 def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
@@ -186,6 +189,6 @@ def test_the_tile_is_normal() -> None:
         ({"augment": "crop"}, "drop those"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, object], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**options)

@@ -16,6 +16,7 @@ from fracgen.recipes.recipe import RENDER_VERSION, Spec
 from fracgen.rendering.parameters import Parameters
 from fracgen.training.config import CONFIGS, Config, named_config
 from fracgen.training.folder import RunFolder
+from tests.fields import Fields
 from tests.malformed import altered, altered_text, check_refusal, few
 
 
@@ -92,7 +93,7 @@ def test_a_scene_as_large_as_the_image_is_none() -> None:
         ({"std": (0.5, 0.0, 0.5)}, "std 0.0 is out of range"),
     ],
 )
-def test_a_bad_value_is_named_with_its_limits(change: dict[str, object], says: str) -> None:
+def test_a_bad_value_is_named_with_its_limits(change: Fields, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe("mine", **change)
 
@@ -153,7 +154,7 @@ def test_runs(tmp_path: Path, text: bytes) -> None:
         ({"sise": 3}, "unknown field 'sise' in recipe: the fields are background, "),
     ],
 )
-def test_a_value_of_a_recipe_is_named(table: dict[str, object], says: str) -> None:
+def test_a_value_of_a_recipe_is_named(table: Fields, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe.from_json({"name": "mine", "size": 64, **table})
 
@@ -166,6 +167,6 @@ def test_a_value_of_a_recipe_is_named(table: dict[str, object], says: str) -> No
         ({"powers": [8], "turns": 3}, "unknown field 'turns'"),
     ],
 )
-def test_a_bad_bank_specification(table: dict[str, object], says: str) -> None:
+def test_a_bad_bank_specification(table: Fields, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Spec.from_json(table)

@@ -20,7 +20,7 @@ Whole = NDArray[np.integer]
 
 
 @overload
-def fma(a: np.float32, b: np.float32, c: np.float32) -> np.float32: ...
+def fma(a: np.float32, b: np.float32, c: np.float32) -> np.float32: ...  # type: ignore[overload-overlap]
 @overload
 def fma(a: Floats | np.float32, b: Floats | np.float32, c: Floats | np.float32) -> Floats: ...
 def fma(a: object, b: object, c: object) -> Floats | np.float32:
@@ -92,7 +92,9 @@ class Draws:
     index: int
     stream: int = 0
 
-    def words(self, purpose: Purpose, number: int | Whole, slot: int = 0, view: int = 0) -> tuple[Any, ...]:
+    def words(
+        self, purpose: Purpose, number: int | NDArray[np.uint64], slot: int = 0, view: int = 0
+    ) -> tuple[Any, ...]:
         """Four words (uint64 below 2^32) of each running number."""
         word1 = int(purpose) | slot << 8 | view << 16 | int(self.stream) << 24
         return philox4x32((number, word1, self.index, self.epoch), seed_key(self.seed))

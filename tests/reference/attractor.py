@@ -82,7 +82,7 @@ def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int, corner: tupl
     return layer
 
 
-def fixed_point(m: Sequence[np.float32]) -> tuple[np.float32, np.float32]:
+def fixed_point(m: Floats | list[np.float32]) -> tuple[np.float32, np.float32]:
     """Cramer's rule on (I - A) x = b."""
     a, b, e, c, d, f = m
     p, q = F(F(1) - a), F(F(1) - d)
@@ -96,7 +96,8 @@ def bits(draws: Draws, purpose: Purpose, step: int, orbits: int, slot: int, view
     """The 16 bits with which each orbit chooses its map at a step: a call serves eight steps of one orbit."""
     words = draws.words(purpose, np.arange(orbits, dtype=np.uint64) + np.uint64(step // 8 * orbits), slot, view)
     word = words[step % 8 // 2].astype(np.int64)
-    return word >> 16 * (step % 2) & 0xFFFF
+    bits: Whole = word >> 16 * (step % 2) & 0xFFFF
+    return bits
 
 
 def move(maps: Code, choice: Whole, u: Whole, x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.draws import Stream
 from fracgen.formulas.files import Bank
@@ -17,6 +18,7 @@ from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Jitter, Recipe
 from fracgen.rendering.base import Rendered
 from fracgen.rendering.cpu.renderer import CpuRenderer
+from tests.fields import Fields
 from tests.reference import exact
 
 CODES = CodeBank.sample(60, seed=11, classes=12)
@@ -130,10 +132,11 @@ def check_bytes(case: Case, renderer: Renders | None = None) -> None:
     Raises:
         AssertionError: they do not; the message names the first that differs.
     """
-    cpu = CpuRenderer(case.bank, case.recipe, threads=1)
-    key = {"seed": case.seed, "epoch": case.epoch, "stream": case.stream}
+    cpu: Renders = CpuRenderer(case.bank, case.recipe, threads=1)
+    key: Fields = {"seed": case.seed, "epoch": case.epoch, "stream": case.stream}
     made = (renderer or cpu).render(case.index, masks=True, **key).numpy()
-    found = {"codes": made.codes, "masks": made.masks, "images": made.images}
+    expected: dict[str, NDArray[np.integer]]
+    found: dict[str, NDArray[np.integer]] = {"codes": made.codes, "masks": made.masks, "images": made.images}
     if renderer is not None:
         theirs = cpu.render(case.index, masks=True, **key).numpy()
         expected = {"codes": theirs.codes, "masks": theirs.masks, "images": theirs.images}

@@ -5,8 +5,6 @@ A map is a tuple of six float32 (a, b, e, c, d, f): x' = a x + b y + e, y' = c x
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ from fracgen.recipes.recipe import Recipe
 from tests.reference.arithmetic import Draws, F, Floats, below, fma, sin_cos, uniform
 
 Maps = list[list[np.float32]]
-Code = Sequence[Sequence[np.float32]]
+Code = Floats | Maps
 Words = tuple[int, ...]
 TRIES = 4
 
@@ -33,7 +31,7 @@ def choose(recipe: Recipe, bank: Bank, draws: Draws, slot: int) -> int:
     return label * bank.per_class + draws.index // bank.classes % bank.per_class
 
 
-def squares(m: Sequence[np.float32]) -> tuple[np.float32, np.float32]:
+def squares(m: Floats | list[np.float32]) -> tuple[np.float32, np.float32]:
     """Sum of squared singular values, and |det|."""
     a, b, _, c, d, _ = m
     norm = fma(a, a, fma(b, b, fma(c, c, F(d * d))))
@@ -41,13 +39,13 @@ def squares(m: Sequence[np.float32]) -> tuple[np.float32, np.float32]:
     return norm, abs(det)
 
 
-def contracts(m: Sequence[np.float32]) -> bool:
+def contracts(m: Floats | list[np.float32]) -> bool:
     """No singular value above 1: s1 s2 <= 1 and s1^2 + s2^2 <= 1 + s1^2 s2^2."""
     norm, det = squares(m)
     return bool(det <= 1 and norm <= fma(det, det, F(1)))
 
 
-def sigma(m: Sequence[np.float32]) -> np.float32:
+def sigma(m: Floats | list[np.float32]) -> np.float32:
     """s1 + 2 s2 = 3/2 (s1 + s2) - 1/2 (s1 - s2)."""
     norm, det = squares(m)
     total = np.sqrt(fma(det, F(2), norm))
@@ -99,7 +97,7 @@ def sval(code: Code, w: Words, recipe: Recipe) -> Maps:
         rest = F(own - total)
         low = F(F(fma(F(n), F(0.5), F(2.5)) + rest) / own)
         high = F(F(fma(F(n), F(0.5), F(3.0)) + rest) / own)
-        factor = uniform(w[1], low, high)
+        factor = uniform(w[1], float(low), float(high))
         maps[chosen] = [v if k in (2, 5) else F(v * factor) for k, v in enumerate(maps[chosen])]
     return maps
 

@@ -88,7 +88,7 @@ def inverse_root(v: Floats) -> Floats:
     """1 / sqrt(v): a guess, times a polynomial in what is left; huge at 0."""
     y = root_guess(v)
     t = (v * y) * y
-    series = F(INVERSE_ROOT[-1])
+    series: Floats | np.float32 = F(INVERSE_ROOT[-1])
     for factor in INVERSE_ROOT[-2::-1]:
         series = fma(series, t, F(factor))
     return y * series
@@ -133,7 +133,7 @@ def logarithm(v: Floats) -> Floats:
     bits = v.view(np.int32)
     e = (bits - 0x3F3504F3) >> 23
     f = (bits - (e << 23)).view(F) - F(1)
-    series = F(LOGARITHM[-1])
+    series: Floats | np.float32 = F(LOGARITHM[-1])
     for factor in LOGARITHM[-2::-1]:
         series = fma(series, f, F(factor))
     return fma(e.astype(F), F(np.log(2)), f * series)
@@ -182,7 +182,8 @@ class Orbits:
     def distance(self) -> Floats:
         """r log(r) / (2 dr) [n]."""
         root = inverse_root(self.dr)
-        return ((F(0.25) * logarithm(self.r2)) * (self.r2 * inverse_root(self.r2))) * (root * root)
+        near: Floats = ((F(0.25) * logarithm(self.r2)) * (self.r2 * inverse_root(self.r2))) * (root * root)
+        return near
 
 
 def orbits(

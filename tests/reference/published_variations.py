@@ -60,7 +60,8 @@ def gradient(power: int, rule: int, point: Doubles, step: float = 1e-3) -> Doubl
     """Unit vectors of central differences."""
     sides = [step * np.eye(3)[:, k : k + 1] for k in range(3)]
     result = np.array([distance(power, rule, point + s)[0] - distance(power, rule, point - s)[0] for s in sides])
-    return result / np.maximum(np.linalg.norm(result, axis=0), 1e-300)
+    unit: Doubles = result / np.maximum(np.linalg.norm(result, axis=0), 1e-300)
+    return unit
 
 
 def render(recipe: Recipe, bank: VariationBank, index: int, *, seed: int) -> tuple[Bytes, Bytes]:

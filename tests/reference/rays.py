@@ -3,6 +3,7 @@ picture side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,9 +128,10 @@ def slope(v: Variation, point: Floats, distance: Floats) -> list[Floats]:
     return result
 
 
-def dot(a: Floats, b: Floats) -> Floats:
+def dot(a: Sequence[Floats] | Floats, b: Sequence[Floats] | Floats) -> Floats:
     """Three products, added from the last on."""
-    return fma(a[0], b[0], fma(a[1], b[1], a[2] * b[2]))
+    total: Floats = fma(a[0], b[0], fma(a[1], b[1], a[2] * b[2]))
+    return total
 
 
 def share(v: Floats) -> Floats:
@@ -322,16 +324,17 @@ def texture(recipe: Recipe, v: Variation, view: View) -> Whole:
     rays = rays.at(on)
     result = np.zeros((canvas.side**2, 4), np.int64)
     found = sample(v, view, canvas, rays, start[on])
-    on = found.hits.any(axis=0)
-    found = Found(found.hits[:, on], found.point[..., on], found.distance[:, on], found.shares[:, on])
-    if on.any():
-        result[rays.numbers[on]] = colours(v, view, found, canvas.s**2)
+    seen = np.flatnonzero(found.hits.any(axis=0))
+    found = Found(found.hits[:, seen], found.point[..., seen], found.distance[:, seen], found.shares[:, seen])
+    if len(seen):
+        result[rays.numbers[seen]] = colours(v, view, found, canvas.s**2)
     return result.reshape(canvas.side, canvas.side, 4)
 
 
 def over(texel: Whole, image: Whole) -> Whole:
     """A colour, times coverage, over a pixel [3]."""
-    return texel[:3] + ((255 - texel[3]) * image + 128) * 257 // 2**16
+    result: Whole = texel[:3] + ((255 - texel[3]) * image + 128) * 257 // 2**16
+    return result
 
 
 def draw(recipe: Recipe, bank: VariationBank, draws: Draws, slot: int, view: int) -> tuple[int, Whole]:

@@ -90,7 +90,8 @@ class Theirs:
 
     def _coordinates(self, i: int) -> Doubles:
         system = self.generator.jitter(self.systems[i % len(self.systems)])
-        return iterate(system, self.recipe.points)
+        points: Doubles = iterate(system, self.recipe.points)
+        return points
 
     def windows(self) -> Doubles:
         """As `Ours.windows`."""

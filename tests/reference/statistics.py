@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+Values = NDArray[np.number] | NDArray[np.bool_]
 ALPHA = 1e-3
 """Chance that a check of two equal distributions rejects; the tests' seeds are fixed, so none flickers."""
 MIN_HITS = 40
@@ -36,7 +37,7 @@ def smallest(p: ArrayLike) -> float:
     return float(-np.expm1(p.size * np.log1p(-min(float(p.min()), 1 - 1e-16))))
 
 
-def check_pixels(name: str, ours: ArrayLike, reference: ArrayLike, alpha: float = ALPHA, output: Path = OUTPUT) -> None:
+def check_pixels(name: str, ours: Values, reference: Values, alpha: float = ALPHA, output: Path = OUTPUT) -> None:
     """Samples of pictures [n, ..., size, size] have the same mean at every pixel.
 
     Raises:
@@ -53,7 +54,7 @@ def check_pixels(name: str, ours: ArrayLike, reference: ArrayLike, alpha: float 
         )
 
 
-def check_values(name: str, ours: dict[str, ArrayLike], reference: dict[str, ArrayLike], alpha: float = ALPHA,
+def check_values(name: str, ours: dict[str, Values], reference: dict[str, Values], alpha: float = ALPHA,
                  output: Path = OUTPUT) -> None:
     """Every named statistic, one number a picture, has the same distribution (Kolmogorov-Smirnov).
 
@@ -71,7 +72,7 @@ def check_values(name: str, ours: dict[str, ArrayLike], reference: dict[str, Arr
         )
 
 
-def plot(path: Path, ours: ArrayLike, reference: ArrayLike, p: ArrayLike) -> Path:
+def plot(path: Path, ours: Values, reference: Values, p: ArrayLike) -> Path:
     """Both means and the p-values, side by side; of pictures in several channels, the one that differs most."""
     from matplotlib.figure import Figure
 
@@ -88,7 +89,7 @@ def plot(path: Path, ours: ArrayLike, reference: ArrayLike, p: ArrayLike) -> Pat
     return path
 
 
-def plot_values(path: Path, key: str, ours: ArrayLike, reference: ArrayLike) -> Path:
+def plot_values(path: Path, key: str, ours: Values, reference: Values) -> Path:
     """Both cumulative distributions of a statistic."""
     from matplotlib.figure import Figure
 

@@ -26,6 +26,7 @@ from fracgen.recipes.recipe import RENDER_VERSION
 from fracgen.rendering import golden
 from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
+from tests.fields import Fields
 
 BANKS = {
     "ifs": CodeBank.sample(60, seed=1, classes=12),
@@ -93,7 +94,7 @@ def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
 
 def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     """Seeds, epochs, streams and indices that a sum or a swap of arguments would confuse all differ."""
-    keys: list[dict[str, object]] = [
+    keys: list[Fields] = [
         {"seed": 0, "epoch": 0}, {"seed": 0, "epoch": 1}, {"seed": 1, "epoch": 0}, {"seed": 1, "epoch": 1},
         {"seed": 2**32, "epoch": 0}, {"seed": 0, "epoch": 2**31}, {"seed": 0, "epoch": 0, "stream": Stream.VALIDATION},
     ]  # fmt: skip

@@ -50,8 +50,8 @@ def test_powers_of_complex_numbers(power: int) -> None:
     angle = np.linspace(0.0, 2 * np.pi, 1000)
     r = np.linspace(0.5, 1.2, 1000)
     exact = (r * np.exp(1j * angle)) ** power
-    number = np.float32(2 * r * np.cos(angle)), np.float32(r * np.sin(angle))
-    (double, imaginary), _, modulus = mandelbulb.powers(power, number, number, np.float32(r))
+    number = (2 * r * np.cos(angle)).astype(np.float32), (r * np.sin(angle)).astype(np.float32)
+    (double, imaginary), _, modulus = mandelbulb.powers(power, number, number, r.astype(np.float32))
     assert np.abs(double / 2 - exact.real).max() < 2**-22 * power**2 * 1.2**power
     assert np.abs(imaginary - exact.imag).max() < 2**-22 * power**2 * 1.2**power
     assert np.abs(modulus / np.abs(exact) - 1).max() < 2**-23 * power

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from bench.ancestor import extent, iterate, seed_numba
 from fracgen.formulas.ifs.bank import CodeBank
@@ -21,7 +21,7 @@ from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
 from tests.reference.samples import SETTLE, Bytes, Doubles, Ours, Theirs, hsv
-from tests.reference.statistics import OUTPUT, check_pixels, check_values
+from tests.reference.statistics import OUTPUT, Values, check_pixels, check_values
 
 Fault = Callable[[Attractors], None]
 BANK = CodeBank.sample(400, seed=5, classes=400)
@@ -56,7 +56,7 @@ def densities(k: int, n: int, bank: CodeBank | None = None, fault: Fault | None 
     return Ours(bank or single(k), SHARP, n, 1).density(box, fault), Theirs(single(k), SHARP, n, 2).density(box)
 
 
-def summaries(density: Bytes) -> dict[str, ArrayLike]:
+def summaries(density: Bytes) -> dict[str, Values]:
     """One number a picture: fill rate and the histogram of densities."""
     filled = (density > 0).mean(axis=(1, 2))
     share = {
@@ -105,7 +105,8 @@ def extent_ratios(codes: int) -> Doubles:
         extent(iterate(BANK.maps[k, : BANK.sizes[k]].astype(np.float64), SETTLE + 100_000)[SETTLE:])
         for k in range(codes)
     ]
-    return ours / (np.array(boxes)[:, 2:] - np.array(boxes)[:, :2])
+    ratios: Doubles = ours / (np.array(boxes)[:, 2:] - np.array(boxes)[:, :2])
+    return ratios
 
 
 def check_extents(codes: int) -> None:
@@ -149,7 +150,7 @@ def test_background_noise() -> None:
     check_pixels("noise-across", ours[:, :, ::-1] * ours, theirs[:, :, ::-1] * theirs)
 
 
-def colours(images: Bytes, at: tuple[object, object]) -> dict[str, ArrayLike]:
+def colours(images: Bytes, at: tuple[int | NDArray[np.int64], int | NDArray[np.int64]]) -> dict[str, Values]:
     """Hue, saturation and value of one pixel a picture."""
     n = np.arange(len(images))
     return dict(zip(("hue", "saturation", "value"), hsv(images[n, :, at[0], at[1]]).T, strict=True))
@@ -172,7 +173,7 @@ def test_attractor_colours() -> None:
     mine, other = ours.density(), theirs.density()
     painted = np.stack([theirs.generator.colour(d) for d in other / 255.0]).transpose(0, 3, 1, 2)
     for name, low in (("densest", 255), ("middle", 40)):
-        pick: list[dict[str, ArrayLike]] = []
+        pick: list[dict[str, Values]] = []
         for density, picture in ((mine, images), (other, painted)):
             flat = ((density >= low) & (density <= max(low, 60) if low < 255 else density == 255)).reshape(1500, -1)
             has = flat.any(axis=1)
@@ -181,7 +182,7 @@ def test_attractor_colours() -> None:
         check_values(f"attractor-colour-{name}", pick[0], pick[1])
 
 
-def looks(images: Bytes) -> dict[str, ArrayLike]:
+def looks(images: Bytes) -> dict[str, Values]:
     """One number a picture: brightness, contrast, saturation, and the energy of edges, which a blur takes away."""
     rgb = images.astype(np.float64)
     across, down = np.abs(np.diff(rgb, axis=-1)), np.abs(np.diff(rgb, axis=-2))
@@ -281,5 +282,5 @@ def test_every_pixel_of_many_attractors() -> None:
 def test_the_checks_do_not_reject_the_reference_itself() -> None:
     """Twelve comparisons of the reference with itself: a check that rejects at random would do so here."""
     for seed in range(12):
-        pair = [Theirs(single(of_size(5)), SHARP, 300, 2 * seed + k).density(box_of(of_size(5))) for k in (0, 1)]
-        check_geometry(f"null-{seed}", *pair)
+        one, two = (Theirs(single(of_size(5)), SHARP, 300, 2 * seed + k).density(box_of(of_size(5))) for k in (0, 1))
+        check_geometry(f"null-{seed}", one, two)

@@ -17,6 +17,7 @@ from fracgen_eval.report.significance import compare, verdict
 from fracgen_eval.report.tables import make_tables, missing
 from fracgen_eval.report.text import number
 
+from tests.fields import Fields
 from tests.report.cells import add
 
 
@@ -136,7 +137,7 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
     from fracgen_eval.report.tables import GROUPS
 
     classes = [c for group in GROUPS["mvtec"].values() for c in group]
-    shared: dict[str, object] = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
+    shared: Fields = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
     for category in classes:
         add(tmp_path, "padim", category, value=0.9, **shared)
         if category != "grid":
@@ -154,8 +155,9 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, object]) -> None:
-    add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: Fields) -> None:
+    more: Fields = {"model": "wide_resnet50_2", **other}
+    add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **more)
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page
     assert 'id="show-published"' not in page
@@ -262,7 +264,7 @@ def test_a_random_network_that_was_not_run_is_named(tmp_path: Path) -> None:
 
 
 def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None:
-    def images(good: list[float], bad: list[float]) -> list[dict[str, object]]:
+    def images(good: list[float], bad: list[float]) -> list[Fields]:
         return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
             {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
         ]

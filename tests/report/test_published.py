@@ -16,6 +16,7 @@ from fracgen_eval.report.published import AVERAGE, published, write_cells
 from fracgen_eval.report.references import SOURCES, Compared, calibrate, references
 from fracgen_eval.report.tables import GROUPS, Table, make_tables
 
+from tests.fields import Fields
 from tests.report.cells import add
 
 TABLES = Path(__file__).parents[2] / "evaluation/fracgen_eval/data/paper_tables.csv"
@@ -113,7 +114,7 @@ def test_differences_from_the_paper_are_zero_and_files_are_written(folder: Path,
     assert {p.suffix for p in done.files} == {".html", ".md", ".tex", ".csv", ".svg", ".png"}
 
 
-SETTING: dict[str, str] = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
+SETTING: Fields = {"dataset": "mvtec", "model": "wide_resnet50_2", "protocol": "paper", "weights": "imagenet"}
 
 
 def test_every_source_has_every_class_and_the_averages_that_it_states() -> None:
@@ -164,7 +165,7 @@ def test_what_is_further_off_than_its_tolerance_is_marked(tmp_path: Path) -> Non
     [{"protocol": "honest"}, {"model": "resnet18"}, {"weights": "random"}, {"limit": "12"}, {"shots": 4},
      {"settings": settings_for("patchcore", overrides={"coreset": 0.01})}],
 )  # fmt: skip
-def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: dict[str, object]) -> None:
+def test_cells_of_another_setting_are_not_compared(tmp_path: Path, other: Fields) -> None:
     add(tmp_path, "patchcore", "bottle", **(SETTING | other))
     assert run(tmp_path) == []
     done = write_report(tmp_path)

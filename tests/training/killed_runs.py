@@ -78,7 +78,7 @@ def arm(point: str, at: int) -> None:
 
         def take_step(self: loop.Run, network: torch.nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
             if self.step == at:
-                self.optimizer.step = die
+                self.optimizer.step = die  # type: ignore[method-assign, assignment]
             return inner_step(self, network, batch)
 
         loop.Run._take_step = take_step  # type: ignore[method-assign]
@@ -90,7 +90,7 @@ def arm(point: str, at: int) -> None:
                 die()
             return inner_forward(self, network, images)
 
-        loop.Run._forward = forward  # type: ignore[method-assign]
+        loop.Run._forward = forward  # type: ignore[method-assign, assignment]
     elif point == "write":
         inner_file = whole_file
 

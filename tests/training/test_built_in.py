@@ -48,7 +48,7 @@ def test_the_network_is_ready_and_says_what_it_expects(box: Path, finished: RunF
     assert not network.training
     assert {part.dtype for part in network.parameters()} == {torch.float32}
     torch.testing.assert_close(network(IMAGES), features(finished), rtol=0.02, atol=0.02)  # 11 bits a weight
-    assert network.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
+    assert network.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]  # type: ignore[index]
 
 
 def test_half_precision_halves_the_file(box: Path, finished: RunFolder, tmp_path: Path) -> None:

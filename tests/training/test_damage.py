@@ -25,6 +25,7 @@ from fracgen.training.losses import (
     order_loss,
     sound_and_damaged,
 )  # fmt: skip
+from tests.fields import Fields
 
 from .conftest import train
 
@@ -143,7 +144,7 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
         ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, object], message: str) -> None:
+def test_what_does_not_fit_is_refused(changes: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["twins"], **changes)
 
@@ -157,7 +158,8 @@ def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path: Path) -
         behind = name.startswith(("conv_head.", "bn2.", "classifier."))
         assert torch.equal(value, made[name]) or not behind, name
         assert not torch.equal(value, made[name]) or behind or value.dim() == 1, name  # a bias may make no difference
-    assert not torch.equal(made["bn2.running_mean"], fresh.bn2.running_mean)  # features behind it are normalised
+    # Features behind it are normalised.
+    assert not torch.equal(made["bn2.running_mean"], fresh.get_buffer("bn2.running_mean"))
 
 
 def test_a_compiled_network_gives_the_same() -> None:

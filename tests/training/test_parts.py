@@ -23,6 +23,7 @@ from fracgen.training.config import Config, Machine, named_config, share_of_peak
 from fracgen.training.folder import RunFolder
 from fracgen.training.loop import MovingAverage, step_seed
 from fracgen.training.losses import images_of_pairs, objective_of, pair_loss, pair_score
+from tests.fields import Fields
 
 from .conftest import TINY, train
 
@@ -69,7 +70,7 @@ def test_several_classes_count_where_the_top_one_is_present() -> None:
     assert objective.loss(logits, [], present) > objective.loss(10 * (present - 0.5), [], present)
 
 
-OTHERS: dict[str, tuple[str, dict[str, object]]] = {
+OTHERS: dict[str, tuple[str, Fields]] = {
     "several": ("multi-instance", {"augmentation": AUGMENTATIONS["full"]}),
     "pairs": ("two-view", {"augmentation": AUGMENTATIONS["unmixed"]}),
     "class": ("paper", {"pictures": 4, "ema": 0.9, "schedule": "cosine", "label_smoothing": 0.1}),
@@ -89,14 +90,14 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     assert state["validation"]["accuracy"] == pytest.approx(accuracy(run, config, state))
 
 
-def assert_trained(config: Config, state: dict[str, object]) -> None:
+def assert_trained(config: Config, state: Fields) -> None:
     """Every weight that the loss depends on has moved from where it began."""
     fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
 
-def accuracy(run: RunFolder, config: Config, state: dict[str, object]) -> float:
+def accuracy(run: RunFolder, config: Config, state: Fields) -> float:
     """The share of right answers on the validation stream, counted by a loop of its own."""
     told = run.read_arithmetic()
     assert told is not None

@@ -25,6 +25,7 @@ from fracgen.training.config import Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.loop import Run
 from fracgen.training.run import prepare, resolve
+from tests.fields import Fields
 
 from .conftest import TINY, train
 
@@ -182,7 +183,7 @@ def test_a_missing_or_other_bank_is_refused(run: RunFolder) -> None:
     [({"recipe": TINY.recipe.at_size(64)}, "recipe.size: 32, 64"), ({"model": "resnet50"}, "model: 'resnet18', "),
      ({"learning_rate": 0.5}, "learning_rate: 0.02, 0.5"), ({"name": "quick"}, "preset: 'tiny', 'quick'")],
 )  # fmt: skip
-def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: dict[str, object], told: str) -> None:
+def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: Fields, told: str) -> None:
     with pytest.raises(ValueError, match="was begun with another configuration") as caught:
         resume(run, **changes)
     assert told in str(caught.value)
@@ -315,6 +316,6 @@ def test_the_paper_s_configuration() -> None:
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": float("nan")}, {"batch_size": 10**7},
                                     {"optimizer": "lion"}, {"seed": -1}, {"warm_up": 1.0}])  # fmt: skip
-def test_bad_configurations_are_refused(change: dict[str, object]) -> None:
+def test_bad_configurations_are_refused(change: Fields) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(named_config("paper"), **change)

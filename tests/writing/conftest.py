@@ -15,6 +15,7 @@ from fracgen import CodeBank, Recipe, make_renderer, preset
 from fracgen.rendering.base import Renderer
 from fracgen.writing import write
 from fracgen.writing.base import Batch, Selection, Writer
+from tests.fields import Fields
 
 CLASSES = 5
 
@@ -34,7 +35,8 @@ def renderer(selection: Selection) -> Renderer:
 
 
 def selection(count: int = 23, name: str = "paper", **options: object) -> Selection:
-    return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
+    given: Fields = {"per_file": 1000, **options}
+    return Selection(bank(), recipe(name), count, **given)
 
 
 def expected(selection: Selection) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from PIL import Image
 from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
+from tests.fields import Fields
 from tests.writing import conftest
 from tests.writing.conftest import bank, contents, expected, export, recipe, renderer
 
@@ -118,7 +119,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("format", FOLDERS)
-def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, object], says: str) -> None:
+def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: Fields, says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
     task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
@@ -206,7 +207,7 @@ class FullDisk:
 
     room = 0
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[Any]) -> None:
         self.file = file
 
     def write(self, data: ReadableBuffer) -> int:
@@ -237,8 +238,8 @@ def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
     monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda handle, mode: FullDisk(real(handle, mode)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
 
-    def open_part(path: Path, *args: object, **options: object) -> IO[bytes] | FullDisk:
-        file: IO[bytes] = opened(path, *args, **options)
+    def open_part(path: Path, mode: str = "r", *rest: Any, **options: Any) -> IO[Any] | FullDisk:
+        file = opened(path, mode, *rest, **options)
         return FullDisk(file) if path.name.endswith(".part") else file
 
     monkeypatch.setattr(Path, "open", open_part)

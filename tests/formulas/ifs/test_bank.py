@@ -14,6 +14,7 @@ from scipy import stats
 
 from fracgen import BankError, BankSpec, CodeBank
 from fracgen.formulas.ifs.sampling import sample_codes
+from tests.fields import Fields
 
 SIGNIFICANCE = 1e-6
 
@@ -127,18 +128,18 @@ def test_a_hundred_thousand_codes_take_less_than_a_second() -> None:
         ({"seed": 2**64}, "is out of range"),
     ],
 )
-def test_sampling_refuses(arguments: dict[str, object], says: str) -> None:
+def test_sampling_refuses(arguments: Fields, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         CodeBank.sample(**{"codes": 10, **arguments})
 
 
-Change = Callable[[dict[str, object]], object]
+Change = Callable[[Fields], object]
 
 
 def make(change: Change, non_contractive: bool = False) -> CodeBank:
     """A bank of 20 codes after `change(arrays)`."""
     bank = CodeBank.sample(20, seed=2)
-    arrays: dict[str, object] = {name: getattr(bank, name).copy() for name in ("maps", "sizes", "probabilities")}
+    arrays: Fields = {name: getattr(bank, name).copy() for name in ("maps", "sizes", "probabilities")}
     change(arrays)
     return CodeBank(arrays["maps"], arrays["sizes"], 20, arrays["probabilities"], non_contractive)
 
@@ -168,7 +169,7 @@ def test_a_bad_bank_names_the_code_and_the_value(change: Change, says: str) -> N
 
 
 def test_non_contractive_codes_need_their_flag_and_keep_their_probabilities(tmp_path: Path) -> None:
-    def change(arrays: dict[str, object]) -> None:
+    def change(arrays: Fields) -> None:
         arrays["maps"][5, 0] = [[1.2, 0, 0.1], [0, 0.1, 0.2]]  # expands one axis, seldom chosen
         arrays["maps"][5, 1] = [[0.2, 0, 0.3], [0, 0.3, 0.1]]
         arrays["sizes"][5] = 2

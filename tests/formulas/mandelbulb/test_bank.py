@@ -68,7 +68,7 @@ def test_bad_arrays_are_refused() -> None:
     )
     for powers, rules, message in cases:
         with pytest.raises(BankError, match=message):
-            VariationBank(powers, rules)
+            VariationBank(powers, rules)  # type: ignore[arg-type]
 
 
 def test_a_recipe_of_another_formula_is_refused() -> None:

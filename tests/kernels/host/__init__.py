@@ -22,8 +22,6 @@ from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.sources import kernel_folder, kernels, read_by
 from fracgen.rendering.parameters import Parameters
 
-Argument = NDArray[np.generic] | np.uint32 | np.uint64 | None
-"""What a kernel is launched with."""
 HERE = Path(__file__).parent
 WITH_KERNELS = [name for name, preset in PRESETS.items() if formula(preset.recipe.formula).has_kernels]
 """Presets that a GPU can render."""
@@ -95,8 +93,9 @@ class HostBackend:
         return output
 
     def launch(
-        self, function: ctypes.CDLL, grid: tuple[int, int], threads: int, shared: int, *arguments: Argument
+        self, function: object, grid: tuple[int, int], threads: int, shared: int, *arguments: object
     ) -> None:
+        assert isinstance(function, ctypes.CDLL)
         assert len(arguments) == function.parameters(), "the launch passes another number of arguments"
         boxes = [_box(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(boxes))(*[ctypes.addressof(box) for box in boxes])
@@ -104,12 +103,13 @@ class HostBackend:
         assert fault is None, fault.decode()
 
 
-def _box(argument: Argument) -> ctypes.c_void_p | ctypes.c_uint32 | ctypes.c_uint64:
+def _box(argument: object) -> ctypes.c_void_p | ctypes.c_uint32 | ctypes.c_uint64:
     if argument is None:
         return ctypes.c_void_p(None)
     if isinstance(argument, np.ndarray):
         assert argument.flags.c_contiguous
         return ctypes.c_void_p(argument.ctypes.data)
+    assert isinstance(argument, (np.uint32, np.uint64))
     return ctypes.c_uint32(int(argument)) if isinstance(argument, np.uint32) else ctypes.c_uint64(int(argument))
 
 

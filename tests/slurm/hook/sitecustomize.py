@@ -26,7 +26,7 @@ def replace(source: str | Path, target: str | Path, **options: object) -> None:
                     (folder / f"{name}.told").touch()
         with (folder / "written").open("a") as file:
             file.write(f"{name}\n")
-    _replace(source, target, **options)
+    _replace(source, target, **options)  # type: ignore[arg-type]
 
 
 if _folder is not None:
