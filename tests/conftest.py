@@ -84,16 +84,14 @@ def _compiled() -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_stages(shared_folder: Path) -> None:
-    """Where they aren't, compile the stages of one formula in each process, for all of them: it takes a minute."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if worker is None or _compiled():
-        return
-    from fracgen import make_bank, make_renderer, preset
+    """In a fresh clone one process compiles all stages for the others, which wait for it."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not _compiled():
+        from fracgen import make_bank, make_renderer, preset
 
-    for name in ("paper", "multi-mandelbulb")[:: 1 if int(worker.removeprefix("gw")) % 2 else -1]:
-        recipe = dataclasses.replace(preset(name).recipe.at_size(16), background="noise", points=1000)
-        with FileLock(shared_folder / f"{name}.lock"):
-            make_renderer(make_bank(preset(name).bank.few(2)), recipe, "cpu", threads=1).render([0])
+        with FileLock(shared_folder / "stages.lock"):
+            for name in ("paper", "multi-mandelbulb"):
+                recipe = dataclasses.replace(preset(name).recipe.at_size(16), background="noise", points=1000)
+                make_renderer(make_bank(preset(name).bank.few(2)), recipe, "cpu").render([0])
 
 
 @pytest.fixture(scope="session")

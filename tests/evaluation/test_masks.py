@@ -104,11 +104,11 @@ def test_paint_on_a_transparent_ground_is_a_defect_and_the_ground_is_not(tmp_pat
 
 
 def test_shades_at_the_edges_count_from_half_on(tmp_path: Path) -> None:
-    ramp = np.repeat(np.clip(np.arange(64) * 12 - 300, 0, 255).astype(np.uint8)[None], 64, 0)
+    ramp = np.repeat(np.clip(np.arange(64) * 12 - 292, 0, 255).astype(np.uint8)[None], 64, 0)
     assert np.array_equal(read_mask(save(tmp_path / "a.png", ramp)) > 0, ramp >= 128)
     deep = ramp.astype(np.uint16) * 257
     assert np.array_equal(read_mask(save(tmp_path / "b.png", deep)) > 0, ramp >= 128)
-    few = np.repeat(np.array([0] * 30 + [9, 120, 250] + [255] * 31, np.uint8)[None], 64, 0)
+    few = np.repeat(np.array([0] * 30 + [9, 127, 128, 250] + [255] * 30, np.uint8)[None], 64, 0)
     assert np.array_equal(read_mask(save(tmp_path / "c.png", few)) > 0, few >= 128)
 
 

@@ -15,7 +15,6 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.result import METRICS
 from fracgen_eval.images import Geometry, saturated_regions
 from fracgen_eval.metrics import (
-    PixelCounts,
     Region,
     aupimo,
     aupro,
@@ -198,21 +197,6 @@ def test_pg_and_pb_are_anomalibs() -> None:
             assert found[f"{metric}_{name}"] == pytest.approx(float(kind.compute()), abs=1e-6)
 
 
-def golden() -> PixelCounts:
-    maps = np.array([[[9, 8, 1, 1], [2, 7, 3, 1], [1, 1, 1, 1], [1, 1, 1, 1]],
-                     [[1, 1, 1, 1], [1, 6, 1, 1], [1, 1, 1, 5], [1, 1, 4, 1]]])  # fmt: skip
-    masks = np.zeros((2, 4, 4), int)
-    masks[0, 0, 0] = masks[0, 0, 1] = masks[0, 1, 2] = masks[1, 2, 3] = 1
-    return count_pixels(maps, masks)
-
-
-def test_aupro_golden_values() -> None:
-    assert aupro(golden()) == pytest.approx(23 / 28, abs=1e-15)
-    constant, diagonal = np.full((2, 8, 8), 3.5), np.eye(8)[None].repeat(2, 0)
-    assert aupro(count_pixels(constant, diagonal)) == pytest.approx(0.15, abs=1e-15)
-    assert aupro(count_pixels(diagonal, diagonal)) == 1.0
-
-
 def test_images_may_be_made_on_access() -> None:
     class Lazy:
         def __len__(self) -> int:
@@ -309,25 +293,6 @@ def test_au_spro_is_that_of_its_definition(seed: int, limit: float) -> None:
     regions.append([])
     ours = aupro(count_pixels(maps, masks, regions), limit)
     assert ours == pytest.approx(plain_au_spro(maps, masks, regions, limit), abs=1e-12)
-
-
-def test_without_saturation_it_is_aupro_those_regions() -> None:
-    rng = np.random.default_rng(3)
-    maps, masks = rng.normal(size=(3, 16, 16)), np.zeros((3, 16, 16), bool)
-    masks[0, 2:6, 3:9] = masks[1, 8:12, 8:12] = True
-    regions = [[Region(mask, float(mask.sum()))] if mask.any() else [] for mask in masks]
-    for limit in (0.05, 0.3, 1.0):
-        assert aupro(count_pixels(maps, masks, regions), limit) == pytest.approx(
-            aupro(count_pixels(maps, masks), limit), abs=1e-12
-        )
-
-
-def test_half_of_a_region_is_all_of_it_where_that_saturates() -> None:
-    maps = [[[9, 9, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]]
-    masks = [[[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]]
-    whole = np.asarray(masks[0], bool)
-    assert aupro(count_pixels(maps, masks, [[Region(whole, 2.0)]]), 0.3) == 1
-    assert aupro(count_pixels(maps, masks, [[Region(whole, 4.0)]]), 0.3) < 0.8
 
 
 def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> None:

@@ -249,11 +249,6 @@ def test_half_precision_and_channels_last() -> None:
     assert torch.equal(plain.bfloat16(), half.contiguous())
 
 
-def test_augmentations_survive_json() -> None:
-    for named in AUGMENTATIONS.values():
-        assert Augmentation.from_json(named.to_json()) == named
-
-
 def test_a_box_covers_its_area() -> None:
     box = torch.tensor([[0.25, 0.5, 0.75, 1.0]])
     assert inside(box, (24, 24)).sum() == 12 * 12
