@@ -40,7 +40,7 @@ def test_a_missing_bank(fracgen: Command, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["--size", "big"], "'--size'"),
-        (["-n", "0"], "0 images are out of range"),
+        (["-n", "0"], "count 0 is out of range"),
         (["--format", "folder", "--recipe", "multi-instance"], "several classes"),
         (["--seed", "-1"], "seed -1 is out of range"),
         (["--epoch", "-1"], "epoch -1 is out of range"),
@@ -51,7 +51,7 @@ def test_a_missing_bank(fracgen: Command, tmp_path: Path) -> None:
         (["--order", "random"], "unknown order 'random': use one of index, epoch"),
         (["--shard", "4/4"], "shard '4/4' is not of the form i/n with i from 0 to n - 1"),
         (["--threads", "0"], "threads 0 is out of range"),
-        (["--format", "wds", "--per-file", "0"], "0 images a file is out of range"),
+        (["--format", "wds", "--per-file", "0"], "per_file 0 is out of range"),
         (["--format", "wds", "--wds-member", "jpg"], "unknown wds member 'jpg': use one of png, npy"),
         (["--device", "tpu"], "unknown device 'tpu': use auto, cpu, cuda or cuda:N"),
         (["--resume"], "a contact sheet is one file and cannot be carried on"),

@@ -11,9 +11,8 @@ from bench.ancestor import Ancestor, extent, iterate
 from fracgen.draws import seed_key
 from fracgen.formulas.ifs.attractor import attractor_stage
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.ifs.records import Attractors
 from fracgen.formulas.ifs.scout import scout_stage
-from fracgen.formulas.ifs.stages import IfsStages
+from fracgen.formulas.ifs.stages import Attractors, IfsStages
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.backdrop import backdrop_stage
 from fracgen.rendering.cpu.noise import noise_stage

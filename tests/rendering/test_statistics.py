@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.ancestor import extent, iterate, seed_numba
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.ifs.records import Attractors
+from fracgen.formulas.ifs.stages import Attractors
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer

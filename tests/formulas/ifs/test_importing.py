@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fracgen import BankError, CodeBank
-from fracgen.formulas.ifs.importing import import_codes
+from fracgen.formulas.ifs.exchange import import_codes
 
 
 def systems(count: int = 12) -> list[NDArray[np.float64]]:
