@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -17,10 +18,13 @@ from fracgen.formulas.formula import formula
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.presets import PRESETS
 from fracgen.recipes.recipe import Recipe
-from fracgen.rendering.base import Index, Rendered, checked_index
+from fracgen.rendering.base import Rendered, checked_index
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.sources import kernel_folder, kernels, read_by
 from fracgen.rendering.parameters import Parameters
+
+if TYPE_CHECKING:
+    from fracgen.rendering.base import Index
 
 HERE = Path(__file__).parent
 WITH_KERNELS = [name for name, preset in PRESETS.items() if formula(preset.recipe.formula).has_kernels]
