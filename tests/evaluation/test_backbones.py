@@ -13,7 +13,8 @@ import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.backbones import IMAGENET, WeightsSpec, build_backbone, digest_of, load_weights
+from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, digest_of, load_weights
+from fracgen_eval.weights.network import IMAGENET
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
