@@ -177,6 +177,6 @@ def kind_of(method: str) -> tuple[Callable[..., Method], Variants]:
 
 DEFAULTS = {
     method: {name: value for name, value in defaults(method).items() if name not in variants[0].retired}
-    for method, (_, variants) in EIGHT.items()
+    for method, (_, variants) in KNOWN.items()
 }
-"""The usual settings of the eight, for people."""
+"""The usual settings of those that have a name here, for people."""
