@@ -203,8 +203,8 @@ class Pdn(Student):
         return torch.cat((fine, F.interpolate(coarse, fine.shape[2:], mode="bilinear")), 1)
 
     def pictures(self, pool: Pictures, number: int) -> Tensor:
-        """Four mosaics of a batch's sixteen."""
-        return pool.mosaics(number // 4)[number % 4 :: 4]
+        """Two mosaics of a batch's sixteen."""
+        return pool.mosaics(number // 8)[number % 8 :: 8]
 
     def targets(self, pictures: Tensor) -> list[Tensor]:
         """[B, 384, 40, 40]: cell i of the student is centred on the teacher's cell i + 4."""

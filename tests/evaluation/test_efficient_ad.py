@@ -66,7 +66,7 @@ def test_equal_seeds_give_equal_scores_which_a_kept_state_repeats(fitted: Effici
 
 
 def test_the_held_pictures_set_the_quantiles(fitted: EfficientAd) -> None:
-    quantiles = {name: float(value) for name, value in fitted.module.model.quantiles.items()}
+    quantiles = {name: float(value.detach()) for name, value in fitted.module.model.quantiles.items()}
     assert 0 < quantiles["qa_st"] < quantiles["qb_st"]
     assert 0 < quantiles["qa_ae"] < quantiles["qb_ae"]
 

@@ -223,9 +223,12 @@ class AnomalibMethod(Generic[S]):
 
         order = torch.Generator().manual_seed(self.seed)
         pictures = cast("Dataset[Tensor]", images)  # it has all that is asked of one
-        loader = DataLoader(pictures, self.settings.batch, shuffle=True, generator=order, collate_fn=collate)
+        batch = self.settings.batch
+        loader = DataLoader(pictures, batch, shuffle=True, generator=order, collate_fn=collate)
 
         class Pictures(LightningDataModule):
+            train_batch_size = batch
+
             def train_dataloader(self) -> DataLoader[Tensor]:
                 return loader
 
