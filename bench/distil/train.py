@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
 def rate(step: int, steps: int) -> float:
     """Share of the learning rate: a short warm-up, then 1, then down to 0 in the last 35 %."""
-    return min(1.0, (step + 1) / 100, (1 - step / steps) / 0.35)
+    return min(1.0, (step + 1) / min(100, steps / 20), (1 - step / steps) / 0.35)
 
 
 class Pool:
