@@ -6,7 +6,7 @@ import copy
 import difflib
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ TEACHER = "pdn_small"
 """The network that `patch_description` makes."""
 
 
-def create(name: str, outputs: int, size: int, seed: int, **options: Any) -> nn.Module:
+def create(name: str, outputs: int, size: int, seed: int, **options: object) -> nn.Module:
     """A network with fresh weights.
 
     Args:
@@ -233,7 +233,7 @@ def _torchvision(name: str, outputs: int, size: int) -> nn.Module | None:
     return model
 
 
-def _timm(name: str, outputs: int, size: int, options: dict[str, Any]) -> nn.Module | None:
+def _timm(name: str, outputs: int, size: int, options: Mapping[str, object]) -> nn.Module | None:
     try:
         import timm
     except ImportError:
@@ -243,11 +243,12 @@ def _timm(name: str, outputs: int, size: int, options: dict[str, Any]) -> nn.Mod
         ) from None
     if not timm.is_model(name):
         return None
+    build: Callable[..., nn.Module] = timm.create_model
     try:  # models that fix the size of their images take it here, the others do not know the word
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=outputs, img_size=size, **options)
+        model = build(name, pretrained=False, num_classes=outputs, img_size=size, **options)
     except TypeError:
         torch.manual_seed(torch.initial_seed())
-        model = timm.create_model(name, pretrained=False, num_classes=outputs, **options)
+        model = build(name, pretrained=False, num_classes=outputs, **options)
     return model
 
 
