@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 ERRORS = (RuntimeError, AttributeError, AssertionError, NotImplementedError, TypeError, ValueError)
 """What a network may raise at images of a size that it does not take, or at tracing."""
+TEACHER = "pdn_small"
+"""The network that `patch_description` makes."""
 
 
-def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
+def create(name: str, outputs: int, size: int, seed: int, **options: object) -> nn.Module:
     """A network with fresh weights.
 
     Args:
@@ -25,12 +28,13 @@ def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
         outputs: width of the last layer.
         size: side of the images, in pixels.
         seed: decides the weights.
+        options: timm's, such as `dynamic_img_size`.
 
     Raises:
         ValueError: neither library has it, or it does not make [B, outputs] of images of that size.
     """
     torch.manual_seed(seed)
-    model = _torchvision(name, outputs, size) or _timm(name.removeprefix("timm/"), outputs, size)
+    model = _torchvision(name, outputs, size) or _timm(name.removeprefix("timm/"), outputs, size, options)
     if model is None:
         raise ValueError(f"unknown model {name!r}: torchvision and timm have no classifier of that name{_near(name)}")
     try:
@@ -43,6 +47,18 @@ def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
             "use another model, or images of the size it was made for"
         )
     return model
+
+
+def patch_description() -> nn.Module:
+    """EfficientAD's small patch description network (Batzner et al., WACV 2024): images [B, 3, H, W], normalised with
+    ImageNet's mean and standard deviation, to features [B, 384, about H / 4 - 8, about W / 4 - 8] of 33 x 33 pixels.
+    """
+    layers = {
+        "conv1": nn.Conv2d(3, 128, 4), "relu1": nn.ReLU(), "avgpool1": nn.AvgPool2d(2),
+        "conv2": nn.Conv2d(128, 256, 4), "relu2": nn.ReLU(), "avgpool2": nn.AvgPool2d(2),
+        "conv3": nn.Conv2d(256, 256, 3), "relu3": nn.ReLU(), "conv4": nn.Conv2d(256, 384, 4),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers))
 
 
 def last_layer(model: nn.Module, outputs: int) -> str:
@@ -217,7 +233,7 @@ def _torchvision(name: str, outputs: int, size: int) -> nn.Module | None:
     return model
 
 
-def _timm(name: str, outputs: int, size: int) -> nn.Module | None:
+def _timm(name: str, outputs: int, size: int, options: Mapping[str, object]) -> nn.Module | None:
     try:
         import timm
     except ImportError:
@@ -227,11 +243,12 @@ def _timm(name: str, outputs: int, size: int) -> nn.Module | None:
         ) from None
     if not timm.is_model(name):
         return None
+    build: Callable[..., nn.Module] = timm.create_model
     try:  # models that fix the size of their images take it here, the others do not know the word
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=outputs, img_size=size)
+        model = build(name, pretrained=False, num_classes=outputs, img_size=size, **options)
     except TypeError:
         torch.manual_seed(torch.initial_seed())
-        model = timm.create_model(name, pretrained=False, num_classes=outputs)
+        model = build(name, pretrained=False, num_classes=outputs, **options)
     return model
 
 

@@ -164,10 +164,10 @@ def list_(
         print(json.dumps({"methods": DEFAULTS, "datasets": names}, indent=1))
         return
     for name, values in DEFAULTS.items():
-        print(f"{name:10}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
-    print("anomalib:NAME  any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
+        print(f"{name:13}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
+    print("anomalib:NAME any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
     for name, categories in names.items():
-        print(f"{name:11}{' '.join(categories) or 'any folder in MVTec layout'}")
+        print(f"{name:13}{' '.join(categories) or 'any folder in MVTec layout'}")
 
 
 def _list_cells(out: Path, as_json: bool) -> None:

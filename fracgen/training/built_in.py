@@ -44,7 +44,8 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
 
     Returns:
         torchvision's network where it has one of that name, else timm's: images [B, 3, H, W], normalised with
-        `pretrained_cfg["mean"]` and `["std"]` of the result, to features [B, D].
+        `pretrained_cfg["mean"]` and `["std"]` of the result, to features [B, D]. `pdn_small`, EfficientAD's teacher,
+        gives maps [B, 384, h, w].
 
     Raises:
         ValueError: there are no weights of this model, or the installed ones are damaged.
@@ -56,14 +57,16 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     """
     import torch
 
-    from fracgen.networks import create
+    from fracgen.networks import TEACHER, create, patch_description
 
     file = read_weights(weights_file(model))
     about = file.config["pretrained_cfg"]
     with torch.random.fork_rng(devices=[]):
-        network = create(model, 1, about["input_size"][1], 0)
-    parent, _, last = about["classifier"].rpartition(".")
-    setattr(network.get_submodule(parent), last, torch.nn.Identity())
+        size, options = about["input_size"][1], file.config.get("model_args", {})
+        network = patch_description() if model == TEACHER else create(model, 1, size, 0, **options)
+    if classifier := about.get("classifier"):
+        parent, _, last = classifier.rpartition(".")
+        setattr(network.get_submodule(parent), last, torch.nn.Identity())
     network.load_state_dict(file.tensors, strict=True)
     network.pretrained_cfg = about
     return network.eval()

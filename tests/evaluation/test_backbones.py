@@ -13,7 +13,6 @@ import timm
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import (
-    IMAGENET,
     InputNorm,
     Weights,
     WeightsSpec,
@@ -21,6 +20,7 @@ from fracgen_eval.weights.backbones import (
     digest_of,
     load_weights,
 )
+from fracgen_eval.weights.network import IMAGENET
 from safetensors.torch import save_file
 from torchvision.models import get_model
 

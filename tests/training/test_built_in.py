@@ -12,6 +12,8 @@ import timm
 import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_weights
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
 
 import fracgen
 from fracgen.networks import create
@@ -95,7 +97,26 @@ def test_what_the_package_brings_is_whole_and_small() -> None:
         assert not any(value.isnan().any() for value in network.state_dict().values())
         beside = {path.name for path in weights_file(model).parent.iterdir()}
         assert beside == {"model.safetensors", "README.md", "config.json", "environment.json"}
-    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) <= 25_000_000
+    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*")) <= 45_000_000  # the wheel stays below 60 MB
+
+
+def test_timm_alone_gives_the_same_features_of_the_transformer_at_any_size() -> None:
+    name = "vit_tiny_patch16_224"
+    opened = timm.create_model(f"local-dir:{WEIGHTS / name}", pretrained=True).eval()
+    bare = timm.create_model(name, dynamic_img_size=True, num_classes=0).eval()
+    bare.load_state_dict(load_file(weights_file(name)), strict=True)
+    network = fracgen.pretrained(name)
+    assert isinstance(network, VisionTransformer)
+    assert isinstance(opened, VisionTransformer)
+    assert isinstance(bare, VisionTransformer)
+    for side in (96, 128, 224):
+        images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(side))
+        with torch.no_grad():
+            tokens = network.forward_features(images)
+            assert tokens.shape == (1, 1 + (side // 16) ** 2, 192)
+            assert torch.equal(opened.forward_features(images), tokens)
+            assert torch.equal(bare.forward_features(images), tokens)
+            assert torch.equal(opened(images), network(images))
 
 
 @pytest.mark.parametrize("model", models())

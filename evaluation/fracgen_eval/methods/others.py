@@ -43,8 +43,8 @@ IMAGE_LEVEL = ("anomalib:dfkde",)
 TRIAL: dict[str, Table] = {"dfkde": {"n_pca_components": 4}}
 """For `--limit small`, beside two epochs: a density in 16 dimensions needs more images than it has."""
 TITLES = {
-    "cfa": "CFA", "dfkde": "DFKDE", "dfm": "DFM", "fre": "FRE", "glass": "GLASS", "mh_patchcore": "MH-PatchCore",
-    "patchflow": "PatchFlow", "supersimplenet": "SuperSimpleNet", "uflow": "U-Flow",
+    "cfa": "CFA", "dfkde": "DFKDE", "dfm": "DFM", "efficient_ad": "EfficientAD", "fre": "FRE", "glass": "GLASS",
+    "mh_patchcore": "MH-PatchCore", "patchflow": "PatchFlow", "supersimplenet": "SuperSimpleNet", "uflow": "U-Flow",
 }  # fmt: skip
 LEAST_IMAGES: dict[str, int | str] = {"dfkde": "n_pca_components", "dfm": 1}
 """Training images of which a model needs more: a number, or the setting that has it."""

@@ -15,6 +15,7 @@ from fracgen_eval.methods.base import Layers, Method, Settings, Table
 from fracgen_eval.methods.cflow import CFlow, CFlowSettings
 from fracgen_eval.methods.cutpaste import CutPaste, CutPasteSettings, OriginalSettings, UntouchedSettings
 from fracgen_eval.methods.distillation import Distillation, DistillationSettings
+from fracgen_eval.methods.efficient_ad import EfficientAd, EfficientAdSettings
 from fracgen_eval.methods.engine import AnomalibSettings, LayeredSettings
 from fracgen_eval.methods.fastflow import FastFlow, FastFlowSettings
 from fracgen_eval.methods.padim import Padim, PadimSettings
@@ -34,7 +35,9 @@ _OWN: tuple[tuple[Callable[..., Method], Variants], ...] = (
 EIGHT = {variants[0].method: (method, variants) for method, variants in _OWN}
 """Each method, and its settings: the usual variant first; of several that read a table, the last is meant."""
 METHODS = tuple(EIGHT)
-"""The eight, which `--method all` means; any other name is `anomalib:` and one of Anomalib's models."""
+"""The eight, which `--method all` means."""
+KNOWN = EIGHT | {EfficientAdSettings.method: (EfficientAd, (EfficientAdSettings,))}
+"""Those that have a name here."""
 IMAGE_LEVEL = (*(name for name, (_, (usual, *_)) in EIGHT.items() if not usual.maps), *others.IMAGE_LEVEL)
 """Methods that give no map."""
 
@@ -47,8 +50,8 @@ def check_method(method: str) -> str:
     """
     if others.is_other(method):
         others.model_class(method)
-    elif method not in EIGHT:
-        names = ", ".join(METHODS)
+    elif method not in KNOWN:
+        names = ", ".join(KNOWN)
         raise EvaluationError(
             f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
             "anomalib:cfa"
@@ -169,11 +172,11 @@ def kind_of(method: str) -> tuple[Callable[..., Method], Variants]:
     """The class of a method, and those of its settings. Raises EvaluationError as `check_method`."""
     if others.is_other(method):
         return others.OtherModel, (others.settings_class(method),)
-    return EIGHT[check_method(method)]
+    return KNOWN[check_method(method)]
 
 
 DEFAULTS = {
     method: {name: value for name, value in defaults(method).items() if name not in variants[0].retired}
-    for method, (_, variants) in EIGHT.items()
+    for method, (_, variants) in KNOWN.items()
 }
-"""The usual settings of the eight, for people."""
+"""The usual settings of those that have a name here, for people."""

@@ -20,12 +20,11 @@ from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import check_there, read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
-from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
+from fracgen_eval.weights.network import IMAGENET, TORCHVISION, Network, Normalisation, Triple, create, network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LEAST_STD = 0.001
 """Of pixels from 0 to 1: less than a third of a step of eight bits."""
 NAMED = ("fractal", "imagenet", "imagenet-v2", "random")

@@ -48,6 +48,9 @@ class Normalisation:
     std: Triple
 
 
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
 @dataclass(frozen=True)
 class Stage:
     """A place in a network at which features can be taken, before any pooling."""
@@ -114,6 +117,7 @@ class Network:
         Raises:
             EvaluationError: there is no such layer, or the order is another.
         """
+        self._check_stages()
         stages = [self.stage(layer) for layer in layers]
         places = [self.stages.index(stage) for stage in stages]
         if not stages or places != sorted(set(places)):
@@ -124,11 +128,17 @@ class Network:
 
     def check_side(self, side: int) -> None:
         """Raises EvaluationError where the network takes no images of side x side pixels."""
+        self._check_stages()
         _passed(self.name, side, features=False)
 
     def sized(self, side: int) -> dict[str, bool]:
         """timm's options for features of images of side x side pixels; raises as `check_side`."""
+        self._check_stages()
         return dict(_passed(self.name, side, features=True)[0])
+
+    def _check_stages(self) -> None:
+        if not self.stages:
+            raise EvaluationError(f"{self.name} is for efficient_ad and no other method: use another --model")
 
     def maps(self, side: int) -> dict[str, Shape]:
         """Channels, height and width of every stage's features of images of side x side pixels, by layer.
@@ -187,10 +197,10 @@ class Network:
 
 @functools.lru_cache(maxsize=64)
 def network(model: str) -> Network:
-    """Describe one of timm's networks; no weights are made.
+    """Describe one of timm's networks, or EfficientAD's teacher; no weights are made.
 
     Args:
-        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same.
+        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same. Or `TEACHER`.
 
     Raises:
         EvaluationError: timm has no such network, or it gives no features.
@@ -198,9 +208,18 @@ def network(model: str) -> Network:
     import timm
     import torch
 
+    from fracgen.networks import TEACHER, patch_description
+
+    if model == TEACHER:
+        with torch.device("meta"):
+            shapes = {k: tuple(v.shape) for k, v in patch_description().state_dict().items()}
+        return Network(
+            model, (), shapes, (), shapes["conv4.weight"][0], whole=frozenset(), size=256, first="conv1.weight",
+            normalisation=IMAGENET,
+        )  # fmt: skip
     name = model.removeprefix("timm/")
     if "." in name or not timm.is_model(name):
-        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
+        near = difflib.get_close_matches(name.partition(".")[0], [*timm.list_models(), TEACHER], n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise EvaluationError(f"unknown model {model!r}: timm has no architecture of that name{hint}")
     with torch.device("meta"):
@@ -225,9 +244,13 @@ def network(model: str) -> Network:
 
 
 def create(name: str, **options: Any) -> nn.Module:
-    """timm's network with fresh weights; nothing is ever downloaded."""
+    """timm's network, or EfficientAD's teacher, with fresh weights; nothing is ever downloaded."""
     import timm
 
+    from fracgen.networks import TEACHER, patch_description
+
+    if name == TEACHER:
+        return patch_description()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made: nn.Module = timm.create_model(name, pretrained=False, **options)
