@@ -16,6 +16,8 @@ from fracgen_eval.weights.network import named_stages, network
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
+from tests.evaluation.support_table import NETWORKS, OTHERS, cell, written
+
 FOREIGN = (
     "tf_efficientnet_lite0", "convnext_atto", "mobilenetv3_small_050",
     pytest.param("regnety_002", marks=pytest.mark.study),
@@ -197,7 +199,7 @@ def test_what_panda_adapts_lies_behind_stride_eight() -> None:
         ("beit_base_patch16_224", "panda", {"changes": {"crop": 256}}, "no images of 256 x 256 px .*: set 224 px with"),
         ("vit_tiny_patch16_224", "patchcore", {"changes": {"image_size": 250}}, "no images of 250 .*: set 240 px with"),
         ("vit_small_patch14_dinov2", "stfpm", {}, "takes no images of 256 x 256 px .*: set 252 px with --settings"),
-        ("vit_tiny_patch16_224", "rd", {}, "rd needs three layers of vit_tiny.* halve, .* 16, 16, 16"),
+        ("vit_tiny_patch16_224", "rd", {}, "rd needs three layers of vit_tiny.* 16, 16, 16: use anomalib:dinomaly or"),
         ("vit_tiny_patch16_224", "padim", {"layers": ("1.1",)}, "no layer '1.1': use some of blocks.0, blocks.1, lay"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"image_size": 80}}, "rd needs three layers .* have 20, 10, 5"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"layers": ["layer1", "layer3", "layer4"]}}, "have 64, 16, 8"),
@@ -210,14 +212,14 @@ def test_a_network_that_does_not_serve_is_one_line(model: Any, method: Any, opti
 
 
 def test_a_backbone_without_features_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = timm.create_model
+    create = timm.models.create_model
 
     def refuse(name: str, **options: Any) -> Any:
         if options.get("features_only"):
             raise RuntimeError("features_only not implemented\nfor this model")
         return create(name, **options)
 
-    monkeypatch.setattr(timm, "create_model", refuse)
+    monkeypatch.setattr(timm.models, "create_model", refuse)
     with pytest.raises(EvaluationError, match=r"'resnet26' gives no features by stage .*: use a net") as caught:
         network("resnet26")
     assert "\n" not in str(caught.value)
@@ -237,6 +239,33 @@ def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path: Path) -> 
     (tmp_path / "config.json").write_text('{"fracgen": {"library": "torchvision"}}')
     with pytest.raises(EvaluationError, match=r"torchvision's .* names .*: pre-train timm/efficientnet_b0"):
         load_weights(WeightsSpec("mine", tmp_path / "model.safetensors"), "efficientnet_b0")
+
+
+@pytest.mark.parametrize("model", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
+def test_a_fused_file_is_loaded_to_the_last_bit_and_computes_the_same(model: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = timm.create_model(model, num_classes=5).eval()
+    fused = timm.utils.model.reparameterize_model(plain).state_dict()
+    save_file(fused, tmp_path / "w.safetensors")
+    weights = load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), model)
+    assert weights.model == f"{model}:fused"
+    assert {**weights.tensors, **(weights.head or {})}.keys() == fused.keys()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        pooled = plain.forward_head(plain.forward_features(images), pre_logits=True)
+        assert torch.allclose(build_backbone(weights)(images), pooled, atol=1e-3 * pooled.abs().max().item())
+    method = build_method("patchcore", weights, {"image_size": 64})
+    method.fit(pictures(3))
+    held = method.frozen()
+    assert any("reparam_conv" in key for key in held)
+    assert all(torch.equal(tensor, fused[key]) for key, tensor in held.items())
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_documents_table_says_what_runs_and_what_refuses(model: str) -> None:
+    """Each pair is built, and the backbone's tensors are compared with the weights; the script writes what is found."""
+    row = written()[model]
+    assert row == {method.rpartition(":")[2]: cell(method, model) for method in (*METHODS, *OTHERS)}
 
 
 def test_random_weights_differ_by_network_and_not_by_call() -> None:

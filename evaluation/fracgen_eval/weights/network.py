@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from fracgen_eval.errors import EvaluationError
 
@@ -34,6 +34,8 @@ TORCHVISION = (
     "wide_resnet50_2", "wide_resnet101_2",
 )  # fmt: skip
 """Networks that are torchvision's under the same names, with the same tensors and the same features to the last bit."""
+FUSED = ":fused"
+"""Ends the name of a network whose branches timm's `reparameterize_model` has made one, as in files for inference."""
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, AttributeError)
@@ -190,7 +192,7 @@ def network(model: str) -> Network:
     """Describe one of timm's networks; no weights are made.
 
     Args:
-        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same.
+        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same; `FUSED` may end it.
 
     Raises:
         EvaluationError: timm has no such network, or it gives no features.
@@ -199,7 +201,7 @@ def network(model: str) -> Network:
     import torch
 
     name = model.removeprefix("timm/")
-    if "." in name or not timm.is_model(name):
+    if "." in name or not timm.is_model(name.removesuffix(FUSED)):
         near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise EvaluationError(f"unknown model {model!r}: timm has no architecture of that name{hint}")
@@ -224,14 +226,14 @@ def network(model: str) -> Network:
     )  # fmt: skip
 
 
-def create(name: str, **options: Any) -> nn.Module:
-    """timm's network with fresh weights; nothing is ever downloaded."""
-    import timm
+def create(name: str, **options: object) -> nn.Module:
+    """timm's network with fresh weights, fused where its name says so; nothing is ever downloaded."""
+    import timm.models  # whose function stays timm's own where another stands in for that of the package
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = timm.create_model(name, pretrained=False, **options)
-        return made
+        made: nn.Module = timm.models.create_model(name.removesuffix(FUSED), pretrained=False, **options)
+        return timm.models.reparameterize_model(made, inplace=True) if name.endswith(FUSED) else made
 
 
 def turned(features: nn.Module, maps: Mapping[str, Shape], side: int) -> nn.Module:
