@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-DIMENSIONS = 32
+DIMENSIONS = 64
 """Principal components in which distances are bounded from below; one more holds the length of the rest."""
 SAMPLE = 2048
 """Rows, at most, of which the components are computed."""
