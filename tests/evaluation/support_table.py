@@ -55,12 +55,12 @@ def random_weights(model: str) -> Weights:
 
 
 def built(method: str, model: str) -> Method | str:
-    """The method on the network, whose frozen tensors are the weights'; or why not, with NETWORK for its name."""
+    """The method on the network, whose frozen tensors are the weights'; or why not, with METHOD and NETWORK for the names."""
     weights = random_weights(model)
     try:
         made = build_method(method, weights, small(method, model))
     except EvaluationError as error:
-        return str(error).replace(model, "NETWORK").replace(method, method.rpartition(":")[2])
+        return str(error).replace(model, "NETWORK").replace(method, "METHOD")
     for key, tensor in made.frozen().items():
         assert torch.equal(tensor, weights.tensors[key]), f"{method} on {model}: {key}"
     return made

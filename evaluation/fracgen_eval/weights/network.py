@@ -339,7 +339,7 @@ def _tried(name: str, side: int, features: bool) -> tuple[dict[str, bool], list[
         except UNFIT as error:
             reasons.append(_reason(error))
         else:
-            last = _channels_last(made)
+            last = features and _channels_last(made)
             parts = found if features else [found]
             return options, [tuple((part.permute(0, 3, 1, 2) if last else part).shape) for part in parts]
     return reasons[0]
