@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
-from fracgen.loading.augment import GREY, Floats, taps
+from fracgen.loading.augment import GREY, Columns, Floats, affine, drawn, taps
 
 KINDS = ("foreign", "lines", "spot", "tint", "warp", "dust")
 """Of damage, all as likely."""
@@ -144,10 +144,7 @@ class TwinDraws:
 
 def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int) -> Floats:
     """Random numbers in [0, 1) of the pairs at these positions of an epoch: [B, UNIFORMS]."""
-    number = np.arange(UNIFORMS // 4, dtype=np.uint64)
-    counter = Purpose.TWINS | int(stream) << 24
-    words = philox4x32((number, counter, positions.astype(np.uint64)[:, None], epoch), seed_key(seed))
-    return np.stack(words, -1).reshape(len(positions), UNIFORMS) / 2.0**32
+    return drawn(UNIFORMS, Purpose.TWINS | int(stream) << 24, positions, seed, epoch)
 
 
 @cache
@@ -161,47 +158,29 @@ def normal_tile() -> NDArray[np.float32]:
     return pairs.reshape(3, TILE, TILE).astype(np.float32)
 
 
-class _Uniforms:
-    """Hands out columns of random numbers, each once."""
-
-    def __init__(self, u: Floats) -> None:
-        self.columns = iter(u.T)
-
-    def between(self, low: float, high: float) -> Floats:
-        return np.asarray(low + (high - low) * next(self.columns))
-
-    def spread(self, low: float, high: float) -> Floats:
-        """Uniform in the logarithm."""
-        return np.exp(self.between(math.log(low), math.log(high)))
-
-    def one_in(self, probability: float) -> NDArray[np.bool_]:
-        return np.asarray(next(self.columns) < probability)
-
-    def whole(self, count: int) -> NDArray[np.int64]:
-        return np.asarray(next(self.columns) * count, np.int64)
-
-    def corner(self) -> NDArray[np.int64]:
-        return np.stack([self.whole(TILE), self.whole(TILE)], 1)
+def _corner(c: Columns) -> NDArray[np.int64]:
+    """A corner [B, 2] in the tile."""
+    return np.stack([c.whole(TILE), c.whole(TILE)], 1)
 
 
 def twin_draws(u: Floats) -> TwinDraws:
     """What the random numbers u [B, UNIFORMS] mean."""
-    c = _Uniforms(u)
+    c = Columns(u)
     blended, flat = c.one_in(0.5), c.one_in(0.15)
-    paints = np.stack([np.stack([c.between(0, 1) for _ in range(3)], 1) for _ in range(2)], 1)
+    paints = np.stack([c.several(3), c.several(3)], 1)
     scatter = _scatter(c)
     kind = c.whole(len(KINDS))
     # A texture turned and shifted is the same texture.
     kind = np.where(scatter.chosen & (kind == WARP), FOREIGN, kind)
     colour = _pair_colour(c, kind == TINT)
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
-    centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    centre = c.several(2, -1, 1)
     # Most twins are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
     apart, nuisance = c.between(0, 1) ** 2, c.between(0.3, 1.3)
     sharpness, grain = c.between(0.2, 1), c.spread(0.002, 0.016)
     shots = []
     for _ in range(2):
-        at = centre + 0.15 * (apart * zoom)[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+        at = centre + 0.15 * (apart * zoom)[:, None] * c.several(2, -1, 1)
         turned = angle + 0.15 * apart * c.between(-1, 1)
         zoomed = zoom * np.exp(0.1 * apart * c.between(-1, 1))
         slope, direction = 0.25 * nuisance * c.between(0, 1), c.between(0, TURN)
@@ -209,8 +188,8 @@ def twin_draws(u: Floats) -> TwinDraws:
         shots.append(Shot(
             affine=affine(turned, zoomed * stretch, zoomed / stretch, at),
             gamma=np.exp(0.15 * nuisance * c.between(-1, 1)), light=np.stack(light, 1),
-            tint=np.exp(0.04 * nuisance[:, None] * np.stack([c.between(-1, 1) for _ in range(3)], 1)),
-            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
+            tint=np.exp(0.04 * nuisance[:, None] * c.several(3, -1, 1)),
+            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=_corner(c),
         ))  # fmt: skip
     first, second = shots
     return TwinDraws(
@@ -219,33 +198,32 @@ def twin_draws(u: Floats) -> TwinDraws:
     )  # fmt: skip
 
 
-def _scatter(c: _Uniforms) -> Scatter:
+def _scatter(c: Columns) -> Scatter:
     chosen, radius = c.one_in(1 / 3), c.spread(0.06, 0.5)
-    middle = 1 - radius
-    centre = np.stack([middle * c.between(-1, 1), middle * c.between(-1, 1)], 1)
+    centre = (1 - radius)[:, None] * c.several(2, -1, 1)
     return Scatter(
-        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(c.corner(), c.corner())
+        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(_corner(c), _corner(c))
     )  # fmt: skip
 
 
-def _damage(c: _Uniforms, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
+def _damage(c: Columns, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
     line = kind == LINES
     shapes = []
     for _ in range(SHAPES):
-        middle = np.stack([c.between(-0.75, 0.75), c.between(-0.75, 0.75)], 1)
+        middle = c.several(2, -0.75, 0.75)
         size = np.where(line, c.between(0.15, 0.6), c.spread(0.08, 0.4))
         form = np.where(line, c.between(-0.6, 0.6), c.spread(0.5, 2.0))
         rough = np.where(line, c.between(0, 0.06), 0.25)
         shapes.append(Shape(
             centre=middle, angle=c.between(0, math.pi), size=size, form=form, width=c.between(0.012, 0.06), rough=rough,
-            field=c.corner(),
+            field=_corner(c),
         ))  # fmt: skip
     count = 1 + c.one_in(0.5).astype(np.int64)
     dust_zoom = c.between(0.15, 0.5)
-    dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
-    piece = affine(c.between(0, TURN), zoom, zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
+    dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, c.several(2, -1, 1))
+    piece = affine(c.between(0, TURN), zoom, zoom, c.several(2, -1, 1))
     turned, zoomed = angle + c.between(-1.5, 1.5), zoom * c.spread(0.6, 1.65)
-    moved = centre + 0.3 * zoom[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    moved = centre + 0.3 * zoom[:, None] * c.several(2, -1, 1)
     strength = c.spread(0.5, 3.0) * np.where(c.one_in(0.5), 1.0, -1.0)
     hue = c.between(0, TURN)[:, None] + np.arange(3) * TURN / 3
     return Damage(
@@ -255,12 +233,12 @@ def _damage(c: _Uniforms, kind: NDArray[np.int64], *, angle: Floats, zoom: Float
     )  # fmt: skip
 
 
-def _pair_colour(c: _Uniforms, tinted: NDArray[np.bool_]) -> Floats:
+def _pair_colour(c: Columns, tinted: NDArray[np.bool_]) -> Floats:
     """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted.
 
     Where the damage is a tint, colours are kept: in grey it could not be told from light.
     """
-    order = np.argsort(np.stack([c.between(0, 1) for _ in range(3)], 1), 1)
+    order = np.argsort(c.several(3), 1)
     exchanged = np.eye(3)[order]
     saturation = np.where(c.one_in(0.25), 0.0, c.between(0.2, 1))
     saturation = np.where(tinted, 0.5 + 0.5 * saturation, saturation)[:, None, None]
@@ -272,12 +250,3 @@ def _pair_colour(c: _Uniforms, tinted: NDArray[np.bool_]) -> Floats:
     matrix = matrix * (contrast * sign)[:, None, None]
     return np.concatenate([matrix, np.repeat(offset[:, None, None], 3, 1)], 2)
 
-
-def affine(angle: Floats, across: Floats, down: Floats, centre: Floats) -> Floats:
-    """Affine maps [B, 2, 3]: a window as wide as `across` and as high as `down`, turned, around a centre [B, 2]."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    rows = [
-        np.stack([cos * across, -sin * down, centre[:, 0]], 1),
-        np.stack([sin * across, cos * down, centre[:, 1]], 1),
-    ]
-    return np.stack(rows, 1)

@@ -108,9 +108,9 @@ def test_parts_name_functions_that_take_their_arguments(own: Part) -> None:
 def test_mistakes_are_answered_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old.json").write_text(json.dumps({"date": "2027-01-02"}))
     out = str(tmp_path / "gpu.json")
-    assert main(["--parts", "brew", "-o", out], "") == 2
-    assert main(["-o", str(tmp_path / "no" / "gpu.json")], "") == 2
-    assert main(["-o", out], "") == 2
+    assert main(["--parts", "brew", "-o", out]) == 2
+    assert main(["-o", str(tmp_path / "no" / "gpu.json")]) == 2
+    assert main(["-o", out]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("unknown part 'brew': use first, second, or some of compiled,golden,parity")

@@ -58,7 +58,8 @@ def same_environment(model: str) -> bool:
     here = {package: import_module(package).__version__ for package in ("torch", "torchvision", "timm", "anomalib")}
     here |= {"cpu": torch.backends.cpu.get_cpu_capability(), "machine": platform.machine()}
     here["maker"] = Machine.here().processor.split()[0]
-    return here == GOLDEN["environment"] | GOLDEN["elsewhere"].get(model, {})
+    written: dict[str, str] = GOLDEN["environment"] | GOLDEN["elsewhere"].get(model, {})
+    return here == written
 
 
 @pytest.fixture

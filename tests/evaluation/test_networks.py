@@ -244,8 +244,8 @@ def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path: Path) -> 
 @pytest.mark.parametrize("model", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
 def test_a_fused_file_is_loaded_to_the_last_bit_and_computes_the_same(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    plain = timm.create_model(model, num_classes=5).eval()
-    fused = timm.utils.model.reparameterize_model(plain).state_dict()
+    plain: Any = timm.create_model(model, num_classes=5).eval()
+    fused = timm.models.reparameterize_model(plain).state_dict()
     save_file(fused, tmp_path / "w.safetensors")
     weights = load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), model)
     assert weights.model == f"{model}:fused"

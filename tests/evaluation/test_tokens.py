@@ -22,6 +22,9 @@ from torch import Tensor
 
 from tests.evaluation.support_table import NAMED_HERE, OTHERS, random_weights, side_of, small
 
+with quiet():
+    from anomalib.models.image.rad.torch_model import RadModel
+
 TRANSFORMERS = ("vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3")
 PAIRS = [
     pytest.param(name, model, marks=[] if model == TRANSFORMERS[0] or name in NAMED_HERE else pytest.mark.study)
@@ -40,7 +43,7 @@ def pictures(number: int, side: int, seed: int = 0) -> Tensor:
 def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(name: str, model: str) -> None:
     weights, side = random_weights(model), side_of(model)
     if (name, model) == ("anomalib:general_ad", "vit_small_patch16_dinov3"):
-        with pytest.raises(EvaluationError, match="leaves out one token before the grid .*dinov3 has 5: use another"):
+        with pytest.raises(EvaluationError, match=r"leaves out one token before the grid .*dinov3 has 5: use another"):
             build_method(name, weights, small(name, model))
         return
     method = build_method(name, weights, small(name, model), seed=3)
@@ -48,7 +51,7 @@ def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(n
     facts = method.fit(pictures(4, side))
     after = method.frozen()
     assert set(before) == set(after) == set(weights.tensors)
-    assert facts["proven_tensors"] >= len(after)
+    assert facts["proven_tensors"] in (len(after), 2 * len(after))  # SuperADD keeps its network under two names
     for key, tensor in weights.tensors.items():
         assert torch.equal(before[key], tensor), key
         assert torch.equal(after[key], tensor), key
@@ -69,13 +72,13 @@ def test_their_scores_are_those_of_anomalibs_own_with_the_same_weights() -> None
     """RAD of ViT-Tiny at its own size, built by Anomalib, filled by hand and fitted without the adapter."""
     weights = random_weights("vit_tiny_patch16_224")
     with quiet():
-        plain = _classes()["rad"]("vit_tiny_patch16_224", pre_trained=False).model
+        plain = RadModel("vit_tiny_patch16_224", pre_trained=False)
     plain.get_submodule("feature_extractor.feature_extractor").load_state_dict(weights.tensors, strict=False)
     images, (mean, std) = pictures(4, 224), (weights.normalisation.mean, weights.normalisation.std)
     inputs = (images.float() / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     plain.train()(inputs)
     plain.build_memory_bank()
-    theirs = plain.eval()(inputs.flip(3)).pred_score
+    theirs = plain.eval()(inputs.flip(3))[0]
     method = build_method("rad", weights, {"image_size": 224})
     method.fit(images)
     ours = torch.from_numpy(method.predict(images.flip(3)).scores)
@@ -93,8 +96,8 @@ def test_settings_that_stand_here_are_anomalibs() -> None:
 def test_usual_sizes_are_those_of_the_models_own_preprocessing() -> None:
     for name, model in MODELS.items():
         if name != "patchflow":  # 768 px there, and one size with other models of flows here
-            (size,) = {tuple(_classes()[name].configure_pre_processor().transform(torch.zeros(1, 3, 9, 9)).shape[2:])}
-            assert size == (model.side, model.side), name
+            resized = _classes()[name].configure_pre_processor()(torch.zeros(1, 3, 9, 9))
+            assert resized.shape[2:] == (model.side, model.side), name
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def test_tables_of_small_networks_are_put_back() -> None:
         ("rad", "vit_base_patch16_siglip_224", {}, "reads a class token, and vit_base_patch16_siglip_224 has none"),
         ("rad", "vit_tiny_patch16_224", {"image_size": 250}, "takes no images of 250 x 250 px .*: set 240 px with"),
         ("anomalib:super_add", "vit_tiny_patch16_224", {"image_size": 64}, "use patch_size = 64 and patch_overlap = 1"),
-        ("anomalib:super_add", "vit_small_patch14_dinov2", {}, "multiples of the 14 px of .*: use patch_size = 448 and"),
+        ("anomalib:super_add", "vit_small_patch14_dinov2", {}, "multiples of the 14 px of .*: use patch_size = 448 a"),
         ("anomalib:l2bt", "vit_tiny_patch16_224", {"layers": ["blocks.12"]}, "no layer 'blocks.12'"),
         ("rad", "vit_tiny_patch16_224", {"layers": ["blocks.3", "0.1"]}, "in rising order"),
     ],
@@ -164,7 +167,7 @@ def bad_file(kind: str, path: Path) -> Path:
     ("kind", "message"),
     [
         ("head", "expected the tensors of one vit_tiny_patch16_224, found none among 2 tensors: save the one backbone"),
-        ("patch", r"2 wrongly shaped: .*pos_embed is \[1, 785, 192\] instead of .*Give the file of a vit_tiny_patch16_2"),
+        ("patch", r"2 wrongly shaped: .*pos_embed is \[1, 785, 192\] instead of .*Give the file of a vit_tiny_patch1"),
         ("cut", "is no whole safetensors file .*: copy or download it again"),
     ],
 )

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from fracgen import CodeBank
 from fracgen.formulas.files import BankError
 from fracgen.formulas.formula import load_bank
-from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
+from fracgen.formulas.ifs.exchange import import_codes
 from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from tests.malformed import altered, altered_bytes, check_refusal, few
@@ -155,7 +155,7 @@ def test_pickles(tmp_path: Path, data: bytes) -> None:
 
 def test_more_codes_than_a_bank_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickle says "the same again" in three bytes."""
-    monkeypatch.setattr("fracgen.formulas.ifs.importing.MAX_CODES", 1000)
+    monkeypatch.setattr("fracgen.formulas.ifs.exchange.MAX_CODES", 1000)
     code = {"system": np.ones((2, 2, 3)) / 4}
     (tmp_path / "ifs.pkl").write_bytes(pickle.dumps({"params": [code] * 1001}))
     with pytest.raises(BankError, match="holds 1,001 codes: a bank has 1 to 1,000"):
@@ -183,9 +183,10 @@ def test_clutter_is_no_code_and_is_counted(tmp_path: Path, kind: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     assert len(clean) == 4
-    assert import_codes(tmp_path).sha256 == clean.sha256
+    bank = import_codes(tmp_path)
+    assert bank.sha256 == clean.sha256
     what = {"jupyter": "1 hidden", "mac": "3 hidden", "synology": "1 hidden", "windows": "2 hidden"}
-    assert list_fractaldb(tmp_path)[1].startswith(what.get(kind, "3 files of other kinds"))
+    assert bank.metadata["left_out"].startswith(what.get(kind, "3 files of other kinds"))
 
 
 def test_a_pipe_among_codes_is_not_waited_for(tmp_path: Path) -> None:

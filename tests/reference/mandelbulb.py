@@ -519,7 +519,7 @@ def over(texel: Any, image: Any) -> Any:
 def draw(recipe: Recipe, bank: VariationBank, draws: Draws, slot: int, view: int) -> tuple[int, Any]:
     """An object's code and its texture."""
     k = code.choose(recipe, bank, draws, slot)
-    variation = Variation(int(bank.powers[k]), int(bank.rules[k]), bank.radii[k])
+    variation = Variation(int(bank.powers[k]), int(bank.rules[k]), bank.codes().radii[k])
     with np.errstate(all="ignore"):
         return k, texture(recipe, variation, draw_view(draws, slot, view))
 

@@ -129,4 +129,4 @@ def test_rules_are_bounded_as_the_published_ones_are() -> None:
     spec = VariationSpec((8,), PUBLISHED_RULES)
     bank = make_bank(spec)
     assert isinstance(bank, VariationBank)
-    assert bank.radii.max() < 1.2
+    assert bank.codes().radii.max() < 1.2

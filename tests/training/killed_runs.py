@@ -79,14 +79,14 @@ def arm(point: str, at: int) -> None:
 
         loop.Run._take_step = take_step  # type: ignore[method-assign]
     elif point == "validation":
-        inner_forward = loop.Run._forward
+        inner_validate = loop.Run._validate
 
-        def forward(self: Any, network: Any, images: Any) -> Any:
-            if self.step == at and not torch.is_grad_enabled():
-                die()
-            return inner_forward(self, network, images)
+        def validate(self: Any, judged: Any, network: Any) -> None:
+            if self.step == at:
+                vars(loop)["images_of_pairs"] = lambda images: die()
+            inner_validate(self, judged, network)
 
-        loop.Run._forward = forward  # type: ignore[method-assign]
+        loop.Run._validate = validate  # type: ignore[method-assign]
     elif point == "write":
         inner_file = whole_file
 
@@ -164,7 +164,7 @@ def fork(
                     arm(*kill)
                 where = folder.RunFolder(path)
                 told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, **machine)
-                wanted = run.resolve(None, {}, where, resume) if resume and where.begun else CONFIGS[formula]
+                wanted = where.read_config()[0] if resume and where.begun else CONFIGS[formula]
                 run.prepare(wanted, where, told, resume=resume).train()
                 code = 0
             except BaseException:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from fracgen.cli.pretrain import first_weights
 from fracgen.networks import create, last_layer
 from fracgen.training import checkpoint
+from fracgen.training.built_in import digest, initial_file
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
-from fracgen.training.initial import digest, initial_file
 from fracgen.training.run import prepare
 
 from .conftest import TINY
@@ -63,13 +63,12 @@ def test_the_same_command_goes_on_when_the_file_is_gone(weights: Path, tmp_path:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights.read_bytes())
     folder = RunFolder(tmp_path / "run")
-    assert first_weights(str(copy), TINY.model, folder, "auto") == (copy, digest(weights))
+    assert first_weights(str(copy), TINY.model, None) == (copy, digest(weights))
     begun(digest(weights), folder.path, path=copy, max_steps=1)
     copy.unlink()
-    assert first_weights(str(copy), TINY.model, folder, "auto") == (None, digest(weights))
-    for other, resume in ((folder, None), (RunFolder(tmp_path / "other"), "auto")):
-        with pytest.raises(FileNotFoundError, match="no initial weights at"):
-            first_weights(str(copy), TINY.model, other, resume)
+    assert first_weights(str(copy), TINY.model, folder.read_config()[0]) == (None, digest(weights))
+    with pytest.raises(FileNotFoundError, match="no initial weights at"):
+        first_weights(str(copy), TINY.model, None)
 
 
 def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
 from fracgen.recipes.presets import preset as recipe_preset
 from fracgen.training import checkpoint
-from fracgen.training.arithmetic import choose, fast_bfloat16
+from fracgen.training.arithmetic import Arithmetic, choose, fast_bfloat16
 from fracgen.training.config import Config, Machine, share_of_peak
 from fracgen.training.folder import RunFolder
 from fracgen.training.loop import MovingAverage, step_seed
@@ -89,26 +89,26 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
     assert state["validation"]["accuracy"] == pytest.approx(accuracy(run, config, state))
 
 
-def assert_trained(config: Config, state: dict[str, Any]) -> None:
+def assert_trained(config: Config, state: checkpoint.State) -> None:
     """Every weight that the loss depends on has moved from where it began."""
     fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
 
-def accuracy(run: RunFolder, config: Config, state: dict[str, Any]) -> float:
+def accuracy(run: RunFolder, config: Config, state: checkpoint.State) -> float:
     """The share of right answers on the validation stream, counted by a loop of its own."""
     told = run.read_arithmetic()
     assert told is not None
-    dtype = torch.bfloat16 if told["precision"] == "bfloat16" else torch.float32
+    dtype = torch.bfloat16 if told.precision == "bfloat16" else torch.float32
     objective = objective_of(config, config.bank.classes)
     model = create(config.model, objective.outputs, 32, 0)
     model.load_state_dict(state["average"] or state["model"])
-    if told["channels_last"]:
+    if told.channels_last:
         model = model.to(memory_format=torch.channels_last)
     loader = FractalLoader(
         make_bank(config.bank, 0), config.recipe, config.batch_size, device="cpu", seed=config.seed, dtype=dtype,
-        epoch_size=config.validation_size, stream=Stream.VALIDATION, channels_last=told["channels_last"],
+        epoch_size=config.validation_size, stream=Stream.VALIDATION, channels_last=told.channels_last,
     )  # fmt: skip
     answers = []
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
@@ -156,7 +156,7 @@ def test_the_arithmetic_follows_the_network_and_what_was_asked() -> None:
     assert choose(Machine(), grouped, "cuda").precision == "bfloat16"
     asked = choose(Machine(precision="float32", channels_last=False), dense, "cuda")
     assert (asked.precision, asked.channels_last) == ("float32", False)
-    before = {"device": "cpu", "precision": "float32", "channels_last": False}
-    assert choose(Machine(), dense, "cpu", before).to_json() == before
+    before = Arithmetic("cpu", "float32", False)
+    assert choose(Machine(), dense, "cpu", before) == before
     assert choose(Machine(), dense, "cuda", before).precision == "bfloat16"
     assert choose(Machine(precision="bfloat16"), dense, "cpu", before).precision == "bfloat16"

@@ -19,12 +19,13 @@ import torch
 
 from fracgen import CodeBank
 from fracgen.cli import run as command
+from fracgen.cli.pretrain import Pretraining, read_files
 from fracgen.formulas.formula import make_bank
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
 from fracgen.training.config import CONFIGS, Config, Machine, named_config
 from fracgen.training.folder import RunFolder
-from fracgen.training.run import prepare, resolve
+from fracgen.training.run import prepare
 
 from .conftest import TINY, train
 
@@ -37,7 +38,8 @@ def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
 
 
 def resume(run: RunFolder, which: str = "auto", name: str | None = None, **changes: Any) -> Any:
-    return prepare(resolve(name, changes, run, which), run, Machine("cpu"), resume=which)
+    read = read_files(Pretraining(preset=name, output=run.path, resume=which, changes=changes))
+    return prepare(read.config, run, Machine("cpu"), resume=which)
 
 
 def test_the_folder_holds_what_it_should(finished: RunFolder) -> None:
@@ -257,7 +259,7 @@ def test_a_checkpoint_of_the_former_version_is_continued(run: RunFolder) -> None
     shutil.rmtree(run.checkpoints)
     shutil.rmtree(run.export)
     run.checkpoints.mkdir()
-    checkpoint.save({**state, **former}, run.checkpoints, 2)
+    checkpoint.save({**state, **former}, run.checkpoints, 2)  # type: ignore[typeddict-item]
     before = [line.split(",")[:7] for line in run.metrics.read_text().splitlines()]
     train(TINY, run.path, resume="auto", log_steps=1)
     assert [line.split(",")[:7] for line in run.metrics.read_text().splitlines()] == before

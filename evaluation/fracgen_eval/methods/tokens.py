@@ -86,9 +86,9 @@ def check_tokens(method: str, net: Network, settings: Mapping[str, object]) -> N
         if tile % tokens.patch or overlap % tokens.patch or not 0 < 2 * overlap < tile <= side:
             good = min(tile, side) // tokens.patch * tokens.patch
             raise EvaluationError(
-                f"{method} cuts pictures of {side} px into tiles of patch_size = {tile} that overlap by patch_overlap = "
-                f"{overlap}, which must be multiples of the {tokens.patch} px of {net.name}'s patches and fit in: use "
-                f"patch_size = {good} and patch_overlap = {tokens.patch}"
+                f"{method} cuts pictures of {side} px into tiles of patch_size = {tile} that overlap by patch_overlap "
+                f"= {overlap}, which must be multiples of the {tokens.patch} px of {net.name}'s patches and fit in: "
+                f"use patch_size = {good} and patch_overlap = {tokens.patch}"
             )
 
 

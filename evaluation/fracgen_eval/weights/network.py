@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fracgen_eval.errors import EvaluationError
 
@@ -226,7 +226,7 @@ def network(model: str) -> Network:
     )  # fmt: skip
 
 
-def create(name: str, **options: object) -> nn.Module:
+def create(name: str, **options: Any) -> nn.Module:
     """timm's network with fresh weights, fused where its name says so; nothing is ever downloaded."""
     import timm.models  # whose function stays timm's own where another stands in for that of the package
 
@@ -339,7 +339,7 @@ def _tried(name: str, side: int, features: bool) -> tuple[dict[str, bool], list[
         except UNFIT as error:
             reasons.append(_reason(error))
         else:
-            last = features and _channels_last(made)
+            last = features and _channels_last(made)  # the pooled feature has no channels to turn
             parts = found if features else [found]
             return options, [tuple((part.permute(0, 3, 1, 2) if last else part).shape) for part in parts]
     return reasons[0]

@@ -10,6 +10,7 @@ from fracgen_eval.weights.network import UNFIT, create
 
 if TYPE_CHECKING:
     from timm.models import VisionTransformer
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,13 @@ def tokens_of(model: str) -> Tokens | None:
         with torch.device("meta"):
             made = cast("VisionTransformer", create(model, num_classes=0, dynamic_img_size=True).eval())
             patch = made.patch_embed.patch_size[0]
-            (last,) = made.forward_intermediates(
-                torch.empty(1, 3, patch, 2 * patch), indices=1, output_fmt="NLC", intermediates_only=True
-            )
+            two = torch.empty(1, 3, patch, 2 * patch)
+            found = made.forward_intermediates(two, indices=1, output_fmt="NLC", intermediates_only=True)
     except (*UNFIT, LookupError):
         return None
-    if last.shape != (1, 2, made.num_features):
+    if cast("list[Tensor]", found)[0].shape != (1, 2, made.num_features):
         return None
     return Tokens(
-        patch, made.num_features, len(made.blocks), made.blocks[0].attn.num_heads, made.num_prefix_tokens,
+        patch, made.num_features, len(made.blocks), vars(made.blocks[0].attn)["num_heads"], made.num_prefix_tokens,
         class_token=getattr(made, "cls_token", None) is not None, rotary=getattr(made, "rope", None) is not None,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fracgen import BankError, CodeBank
-from fracgen.formulas.ifs.importing import import_codes
+from fracgen.formulas.ifs.exchange import import_codes
 
 
 def systems(count: int = 12) -> list[np.ndarray[Any, Any]]:
