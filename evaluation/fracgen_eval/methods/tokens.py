@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods.base import Layers, Side
@@ -33,6 +33,7 @@ class TokenModel:
     """Usual side of pictures, in pixels: that of the model's own pre-processing."""
     layers: Layers = ()
     """The usual ones, where the constructor has a list of blocks."""
+    _: KW_ONLY
     first: int = 0
     """Number of the first block in that list."""
     named: str = SMALL

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """The tokens [B, prefix + H W, width] of pictures of H x W patches, alike after each block."""
 
@@ -53,6 +53,7 @@ def tokens_of(model: str) -> Tokens | None:
     if cast("list[Tensor]", found)[0].shape != (1, 2, made.num_features):
         return None
     return Tokens(
-        patch, made.num_features, len(made.blocks), vars(made.blocks[0].attn)["num_heads"], made.num_prefix_tokens,
-        class_token=getattr(made, "cls_token", None) is not None, rotary=getattr(made, "rope", None) is not None,
+        patch=patch, width=made.num_features, depth=len(made.blocks), heads=vars(made.blocks[0].attn)["num_heads"],
+        prefix=made.num_prefix_tokens, class_token=getattr(made, "cls_token", None) is not None,
+        rotary=getattr(made, "rope", None) is not None,
     )  # fmt: skip
