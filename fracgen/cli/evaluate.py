@@ -50,13 +50,14 @@ def run(
     """
     need("eval")
     from fracgen_eval.grid.plan import check_names, make_plan
-    from fracgen_eval.grid.slurm import Jobs
     from fracgen_eval.methods.settings import IMAGE_LEVEL
 
     if maps and request.methods and set(request.methods) <= set(IMAGE_LEVEL):
         raise ValueError(f"--maps: whole images are judged by {' and '.join(request.methods)}, without maps; "
                          "leave it out")  # fmt: skip
     check_names(request)
+    from fracgen_eval.grid.slurm import Jobs  # after what can be refused at once
+
     options = cluster.options(context, ("job_minutes",), gpus=gpus, at_once=jobs)
     if options is None:
         chosen = _device(device)

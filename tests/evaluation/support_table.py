@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import string
 import sys
-from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +15,8 @@ import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.methods import METHODS, Method, build_method
 from fracgen_eval.methods.tokens import MODELS
-from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
+
+from tests.evaluation.methods import random_weights
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 BEGIN, END = "<!-- support table -->\n", "<!-- end of it -->\n"
@@ -47,12 +47,6 @@ def small(method: str, model: str) -> dict[str, object]:
         return SHORT[method] | {"resize": side, "crop": side}
     tile = {"patch_size": side, "patch_overlap": 14 if side == 56 else 16} if method == "anomalib:super_add" else {}
     return SHORT.get(method, {}) | tile | {"image_size": side}
-
-
-@cache
-def random_weights(model: str) -> Weights:
-    """A fresh network's."""
-    return load_weights(WeightsSpec("random"), model)
 
 
 def built(method: str, model: str) -> Method | str:

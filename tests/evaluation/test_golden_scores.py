@@ -14,18 +14,18 @@ import platform
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fracgen_eval.methods import build_method, settings_for
-from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+from fracgen_eval.methods.base import Table
 
 from fracgen.benchmarking.record import Machine
+from tests.evaluation.methods import pictures, random_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_scores.json").read_text())
-SMALL: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, Table] = {
     "fastflow": {"image_size": 64, "epochs": 1, "flow_steps": 2, "batch": 3},
     "cflow": {"image_size": 64, "epochs": 1, "fiber_batch": 64, "blocks": 2},
     "patchcore": {"image_size": 64},
@@ -47,12 +47,6 @@ QUICK = [cell for cell in GOLDEN["cells"] if not cell.startswith(("resnet50/", "
 QUICK += ["wide_resnet50_2/patchcore"]
 
 
-def pictures(number: Any, seed: int = 0, side: int = 64) -> Any:
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
-    return noise // 2 + torch.arange(side, dtype=torch.uint8)
-
-
 def same_environment(model: str) -> bool:
     """Whether the model's scores were written by the same libraries on such a processor."""
     here = {package: import_module(package).__version__ for package in ("torch", "torchvision", "timm", "anomalib")}
@@ -63,7 +57,7 @@ def same_environment(model: str) -> bool:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[Any]:
+def one_thread() -> Iterator[None]:
     """Sums of several threads run in another order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -74,14 +68,14 @@ def one_thread() -> Iterator[Any]:
 @pytest.mark.parametrize(
     "cell", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.study) for c in GOLDEN["cells"]]
 )
-def test_scores_are_those_of_before(cell: Any, one_thread: Any) -> None:
+def test_scores_are_those_of_before(cell: str, one_thread: None) -> None:
     model, name = cell.split("/")
     if cell in UNSTEADY and not same_environment(model):
         pytest.skip("training amplifies the rounding of another torch or processor beyond 0.5 %")
-    weights = load_weights(WeightsSpec.parse("random"), model)
+    weights = random_weights(model)
     if model not in GOLDEN["elsewhere"] or same_environment(model):  # a transformer's beginning hangs on the processor
         assert weights.digest == GOLDEN["digests"][model]
-    method = build_method(name, weights, settings_for(name, overrides=SMALL[name]), seed=3)
+    method = build_method(name, weights, settings_for(name, overrides=SETTINGS[name]), seed=3)
     side = method.geometry.side
     method.fit(pictures(6, side=side))
     judged = method.predict(pictures(2, 1, side))

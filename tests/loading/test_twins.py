@@ -3,61 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
-from fracgen.draws import Stream
 from fracgen.loading.twin_pictures import damage, line, scattered, shoot, spot
 from fracgen.loading.twins import KINDS, TINT, UNIFORMS, WARP, TwinDraws, normal_tile, twin_draws, uniforms
+from tests.fields import Fields
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
 RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
 TILE = torch.from_numpy(normal_tile())
 
 
-def loader(**options: Any) -> FractalLoader:
-    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options}
+def loader(**options: object) -> FractalLoader:
+    given: Fields = {
+        "epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options,
+    }  # fmt: skip
     return FractalLoader(BANK, given.pop("recipe", RECIPE), **given)
 
 
-def draws(count: int, **of_damage: Any) -> TwinDraws:
+def draws(count: int, **of_damage: object) -> TwinDraws:
     drawn = twin_draws(uniforms(np.arange(count), 0, 0, 0))
-    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
-
-
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_together_see_the_batch_of_one(world: int) -> None:
-    whole = loader()
-    for batch in range(3):  # the last has four pictures
-        expected = whole[batch]
-        for rank in range(world):
-            share = loader(rank=rank, world_size=world)[batch]
-            for mine, all_of_them in zip(share, expected, strict=True):
-                assert torch.equal(mine, all_of_them[rank::world])
-
-
-def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
-    first, second = loader(), loader(prefetch=2)
-    shown = [batch for _ in range(2) for batch in list(first)]
-    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
-    resumed = list(second)
-    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
+    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))  # type: ignore[arg-type]
 
 
 def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
     with pytest.raises(ValueError, match="twins"):
         loader(twins=False).load_state_dict(loader().state_dict())
-
-
-def test_epochs_seeds_and_streams_differ() -> None:
-    place = np.arange(4)
-    drawn = [uniforms(place, 0, 0, Stream.TRAIN), uniforms(place, 1, 0, Stream.TRAIN),
-             uniforms(place, 0, 1, Stream.TRAIN), uniforms(place, 0, 0, Stream.VALIDATION)]  # fmt: skip
-    assert all(not np.isclose(a, b).any() for i, a in enumerate(drawn) for b in drawn[:i])
 
 
 def test_the_random_numbers_of_a_pair_are_as_many_as_the_page_says() -> None:
@@ -214,6 +189,6 @@ def test_the_tile_is_normal() -> None:
         ({"augment": "crop"}, "drop those"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**options)

