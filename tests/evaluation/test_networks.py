@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.methods import build_method, settings_of
+from fracgen_eval.methods import METHODS, build_method, settings_of
 from fracgen_eval.methods.patchcore import PatchCore
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, build_backbone, load_backbone, load_weights
 from fracgen_eval.weights.network import named_stages, network
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from tests.evaluation.methods import SMALL, check_frozen, made, random_weights
+from tests.evaluation.support_table import NETWORKS, OTHERS, cell, written
 from tests.fields import Fields
 from tests.malformed import one_line
 
@@ -158,7 +159,7 @@ def test_what_panda_adapts_lies_behind_stride_eight() -> None:
         ("beit_base_patch16_224", "panda", {"changes": {"crop": 256}}, "no images of 256 x 256 px .*: set 224 px with"),
         ("vit_tiny_patch16_224", "patchcore", {"changes": {"image_size": 250}}, "no images of 250 .*: set 240 px with"),
         ("vit_small_patch14_dinov2", "stfpm", {}, "takes no images of 256 x 256 px .*: set 252 px with --settings"),
-        ("vit_tiny_patch16_224", "rd", {}, "rd needs three layers of vit_tiny.* halve, .* 16, 16, 16"),
+        ("vit_tiny_patch16_224", "rd", {}, "rd needs three layers of vit_tiny.* 16, 16, 16: use anomalib:dinomaly or"),
         ("vit_tiny_patch16_224", "padim", {"layers": ("1.1",)}, "no layer '1.1': use some of blocks.0, blocks.1, lay"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"image_size": 80}}, "rd needs three layers .* have 20, 10, 5"),
         ("tf_efficientnet_lite0", "rd", {"changes": {"layers": ["layer1", "layer3", "layer4"]}}, "have 64, 16, 8"),
@@ -172,14 +173,14 @@ def test_a_network_that_does_not_serve_is_one_line(
 
 
 def test_a_backbone_without_features_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    create = timm.create_model
+    create = timm.models.create_model
 
     def refuse(name: str, **options: object) -> torch.nn.Module:
         if options.get("features_only"):
             raise RuntimeError("features_only not implemented\nfor this model")
         return create(name, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(timm, "create_model", refuse)
+    monkeypatch.setattr(timm.models, "create_model", refuse)
     with one_line(r"'resnet26' gives no features by stage .*: use a net", EvaluationError):
         network("resnet26")
 
@@ -198,6 +199,29 @@ def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path: Path) -> 
     (tmp_path / "config.json").write_text('{"fracgen": {"library": "torchvision"}}')
     with pytest.raises(EvaluationError, match=r"torchvision's .* names .*: pre-train timm/efficientnet_b0"):
         load_weights(WeightsSpec("mine", tmp_path / "model.safetensors"), "efficientnet_b0")
+
+
+@pytest.mark.parametrize("model", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
+def test_a_fused_file_is_loaded_to_the_last_bit_and_computes_the_same(model: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain = timm.create_model(model, num_classes=0).eval()
+    fused = timm.models.reparameterize_model(plain).state_dict()
+    save_file(fused, tmp_path / "w.safetensors")
+    weights = load_weights(WeightsSpec("mine", tmp_path / "w.safetensors"), model)
+    assert weights.model == f"{model}:fused"
+    assert weights.tensors.keys() == fused.keys()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        pooled = plain(images)
+        assert torch.allclose(build_backbone(weights)(images), pooled, atol=1e-3 * pooled.abs().max().item())
+    check_frozen(build_method("patchcore", weights, {"image_size": 64}), weights, 3)
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_the_documents_table_says_what_runs_and_what_refuses(model: str) -> None:
+    """Each pair is built, and the backbone's tensors are compared with the weights; the script writes what is found."""
+    row = written()[model]
+    assert row == {method.rpartition(":")[2]: cell(method, model) for method in (*METHODS, *OTHERS)}
 
 
 def test_random_weights_differ_by_network_and_not_by_call() -> None:

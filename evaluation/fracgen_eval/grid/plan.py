@@ -20,7 +20,8 @@ from fracgen_eval.grid.result import DONE, CellResult
 from fracgen_eval.grid.results import read_results, result_path
 from fracgen_eval.methods import METHODS, check_fit, settings_for, settings_of
 from fracgen_eval.methods.base import Table
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
+from fracgen_eval.methods.others import own_name
+from fracgen_eval.methods.settings import IMAGE_LEVEL, KNOWN, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.network import network
 
@@ -39,7 +40,7 @@ SETTINGS_HELP = "TOML or JSON file: a table of settings for each method."
 
 def parse_methods(texts: list[str]) -> tuple[str, ...]:
     """Methods from repeated options and from commas in them; `all` are the eight."""
-    names = parse_names(texts)
+    names = tuple(map(own_name, parse_names(texts)))
     return METHODS if names == ("all",) else names
 
 
@@ -177,7 +178,7 @@ def check_names(request: Request) -> dict[str, Table]:
     """Refuse what can be told from names alone, before anything heavy is imported.
 
     Returns:
-        The settings of each method, the eight in their order, then the others.
+        The settings of each method, those with a name here in their order, then the others.
 
     Raises:
         EvaluationError: a name is unknown, a number out of range, or a file or folder not there.
@@ -187,7 +188,8 @@ def check_names(request: Request) -> dict[str, Table]:
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     settings = {}
-    for method in sorted(request.methods, key=lambda name: METHODS.index(name) if name in METHODS else len(METHODS)):
+    order = tuple(KNOWN)
+    for method in sorted(request.methods, key=lambda name: order.index(name) if name in order else len(order)):
         layers, overrides = request.layers if method in LAYER_CHOICE else (), request.overrides.get(method)
         small = request.limit == "small"
         settings[method] = settings_for(method, small, overrides, protocol=request.protocol, layers=layers)

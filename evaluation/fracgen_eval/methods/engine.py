@@ -122,6 +122,10 @@ class AnomalibMethod(Generic[S]):
         _blur_by_lines(self.module.model)
         self._prove("built")
 
+    def injection(self) -> Injection:
+        """What answers for timm while Anomalib's constructor runs."""
+        return Injection(self.weights, self.geometry.side, self.stages, self.backbone)
+
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
         """Anomalib's module, not fitted."""
         raise NotImplementedError
@@ -190,8 +194,7 @@ class AnomalibMethod(Generic[S]):
         from anomalib.pre_processing import PreProcessor
         from torchvision.transforms.v2 import Resize
 
-        side = self.geometry.side
-        injection = Injection(self.weights, side, self.stages, self.backbone)
+        side, injection = self.geometry.side, self.injection()
         with injection.builders():
             module = self.built(
                 pre_processor=PreProcessor(transform=Resize((side, side))), post_processor=False, evaluator=False,

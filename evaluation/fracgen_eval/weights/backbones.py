@@ -152,7 +152,7 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     metadata: dict[str, object] = {}
     path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
     if path is not None:
-        tensors, metadata = read_weights_file(path, net)
+        tensors, metadata, net = read_weights_file(path, net)
         tensors, part = _matched(tensors, net, str(path)), metadata.get("part")
         source = f"{part} of {path.name}" if part else path.name
     elif spec.random_seed is not None:

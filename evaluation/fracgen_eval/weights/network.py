@@ -34,6 +34,8 @@ TORCHVISION = (
     "wide_resnet50_2", "wide_resnet101_2",
 )  # fmt: skip
 """Networks that are torchvision's under the same names, with the same tensors and the same features to the last bit."""
+FUSED = ":fused"
+"""Ends the name of a network whose branches timm's `reparameterize_model` has made one, as in files for inference."""
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, AttributeError)
@@ -121,9 +123,7 @@ class Network:
         stages = [self.stage(layer) for layer in layers]
         places = [self.stages.index(stage) for stage in stages]
         if not stages or places != sorted(set(places)):
-            raise EvaluationError(
-                f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2"
-            )
+            raise EvaluationError(f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2")
         return tuple(stages)
 
     def check_side(self, side: int) -> None:
@@ -200,7 +200,8 @@ def network(model: str) -> Network:
     """Describe one of timm's networks, or EfficientAD's teacher; no weights are made.
 
     Args:
-        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same. Or `TEACHER`.
+        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same;
+            `FUSED` may end it. Or `TEACHER`.
 
     Raises:
         EvaluationError: timm has no such network, or it gives no features.
@@ -218,7 +219,7 @@ def network(model: str) -> Network:
             normalisation=IMAGENET,
         )  # fmt: skip
     name = model.removeprefix("timm/")
-    if "." in name or not timm.is_model(name):
+    if "." in name or not timm.is_model(name.removesuffix(FUSED)):
         near = difflib.get_close_matches(name.partition(".")[0], [*timm.list_models(), TEACHER], n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise EvaluationError(f"unknown model {model!r}: timm has no architecture of that name{hint}")
@@ -244,8 +245,8 @@ def network(model: str) -> Network:
 
 
 def create(name: str, **options: Any) -> nn.Module:
-    """timm's network, or EfficientAD's teacher, with fresh weights; nothing is ever downloaded."""
-    import timm
+    """timm's network, fused where its name says so, or EfficientAD's teacher; fresh weights, nothing is downloaded."""
+    import timm.models  # whose function stays timm's own where another stands in for that of the package
 
     from fracgen.networks import TEACHER, patch_description
 
@@ -253,8 +254,8 @@ def create(name: str, **options: Any) -> nn.Module:
         return patch_description()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = timm.create_model(name, pretrained=False, **options)
-        return made
+        made: nn.Module = timm.models.create_model(name.removesuffix(FUSED), pretrained=False, **options)
+        return timm.models.reparameterize_model(made, inplace=True) if name.endswith(FUSED) else made
 
 
 def turned(features: nn.Module, maps: Mapping[str, Shape], side: int) -> nn.Module:
