@@ -26,12 +26,12 @@ NETWORKS = (
     "vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch16_dinov3",
 )  # fmt: skip
 NAMED_HERE = ("anomaly_dino", "rad")
-OTHERS = (*NAMED_HERE, *(f"anomalib:{name}" for name in MODELS if name not in NAMED_HERE))
+OTHERS = (*NAMED_HERE, *(f"anomalib:{name}" for name in MODELS if name not in NAMED_HERE), "efficient_ad")
 SHORT: dict[str, dict[str, object]] = {
     "fastflow": {"epochs": 1, "flow_steps": 1}, "cflow": {"epochs": 1, "fiber_batch": 256, "blocks": 1},
     "padim": {"features": 20}, "rd": {"epochs": 1}, "stfpm": {"epochs": 1},
     "panda": {"variant": "early", "max_steps": 1}, "cutpaste": {"steps": 1, "frozen_steps": 0, "batch": 2},
-    **{name: {"epochs": 1} for name in OTHERS if name not in (*NAMED_HERE, "anomalib:super_add")},
+    **{name: {"epochs": 1} for name in OTHERS if name not in (*NAMED_HERE, "anomalib:super_add", "efficient_ad")},
 }  # fmt: skip
 
 

@@ -62,11 +62,11 @@ class EfficientAdSettings(AnomalibSettings):
     def stages(self, net: Network) -> tuple[Stage, ...]:
         from fracgen.networks import TEACHER
 
-        self.check_sizes()
         if net.name != TEACHER:
             raise EvaluationError(
                 f"efficient_ad learns from a patch description network, and {net.name} is none: use --model {TEACHER}"
             )
+        self.check_sizes()
         return ()
 
 
@@ -80,6 +80,7 @@ class EfficientAd(AnomalibMethod[EfficientAdSettings]):
     module: Theirs
 
     def __init__(self, settings: EfficientAdSettings, weights: Weights, seed: int, device: str) -> None:
+        settings.stages(weights.network)
         if weights.normalisation != IMAGENET:
             raise EvaluationError(
                 f"{weights.name}: EfficientAD normalises with ImageNet's mean and standard deviation, not "
