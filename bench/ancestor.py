@@ -20,22 +20,28 @@ fracgen's contract.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from fracgen.recipes.recipe import Recipe
 
+Floats: TypeAlias = NDArray[np.float64]
+Bytes: TypeAlias = NDArray[np.uint8]
+Line: TypeAlias = tuple[float, float]
+"""Scale and shift."""
+
 
 @njit(cache=True)
-def seed_numba(seed: Any) -> None:
+def seed_numba(seed: int) -> None:
     """Seed the generator of compiled code, which is not NumPy's."""
     np.random.seed(seed)
 
 
 @njit(cache=True)
-def iterate(system: Any, points: Any) -> Any:
+def iterate(system: Floats, points: int) -> Floats:
     """The chaos game: one orbit from the fixed point of map 0; float64 [points, 2]. system: [N, 2, 3]."""
     det = system[:, 0, 0] * system[:, 1, 1] - system[:, 0, 1] * system[:, 1, 0]
     weight = np.abs(det)
@@ -61,7 +67,7 @@ def iterate(system: Any, points: Any) -> Any:
 
 
 @njit(cache=True)
-def extent(coordinates: Any) -> Any:
+def extent(coordinates: Floats) -> Floats:
     """Smallest x and y, largest x and y: float64 [4]."""
     box = np.array([np.inf, np.inf, -np.inf, -np.inf])
     for i in range(len(coordinates)):
@@ -78,7 +84,7 @@ def extent(coordinates: Any) -> Any:
 
 
 @njit(cache=True)
-def graded(coordinates: Any, size: Any, window: Any, taps: Any) -> Any:
+def graded(coordinates: Floats, size: int, window: Floats, taps: NDArray[np.int64]) -> Floats:
     """Counts divided by the largest, float64 [size, size]: every point marks the cells `taps` [K, 2] about it."""
     image = np.zeros((size, size))
     span_x, span_y = window[2] - window[0], window[3] - window[1]
@@ -100,7 +106,7 @@ def graded(coordinates: Any, size: Any, window: Any, taps: Any) -> Any:
 
 
 @njit(cache=True)
-def diamond_square(levels: Any, decay: Any) -> Any:
+def diamond_square(levels: int, decay: float) -> Floats:
     """Noise on a lattice of 2^levels + 1 that wraps at its edges, random corners: float64."""
     side = 2**levels + 1
     a = np.zeros((side, side))
@@ -130,7 +136,7 @@ def diamond_square(levels: Any, decay: Any) -> Any:
 
 
 @njit(cache=True)
-def hsv_to_rgb(image: Any) -> None:
+def hsv_to_rgb(image: Bytes) -> None:
     """8-bit HSV (2 degrees a step of hue, wrapping) to RGB bytes, rounded down as OpenCV does, in place:
     uint8 [size, size, 3]."""
     six, one, small = np.float32(6.0), np.float32(1.0), np.float32(1e-4)  # so much for float's rounding
@@ -147,7 +153,7 @@ def hsv_to_rgb(image: Any) -> None:
 
 
 @njit(cache=True)
-def colour_attractor(density: Any, hue: Any, saturation: Any, value: Any) -> Any:
+def colour_attractor(density: Floats, hue: float, saturation: int, value: int) -> Bytes:
     """HSV of densities [0, 1]: hue byte 255 density + hue, modulo 256; zero stays black."""
     image = np.zeros((*density.shape, 3), np.uint8)
     for r in range(density.shape[0]):
@@ -160,7 +166,7 @@ def colour_attractor(density: Any, hue: Any, saturation: Any, value: Any) -> Any
 
 
 @njit(cache=True)
-def colour_background(noise: Any, size: Any, hue: Any, saturation: Any, value: Any) -> Any:
+def colour_background(noise: Floats, size: int, hue: Line, saturation: Line, value: Line) -> Bytes:
     """HSV of noise; hue, saturation and value are (scale, shift) in bytes, the latter two clamped."""
     image = np.empty((size, size, 3), np.uint8)
     for r in range(size):
@@ -173,7 +179,7 @@ def colour_background(noise: Any, size: Any, hue: Any, saturation: Any, value: A
 
 
 @njit(cache=True)
-def composite(attractor: Any, background: Any) -> None:
+def composite(attractor: Bytes, background: Bytes) -> None:
     """Overwrite the background where the attractor is not black."""
     for r in range(len(background)):
         for c in range(len(background)):
@@ -182,7 +188,7 @@ def composite(attractor: Any, background: Any) -> None:
 
 
 @njit(cache=True)
-def blur(image: Any, sigma: Any) -> Any:
+def blur(image: Bytes, sigma: float) -> Bytes:
     """3x3 Gaussian, borders reflected without repeating the edge."""
     size = len(image)
     outer = np.float32(np.exp(-0.5 / (sigma * sigma)))
@@ -219,7 +225,7 @@ class Ancestor:
         self.rng = np.random.default_rng(seed)
         seed_numba(seed)
 
-    def jitter(self, system: Any) -> Any:
+    def jitter(self, system: Floats) -> Floats:
         """One map scaled by U(0.8, 1.1); up to four tries that keep every singular value at 1 or less."""
         for _ in range(4 if self.recipe.jitter == "scale" else 0):
             varied = system.copy()
@@ -228,7 +234,7 @@ class Ancestor:
                 return varied
         return system
 
-    def window(self, box: Any) -> Any:
+    def window(self, box: Floats) -> Floats:
         """The random window over an extent: [smallest x, smallest y, largest x, largest y]."""
         size, centre = box[2:] - box[:2], (box[2:] + box[:2]) / 2
         shift = self.recipe.window_shift
@@ -236,7 +242,7 @@ class Ancestor:
         half = size * self.rng.uniform(*self.recipe.window_scale, 2) / 2
         return np.concatenate([centre - half, centre + half])
 
-    def density(self, coordinates: Any, window: Any) -> Any:
+    def density(self, coordinates: Floats, window: Floats) -> Floats:
         """Stamped densities in [0, 1]."""
         taps = np.array([[1, 1]])
         if self.recipe.stamp:
@@ -244,7 +250,7 @@ class Ancestor:
             taps = np.stack(np.divmod(np.flatnonzero(bits >> np.arange(9) & 1), 3), 1)
         return graded(coordinates, self.recipe.size, window, taps)
 
-    def flip(self, image: Any) -> Any:
+    def flip(self, image: Floats) -> Floats:
         """Transposed, flipped up-down and left-right, each with probability 1/2."""
         if self.recipe.flips:
             image = image.T if self.rng.random() < 0.5 else image
@@ -252,18 +258,18 @@ class Ancestor:
             image = image[:, ::-1] if self.rng.random() < 0.5 else image
         return np.ascontiguousarray(image)
 
-    def colour(self, density: Any) -> Any:
+    def colour(self, density: Floats) -> Bytes:
         """RGB of an attractor."""
         u = self.rng.random(3)
         image = colour_attractor(density, u[0] * 255, int((0.3 + 0.7 * u[1]) * 255), int((0.5 + 0.5 * u[2]) * 255))
         hsv_to_rgb(image)
         return image
 
-    def noise(self) -> Any:
+    def noise(self) -> Floats:
         """Noise for a background, at least [size, size]."""
         return diamond_square((self.recipe.size - 1).bit_length(), self.rng.uniform(0.4, 0.8))
 
-    def background(self) -> Any:
+    def background(self) -> Bytes:
         """RGB of a background."""
         size, rng = self.recipe.size, self.rng
         if self.recipe.background == "black":
@@ -275,14 +281,14 @@ class Ancestor:
         hsv_to_rgb(image)
         return image
 
-    def finish(self, density: Any, background: Any) -> Any:
+    def finish(self, density: Floats, background: Bytes) -> Bytes:
         """Colour, overwrite, blur."""
         composite(self.colour(density), background)
         if self.rng.random() < self.recipe.blur_probability:
             background = blur(background, self.rng.uniform(*self.recipe.blur_sigma))
         return background
 
-    def __call__(self, system: Any) -> Any:
+    def __call__(self, system: Floats) -> Bytes:
         """A picture of a code float64 [N, 2, 3]: uint8 [size, size, 3]."""
         coordinates = iterate(self.jitter(system), self.recipe.points)
         density = self.density(coordinates, self.window(extent(coordinates)))

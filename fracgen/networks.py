@@ -5,18 +5,21 @@ from __future__ import annotations
 import copy
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 ERRORS = (RuntimeError, AttributeError, AssertionError, NotImplementedError, TypeError, ValueError)
 """What a network may raise at images of a size that it does not take, or at tracing."""
+TEACHER = "pdn_small"
+"""The network that `patch_description` makes."""
 
 
-def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
+def create(name: str, outputs: int, size: int, seed: int, **options: object) -> nn.Module:
     """A network with fresh weights.
 
     Args:
@@ -25,16 +28,17 @@ def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
         outputs: width of the last layer.
         size: side of the images, in pixels.
         seed: decides the weights.
+        options: timm's, such as `dynamic_img_size`.
 
     Raises:
         ValueError: neither library has it, or it does not make [B, outputs] of images of that size.
     """
     torch.manual_seed(seed)
-    model = _torchvision(name, outputs, size) or _timm(name.removeprefix("timm/"), outputs, size)
+    model = _torchvision(name, outputs, size) or _timm(name.removeprefix("timm/"), outputs, size, options)
     if model is None:
         raise ValueError(f"unknown model {name!r}: torchvision and timm have no classifier of that name{_near(name)}")
     try:
-        shape: Any = list(copy.deepcopy(model).to("meta")(torch.empty(2, 3, size, size, device="meta")).shape)
+        shape: object = list(copy.deepcopy(model).to("meta")(torch.empty(2, 3, size, size, device="meta")).shape)
     except ERRORS as error:
         shape = _reason(error)
     if shape != [2, outputs]:
@@ -43,6 +47,18 @@ def create(name: str, outputs: int, size: int, seed: int) -> nn.Module:
             "use another model, or images of the size it was made for"
         )
     return model
+
+
+def patch_description() -> nn.Module:
+    """EfficientAD's small patch description network (Batzner et al., WACV 2024): images [B, 3, H, W], normalised with
+    ImageNet's mean and standard deviation, to features [B, 384, about H / 4 - 8, about W / 4 - 8] of 33 x 33 pixels.
+    """
+    layers = {
+        "conv1": nn.Conv2d(3, 128, 4), "relu1": nn.ReLU(), "avgpool1": nn.AvgPool2d(2),
+        "conv2": nn.Conv2d(128, 256, 4), "relu2": nn.ReLU(), "avgpool2": nn.AvgPool2d(2),
+        "conv3": nn.Conv2d(256, 256, 3), "relu3": nn.ReLU(), "conv4": nn.Conv2d(256, 384, 4),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers))
 
 
 def last_layer(model: nn.Module, outputs: int) -> str:
@@ -58,8 +74,9 @@ def last_layer(model: nn.Module, outputs: int) -> str:
 
 def features_into(model: nn.Module, layer: str) -> int:
     """Number of features that a layer takes."""
-    part: Any = model.get_submodule(layer)
-    return int(part.in_features if isinstance(part, nn.Linear) else part.in_channels)
+    part = model.get_submodule(layer)
+    assert isinstance(part, (nn.Linear, nn.Conv2d))
+    return part.in_features if isinstance(part, nn.Linear) else part.in_channels
 
 
 def first_convolution(model: nn.Module) -> str | None:
@@ -117,22 +134,25 @@ class FeatureNetwork(nn.Module):
     Args:
         model: the network, images [B, 3, H, W] to outputs [B, outputs].
         chosen: stages of it; where there are none, the network is called as it is.
+        autocast: whether to compute in bfloat16 under autocast.
 
     Raises:
         ValueError: the network cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = ()) -> None:
+    def __init__(self, model: nn.Module, chosen: Sequence[Stage] = (), autocast: bool = False) -> None:
         super().__init__()
-        self.stages = tuple(chosen)
+        self.stages, self.autocast = tuple(chosen), autocast
         self.body = _traced(model, [stage.module for stage in chosen]) if chosen else model
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Outputs [B, outputs], and a feature map [B, channels, h, w] for each stage, of images [B, 3, H, W]."""
-        found = self.body(images)
+        """Outputs float32 [B, outputs], and a map [B, channels, h, w] for each stage, of images [B, 3, H, W]."""
+        autocast = self.autocast and not images.is_meta
+        with torch.autocast(images.device.type, torch.bfloat16) if autocast else nullcontext():
+            found = self.body(images)
         if not self.stages:
-            return found, []
-        return found["outputs"], [found[stage.module] for stage in self.stages]
+            return found.float(), []
+        return found["outputs"].float(), [found[stage.module] for stage in self.stages]
 
     def freeze_behind_stages(self, size: int) -> None:
         """Freeze the parameters on which no feature map depends, for images of size x size pixels."""
@@ -147,7 +167,7 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
     """The network as a graph that returns a dictionary: its outputs, and those of some modules, by name."""
     import torchvision.models.feature_extraction
 
-    extract: Any = torchvision.models.feature_extraction.create_feature_extractor
+    extract = torchvision.models.feature_extraction.create_feature_extractor
     if type(model).__module__.startswith("timm."):
         import timm.models
 
@@ -160,8 +180,9 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
             super().__init__()
             self.model, self.outputs = model, nn.Identity()
 
-        def forward(self, images: Tensor) -> Any:
-            return self.outputs(self.model(images))
+        def forward(self, images: Tensor) -> Tensor:
+            found: Tensor = self.outputs(self.model(images))
+            return found
 
     wanted = {"outputs": "outputs", **{f"model.{name}": name for name in names}}
     try:
@@ -179,11 +200,11 @@ def _traced(model: nn.Module, names: Sequence[str]) -> nn.Module:
 def _shapes_of_maps(model: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
     """Shapes [2, C, H, W] of the outputs of modules, in the order in which they end; from a pass without numbers."""
     shapes: dict[str, tuple[int, ...]] = {}
-    twin: Any = copy.deepcopy(model).to("meta").eval()
+    twin = copy.deepcopy(model).to("meta").eval()
     for name, part in twin.named_modules():
 
-        def note(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> None:
-            if torch.is_tensor(output) and output.dim() == 4:
+        def note(_module: nn.Module, _inputs: object, output: object, name: str = name) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
                 shapes.pop(name, None)
                 shapes[name] = tuple(output.shape)
 
@@ -205,14 +226,14 @@ def _torchvision(name: str, outputs: int, size: int) -> nn.Module | None:
 
     if name not in _torchvision_names():
         return None
-    more: dict[str, Any] = {"image_size": size} if name.startswith("vit_") else {}
+    more: dict[str, object] = {"image_size": size} if name.startswith("vit_") else {}
     if name in ("googlenet", "inception_v3"):
         more = {"aux_logits": False, "init_weights": True}  # one output; and a choice that they ask for
     model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=outputs, **more)
     return model
 
 
-def _timm(name: str, outputs: int, size: int) -> nn.Module | None:
+def _timm(name: str, outputs: int, size: int, options: Mapping[str, object]) -> nn.Module | None:
     try:
         import timm
     except ImportError:
@@ -222,11 +243,12 @@ def _timm(name: str, outputs: int, size: int) -> nn.Module | None:
         ) from None
     if not timm.is_model(name):
         return None
+    build: Callable[..., nn.Module] = timm.create_model
     try:  # models that fix the size of their images take it here, the others do not know the word
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=outputs, img_size=size)
+        model = build(name, pretrained=False, num_classes=outputs, img_size=size, **options)
     except TypeError:
         torch.manual_seed(torch.initial_seed())
-        model = timm.create_model(name, pretrained=False, num_classes=outputs)
+        model = build(name, pretrained=False, num_classes=outputs, **options)
     return model
 
 

@@ -13,9 +13,9 @@ import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from fracgen.support.decode import brief, open_tensors, read_json
+from fracgen.support.decode import Unchecked, brief, open_tensors, read_json
 from fracgen.support.kinds import SAFETENSORS, TORCH, kind_of
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class WeightsFile:
     """The key under which they lay in a training checkpoint."""
     header: dict[str, str] = field(default_factory=dict)
     """Of safetensors."""
-    config: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Unchecked] = field(default_factory=dict)
     """`config.json` beside safetensors."""
     architecture: str | None = None
     """Whose weights they are, where the file or its `config.json` says so; a checkpoint may name a class instead."""
@@ -164,7 +164,7 @@ def differences(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, .
     return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in faults.items() if names)
 
 
-def load_plain(file: IO[bytes], name: Path) -> Any:
+def load_plain(file: IO[bytes], name: Path) -> Unchecked:
     """What `torch.save` wrote, on the CPU: tensors, numbers, texts and plain containers of them.
 
     Args:
@@ -233,7 +233,7 @@ def _pickled(file: IO[bytes]) -> bytes:
         return file.read(MOST_PICKLED)
 
 
-def _state_dict(content: Any, path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _state_dict(content: object, path: Path) -> tuple[dict[str, Tensor], str | None]:
     """The tensors of a checkpoint, and the key under which they lay."""
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__} and no state dict: save model.state_dict()")
@@ -249,7 +249,7 @@ def _state_dict(content: Any, path: Path) -> tuple[dict[str, Tensor], str | None
     raise WeightsError(f"{path}: a checkpoint with the keys {listed([brief(key) for key in content], 8)}, {where}")
 
 
-def _tensors(table: Any) -> dict[str, Tensor]:
+def _tensors(table: object) -> dict[str, Tensor]:
     import torch
 
     found = table.items() if isinstance(table, dict) else ()
@@ -264,20 +264,20 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsError(f"{error}: copy or download it again") from None
 
 
-def _config_beside(path: Path) -> dict[str, Any]:
+def _config_beside(path: Path) -> dict[str, Unchecked]:
     """`config.json` of an export or of timm: its own fields, and those of its `pretrained_cfg`."""
     beside = path.with_name("config.json")
     if not beside.is_file():
         return {}
     try:
-        config: dict[str, Any] = read_json(beside)
+        config: dict[str, Unchecked] = read_json(beside)
     except ValueError as error:
         raise WeightsError(f"{error}: restore it or take it away") from None
     nested = config.get("pretrained_cfg")
     return config | (nested if isinstance(nested, dict) else {})
 
 
-def _stated(about: Mapping[str, Any]) -> str | None:
+def _stated(about: Mapping[str, object]) -> str | None:
     name = about.get("architecture")
     return name if isinstance(name, str) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -21,7 +21,7 @@ class Ran(NamedTuple):
 
 Command = Callable[..., Ran]
 """Runs a command line, given as words."""
-Process = Callable[..., "subprocess.CompletedProcess[Any]"]
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
 """The same in a process of its own; options are those of `subprocess.run`."""
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
+
+from fracgen.support.files import PACKAGE
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")  # the same examples everywhere, and nothing that depends on how busy a machine is
@@ -20,6 +22,8 @@ MOST_WORKERS = 8
 """Each takes about 1.5 GB, and files of tests are too few to keep more at work."""
 TOGETHER = ("tests/slurm/",)
 """Folders whose tests run in one process, as they share a cluster."""
+LONGEST = ("tests/slurm/", "tests/training/test_killed_runs.py")
+"""Folders and files that begin first, so that processes end together."""
 
 
 class _ByFile(LoadFileScheduling):  # type: ignore[misc]
@@ -35,8 +39,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    places = {item: next((k for k, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+              for item in items}  # fmt: skip
+    items.sort(key=lambda item: places[item])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """What workers, and processes that tests start, find in their environment."""
+    config.option.loadscopereorder = False  # else files of many tests would begin first
     workers = config.getoption("numprocesses") or 1
     # They share the processors; read when torch is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // workers)))
@@ -49,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
     """With the default `--dist loadfile`, group by file and folder."""
     return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
@@ -61,6 +73,25 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _compiled() -> bool:
+    """Whether binaries of the CPU renderer's stages lie beside the sources, newer than all of them."""
+    sources = [path.stat().st_mtime for name in ("formulas", "rendering") for path in (PACKAGE / name).rglob("*.py")]
+    binaries = [path.stat().st_mtime for path in PACKAGE.rglob("__pycache__/*.nbi")]
+    return max(binaries, default=0) > max(sources)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_stages(shared_folder: Path) -> None:
+    """In a fresh clone one process compiles all stages for the others, which wait for it."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not _compiled():
+        from fracgen import make_bank, make_renderer, preset
+
+        with FileLock(shared_folder / "stages.lock"):
+            for name in ("paper", "multi-mandelbulb"):
+                recipe = dataclasses.replace(preset(name).recipe.at_size(16), background="noise", points=1000)
+                make_renderer(make_bank(preset(name).bank.few(2)), recipe, "cpu").render([0])
 
 
 @pytest.fixture(scope="session")

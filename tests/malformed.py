@@ -8,8 +8,10 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ few = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
-JUNK: tuple[Any, ...] = (
+JUNK: tuple[object, ...] = (
     None, True, False, 0, -1, 0.5, 1e300, 2**63, 10**400, float("nan"), float("inf"), "", "1", "\ud800", "\0",
     "x" * 5000, [], [[]], [None, 1], {}, {"a": {}}, [1] * 100,
 )  # fmt: skip
@@ -32,7 +34,15 @@ def check_refusal(error: Exception) -> None:
     assert len(str(error)) < 1000
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
+@contextmanager
+def one_line(says: str, kind: type[Exception] = ValueError) -> Iterator[None]:
+    """What happens within is refused, in a line that says so."""
+    with pytest.raises(kind, match=says) as caught:
+        yield
+    assert str(caught.value).isprintable()
+
+
+def places(value: object) -> Iterator[tuple[Any, Any]]:
     """Every list or table in a JSON value with every index or name in it."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in list(items):
@@ -41,7 +51,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @st.composite
-def altered(draw: st.DrawFn, value: Any) -> Any:
+def altered(draw: st.DrawFn, value: object) -> object:
     """A JSON value with one to three values in it replaced by junk, taken away, or put under another name."""
     root = {"value": copy.deepcopy(value)}
     for _ in range(draw(st.integers(1, 3))):
@@ -59,7 +69,7 @@ def altered(draw: st.DrawFn, value: Any) -> Any:
 
 
 @st.composite
-def altered_text(draw: st.DrawFn, value: Any) -> bytes:
+def altered_text(draw: st.DrawFn, value: object) -> bytes:
     """The JSON of an altered value, perhaps with bytes of it changed."""
     text = json.dumps(draw(altered(value))).encode()
     return draw(altered_bytes(text)) if draw(st.booleans()) else text

@@ -1,188 +1,196 @@
-"""Train an EfficientNet-Lite0 to give the teacher's components, in steps that go on where they were stopped.
+"""Train a student of the package's ResNet-18, in steps that go on where they were stopped.
 
-First all but its last two stages, on the components of strides 4, 8 and 16; then, over the frozen and averaged rest,
-the last two on those of stride 32. The head, which widens 320 channels to 1,280, keeps its random weights: only its
-batch normalisation learns its statistics. What is written is the average of the weights, in half precision.
+    python -m bench.distil.train vit_tiny_patch16_224 -o vit.safetensors --pool POOL
+
+Pictures and targets are written to the pool when they are first needed, and shown again some times. What is written
+is the average of the weights, in half precision. Matrices are trained by Muon (Jordan et al., 2024), scaled as AdamW's
+steps are (Liu et al., 2025), all else by AdamW.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from bench.distil import BLOCKS, SIDE, STAGES
-from fracgen.networks import create
+from bench.distil.pictures import Pictures
+from bench.distil.students import STUDENTS, Student
 from fracgen.support.files import whole_file
 from fracgen.training.loop import MovingAverage
 from fracgen.weights import fault, load_plain
 
-MODEL = "tf_efficientnet_lite0"
-DECAY = 0.999
-"""Of the moving averages of the weights."""
-WEIGHTS = (0.3, 1.0, 1.0)
-"""Of the errors at strides 4, 8 and 16. An error is mean((map - components)^2), so 1 is no better than the mean."""
-FREE = ("blocks.5.", "blocks.6.", "conv_head.", "bn2.", "classifier.")
-"""Parameters that the first part does not train."""
+CHUNK = 16
+"""Batches of a file of the pool."""
+LEAST = 64
+"""Rows and columns of a matrix for Muon; vectors and small kernels are AdamW's."""
 
 
-def batch(pool: list[dict[str, Tensor]], seed: int, step: int, size: int) -> dict[str, Tensor]:
-    """Places of one chunk, drawn by (seed, step)."""
-    draw = random.Random(f"{seed} {step}")
-    chunk = pool[draw.randrange(len(pool))]
-    index = torch.tensor([draw.randrange(len(chunk["pictures"])) for _ in range(size)])
-    return {name: tensor[index] for name, tensor in chunk.items()}
+class Muon(torch.optim.Optimizer):
+    """Nesterov's momentum, made orthogonal by five Newton-Schulz steps, in float32: torch's own computes in bfloat16,
+    which processors without such instructions are 30 times slower at.
+    """
 
+    def __init__(self, parameters: list[nn.Parameter], rate: float) -> None:
+        super().__init__(parameters, {"lr": rate, "momentum": 0.95, "weight_decay": 0.02})
 
-def pictures(shown: Tensor) -> Tensor:
-    """uint8 [B, 3, H, W] as the network takes it, in -1 to 1."""
-    return (shown.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def middle(network: Any, x: Tensor) -> list[Tensor]:
-    """The student's maps at strides 4, 8 and 16."""
-    x = network.bn1(network.conv_stem(x))
-    found = []
-    for number, block in enumerate(network.blocks[: BLOCKS[2] + 1]):
-        x = block(x)
-        if number in BLOCKS:
-            found.append(x)
-    return found
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                mean = state.setdefault("momentum", torch.zeros_like(p)).lerp_(p.grad, 1 - group["momentum"])
+                x = p.grad.lerp(mean, group["momentum"]).flatten(1)
+                wide = x.shape[0] <= x.shape[1]
+                x = (x if wide else x.T) / (x.norm() + 1e-7)
+                for _ in range(5):
+                    square = x @ x.T
+                    x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+                scale = 0.2 * max(x.shape) ** 0.5
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_((x if wide else x.T).reshape(p.shape), alpha=-group["lr"] * scale)
 
 
 def rate(step: int, steps: int) -> float:
     """Share of the learning rate: a short warm-up, then 1, then down to 0 in the last 35 %."""
-    return min(1.0, (step + 1) / 300, (1 - step / steps) / 0.35)
+    return min(1.0, (step + 1) / min(100, steps / 20), (1 - step / steps) / 0.35)
 
 
-def grouped(parameters: dict[str, nn.Parameter]) -> list[dict[str, Any]]:
-    """For the optimiser: no weight decay on vectors."""
-    matrices = [p for p in parameters.values() if p.dim() > 1]
-    vectors = [p for p in parameters.values() if p.dim() <= 1]
-    return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+class Pool:
+    """Batches with their targets, by step. Every batch is a function of (seed, step)."""
+
+    def __init__(self, student: Student, pictures: Pictures, folder: Path) -> None:
+        self._student, self._pictures, self._folder = student, pictures, folder
+        self._chunks: list[dict[str, Tensor]] = []
+
+    def batch(self, step: int) -> tuple[Tensor, list[Tensor]]:
+        """Of a step: pictures and targets; of a pool's, places of one chunk that exists at that step, at random."""
+        if self._student.reuse == 1:
+            shown = self._student.pictures(self._pictures, step)
+            return shown, self._student.targets(shown)
+        draw = random.Random(f"{self._pictures.seed} {step}")
+        number = draw.randrange(1 + step // (CHUNK * self._student.reuse))
+        while len(self._chunks) <= number:
+            self._chunks.append(self._chunk(len(self._chunks)))
+        chunk, kind = self._chunks[number], step % 2
+        names = sorted(name for name in chunk if name.startswith(f"{kind}."))
+        total = len(chunk[names[0]])
+        index = torch.tensor([draw.randrange(total) for _ in range(total * 2 // CHUNK)])
+        shown, *targets = (chunk[name][index] for name in names)
+        return shown.float() / 127.5 - 1, [target.float() for target in targets]
+
+    def _chunk(self, number: int) -> dict[str, Tensor]:
+        path = self._folder / f"{self._pictures.seed}-{number:04}.safetensors"
+        if not path.is_file():
+            parts: dict[str, list[Tensor]] = {}
+            for place in range(CHUNK * number, CHUNK * (number + 1)):
+                shown = (self._student.pictures(self._pictures, place) * 127.5 + 127.5).round().clamp(0, 255).byte()
+                targets = self._student.targets(shown.float() / 127.5 - 1)
+                for key, tensor in enumerate((shown, *(target.half() for target in targets))):
+                    parts.setdefault(f"{place % 2}.{key}", []).append(tensor)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as file:
+                file.write(save({name: torch.cat(tensors).contiguous() for name, tensors in parts.items()}))
+        return load_file(path)
 
 
-class Leg:
-    """A network, its average and an optimiser, at a step; kept in one file."""
+class Training:
+    """A student, its average and optimisers, at a step; kept in one file."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
-        self.path: Path = options.output.with_suffix(".state")
-        self.network = create(MODEL, 128, SIDE, 0).to(memory_format=torch.channels_last).train()
-        self.average = MovingAverage(self.network, DECAY)
-        body = {name: p for name, p in self.network.named_parameters() if not name.startswith(FREE)}
-        self.optimizer = torch.optim.AdamW(grouped(body), options.rate, weight_decay=0.02)
+        self.options, self.path = options, options.output.with_suffix(".state")
+        pictures = Pictures(options.seed)
+        self.student = STUDENTS[options.student](pictures, options.seed)
+        self.pool = Pool(self.student, pictures, options.pool)
+        self.trained = nn.ModuleList((self.student.network.train(), self.student.heads))
+        self.average = MovingAverage(self.student.network, options.average)
+        matrices = [p for p in self.trained.parameters() if p.dim() > 1 and min(p.flatten(1).shape) >= LEAST]
+        known = {id(p) for p in matrices}
+        others = [p for p in self.trained.parameters() if id(p) not in known]
+        self.optimizers = (Muon(matrices, options.rate), torch.optim.AdamW(others, options.rate, weight_decay=0.0))
         self.step = 0
-        self.terms = {name: getattr(options, name) for name in ("steps", "batch", "rate", "seed")}
+        self.terms = {name: getattr(options, name) for name in ("student", "rate", "average", "seed")}
         if self.path.is_file():
-            with self.path.open("rb") as file:
-                state = load_plain(file, self.path)
-            if state["terms"] != self.terms:
-                raise ValueError(
-                    f"{self.path} is of a leg with {state['terms']}, not {self.terms}: name another --output"
-                )
-            self.network.load_state_dict(state["network"])
-            self.average.model.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+            self._load()
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module | torch.optim.Optimizer]]:
+        yield from zip(("trained", "average", "muon", "adamw"), (self.trained, self.average.model, *self.optimizers),
+                       strict=True)  # fmt: skip
+
+    def _load(self) -> None:
+        with self.path.open("rb") as file:
+            state = load_plain(file, self.path)
+        if state["terms"] != self.terms:
+            raise ValueError(f"{self.path} has {state['terms']}, not {self.terms}: name another --output")
+        for name, part in self._parts():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
 
     def save(self) -> None:
-        """Replace the file."""
+        """Replace the state and the weights."""
+        state = {name: part.state_dict() for name, part in self._parts()}
         with whole_file(self.path) as file:
-            torch.save({
-                "network": self.network.state_dict(), "average": self.average.model.state_dict(), "step": self.step,
-                "optimizer": self.optimizer.state_dict(), "terms": self.terms,
-            }, file)  # fmt: skip
-
-    def train(self, pool: list[dict[str, Tensor]]) -> None:
-        """The steps that are left of the first part."""
-        o, begin, first, errors = self.options, time.perf_counter(), self.step, []
-        while self.step < o.steps:
-            for group in self.optimizer.param_groups:
-                group["lr"] = o.rate * rate(self.step, o.steps)
-            shown = batch(pool, o.seed, self.step, o.batch)
-            maps = middle(self.network, pictures(shown["pictures"]))
-            parts = [(m - shown[name].float()).square().mean() for m, name in zip(maps, STAGES[:3], strict=True)]
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.stack([w * part for w, part in zip(WEIGHTS, parts, strict=True)]).sum().backward()
-            self.optimizer.step()
-            self.average.update(self.network, self.step)
-            self.step += 1
-            errors.append(torch.stack(parts).detach())
-            if self.step % o.save_steps == 0 or self.step == o.steps:
-                self.save()
-                told = " ".join(f"{error:.3f}" for error in torch.stack(errors).mean(0).tolist())
-                speed = (self.step - first) * o.batch / (time.perf_counter() - begin)
-                print(f"step {self.step}: errors {told}, {speed:.0f} pictures/s", flush=True)
-                errors.clear()
-
-    def finish(self, pool: list[dict[str, Tensor]]) -> None:
-        """The second part: the last two stages over the averaged rest, from their beginning."""
-        o, early = self.options, self.average.model
-        late: Any = copy.deepcopy(early).requires_grad_(True).train()
-        average = MovingAverage(late, DECAY)
-        optimizer = torch.optim.AdamW(grouped(dict(late.blocks[5:].named_parameters())), o.rate, weight_decay=0.02)
-        errors = []
-        for step in range(o.last_steps):
-            for group in optimizer.param_groups:
-                group["lr"] = o.rate * rate(step, o.last_steps)
-            shown = batch(pool, o.seed + 1, step, o.batch)
-            with torch.no_grad():
-                x = middle(early, pictures(shown["pictures"]))[-1]
-            x = late.blocks[5:](x)
-            error = (x - shown[STAGES[3]].float()).square().mean()
-            optimizer.zero_grad(set_to_none=True)
-            error.backward()
-            optimizer.step()
-            with torch.no_grad():
-                late.bn2(late.conv_head(x))
-            average.update(late, step)
-            errors.append(error.detach())
-            if (step + 1) % 500 == 0:
-                print(f"last stages, step {step + 1}: error {torch.stack(errors[-500:]).mean():.3f}", flush=True)
-        made = average.model.state_dict().items()
-        tensors = {name: value.half() if value.is_floating_point() else value
+            torch.save(state | {"step": self.step, "terms": self.terms}, file)
+        made = self.average.model.state_dict().items()
+        tensors = {name: value.half().contiguous() if value.is_floating_point() else value
                    for name, value in made if not name.startswith("classifier.")}  # fmt: skip
         if bad := fault(tensors):
             raise ValueError(f"{bad}: train with a lower --rate")
-        with whole_file(o.output) as file:
-            file.write(save({name: value.contiguous() for name, value in tensors.items()}, {"format": "pt"}))
-        print(o.output)
+        with whole_file(self.options.output) as file:
+            file.write(save(tensors, {"format": "pt"}))
+
+    def train(self) -> None:
+        """The steps that are left."""
+        o, weights, begin = self.options, torch.tensor(list(self.student.parts.values())), time.perf_counter()
+        errors: list[Tensor] = []
+        while self.step < o.steps:
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = o.rate * rate(self.step, o.steps)
+                optimizer.zero_grad(set_to_none=True)
+            parts = self.student.errors(*self.pool.batch(self.step))
+            (parts * weights).sum().backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.average.update(self.student.network, self.step)
+            self.step += 1
+            errors.append(parts.detach())
+            if self.step % o.log_steps == 0 or self.step == o.steps:
+                means = torch.stack(errors).mean(0).tolist()
+                told = ", ".join(f"{name} {mean:.3f}" for name, mean in zip(self.student.parts, means, strict=True))
+                spent = (time.perf_counter() - begin) / len(errors)
+                print(f"step {self.step}: variance not learnt: {told}; {spent:.2f} s a step", flush=True)
+                errors, begin = [], time.perf_counter()
+            if self.step % o.save_steps == 0 or self.step == o.steps:
+                self.save()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pool", type=Path)
+    parser.add_argument("student", choices=STUDENTS)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=14_000)
-    parser.add_argument("--last-steps", type=int, default=2500)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--save-steps", type=int, default=500)
+    parser.add_argument("--pool", type=Path, required=True, help="Folder of pictures and targets.")
+    parser.add_argument("--steps", type=int, default=3000, help="May change when the training goes on.")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--average", type=float, default=0.995, help="Decay of the average of the weights.")
+    parser.add_argument("--log-steps", type=int, default=25)
+    parser.add_argument("--save-steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(words)
 
 
 def main() -> None:
-    """Both parts."""
-    options = arguments()
-    pool = [load_file(path) for path in sorted(options.pool.glob("*-*.safetensors"))]
-    if not pool:
-        sys.exit(f"distil: there are no chunks in {options.pool}: make some with python -m bench.distil.pictures")
+    """Train, or go on."""
     try:
-        leg = Leg(options)
-        leg.train(pool)
-        leg.finish(pool)
+        Training(arguments()).train()
     except ValueError as error:
         sys.exit(f"distil: {error}")
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
 
-from fracgen.benchmarking.images import bench_loader, bench_render, small_bank, stage_seconds
+from fracgen.benchmarking.images import Options, bench_loader, bench_render, small_bank, stage_seconds
 from fracgen.benchmarking.record import Record, Results, Summary
 from fracgen.draws import Stream
 from fracgen.order import order_keys, permute
@@ -30,7 +30,7 @@ SCRATCH = 1 << 30
 """Room for a whole batch between the kernels: parts would add waves that do not fill the device."""
 PREDICTED = Path(__file__).with_name("predicted.json")
 """Cycles by `python -m bench.machine_code`."""
-BFLOAT16: dict[str, Any] = {"dtype": torch.bfloat16, "channels_last": True}
+BFLOAT16: Options = {"dtype": torch.bfloat16, "channels_last": True}
 BATCH, FIRST_BATCH = 256, 16
 CLOCK = r"""extern "C" __global__ void spin(long long cycles) {
     const long long begin = clock64();
@@ -38,7 +38,15 @@ CLOCK = r"""extern "C" __global__ void spin(long long cycles) {
 }"""
 
 
-def identity() -> dict[str, Any]:
+class Where(TypedDict):
+    """Which images; see `Renderer.render`."""
+
+    seed: int
+    epoch: int
+    stream: Stream
+
+
+def identity() -> dict[str, object]:
     """What all results of a file are of: the kernels' sources, and the card with what drives it."""
     import cupy
 
@@ -81,7 +89,7 @@ def small() -> Results:
 
 def golden() -> Results:
     """Stored hashes that the card's images do not have."""
-    wrong = [line.split(":")[0] for line in hashes.differences(CudaRenderer)]
+    wrong = [line.split(":")[0] for line in hashes.differences(CudaRenderer, sizes=False)]
     results = {"golden hashes": Summary.of("differences", [len(wrong)])}
     return results | {f"golden hash of {name}": Summary.of("differences", [1]) for name in wrong}
 
@@ -101,9 +109,7 @@ def parity(images: int, seconds: float) -> Results:
         while checked < images and (checked == 0 or time.monotonic() < end) and not wrong:
             n = min(BATCH if checked else FIRST_BATCH, images - checked)
             index = rng.integers(0, 2**32, n, dtype=np.uint32)
-            where: dict[str, Any] = {
-                "seed": int(rng.integers(2**63)), "epoch": checked, "stream": Stream(checked // BATCH % 2)
-            }  # fmt: skip
+            where = Where(seed=int(rng.integers(2**63)), epoch=checked, stream=Stream(checked // BATCH % 2))
             ours, theirs = (r.render(index, masks=True, **where).numpy() for r in (gpu, cpu))
             for a, b in ((ours.images, theirs.images), (ours.masks, theirs.masks), (ours.codes, theirs.codes)):
                 apart = np.flatnonzero(a.reshape(-1) != b.reshape(-1))
@@ -118,23 +124,23 @@ def parity(images: int, seconds: float) -> Results:
     return results
 
 
-def first_difference(gpu: CudaRenderer, sample: int, where: dict[str, Any]) -> str:
+def first_difference(gpu: CudaRenderer, sample: int, where: Where) -> str:
     """The first buffer of a sample in which the card differs from the simulated machine code, and the first byte."""
     from bench.machine_code.backend import run
 
     buffers: dict[str, torch.Tensor] = {}
-    backend: Any = gpu.pipeline.backend
 
     def scratch(name: str, nbytes: int) -> torch.Tensor:
         # Full of the same rubbish as there: not every byte is written.
         buffers[name] = torch.full((max(16, nbytes),), 0xCD, dtype=torch.uint8, device=gpu.device)
         return buffers[name]
 
-    backend.scratch = scratch
+    backend = vars(gpu.pipeline.backend)
+    backend["scratch"] = scratch  # in the place of the method, for a while
     try:
         buffers["images"] = gpu.render([sample], **where).images
     finally:
-        del backend.scratch
+        del backend["scratch"]
     simulated, expected = run(gpu.bank, gpu.recipe, [sample], **where)
     for name, own in buffers.items():
         there = expected if name == "images" else simulated.buffers[name]
@@ -236,7 +242,7 @@ def render() -> Results:
     """Images a second of every recipe, in uint8 and in bfloat16 with its channels last, in batches of about 20 ms."""
     wave = torch.cuda.get_device_properties(0).multi_processor_count
     results: Results = {}
-    kinds: dict[str, dict[str, Any]] = {"uint8": {}, "bfloat16 channels-last": BFLOAT16}
+    kinds: dict[str, Options] = {"uint8": {}, "bfloat16 channels-last": BFLOAT16}
     for name, preset in PRESETS.items():
         for kind, output in kinds.items():
             rate = bench_render(preset, device="cuda", batch=wave, rounds=1, **output).results["images"].median

@@ -1,6 +1,13 @@
-"""The parts of the acceptance run: what is measured in which call, each in a process of its own.
+"""Accept the CUDA renderer on a real card: bytes first, then cycles beside predictions, then speed.
 
-A fault on the device poisons only that process, and a part that hangs is killed when its time is up.
+    python -m bench.gpu.parts --parts first  [-o FILE]
+    python -m bench.gpu.parts --parts second [-o FILE]
+
+The first call takes at most five minutes, the second at most four. Every part is a process of its own, so that a fault
+on the device poisons only that, and one that hangs is killed when its time is up. Its results are in FILE (and, as a
+table, beside it) before the next one begins. A call whose FILE is there continues it: parts that have succeeded are not
+repeated. Exit code 1 where a byte differs or a part has no result. In a checkout it needs no installed fracgen, but the
+packages that `fracgen bench` needs, with CuPy.
 """
 
 from __future__ import annotations
@@ -149,19 +156,23 @@ def table(record: Record) -> str:
     return "".join(f"**wrong**: {line}\n\n" for line in faults(record)) + f"{device}\n\n{record.markdown()}"
 
 
-def main(arguments: Sequence[str], description: str) -> int:
+def main(arguments: Sequence[str]) -> int:
     """The command line; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="bench/gpu_acceptance.py", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="bench.gpu.parts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", default="first", metavar="CALL", help="first, second, or parts with commas between")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="file of the results")
     parser.add_argument("--seconds", type=float, help="of the whole call; default: 300 for the first, 240 for others")
+    parser.add_argument("--measure", metavar="PART", help="run one part in this process, and write its record to FILE")
     options = parser.parse_args(arguments)
+    if options.measure:
+        measure(PARTS[options.measure]).write(options.output)
+        return 0
     from fracgen.rendering.device import cuda_fault
 
     def command(part: Part, path: Path) -> list[str]:
-        return [*part.under, sys.executable, "-m", "bench.gpu.parts", part.name, str(path)]
+        return [*part.under, sys.executable, "-m", "bench.gpu.parts", "--measure", part.name, "-o", str(path)]
 
     try:
         parts = chosen(options.parts)
@@ -186,4 +197,4 @@ def measure(part: Part) -> Record:
 
 
 if __name__ == "__main__":
-    measure(PARTS[sys.argv[1]]).write(Path(sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, variance
 
@@ -22,8 +20,6 @@ from bench.study.run import RESULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
 METRIC = "image_auroc"
-GOAL = 10
-"""Points above random weights that weights are asked for."""
 HEAD = """# What works
 
 Written by `uv run python -m bench.study.page` from `bench/study/results/`; `python -m bench.study.run` adds to them.
@@ -36,116 +32,39 @@ took two shots of 224,000 pictures. The objective `dense`, the class that covers
 removed after these measures, as its scores cannot be told from those of `class`.
 [What else was tried](history.md#2026-11-28-and-29-from-twins-to-the-packages-weights), one run each.
 """
-Points = Mapping[int, Sequence[float]]
-"""Scores of the seeds, in points, by number of images."""
 Scores = dict[Arm, list[float]]
 """Scores of each arm's seeds, in points."""
 
 
-def student(freedom: float) -> float:
-    """The 97.5 % point of Student's t."""
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of a mean, by Student's t; None for one value."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, freedom))
+    n = len(values)
+    return None if n < 2 else math.sqrt(variance(values) / n) * float(t.ppf(0.975, n - 1))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds."""
-
-    mean: float
-    variance: float | None
-    """Of the mean; None for one seed."""
-    seeds: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        """The mean of one value a seed."""
-        n = len(values)
-        return cls(fmean(values), None if n < 2 else variance(values) / n, n)
-
-    @property
-    def half(self) -> float | None:
-        """Half of the 95 % interval of Student's t; None for one seed."""
-        return None if self.variance is None else student(self.seeds - 1) * math.sqrt(self.variance)
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f}" + (
-            " (1 seed, no interval)" if self.half is None else f" ± {self.half:.1f} ({self.seeds} seeds)"
-        )
+def estimate(values: Sequence[float]) -> str:
+    """The mean over seeds with its interval."""
+    half = half_interval(values)
+    return f"{fmean(values):.1f}" + (
+        " (1 seed, no interval)" if half is None else f" ± {half:.1f} ({len(values)} seeds)"
+    )
 
 
-def difference(one: Estimate, other: Estimate) -> str:
-    """one - other, with Welch's interval, and whether it excludes 0."""
-    gap = one.mean - other.mean
-    if one.variance is None or other.variance is None:
+def difference(one: Sequence[float], other: Sequence[float]) -> str:
+    """The difference of two means, one - other, with Welch's interval, and whether it excludes 0."""
+    from scipy.stats import t
+
+    gap = fmean(one) - fmean(other)
+    if min(len(one), len(other)) < 2:
         return f"{gap:+.1f} (no interval)"
-    total = one.variance + other.variance
+    parts = [(variance(values) / len(values), len(values) - 1) for values in (one, other)]
+    total = sum(part for part, _ in parts)
     if total == 0:
         return f"{gap:+.1f} ± 0.0"
-    freedom = total**2 / (one.variance**2 / (one.seeds - 1) + other.variance**2 / (other.seeds - 1))
-    half = student(freedom) * math.sqrt(total)
+    half = math.sqrt(total) * float(t.ppf(0.975, total**2 / sum(part**2 / freedom for part, freedom in parts)))
     return f"{gap:+.1f} ± {half:.1f}" + ("" if abs(gap) > half else ", may be 0")
-
-
-@dataclass(frozen=True)
-class Line:
-    """score = height + slope (log10(images) - middle), by least squares over all seeds.
-
-    It describes what was measured; beyond that it is extrapolation, and the page says so.
-    """
-
-    slope: float
-    half: float
-    """Half of the slope's 95 % interval."""
-    middle: float
-    height: float
-
-    @classmethod
-    def through(cls, points: Points) -> Line:
-        """The line of least squares. Raises ValueError for fewer than three scores or one number of images."""
-        from scipy.stats import linregress
-
-        pairs = [(math.log10(images), score) for images, scores in points.items() for score in scores]
-        if len(points) < 2 or len(pairs) < 3:
-            raise ValueError("a line needs three scores or more, at two numbers of images or more")
-        x, y = zip(*pairs, strict=True)
-        line = linregress(x, y)
-        return cls(float(line.slope), student(len(pairs) - 2) * float(line.stderr), fmean(x), fmean(y))
-
-    def images_for(self, score: float) -> tuple[float, float, float] | None:
-        """Images at which the line reaches a score, and its interval's two ends; None where it may never."""
-        if self.slope <= self.half:
-            return None
-        best, steep, flat = (
-            10 ** (self.middle + (score - self.height) / slope)
-            for slope in (self.slope, self.slope + self.half, self.slope - self.half)
-        )
-        return best, min(steep, flat), max(steep, flat)
-
-
-def told(points: Points, goal: float, goal_name: str) -> str:
-    """A table and a sentence: what ten times the images add, and when a goal would be reached."""
-    rows = ["| images | image AUROC |", "|---|---|"]
-    rows += [f"| {images:,} | {Estimate.of(points[images])} |" for images in sorted(points)]
-    line = Line.through(points)
-    said = f"Ten times the images add {line.slope:+.1f} ± {line.half:.1f} points"
-    reached = line.images_for(goal)
-    if reached is None:
-        said += f", which may be 0: the line says nothing of when {goal_name} ({goal:.1f}) would be reached."
-    elif reached[0] < max(points):
-        said += f"; {goal_name} ({goal:.1f}) was reached at {_round(reached[0])} images."
-    else:
-        said += (f"; {goal_name} ({goal:.1f}) would be reached at {_round(reached[0])} images ({_round(reached[1])} to "
-                 f"{_round(reached[2])}), if the line went on.")  # fmt: skip
-    return "\n".join(rows) + f"\n\n{said}"
-
-
-def _round(number: float) -> str:
-    if number > 1e12:
-        return "over 10^12"
-    digits = max(0, math.floor(math.log10(number)) - 1)
-    return f"{round(number, -digits):,.0f}"
 
 
 def read(results: Path) -> list[Result]:
@@ -164,19 +83,10 @@ def scores(results: Iterable[Result]) -> dict[tuple[str, str], Scores]:
     return dict(sorted(values.items()))
 
 
-def estimates_of(found: Scores) -> dict[Arm, Estimate]:
-    """The means of the arms with two seeds or more."""
-    return {arm: Estimate.of(values) for arm, values in found.items() if len(values) > 1}
-
-
-def curves(found: Scores) -> dict[str, tuple[Arm, Points]]:
-    """Lines of arms with two seeds or more at two numbers of images or more: one of the arms, and scores by number."""
-    several = [arm for arm, values in found.items() if arm.samples and len(values) > 1]
-    several.sort(key=lambda arm: arm.line)
-    lines = {line: list(arms) for line, arms in groupby(several, lambda arm: arm.line)}
-    return {
-        line: (arms[0], {arm.samples: found[arm] for arm in arms}) for line, arms in lines.items() if len(arms) > 1
-    }
+def several(found: Scores) -> list[tuple[Arm, list[float]]]:
+    """The arms with two seeds or more, the best first."""
+    shown = [(arm, values) for arm, values in found.items() if len(values) > 1]
+    return sorted(shown, key=lambda item: -fmean(item[1]))
 
 
 def described(arm: Arm) -> str:
@@ -202,27 +112,20 @@ def page(results: Sequence[Result]) -> str:
 
 
 def section(dataset: str, method: str, found: Scores) -> str:
-    """A dataset and method: all arms with two seeds or more, the others by name, and curves."""
-    estimates = estimates_of(found)
-    random = {arm.model: estimate for arm, estimate in estimates.items() if arm.recipe == "random"}
+    """A dataset and method: a table of all arms with two seeds or more, and the others by name."""
+    random = {arm.model: values for arm, values in several(found) if arm.recipe == "random"}
     parts = [
         f"\n## {dataset}, {method}\n",
         f"![Means over seeds with their intervals](images/{picture_name(dataset, method)})\n",
         "| network | recipe | augmentation | objective | images | image AUROC | above random |",
         "|---|---|---|---|---|---|---|",
     ]
-    for arm, estimate in sorted(estimates.items(), key=lambda item: -item[1].mean):
+    for arm, values in several(found):
         least = random.get(arm.model)
-        above = "" if least is None or least is estimate else difference(estimate, least)
-        parts.append(f"| {arm.model} | {described(arm)} | {estimate} | {above} |")
-    if begun := sorted(arm.name for arm in set(found) - set(estimates)):
+        above = "" if least is None or arm.recipe == "random" else difference(values, least)
+        parts.append(f"| {arm.model} | {described(arm)} | {estimate(values)} | {above} |")
+    if begun := sorted(arm.name for arm, values in found.items() if len(values) < 2):
         parts.append(f"\nMeasured with one seed so far, which decides nothing: {', '.join(begun)}.")
-    for line, (arm, points) in curves(found).items():
-        parts.append(f"\n### {dataset}, {method}: {line}, with more images\n")
-        parts.append(f"![Scores against images](images/{picture_name(dataset, method, 'curve')})\n")
-        least = random.get(arm.model)
-        goal = (least.mean if least else 50.0) + GOAL
-        parts.append(told(points, goal, f"{'random weights' if least else 'chance'} and {GOAL} points"))
     return "\n".join(parts)
 
 
@@ -233,42 +136,23 @@ def how(measure: Measure) -> str:
     return f"{measure.method}, {images}, {settings}: {measure.machine}, {measure.date}"
 
 
-def picture_name(dataset: str, method: str, *kind: str) -> str:
+def picture_name(dataset: str, method: str) -> str:
     """File of a dataset's and method's picture, in docs/images."""
-    return f"what-works-{'-'.join((dataset, method, *kind))}.png"
+    return f"what-works-{dataset}-{method}.png"
 
 
-def draw(estimates: Mapping[Arm, Estimate], path: Path) -> None:
+def draw(found: Scores, path: Path) -> None:
     """Mean and interval of every arm on one axis, best on top."""
     from matplotlib.figure import Figure
 
-    ordered = sorted(estimates.items(), key=lambda item: item[1].mean)
+    ordered = several(found)[::-1]
     figure = Figure(figsize=(8, 1 + 0.3 * len(ordered)))
     axes = figure.add_subplot()
-    for row, (arm, e) in enumerate(ordered):
-        random = arm.recipe == "random"
-        axes.errorbar(e.mean, row, xerr=e.half, fmt="s" if random else "o", color="0.5" if random else "C0")
+    for row, (arm, values) in enumerate(ordered):
+        shape, color = ("s", "0.5") if arm.recipe == "random" else ("o", "C0")
+        axes.errorbar(fmean(values), row, xerr=half_interval(values), fmt=shape, color=color)
     axes.set_yticks(range(len(ordered)), [arm.name for arm, _ in ordered], fontsize=8)
     axes.set_xlabel("image AUROC, mean over categories; bars: 95 % over seeds")
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
-
-
-def draw_curves(found: Mapping[str, tuple[Arm, Points]], level: float | None, path: Path) -> None:
-    """Scores against images, a line and bars for each arm; the level of random weights dashed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4))
-    axes = figure.add_subplot()
-    for name, (_, points) in found.items():
-        estimates = {images: Estimate.of(points[images]) for images in sorted(points)}
-        means, halves = [e.mean for e in estimates.values()], [e.half or 0.0 for e in estimates.values()]
-        axes.errorbar(list(estimates), means, halves, fmt="o-", label=name)
-    if level is not None:
-        axes.axhline(level, color="0.5", linestyle="--", label="random weights")
-    axes.set_xscale("log")
-    axes.set_xlabel("images seen")
-    axes.set_ylabel("image AUROC; bars: 95 % over seeds")
-    axes.legend(fontsize=8)
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
@@ -280,13 +164,8 @@ def main() -> None:
     options = parser.parse_args()
     results = read(options.results)
     options.output.write_text(page(results))
-    images = options.output.parent / "images"
     for (dataset, method), found in scores(results).items():
-        estimates = estimates_of(found)
-        draw(estimates, images / picture_name(dataset, method))
-        if lines := curves(found):
-            level = next((e.mean for arm, e in estimates.items() if arm.name == "resnet18-random"), None)
-            draw_curves(lines, level, images / picture_name(dataset, method, "curve"))
+        draw(found, options.output.parent / "images" / picture_name(dataset, method))
     print(options.output)
 
 

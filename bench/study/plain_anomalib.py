@@ -18,15 +18,43 @@ import argparse
 import contextlib
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from fracgen.support.decode import Unchecked
+
+if TYPE_CHECKING:
+    from fracgen_eval.weights.backbones import Weights
+    from torch.utils.data import DataLoader
 
 METHODS = ("patchcore", "padim", "stfpm", "fastflow")
 SIDES = ("fracgen", "anomalib")
 JUDGED_AT_ONCE = 32
 """Anomalib's own default."""
+Floats: TypeAlias = NDArray[np.floating]
+Settings: TypeAlias = Mapping[str, Unchecked]
+Metrics: TypeAlias = Mapping[str, Mapping[str, float]]
+"""Metrics by side."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What both sides get."""
+
+    root: Path
+    category: str
+    model: str
+    epochs: int
+    """Of STFPM and FastFlow."""
+    size: int | None
+    """Side that pictures are resized to; None: the files' own."""
+    same_draws: bool
+    """Give Anomalib the random draws of fracgen."""
 
 
 def main() -> None:
@@ -40,34 +68,29 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--size", type=int, help="side that pictures are resized to; the files' own by default")
     parser.add_argument("--same-draws", action="store_true", help="give Anomalib the random draws of fracgen")
-    options = parser.parse_args()
-    for method in options.methods.split(","):
+    options = vars(parser.parse_args())
+    methods, seeds = options.pop("methods").split(","), [int(seed) for seed in options.pop("seeds").split(",")]
+    for method in methods:
         found = []
-        for seed in map(int, options.seeds.split(",")):
-            names = ("category", "model", "epochs", "size", "same_draws")
-            how = {name: value for name, value in vars(options).items() if name in names}
-            found.append(compare(method, options.root, seed=seed, **how))
-            print(json.dumps(found[-1]), flush=True)
+        for seed in seeds:
+            metrics, more = compare(method, Terms(**options), seed)
+            print(json.dumps({"method": method, "seed": seed, **metrics, **more}), flush=True)
+            found.append(metrics)
         if len(found) > 1:
             print(json.dumps({"method": method, "seeds": len(found), **over_seeds(found)}), flush=True)
 
 
-def over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
+def over_seeds(found: Sequence[Metrics]) -> dict[str, dict[str, list[float]]]:
     """Mean and sample standard deviation of each side's metrics."""
+    numbers = {side: {m: [one[side][m] for one in found] for m in ("image_auroc", "pixel_auroc")} for side in SIDES}
     return {
-        side: {
-            metric: [float(np.mean(numbers)), float(np.std(numbers, ddof=1))]
-            for metric in ("image_auroc", "pixel_auroc")
-            if (numbers := [one[side][metric] for one in found])
-        }
-        for side in SIDES
+        side: {metric: [float(np.mean(n)), float(np.std(n, ddof=1))] for metric, n in own.items()}
+        for side, own in numbers.items()
     }
 
 
-def compare(
-    method: str, root: Path, *, category: str, model: str, epochs: int, seed: int, size: int | None, same_draws: bool
-) -> dict[str, Any]:
-    """Image and pixel AUROC of both sides on a category, how their scores correlate, and by how much they differ."""
+def compare(method: str, terms: Terms, seed: int) -> tuple[Metrics, dict[str, object]]:
+    """Metrics of both sides on a category; how their scores correlate, and by how much they differ."""
     from fracgen_eval.datasets import dataset
     from fracgen_eval.images import load_images
     from fracgen_eval.methods import build_method, settings_for
@@ -75,39 +98,38 @@ def compare(
     from fracgen_eval.pictures import read_picture
     from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 
-    data = dataset("folder").load(root, category)
-    side = size or read_picture(data.train[0].path).shape[1]
-    changes: dict[str, Any] = {"image_size": side, **({"epochs": epochs} if method in ("stfpm", "fastflow") else {})}
-    settings = settings_for(method, overrides=changes)
-    weights = load_weights(WeightsSpec.parse("random"), model)
+    data = dataset("folder").load(terms.root, terms.category)
+    side = terms.size or read_picture(data.train[0].path).shape[1]
+    epochs = {"epochs": terms.epochs} if method in ("stfpm", "fastflow") else {}
+    settings = settings_for(method, overrides={"image_size": side, **epochs})
+    weights = load_weights(WeightsSpec.parse("random"), terms.model)
     ours = build_method(method, weights, settings, seed=seed)
     ours.fit(load_images([s.path for s in data.train], ours.geometry))
-    judged = ours.predict(load_images([s.path for s in data.test], ours.geometry))
-    masks = [ours.geometry.mask(s) for s in data.test]
     test = [s.path for s in data.test]
-    plain_scores, plain_maps = plain(method, weights, settings, root / category, test, seed, same_draws=same_draws)
-    labels = [s.anomalous for s in data.test]
+    judged = ours.predict(load_images(test, ours.geometry))
     assert judged.maps is not None
-    sides = dict(zip(SIDES, ((judged.scores, judged.maps), (plain_scores, plain_maps)), strict=True))
-    numbers = {
-        name: {"image_auroc": auroc(labels, scores), "pixel_auroc": pixel_auroc(count_pixels(maps, masks))}
-        for name, (scores, maps) in sides.items()
+    folder = terms.root / terms.category
+    scores, maps = plain(method, weights, settings, folder, test, seed, same_draws=terms.same_draws)
+    labels, masks = [s.anomalous for s in data.test], [ours.geometry.mask(s) for s in data.test]
+    metrics = {
+        name: {"image_auroc": auroc(labels, s), "pixel_auroc": pixel_auroc(count_pixels(m, masks))}
+        for name, s, m in zip(SIDES, (judged.scores, scores), (judged.maps, maps), strict=True)
     }
-    return {"method": method, "model": model, "category": category, "seed": seed, "side": side,
-            "same_draws": same_draws, **numbers,
-            "correlation_of_scores": float(np.corrcoef(judged.scores, plain_scores)[0, 1]),
-            "largest_difference": {"score": apart(judged.scores, plain_scores), "map": apart(judged.maps, plain_maps)},
-            }  # fmt: skip
+    return metrics, {
+        "category": terms.category, "model": terms.model, "side": side, "same_draws": terms.same_draws,
+        "correlation_of_scores": float(np.corrcoef(judged.scores, scores)[0, 1]),
+        "largest_difference": {"score": apart(judged.scores, scores), "map": apart(judged.maps, maps)},
+    }  # fmt: skip
 
 
-def apart(ours: Any, theirs: Any) -> float:
+def apart(ours: Floats, theirs: Floats) -> float:
     """The largest difference, as a share of the range of ours."""
     return float(np.abs(ours - theirs).max() / np.ptp(ours))
 
 
 def plain(
-    method: str, weights: Any, settings: Any, folder: Path, test: list[Path], seed: int, *, same_draws: bool
-) -> tuple[Any, Any]:
+    method: str, weights: Weights, settings: Settings, folder: Path, test: list[Path], seed: int, *, same_draws: bool
+) -> tuple[Floats, Floats]:
     """Scores [N] and maps [N, S, S] of the test pictures from Anomalib's own model, data module and Engine."""
     import torch
     from anomalib.data import Folder
@@ -117,9 +139,9 @@ def plain(
     from lightning.pytorch import seed_everything
 
     class InOurOrder(Folder):
-        def train_dataloader(self) -> Any:
-            loader: Any = super().train_dataloader()
-            loader.generator = loader.sampler.generator = torch.Generator().manual_seed(seed)
+        def train_dataloader(self) -> DataLoader[object]:
+            loader: DataLoader[object] = super().train_dataloader()
+            loader.generator = loader.sampler.generator = torch.Generator().manual_seed(seed)  # type: ignore[attr-defined]
             return loader
 
     seed_everything(seed)
@@ -133,8 +155,10 @@ def plain(
     )  # fmt: skip
     draws = seeded(seed) if same_draws else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as place, draws:
-        options: dict[str, Any] = {"default_root_dir": place, "accelerator": "cpu", "devices": 1, "barebones": True}
-        Engine(max_epochs=settings.get("epochs", 1), limit_val_batches=0, **options).fit(module, datamodule=data)
+        Engine(
+            max_epochs=settings.get("epochs", 1), limit_val_batches=0, default_root_dir=place, accelerator="cpu",
+            devices=1, barebones=True,
+        ).fit(module, datamodule=data)  # fmt: skip
     module.eval()
     scores, maps = [], []
     with torch.no_grad():
@@ -146,7 +170,7 @@ def plain(
     return np.concatenate(scores), np.concatenate(maps)
 
 
-def _model(method: str, weights: Any, settings: Any) -> Any:
+def _model(method: str, weights: Weights, settings: Settings) -> Unchecked:
     import anomalib.models as models
     from anomalib.pre_processing import PreProcessor
     from fracgen_eval.methods.inject import Injection
@@ -154,15 +178,14 @@ def _model(method: str, weights: Any, settings: Any) -> Any:
 
     side = settings["image_size"]
     transform = Compose([Resize((side, side)), Normalize(weights.normalisation.mean, weights.normalisation.std)])
-    common: dict[str, Any] = {"pre_processor": PreProcessor(transform=transform), "post_processor": False,
-                              "evaluator": False, "visualizer": False}  # fmt: skip
-    layers = settings.get("layers")
+    common: dict[str, Unchecked] = {"pre_processor": PreProcessor(transform=transform),
+                                    **dict.fromkeys(("post_processor", "evaluator", "visualizer"), False)}  # fmt: skip
     with Injection(weights, side).builders():
         if method == "fastflow":
             return models.Fastflow(weights.model, conv3x3_only=True, **common)
-        kinds: dict[str, Any] = {"patchcore": models.Patchcore, "padim": models.Padim, "stfpm": models.Stfpm,
-                                 "cflow": models.Cflow, "rd": models.ReverseDistillation}  # fmt: skip
-        return kinds[method](weights.model, layers, **common)
+        name = {"patchcore": "Patchcore", "padim": "Padim", "stfpm": "Stfpm", "cflow": "Cflow",
+                "rd": "ReverseDistillation"}[method]  # fmt: skip
+        return getattr(models, name)(weights.model, settings.get("layers"), **common)
 
 
 if __name__ == "__main__":

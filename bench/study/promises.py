@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from fracgen_eval import decisions
 from fracgen_eval.datasets.elpv import Elpv
 from fracgen_eval.datasets.surfaces import PHOTOGRAPHS
@@ -54,16 +55,16 @@ class Pool:
     others: dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one set of judged pictures."""
 
+    condition: str
     flagged: float
     """Share of the good ones."""
     warned: bool
-    calibrated: float | None = None
+    calibrated: float = math.nan
     """Share of the good ones after calibrating."""
-    found: float | None = None
+    found: float = math.nan
     """Share of the defects that were flagged."""
 
 
@@ -106,11 +107,8 @@ def _pool(
     return Pool(images, seen(bad), {"other light": lit} | {name: seen(of) for name, of in others.items()})
 
 
-def simulate(
-    pools: dict[str, Pool], draws: int, build: Callable[[], Method], seed: int = 0
-) -> dict[str, list[Outcome]]:
-    """Outcomes by condition; draws take the categories in turn."""
-    found = defaultdict[str, list[Outcome]](list)
+def simulate(pools: dict[str, Pool], draws: int, build: Callable[[], Method], seed: int = 0) -> Iterator[Outcome]:
+    """Outcomes of all conditions; draws take the categories in turn."""
     names = list(pools)
     for draw in range(draws):
         pool, rng = pools[names[draw % len(names)]], np.random.default_rng([seed, draw])
@@ -118,14 +116,15 @@ def simulate(
         same = pool.normal[order[NORMAL : NORMAL + JUDGED]]
         method, own = _fitted(build, pool.normal[order[:NORMAL]], draw)
         bad = pool.defects[rng.permutation(len(pool.defects))[:DEFECTIVE]]
-        found["exchangeable"].append(_outcome(method, own, same))
-        found["exchangeable, 10 of 40 with defects"].append(_outcome(method, own, same[DEFECTIVE:], bad))
+        yield _outcome("exchangeable", method, own, same)
+        yield _outcome("exchangeable, 10 of 40 with defects", method, own, same[DEFECTIVE:], bad)
         for name, pictures in pool.others.items():
             # The same surface in other light is never a picture of the training in other light.
             left = order[NORMAL:] if len(pictures) == len(order) else rng.permutation(len(pictures))
             some = pictures[rng.permutation(left)[: 2 * JUDGED]]
-            found[name].append(_calibrated(method, own, some[:JUDGED], some[JUDGED:]))
-    return found
+            calibration = Seen(method.predict(some[JUDGED:]).scores, looks(some[JUDGED:]))
+            after = _outcome(name, method, calibration, some[:JUDGED])
+            yield _outcome(name, method, own, some[:JUDGED])._replace(calibrated=after.flagged)
 
 
 def _fitted(build: Callable[[], Method], images: torch.Tensor, seed: int) -> tuple[Method, Seen]:
@@ -138,44 +137,34 @@ def _fitted(build: Callable[[], Method], images: torch.Tensor, seed: int) -> tup
     return cross_fit(build, images, fold_of, keep), Seen(scores, looks(images))
 
 
-def _outcome(method: Method, own: Seen, good: torch.Tensor, bad: torch.Tensor | None = None) -> Outcome:
+def _outcome(
+    condition: str, method: Method, own: Seen, good: torch.Tensor, bad: torch.Tensor | None = None
+) -> Outcome:
     import torch
 
     images = good if bad is None else torch.cat([good, bad])
     scores = method.predict(images).scores
     flags = decisions.flagged(decisions.p_values(scores, own.scores), len(own.scores), RATE)
     warned = shift(Seen(scores, looks(images)), own)[0] <= LEVEL
-    return Outcome(flags[: len(good)].mean(), warned, found=None if bad is None else flags[len(good) :].mean())
+    found = math.nan if bad is None else flags[len(good) :].mean()
+    return Outcome(condition, flags[: len(good)].mean(), warned, found=found)
 
 
-def _calibrated(method: Method, own: Seen, good: torch.Tensor, calibration: torch.Tensor) -> Outcome:
-    before = _outcome(method, own, good)
-    after = _outcome(method, Seen(method.predict(calibration).scores, looks(calibration)), good)
-    return Outcome(before.flagged, before.warned, after.flagged)
-
-
-def table(found: dict[str, list[Outcome]]) -> str:
+def table(outcomes: Iterable[Outcome]) -> str:
     """Markdown."""
-
-    def mean(numbers: list[float]) -> str:
-        return f"{np.mean(numbers):.3f}" if numbers else ""
-
     heads = ("judged pictures", "good ones flagged", "after calibrating", "defects flagged", "warned")
     lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|"]
-    for name, outcomes in found.items():
-        calibrated = [o.calibrated for o in outcomes if o.calibrated is not None]
-        defects = [o.found for o in outcomes if o.found is not None]
-        lines.append(
-            f"| {name} | {mean([o.flagged for o in outcomes])} | {mean(calibrated)} | {mean(defects)} | "
-            f"{sum(o.warned for o in outcomes)} of {len(outcomes)} |"
-        )
-        if calibrated and (worse := [o for o in outcomes if o.flagged > 0.2]):
-            lines.append(
-                f"| of these, where more than 0.2 were flagged | {mean([o.flagged for o in worse])} | "
-                f"{mean([o.calibrated for o in worse if o.calibrated is not None])} | | "
-                f"{sum(o.warned for o in worse)} of {len(worse)} |"
-            )
+    for name, part in pd.DataFrame(outcomes).groupby("condition", sort=False):
+        lines.append(_line(name, part))
+        if part.calibrated.notna().any() and len(worse := part[part.flagged > 0.2]):
+            lines.append(_line("of these, where more than 0.2 were flagged", worse))
     return "\n".join(lines)
+
+
+def _line(name: str, part: pd.DataFrame) -> str:
+    means = (part[column].mean() for column in ("flagged", "calibrated", "found"))
+    cells = ["" if math.isnan(mean) else f"{mean:.3f}" for mean in means]
+    return f"| {name} | {' | '.join(cells)} | {part.warned.sum()} of {len(part)} |"
 
 
 @contextlib.contextmanager

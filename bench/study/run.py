@@ -1,7 +1,7 @@
 """Make each arm's weights and measure them: one command, which goes on where it was stopped.
 
     python -m bench.study.run -o STUDY [--samples 20000] [--seeds 0,1,2] [--datasets surfaces,elpv]
-                              [--methods patchcore,cflow] [--only NAME ...] [--curve NAME --samples 10000,20000]
+                              [--methods patchcore,cflow] [--only NAME ...]
 
 Each arm and seed is one file in bench/study/results/ when it is finished. What lies in STUDY (runs, weights,
 cells of the evaluation) lets a stopped one go on: `fracgen pretrain --resume auto` and the grid of
@@ -139,7 +139,7 @@ def main() -> None:
     """All arms, seed by seed, so that a study that is stopped has compared all arms on fewer seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--samples", default="20000")
+    parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--datasets", default="surfaces,elpv")
     parser.add_argument("--methods", default="patchcore,cflow")
@@ -147,20 +147,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--only", nargs="*", help="arms by name, without their number of samples")
-    parser.add_argument("--curve", help="one arm by name, at every number of --samples")
     parser.add_argument("--limit", help="of `fracgen eval run`: images a category")
     parser.add_argument("--settings", type=Path, help="of `fracgen eval run`: settings of methods")
     options = parser.parse_args()
-    numbers = [int(number) for number in options.samples.split(",")]
-    arms = comparison(numbers[0], options.model, options.size, options.classes)
+    arms = comparison(options.samples, options.model, options.size, options.classes)
     named = {arm.line: arm for arm in arms}
-    asked = (options.only or []) + ([options.curve] if options.curve else [])
-    if unknown := [name for name in asked if name not in named]:
+    if unknown := [name for name in options.only or () if name not in named]:
         parser.error(f"unknown arm {unknown[0]!r}: use one of {', '.join(named)}")
-    if options.curve:
-        arms = [replace(named[options.curve], samples=number) for number in numbers]
-    elif options.only:
-        arms = [named[name] for name in options.only]
+    arms = [named[name] for name in options.only or named]
     terms = Terms(options.limit, options.settings)
     for seed in (int(number) for number in options.seeds.split(",")):
         for arm in arms:

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from fracgen.support.decode import from_json, read_json
+from fracgen.support.decode import Unchecked, from_json, read_json
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import commit, processors, versions
 
@@ -113,7 +112,7 @@ class Record:
     commit: str | None
     machine: Machine
     versions: dict[str, str]
-    settings: dict[str, Any]
+    settings: dict[str, Unchecked]
     results: dict[str, Summary]
 
     @classmethod

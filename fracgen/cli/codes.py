@@ -116,27 +116,59 @@ def stats(bank: Bank, as_json: AsJson = False) -> None:
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Pickle file of Anderson and Farrell, or FractalDB's CSV folder.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Pickle file of Anderson and Farrell, FractalDB's CSV folder, FRACTINT's .ifs, or flames of flam3 "
+            "(.flame, .flam3, .xml)."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")] = Path("bank.safetensors"),
     classes: Annotated[int | None, typer.Option(help="Classes the codes form.", show_default="one a code")] = None,
     non_contractive: Annotated[
-        bool, typer.Option("--non-contractive", help="Admit maps that do not contract, as most of FractalDB's.")
+        bool,
+        typer.Option("--non-contractive", help="Admit maps that do not contract, as most of FractalDB's and flam3's."),
     ] = False,
 ) -> None:
     """Make a bank of another project's codes and print its SHA-256 and file.
 
-    A pickle of anything but arrays is refused, and no code in it is run.
+    A pickle of anything but arrays is refused, and no code in it is run. Of a file of several codes those are taken
+    that are maps of the plane, 2 to 8 of them, all affine; others are named.
     """
-    from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
+    from fracgen.formulas.ifs.exchange import import_codes
 
     bank = import_codes(source, classes=classes, non_contractive=non_contractive)
     check_writable(output)
     with working():
         bank.save(output)
     say(f"{len(bank):,} codes in {bank.classes:,} classes, {int((~bank.contracts).sum()):,} of them not contractive")
-    if source.is_dir() and (left_out := list_fractaldb(source)[1]):
+    if left_out := bank.metadata.get("left_out"):
         say(f"left out: {left_out}")
     print(f"{bank.sha256}  {output}")
+
+
+@app.command()
+def export(
+    bank: Bank,
+    codes: Annotated[list[int] | None, typer.Argument(help="Numbers of codes.", show_default="all")] = None,
+    format: Annotated[
+        str, typer.Option(help="`flame`, for flam3, or `ifs`, for FRACTINT.", metavar="flame|ifs")
+    ] = "flame",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write.", show_default="codes.flame or codes.ifs")
+    ] = None,
+) -> None:
+    """Write IFS codes for another program: maps and probabilities; a flame also has a view of its attractor."""
+    from fracgen.formulas.formula import load_bank
+    from fracgen.formulas.ifs.bank import CodeBank
+    from fracgen.formulas.ifs.exchange import export_codes
+
+    loaded = load_bank(bank)
+    if not isinstance(loaded, CodeBank):
+        raise ValueError(f"{bank} holds codes of formula {loaded.formula!r}: only those of ifs are maps to export")
+    path = output or Path(f"codes.{format}")
+    export_codes(loaded, path, format, codes)
+    print(path)
 
 
 def _numbers(values: list[int]) -> str:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 OF_GPU = ("cuda12", "cuda13")
 """Extras of which at most one is installed; the GPU's own check names the right one."""
-_IMPORT_NAMES = {"pillow": "PIL"}
 
 
 @dataclass(frozen=True)
 class Check:
     """One item that was checked."""
+
     name: str
     status: Literal["ok", "missing", "fault"]
     """`missing` is no fault: an extra that is not installed, a GPU that is not there."""
@@ -104,27 +104,23 @@ def misfit(wanted: Requirement, version: str) -> str:
     """Why a version does not meet a requirement; empty if it does.
 
     >>> from packaging.requirements import Requirement
-    >>> misfit(Requirement("numba>=0.61"), "0.60.0")
-    '0.60.0 is too old, >=0.61 is needed'
     >>> misfit(Requirement("anomalib>=2.7,<2.8"), "2.8.1")
     '2.8.1 is too new, <2.8,>=2.7 is needed'
     """
-    if wanted.specifier.contains(version, prereleases=True):
+    failed = {one.operator for one in wanted.specifier if not one.contains(version, prereleases=True)}
+    if not failed:
         return ""
-    failed = [one for one in wanted.specifier if not one.contains(version, prereleases=True)]
-    how = "too old" if any(one.operator in (">=", ">", "~=") for one in failed) else "too new"
-    how = "known to be bad" if all(one.operator == "!=" for one in failed) else how
+    how = "known to be bad" if failed == {"!="} else "too old" if failed & {">=", ">", "~="} else "too new"
     return f"{version} is {how}, {wanted.specifier} is needed"
 
 
 def _core(wanted: Requirement) -> Check:
     """A package that fracgen cannot do without: installed, of a version that it works with, and importable."""
     package, version = wanted.name, version_of(wanted.name)
-    remedy = f'pip install "{package}{wanted.specifier}"'
     if version and (fault := misfit(wanted, version)):
-        return Check(package, "fault", fault, remedy)
+        return Check(package, "fault", fault, f'pip install "{package}{wanted.specifier}"')
     try:
-        import_module(_IMPORT_NAMES.get(package, package))
+        import_module("PIL" if package == "pillow" else package)
     except Exception as error:  # a broken package raises anything
         found = f"{version or 'not installed'}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return Check(package, "fault", found, f"reinstall it: pip install --force-reinstall {package}")
@@ -138,16 +134,13 @@ def _extras(wanted: dict[str, list[Requirement]]) -> Check:
         return Check("extras", "missing", "fracgen is not installed, so no versions are known to check", remedy)
     versions = {one.name: version_of(one.name) for ones in wanted.values() for one in ones}
     here = {package: version for package, version in versions.items() if version}
-    found = ", ".join(f"{package} {version}" for package, version in here.items()) or "none"
-    faults, missing = {}, {}
-    for extra, ones in wanted.items():
-        for one in ones:
-            if one.name not in here and extra not in OF_GPU:
-                missing[one.name] = extra
-            elif one.name in here and (fault := misfit(one, here[one.name])):
-                faults[f"{one.name} {fault}"] = extra
+    pairs = [(extra, one) for extra, ones in wanted.items() for one in ones]
+    misfits = [(extra, one.name, misfit(one, here[one.name])) for extra, one in pairs if one.name in here]
+    faults = {f"{name} {bad}": extra for extra, name, bad in misfits if bad}
     if faults:
         return Check("extras", "fault", ", ".join(faults), _install(faults.values()), versions)
+    missing = {one.name: extra for extra, one in pairs if one.name not in here and extra not in OF_GPU}
+    found = ", ".join(f"{package} {version}" for package, version in here.items()) or "none"
     if missing:
         remedy = f"{', '.join(missing)} if wanted: {_install(missing.values())}"
         return Check("extras", "missing", f"here: {found}", remedy, versions)
@@ -161,15 +154,13 @@ def _install(extras: Iterable[str]) -> str:
 def _cpu() -> Check:
     import llvmlite.binding as llvm
 
-    features = llvm.get_host_cpu_features()
-    vectors = [name for name in ("avx2", "fma", "avx512f", "neon", "sve") if features.get(name)]
-    threads = processors()
-    found = f"{llvm.get_host_cpu_name()}, {threads} threads, {' '.join(vectors) or 'no vector extensions known'}"
-    facts = {"name": llvm.get_host_cpu_name(), "threads": threads, "features": vectors}
-    if platform.machine() == "x86_64" and not features.get("fma"):
-        remedy = "this CPU has no fused multiply-add: rendering is right but slow; use a newer one"
-        return Check("CPU", "missing", found, remedy, facts)
-    return Check("CPU", "ok", found, facts=facts)
+    features, name, threads = llvm.get_host_cpu_features(), llvm.get_host_cpu_name(), processors()
+    vectors = [one for one in ("avx2", "fma", "avx512f", "neon", "sve") if features.get(one)]
+    found = f"{name}, {threads} threads, {' '.join(vectors) or 'no vector extensions known'}"
+    slow = platform.machine() == "x86_64" and not features.get("fma")
+    remedy = "this CPU has no fused multiply-add: rendering is right but slow; use a newer one" if slow else ""
+    facts = {"name": name, "threads": threads, "features": vectors}
+    return Check("CPU", "missing" if slow else "ok", found, remedy, facts)
 
 
 def _numba_cache() -> Check:
@@ -182,23 +173,21 @@ def _numba_cache() -> Check:
         writable = os.access(folder, os.W_OK)
     except OSError:
         writable = False
-    if not writable:
-        remedy = "set NUMBA_CACHE_DIR to a folder of yours"
-        return Check("compiled code", "fault", f"{folder} cannot be written", remedy)
-    return Check("compiled code", "ok", f"kept in {folder}")
+    if writable:
+        return Check("compiled code", "ok", f"kept in {folder}")
+    return Check("compiled code", "fault", f"{folder} cannot be written", "set NUMBA_CACHE_DIR to a folder of yours")
 
 
 def _gpu() -> Check:
     """Having no GPU is no fault; having one that does not work is, and so is a CuPy that does not import."""
     from fracgen.rendering.device import cuda_facts, cuda_fault, cupy_fault, driver_fault
 
-    facts = cuda_facts()
+    facts, absent = cuda_facts(), importlib.util.find_spec("cupy") is None
     if fault := driver_fault():
-        if importlib.util.find_spec("cupy") is None or cupy_fault(facts["torch_cuda"]) is None:
-            return Check("GPU", "missing", fault, "fracgen renders on the CPU meanwhile", facts)
-        return Check("GPU", "fault", str(cupy_fault(facts["torch_cuda"])), "or uninstall CuPy", facts)
+        if broken := None if absent else cupy_fault(facts["torch_cuda"]):
+            return Check("GPU", "fault", broken, "or uninstall CuPy", facts)
+        return Check("GPU", "missing", fault, "fracgen renders on the CPU meanwhile", facts)
     if fault := cuda_fault():
-        absent = importlib.util.find_spec("cupy") is None
         return Check("GPU", "missing" if absent else "fault", fault, facts=facts)
     names = ", ".join(f"{gpu['name']} ({gpu['capability']}, {gpu['memory_gib']} GiB)" for gpu in facts["gpus"])
     found = (

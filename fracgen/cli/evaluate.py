@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from fracgen_eval.grid.plan import Request
 from fracgen_eval.predict.request import Request as Judging
 
 from fracgen.cli.options import AsJson, Cluster, Device, refuse_given, with_options
+from fracgen.slurm.submission import as_jobs
+from fracgen.support.provenance import need
+from fracgen.support.terminal import duration, one_line, say
+
+if TYPE_CHECKING:
+    from fracgen_eval.grid.plan import Plan
+    from fracgen_eval.grid.slurm import Jobs
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,26 +48,96 @@ def run(
     Prints the result folder. Exit code 3 where cells failed; they are tried again by the next call.
     --executor slurm submits cells that no job has, and attaches to those that jobs have.
     """
-    from fracgen.support.provenance import need
-
     need("eval")
     from fracgen_eval.grid.plan import check_names, make_plan
-    from fracgen_eval.grid.slurm import Jobs
     from fracgen_eval.methods.settings import IMAGE_LEVEL
-
-    from fracgen.cli import grid
 
     if maps and request.methods and set(request.methods) <= set(IMAGE_LEVEL):
         raise ValueError(f"--maps: whole images are judged by {' and '.join(request.methods)}, without maps; "
                          "leave it out")  # fmt: skip
     check_names(request)
+    from fracgen_eval.grid.slurm import Jobs  # after what can be refused at once
+
     options = cluster.options(context, ("job_minutes",), gpus=gpus, at_once=jobs)
     if options is None:
         chosen = _device(device)
-        raise typer.Exit(grid.run_here(make_plan(request), jobs or 1, chosen, maps=maps, dry_run=dry_run))
+        raise typer.Exit(_run_here(make_plan(request), jobs or 1, chosen, maps=maps, dry_run=dry_run))
     chosen = ("cuda" if gpus else "cpu") if device == "auto" else device
     how = Jobs(options, chosen, maps, job_minutes)
-    raise typer.Exit(grid.run_on_slurm(make_plan(request), how, detach=cluster.detach, dry_run=dry_run))
+    raise typer.Exit(_run_on_slurm(make_plan(request), how, detach=cluster.detach, dry_run=dry_run))
+
+
+def _run_here(plan: Plan, jobs: int, device: str, *, maps: bool, dry_run: bool) -> int:
+    """Run a plan in processes of this machine; the exit code."""
+    from fracgen_eval.grid.progress import Progress
+    from fracgen_eval.grid.run import run_plan
+
+    _announce(plan, jobs, device)
+    if dry_run:
+        for cell in plan.pending:
+            print(cell.path)
+        return 0
+    try:
+        plan.request.out.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(Progress(plan, jobs, device)) as progress:
+            failed = run_plan(plan, progress, jobs=jobs, device=device, keep_maps=maps)
+    except OSError as error:
+        say(one_line(error))
+        return 1
+    return _end(plan, failed)
+
+
+def _run_on_slurm(plan: Plan, jobs: Jobs, *, detach: bool, dry_run: bool) -> int:
+    """Submit the cells that no job has, and watch until all have ended; the exit code.
+
+    Raises:
+        SlurmError: SLURM cannot be asked, or refuses.
+        KeyboardInterrupt: Ctrl-C; the jobs go on.
+    """
+    from fracgen_eval.grid.progress import Progress
+    from fracgen_eval.grid.slurm import follow, grouped, script, submit
+
+    count = len(grouped(plan, plan.pending, jobs))
+    _announce(plan, min(count, jobs.options.at_once), jobs.device)
+    if dry_run:
+        if count:
+            say(f"as {count} jobs of this script:")
+            print(script(plan, jobs), end="")
+        return 0
+    plan.request.out.mkdir(parents=True, exist_ok=True)
+    attached = submit(plan, jobs)
+
+    def watch() -> int:
+        with contextlib.closing(Progress(plan, count, jobs.device)) as progress:
+            return _end(plan, follow(plan, attached, progress))
+
+    code = as_jobs(attached, "cell", watch, detach=detach)
+    if detach:
+        print(plan.request.out)
+    return code
+
+
+def _end(plan: Plan, failed: int) -> int:
+    print(plan.request.out)
+    if failed:
+        say(f"{failed} cells failed; `fracgen eval list {plan.request.out}` says why, and the same command tries again")
+    return 3 if failed else 0
+
+
+def _announce(plan: Plan, jobs: int, device: str) -> None:
+    """Say what of the data is left out, what will be run, with which weights, and how long it takes, where known."""
+    for name, category in plan.categories.items():
+        if category.left_out:
+            say(f"{name}: left out {category.left_out}")
+    for weights in plan.weights.values():
+        say(weights.sentence())
+    known = [seconds for cell in plan.pending if (seconds := plan.seconds(cell, device)) is not None]
+    time = ""
+    if known:
+        time = f", about {duration(fmean(known) * len(plan.pending) / max(1, jobs))} by the times of cells like these"
+        time += f" ({len(known)} of them)" * (len(known) < len(plan.pending))
+    counts = f"{len(plan.pending)} cells to run, {len(plan.finished)} finished"
+    say(f"{counts}, protocol {plan.request.protocol}, on {device}{time}")
 
 
 @app.command("list")
@@ -70,8 +149,6 @@ def list_(
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
     from fracgen_eval.methods.settings import DEFAULTS
-
-    from fracgen.support.provenance import need
 
     if out is not None:
         if not out.is_dir():
@@ -87,17 +164,15 @@ def list_(
         print(json.dumps({"methods": DEFAULTS, "datasets": names}, indent=1))
         return
     for name, values in DEFAULTS.items():
-        print(f"{name:10}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
-    print("anomalib:NAME  any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
+        print(f"{name:13}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
+    print("anomalib:NAME any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
     for name, categories in names.items():
-        print(f"{name:11}{' '.join(categories) or 'any folder in MVTec layout'}")
+        print(f"{name:13}{' '.join(categories) or 'any folder in MVTec layout'}")
 
 
 def _list_cells(out: Path, as_json: bool) -> None:
     from fracgen_eval.grid.result import METRICS, Failure
     from fracgen_eval.grid.results import read_table
-
-    from fracgen.support.terminal import say
 
     cells, problems = read_table(out)
     for problem in problems:
@@ -137,14 +212,9 @@ def data(
     """Write the dataset `surfaces`, or put its defects on good pictures of your own, or check the counts and every file
     of a dataset. Nothing is downloaded.
     """
-    from fracgen.support.provenance import need
-
     need("eval")
-    from fracgen_eval.datasets import check_files, root_of, write_surfaces
-    from fracgen_eval.datasets import dataset as dataset_of
+    from fracgen_eval.datasets import write_surfaces
     from fracgen_eval.datasets.defects import STRENGTHS, write_defects
-
-    from fracgen.support.terminal import say
 
     folder = out or Path(dataset)
     if dataset == "defects":
@@ -152,27 +222,32 @@ def data(
             raise ValueError("whose defects? name a folder of good pictures: fracgen eval data defects FOLDER -o OUT")
         refuse_given(context, ("root",), "defects are drawn on copies, and nothing is checked")
         print(write_defects(good, folder, seed, strength or STRENGTHS))
-        return
-    if good is not None:
+    elif good is not None:
         raise ValueError(f"{good}: only defects take a folder of good pictures; a dataset's folder is named by --root")
-    source = dataset_of(dataset)
-    if dataset != "surfaces" or root is not None:
-        refuse_given(context, ("out", "seed", "strength"), "a dataset that is there is checked, and nothing written")
-    if dataset == "surfaces" and root is None:
+    elif dataset == "surfaces" and root is None:
         if len(strength or ()) > 1:
             raise ValueError("surfaces have one --strength: write several datasets")
         print(write_surfaces(folder, seed, *(strength or ())))
-        return
-    root = root_of(dataset, root, folder)
+    else:
+        refuse_given(context, ("out", "seed", "strength"), "a dataset that is there is checked, and nothing written")
+        _check_data(dataset, root, folder)
+
+
+def _check_data(dataset: str, root: Path | None, folder: Path) -> None:
+    """Check every file of a dataset, and print what each category holds. Raises ValueError or OSError."""
+    from fracgen_eval.datasets import check_files, root_of
+    from fracgen_eval.datasets import dataset as dataset_of
+
+    source, root = dataset_of(dataset), root_of(dataset, root, folder)
     for name in source.categories(root):
         category = source.load(root, name)
         check_files(category)
         defects = sum(s.anomalous for s in category.test)
         kept = f"{len(category.validation):5} validation " if category.validation else ""
-        good_ones = len(category.test) - defects
         if category.left_out:
             say(f"{name}: left out {category.left_out}")
-        print(f"{name:20}{len(category.train):5} train {kept}{good_ones:5} good {defects:5} with defects")
+        good = len(category.test) - defects
+        print(f"{name:20}{len(category.train):5} train {kept}{good:5} good {defects:5} with defects")
 
 
 @app.command()
@@ -189,12 +264,8 @@ def predict(
 
     `*` marks what is flagged, which of normal pictures is at most a share of --false-alarms.
     """
-    from fracgen.support.provenance import need
-
     need("eval")
     from fracgen_eval.predict.run import predict as judged
-
-    from fracgen.support.terminal import say
 
     if request.load is not None:
         fixed = [one.name for one in dataclasses.fields(request.choice)]

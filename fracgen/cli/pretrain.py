@@ -135,7 +135,7 @@ class Read:
 
 
 def read_files(asked: Pretraining) -> Read:
-    """Read the files that the options name, and those of a run that is resumed.
+    """Read the files that the options name, and the configuration of a run that is resumed.
 
     Raises:
         ValueError: an option is out of range, they contradict each other or the run that is resumed.
@@ -145,44 +145,49 @@ def read_files(asked: Pretraining) -> Read:
     from fracgen.loading.augment import augmentation
     from fracgen.training.config import named_config
     from fracgen.training.folder import RunFolder
-    from fracgen.training.run import resolve
 
-    changes = dict(asked.changes)
-    if asked.augment is not None:
-        changes["augmentation"] = None if asked.augment == "none" else augmentation(asked.augment)
+    base, changes = named_config(asked.preset or "paper"), dict(asked.changes)
+    default = f"{base.preset}-{changes.get('model', base.model)}-{changes.get('seed', 0)}".replace("/", "-")
+    folder = RunFolder(asked.output or Path("runs") / default)
+    own = folder.read_config()[0] if folder.resumes(asked.resume) else None
+    if own is not None and asked.preset is None:
+        base = own
     codes = None if asked.bank is None else load_bank(asked.bank)
     if codes is not None:
         changes["bank"] = codes.spec
-    base = named_config(asked.preset or "paper")
-    model = str(changes.get("model", base.model))
-    default = Path("runs") / f"{base.preset}-{model}-{changes.get('seed', 0)}".replace("/", "-")
-    folder, initial = RunFolder(asked.output or default), None
-    if asked.initial_weights is not None:
-        initial, changes["initial"] = first_weights(asked.initial_weights, model, folder, asked.resume)
+    if asked.augment is not None:
+        changes["augmentation"] = None if asked.augment == "none" else augmentation(asked.augment)
     if asked.size is not None or asked.views is not None:
-        resumed = asked.preset is None and folder.resumes(asked.resume)
-        recipe = (folder.read_config()[0] if resumed else base).recipe
-        recipe = recipe if asked.size is None else recipe.at_size(asked.size)
+        recipe = base.recipe if asked.size is None else base.recipe.at_size(asked.size)
         changes["recipe"] = recipe if asked.views is None else dataclasses.replace(recipe, views=asked.views)
-    return Read(resolve(asked.preset, changes, folder, asked.resume), folder, codes, initial)
+    initial = None
+    if asked.initial_weights is not None:
+        model = str(changes.get("model", base.model))
+        initial, changes["initial"] = first_weights(asked.initial_weights, model, own)
+    config = base.changed(changes)
+    if own is not None and (differences := own.differences(config)):
+        raise ValueError(
+            f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
+            f"{'; '.join(differences[:3])}; drop these options to resume it, or name another --output"
+        )
+    return Read(config, folder, codes, initial)
 
 
-def first_weights(name: str, model: str, folder: RunFolder, resume: str | None) -> tuple[Path | None, str]:
+def first_weights(name: str, model: str, resumed: Config | None) -> tuple[Path | None, str]:
     """The file of the weights to begin with and its SHA-256; no file where it is gone and a run continues without.
 
     Raises:
         ValueError: the package has none of this model.
         FileNotFoundError: there is no such file, and no run that began with it.
     """
-    from fracgen.training.initial import digest, initial_file
+    from fracgen.training.built_in import digest, initial_file
 
     try:
         path = initial_file(name, model)
     except FileNotFoundError:
-        known = folder.read_config()[0].initial if folder.resumes(resume) else None
-        if known is None:
+        if resumed is None or resumed.initial is None:
             raise
-        return None, known
+        return None, resumed.initial
     return path, digest(path)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -131,13 +129,15 @@ def _target(asked: Rendering) -> Path | None:
 
 
 def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
+    """Write the images; where the work ends early and finished files are kept, say how to resume."""
     from fracgen.writing import write
-    from fracgen.writing.base import Batch
+    from fracgen.writing.base import Batch, OneFile
     from fracgen.writing.formats.sheet import Preview
 
     first, last = work.selection.span
     bar = Progress(last - first, "images")
     seen = Preview() if (colourful() if preview is None else preview) else None
+    kept = f"what is finished is kept in {work.target}: add --resume to go on"
 
     def progress(batch: Batch) -> None:
         check()
@@ -145,36 +145,24 @@ def _write(work: Prepared, renderer: Renderer, preview: bool | None) -> Made:
         if seen:
             seen.add(batch.images)
 
-    with _resumable(work), working():
-        try:
+    try:
+        with working():
             done = write(work.selection, renderer, work.writer, progress=progress)
-        finally:
-            bar.clear()
+    except (KeyboardInterrupt, WorkFailed) as stop:
+        if isinstance(work.writer, OneFile):
+            raise
+        if isinstance(stop, WorkFailed):
+            raise WorkFailed(f"{stop}; {kept}") from stop
+        say(kept)
+        raise
+    finally:
+        bar.clear()
     if seen:
         show(seen.text())
     return done
 
 
-@contextmanager
-def _resumable(work: Prepared) -> Iterator[None]:
-    """Print how to resume if the work ends early and finished files are kept."""
-    from fracgen.writing.base import OneFile
-
-    kept = f"what is finished is kept in {work.target}: add --resume to go on"
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not isinstance(work.writer, OneFile):
-            say(kept)
-        raise
-    except WorkFailed as failed:
-        if isinstance(work.writer, OneFile):
-            raise
-        raise WorkFailed(f"{failed}; {kept}") from failed
-
-
 def _summary(made: Made, work: Prepared) -> None:
-
     recipe = work.selection.recipe
     views = "" if recipe.views == 1 else "pairs of "
     there = f" ({made.skipped:,} were there already)" if made.skipped else ""

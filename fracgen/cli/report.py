@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +17,11 @@ from fracgen.support.provenance import need
 from fracgen.support.terminal import say, working
 
 
-def parse_pairs(texts: list[str]) -> dict[str, str]:
-    """NAME=VALUE, several times. Raises ValueError."""
-    pairs = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals or not value:
-            raise ValueError(f"{text!r} is not NAME=VALUE")
-        pairs[name] = value
-    return pairs
+def parse_pairs(option: str, example: str, texts: list[str]) -> dict[str, str]:
+    """NAME=VALUE, several times. Raises ValueError, with an example of the option."""
+    if wrong := next((text for text in texts if not re.fullmatch("[^=]+=.+", text)), None):
+        raise ValueError(f"{option} {wrong!r} is not NAME=VALUE: for example {option} {example}")
+    return dict(text.split("=", 1) for text in texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +33,13 @@ class Reporting:
     ] = None
     root: Annotated[
         dict[str, str],
-        Option("dataset=FOLDER: where its images are, for galleries; may be repeated.", parse=parse_pairs,
-               repeated=True),
+        Option("dataset=FOLDER: where its images are, for galleries; may be repeated.", repeated=True,
+               parse=partial(parse_pairs, "--root", "mvtec=DIR")),
     ] = field(default_factory=dict)
     published: Annotated[
         dict[str, str],
         Option("NAME=imagenet or NAME=fractals: the paper's column beside weights of that name; may be repeated.",
-               parse=parse_pairs, repeated=True),
+               repeated=True, parse=partial(parse_pairs, "--published", "fractal=fractals")),
     ] = field(default_factory=dict)
     show_published: Annotated[bool, "Open the page with the paper's numbers and the differences."] = False
     paper: Annotated[bool, "Report the paper's published numbers alone."] = False

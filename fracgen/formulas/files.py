@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -78,9 +79,9 @@ class Bank(ABC):
         """The bank of a specification."""
 
     @classmethod
-    @abstractmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> Self:
+    def from_file(cls, arrays: Mapping[str, Array], header: dict[str, str]) -> Self:
         """The bank of a file's arrays and header. Raises KeyError or ValueError where the header is damaged."""
+        return cls(**arrays, metadata=header)  # type: ignore[call-arg]
 
     def __len__(self) -> int:
         return len(self.arrays()[next(iter(self.kinds))])
@@ -104,6 +105,13 @@ class Bank(ABC):
     def arrays(self) -> dict[str, Array]:
         """The arrays by name, in the order of `kinds`."""
         return {name: getattr(self, name) for name in self.kinds}
+
+    def codes(self) -> tuple[Array | int, ...]:
+        """The bank as stages and kernels read it: arrays, then the numbers of classes and of codes in one.
+
+        Kernels get a null pointer in the place of an empty array.
+        """
+        return (*self.arrays().values(), self.classes, self.per_class)
 
     def identity(self) -> object:
         """What beside the arrays decides a pixel."""
@@ -132,12 +140,15 @@ class Bank(ABC):
             array.setflags(write=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank's file, whole or not at all. Raises OSError where it cannot be written."""
+        """Write the bank's file, whole or not at all; equal banks and metadata make equal files.
+
+        Raises OSError where it cannot be written.
+        """
         from safetensors.numpy import save
 
         own = {"sha256": self.sha256, "format": FORMAT, "format_version": str(FORMAT_VERSION)}
         with whole_file(path) as file:
-            file.write(save(self.arrays(), {**self.metadata, **self.header(), **own}))
+            file.write(_in_order(save(self.arrays(), {**self.metadata, **self.header(), **own})))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -174,6 +185,15 @@ class Bank(ABC):
         if sha256 != bank.sha256:
             raise BankError(f"{path} does not match its own SHA-256: it was damaged or edited; make it again")
         return bank
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with the names of its header in order, which differs from process to process where safetensors
+    writes several of metadata."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _check_kinds(kinds: Mapping[str, Kind], found: Mapping[str, tuple[str, Sequence[int]]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from fracgen.formulas import FORMULAS
 from fracgen.support.decode import open_tensors
@@ -41,14 +41,12 @@ class Formula:
     @property
     def bank(self) -> type[Bank]:
         """The class of its banks."""
-        found: type[Bank] = self._at_home("bank")
-        return found
+        return cast("type[Bank]", self._at_home("bank"))
 
     @property
     def stages(self) -> type[Stages]:
         """The class of its stages on the CPU."""
-        found: type[Stages] = self._at_home("stages")
-        return found
+        return cast("type[Stages]", self._at_home("stages"))
 
     @property
     def has_kernels(self) -> bool:
@@ -60,16 +58,14 @@ class Formula:
         """The class of its kernels' pipeline. Raises DeviceError where it has no kernels."""
         if not self.has_kernels:
             raise DeviceError(f"formula {self.name!r} has no CUDA kernels: render it with device cpu")
-        found: type[KernelPipeline] = self._at_home("pipeline")
-        return found
+        return cast("type[KernelPipeline]", self._at_home("pipeline"))
 
     @property
     def presets(self) -> tuple[Preset, ...]:
         """Its presets; the first one has its usual codes and recipe."""
-        found: tuple[Preset, ...] = self._at_home("presets")
-        return found
+        return cast("tuple[Preset, ...]", self._at_home("presets"))
 
-    def _at_home(self, what: str) -> Any:
+    def _at_home(self, what: str) -> object:
         module, name = self.homes[what].split(".")
         return getattr(import_module(f"{FORMULAS[self.name]}.{module}"), name)
 
@@ -80,8 +76,7 @@ def formula(name: str) -> Formula:
     >>> formula("ifs").spec()
     BankSpec(codes=100000, classes=1000, maps=(2, 8))
     """
-    found: Formula = import_module(FORMULAS[name]).FORMULA
-    return found
+    return cast("Formula", import_module(FORMULAS[name]).FORMULA)
 
 
 def make_bank(spec: Spec, seed: int = 0) -> Bank:

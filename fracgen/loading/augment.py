@@ -28,9 +28,9 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,23 +38,14 @@ from numpy.typing import NDArray
 from fracgen.draws import Purpose, philox4x32, seed_key
 from fracgen.support.decode import KEY, Table
 from fracgen.support.errors import renamed_fields
+from fracgen.support.options import Within
 
 if TYPE_CHECKING:
     import torch
 
 Range = tuple[float, float]
 Floats = NDArray[np.float64]
-_Between: TypeAlias = Callable[[float, float], Floats]
-_OneIn: TypeAlias = Callable[[float], NDArray[np.bool_]]
-RANGES: dict[str, Range] = {
-    "crop": (0.01, 1.0), "aspect": (0.1, 10.0), "blur_sigma": (0.1, 2.0), "erase_area": (0.0, 1.0),
-}  # fmt: skip
-"""Fields that are intervals, and what they may lie between."""
-
-
-def _within(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"augmentation: {name} {value!r} is out of range: use a number from {low:g} to {high:g}")
+Probability: TypeAlias = Annotated[float, Within(0.0, 1.0)]
 
 
 @renamed_fields(grey="gray", solarise="solarize")
@@ -67,57 +58,47 @@ class Augmentation(Table):
     """
 
     what = "augmentation"
-    crop: Range = (1.0, 1.0)
+    crop: Annotated[Range, Within(0.01, 1.0)] = (1.0, 1.0)
     """Area of the crop, as a share of the picture's; it is resized to the whole picture."""
     _: KW_ONLY
-    aspect: Range = (1.0, 1.0)
+    aspect: Annotated[Range, Within(0.1, 10.0)] = (1.0, 1.0)
     """Width of the crop over its height, uniform in the logarithm."""
-    rotation: float = 0.0
+    rotation: Annotated[float, Within(0.0, 180.0)] = 0.0
     """Largest angle, in degrees, either way; what lies outside of the picture is its mirror image."""
-    flip: float = 0.0
+    flip: Probability = 0.0
     """Probability of a horizontal flip."""
-    flip_vertical: float = 0.0
-    brightness: float = 0.0
+    flip_vertical: Probability = 0.0
+    brightness: Probability = 0.0
     """The picture is multiplied by 1 +- this."""
-    contrast: float = 0.0
+    contrast: Probability = 0.0
     """Differences from mid-grey are multiplied by 1 +- this."""
-    saturation: float = 0.0
+    saturation: Probability = 0.0
     """Differences from grey are multiplied by 1 +- this."""
-    hue: float = 0.0
+    hue: Annotated[float, Within(0.0, 0.5)] = 0.0
     """Largest rotation about the grey axis, in turns, at most 0.5."""
-    gray: float = field(default=0.0, metadata={KEY: "grey"})
+    gray: Probability = field(default=0.0, metadata={KEY: "grey"})
     """Probability of no color at all; `grey` in files."""
-    invert: float = 0.0
+    invert: Probability = 0.0
     """Probability of the negative."""
-    tone: float = 0.0
+    tone: Probability = 0.0
     """x becomes x + t x (1 - x), with t within +- this, at most 1: a gamma without a power."""
-    solarize: float = field(default=0.0, metadata={KEY: "solarise"})
+    solarize: Probability = field(default=0.0, metadata={KEY: "solarise"})
     """Probability that values above a random threshold are inverted; `solarise` in files."""
-    blur: float = 0.0
+    blur: Probability = 0.0
     """Probability of a Gaussian blur of five taps."""
-    blur_sigma: Range = (0.3, 1.2)
+    blur_sigma: Annotated[Range, Within(0.1, 2.0)] = (0.3, 1.2)
     """Its standard deviation, in pixels."""
-    erase: float = 0.0
+    erase: Probability = 0.0
     """Probability that a box is replaced by one colour."""
-    erase_area: Range = (0.02, 0.25)
+    erase_area: Annotated[Range, Within(0.0, 1.0)] = (0.02, 0.25)
     """The box's area, as a share of the picture's."""
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    blend: float = 0.0
+    mixup: Probability = 0.0
+    cutmix: Probability = 0.0
+    blend: Probability = 0.0
     """Probabilities of the three ways of mixing; a picture is mixed in one way at most."""
 
     def __post_init__(self) -> None:
-        limits = {"rotation": 180.0, "hue": 0.5}
-        for each in dataclasses.fields(self):
-            name, value = each.name, getattr(self, each.name)
-            if name not in RANGES:
-                _within(name, value, 0.0, limits.get(name, 1.0))
-                continue
-            whole = isinstance(value, tuple) and len(value) == 2
-            for end in value if whole else ():
-                _within(name, end, *RANGES[name])
-            if not whole or value[0] > value[1]:
-                raise ValueError(f"augmentation: {name} {value!r} is not an interval: give (smallest, largest)")
+        super().__post_init__()
         if self.mixes > 1:
             raise ValueError(
                 f"augmentation: mixup {self.mixup:g}, cutmix {self.cutmix:g} and blend {self.blend:g} add up to more "
@@ -184,12 +165,47 @@ UNIFORMS = 32
 """Random numbers of one picture: 30 are used, four come of a counter."""
 
 
+def drawn(
+    count: int, purpose: int, positions: NDArray[np.int64], seed: int, epoch: int
+) -> Floats:
+    """Random numbers in [0, 1) of the pictures at these positions of an epoch: [B, count].
+
+    Args:
+        count: a multiple of four.
+        purpose: word 1 of the counter: purpose, view and stream; see `fracgen.draws`.
+    """
+    number = np.arange(count // 4, dtype=np.uint64)
+    words = philox4x32((number, purpose, positions.astype(np.uint64)[:, None], epoch), seed_key(seed))
+    return np.stack(words, -1).reshape(len(positions), count) / 2.0**32
+
+
 def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int, view: int = 0) -> Floats:
     """Random numbers in [0, 1) of the pictures at these positions of an epoch: [B, UNIFORMS]."""
-    number = np.arange(UNIFORMS // 4, dtype=np.uint64)
-    counter = Purpose.AUGMENT | view << 16 | int(stream) << 24
-    words = philox4x32((number, counter, positions.astype(np.uint64)[:, None], epoch), seed_key(seed))
-    return np.stack(words, -1).reshape(len(positions), UNIFORMS) / 2.0**32
+    return drawn(UNIFORMS, Purpose.AUGMENT | view << 16 | int(stream) << 24, positions, seed, epoch)
+
+
+class Columns:
+    """Hands out columns [B] of random numbers [B, count], each once."""
+
+    def __init__(self, u: Floats) -> None:
+        self.next = iter(u.T).__next__
+
+    def between(self, low: float, high: float) -> Floats:
+        return np.asarray(low + (high - low) * self.next())
+
+    def several(self, count: int, low: float = 0.0, high: float = 1.0) -> Floats:
+        """[B, count]."""
+        return np.stack([self.between(low, high) for _ in range(count)], 1)
+
+    def spread(self, low: float, high: float) -> Floats:
+        """Uniform in the logarithm."""
+        return np.exp(self.between(math.log(low), math.log(high)))
+
+    def one_in(self, probability: float) -> NDArray[np.bool_]:
+        return np.asarray(self.next() < probability)
+
+    def whole(self, count: int) -> NDArray[np.int64]:
+        return np.asarray(self.next() * count, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,51 +236,53 @@ class Alterations:
 
 def alterations(a: Augmentation, u: Floats) -> Alterations:
     """What the random numbers u [B, UNIFORMS] mean."""
-    c = iter(u.T)
-
-    def between(low: float, high: float) -> Floats:
-        return np.asarray(low + (high - low) * next(c))
-
-    def one_in(probability: float) -> NDArray[np.bool_]:
-        return np.asarray(next(c) < probability)
-
-    affine = _affine(a, between, one_in)
-    tone, solarise = between(-a.tone, a.tone), np.where(one_in(a.solarize), between(0.3, 1.0), 2.0)
-    colour = _colour(a, between, one_in)
-    blur = taps(np.where(one_in(a.blur), between(*a.blur_sigma), 0.0))
-    erased, area = one_in(a.erase), between(*a.erase_area)
-    erase = _box(np.where(erased, area, 0.0), between(-1, 1), next(c), next(c))
-    erase_colour = np.stack([next(c), next(c), next(c)], 1)
-    way, weight = next(c), next(c)
+    c = Columns(u)
+    affine = _affine(a, c)
+    tone, solarise = c.between(-a.tone, a.tone), np.where(c.one_in(a.solarize), c.between(0.3, 1.0), 2.0)
+    colour = _colour(a, c)
+    blur = taps(np.where(c.one_in(a.blur), c.between(*a.blur_sigma), 0.0))
+    erased, area = c.one_in(a.erase), c.between(*a.erase_area)
+    erase = _box(np.where(erased, area, 0.0), c.between(-1, 1), c.next(), c.next())
+    erase_colour = c.several(3)
+    way, weight = c.next(), c.next()
     mix = np.searchsorted(np.cumsum([a.mixup, a.cutmix, a.blend]), way, side="right")
     mix = np.array([1.0, 2.0, 3.0, 0.0])[mix]
     # Half and half is as strong as mixing gets: the own picture keeps the larger part, its label the larger weight.
-    box = _box(weight / 2, np.zeros(len(u)), next(c), next(c))
+    box = _box(weight / 2, np.zeros(len(u)), c.next(), c.next())
     return Alterations(
         affine=affine, tone=tone, solarise=solarise, colour=colour, blur=blur, erase=erase,
         erase_colour=erase_colour, mix=mix, mix_weight=1 - weight / 2, mix_box=box,
     )  # fmt: skip
 
 
-def _affine(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
-    area, aspect = between(*a.crop), np.exp(between(*(math.log(end) for end in a.aspect)))
-    width, height = np.minimum(np.sqrt(area * aspect), 1.0), np.minimum(np.sqrt(area / aspect), 1.0)
-    x, y = between(-1, 1) * (1 - width), between(-1, 1) * (1 - height)
-    angle = np.radians(between(-a.rotation, a.rotation))
-    width, height = np.where(one_in(a.flip), -width, width), np.where(one_in(a.flip_vertical), -height, height)
+def affine(angle: Floats, across: Floats, down: Floats, centre: Floats) -> Floats:
+    """Affine maps [B, 2, 3]: a window as wide as `across` and as high as `down`, turned, around a centre [B, 2]."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([np.stack([cos * width, -sin * height, x], 1), np.stack([sin * width, cos * height, y], 1)], 1)
+    rows = [
+        np.stack([cos * across, -sin * down, centre[:, 0]], 1),
+        np.stack([sin * across, cos * down, centre[:, 1]], 1),
+    ]
+    return np.stack(rows, 1)
+
+
+def _affine(a: Augmentation, c: Columns) -> Floats:
+    area, aspect = c.between(*a.crop), c.spread(*a.aspect)
+    width, height = np.minimum(np.sqrt(area * aspect), 1.0), np.minimum(np.sqrt(area / aspect), 1.0)
+    centre = np.stack([c.between(-1, 1) * (1 - width), c.between(-1, 1) * (1 - height)], 1)
+    angle = np.radians(c.between(-a.rotation, a.rotation))
+    width, height = np.where(c.one_in(a.flip), -width, width), np.where(c.one_in(a.flip_vertical), -height, height)
+    return affine(angle, width, height, centre)
 
 
 GREY = np.array([0.299, 0.587, 0.114])
 """Luminance of red, green and blue."""
 
 
-def _colour(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
+def _colour(a: Augmentation, c: Columns) -> Floats:
     """One matrix: hue rotation and saturation about the grey axis, then contrast, brightness and inversion."""
-    brightness, contrast = between(1 - a.brightness, 1 + a.brightness), between(1 - a.contrast, 1 + a.contrast)
-    saturation, turn = between(1 - a.saturation, 1 + a.saturation), 2 * np.pi * between(-a.hue, a.hue)
-    saturation = np.where(one_in(a.gray), 0.0, saturation)
+    brightness, contrast, saturation = (c.between(1 - by, 1 + by) for by in (a.brightness, a.contrast, a.saturation))
+    turn = 2 * np.pi * c.between(-a.hue, a.hue)
+    saturation = np.where(c.one_in(a.gray), 0.0, saturation)
     luminance = np.tile(GREY, (3, 1))
     # Rodrigues' rotation about (1, 1, 1) / sqrt(3), applied to what differs from the luminance.
     axis = np.full((3, 3), 1 / 3)
@@ -274,7 +292,7 @@ def _colour(a: Augmentation, between: _Between, one_in: _OneIn) -> Floats:
     matrix = luminance + saturation[:, None, None] * (hue @ (np.eye(3) - luminance))
     matrix = matrix * (contrast * brightness)[:, None, None]
     offset = 0.5 * (1 - contrast) * brightness
-    sign = np.where(one_in(a.invert), -1.0, 1.0)
+    sign = np.where(c.one_in(a.invert), -1.0, 1.0)
     offset = np.where(sign < 0, 1 - offset, offset)
     return np.concatenate([matrix * sign[:, None, None], np.repeat(offset[:, None, None], 3, 1)], 2)
 

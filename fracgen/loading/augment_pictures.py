@@ -1,12 +1,14 @@
-"""The device part of augmentation: batched operations in which every picture has its own parameters.
+"""The device part of augmentation: batches whose pictures are altered one by one, then mixed with their partners.
 
-Only operations that work element by element or picture by picture are used. So on a CPU a picture's
-bits do not depend on the others in its batch.
+Only operations that work element by element or picture by picture are used, each picture with its own parameters. So on
+a CPU a picture's bits do not depend on the others in its batch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fracgen.loading.augment import Alterations, Partners, on_device
+from fracgen.loading.augment import Alterations, Augmentation, Partners, alterations, on_device, uniforms
+
+if TYPE_CHECKING:
+    from fracgen.recipes.recipe import Recipe
 
 CHUNK = 8
 """Pictures that a CPU works on at a time, so that they stay in its cache."""
@@ -138,3 +143,113 @@ def chosen_rows(chosen: NDArray[np.bool_], part: slice, device: torch.device) ->
     rows = np.flatnonzero(chosen[part])
     if len(rows):
         yield torch.from_numpy(rows).to(device)
+
+
+class Maker:
+    """Base of what makes altered batches of one stream of pictures.
+
+    Args:
+        what: the results, in a word, for messages.
+        recipe: of the pictures: normalisation and number of views.
+        seed, stream: of the random numbers.
+        dtype: of the results: float32, float16 or bfloat16.
+        normalize: (x - mean) / std with the recipe's numbers; False leaves x in [0, 1].
+        channels_last: of the results.
+
+    Raises:
+        ValueError: the dtype is uint8.
+    """
+
+    blends: bool
+    """Whether masks of attractors are needed."""
+    mixes: bool
+    """Whether partners are needed."""
+
+    def __init__(
+        self, what: str, recipe: Recipe, seed: int, stream: int, *, dtype: torch.dtype, normalize: bool = True,
+        channels_last: bool = False,
+    ) -> None:  # fmt: skip
+        if not dtype.is_floating_point:
+            raise ValueError(f"{what} are numbers, not {dtype}: use float32, float16 or bfloat16")
+        self.recipe, self.seed, self.stream, self.dtype = recipe, seed, stream, dtype
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.mean, self.std = torch.zeros(3), torch.ones(3)
+        if normalize:
+            self.mean, self.std = torch.tensor(recipe.mean), torch.tensor(recipe.std)
+
+    def partners(self, share: NDArray[np.int64], first: int, count: int) -> Partners:
+        """Which positions have to be rendered for a share of the global batch of `count` from `first` on."""
+        return Partners.of(share, first, count, mixes=self.mixes)
+
+
+class Augmenter(Maker):
+    """Augments the batches of one stream of pictures.
+
+    Args:
+        augmentation: what may happen.
+        recipe: see `Maker`, as are the rest.
+        classes: of the labels.
+
+    Raises:
+        ValueError: the dtype is uint8, or pairs are to be mixed.
+    """
+
+    def __init__(
+        self, augmentation: Augmentation, recipe: Recipe, classes: int, seed: int, stream: int, *,
+        dtype: torch.dtype, normalize: bool = True, channels_last: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            "augmented pictures", recipe, seed, stream, dtype=dtype, normalize=normalize, channels_last=channels_last
+        )
+        self.augmentation, self.classes = augmentation, classes
+        self.mixes, self.blends = augmentation.mixes > 0, augmentation.blend > 0
+        if recipe.views == 2 and self.mixes:
+            raise ValueError(
+                f"recipe {recipe.name!r} has 2 views, and pairs are not mixed: use an augmentation with mixup, cutmix "
+                "and blend 0 (`unmixed`), or a recipe with 1 view"
+            )
+
+    def __call__(
+        self, pictures: Tensor, masks: Tensor | None, labels: Tensor, who: Partners, epoch: int, *, maps: bool = False
+    ) -> tuple[Tensor, ...]:
+        """One share of a batch.
+
+        Args:
+            pictures: uint8 [N, 3, H, W] of the needed positions, or [N, 2, 3, H, W].
+            masks: uint8 [N, H, W], where pictures are blended or maps asked for.
+            labels: int64 [N] classes, or float32 [N, classes].
+            who: the needed positions and the share's own.
+            epoch: whose random numbers.
+            maps: return the class that covers each pixel as well.
+
+        Returns:
+            images: [B, 3, H, W], or [B, 2, 3, H, W].
+            labels: as given where nothing is mixed; else float32 [B, classes], each class by its weight.
+            maps, if asked for: int64 [B, H, W], 0 where no attractor shows, else 1 + the class.
+        """
+        self.mean, self.std = self.mean.to(pictures.device), self.std.to(pictures.device)
+        if self.recipe.views == 2:
+            both = [self._altered(pictures[:, view], who, epoch, view)[0].to(self.dtype) for view in (0, 1)]
+            return torch.stack([view.contiguous(memory_format=self.layout) for view in both], 1), labels
+        altered, p = self._altered(pictures, who, epoch)
+        own_rows = {field.name: getattr(p, field.name)[who.own] for field in dataclasses.fields(p)}
+        images, weights, shown = mix(
+            altered, masks if self.blends else None, who, Alterations(**own_rows), dtype=self.dtype,
+            channels_last=self.layout == torch.channels_last,
+        )  # fmt: skip
+        own, partner = (torch.from_numpy(rows).to(labels.device) for rows in (who.own, who.partner))
+        mixed = labels[own]
+        if self.mixes:
+            vectors = labels if labels.is_floating_point() else F.one_hot(labels, self.classes).float()
+            mixed = torch.lerp(vectors[partner], vectors[own], weights[:, None])
+        if not maps:
+            return images, mixed
+        assert masks is not None
+        affine = torch.from_numpy(p.affine).float().to(masks.device)
+        covered = resample(masks[:, None].float(), affine, "nearest")[:, 0] > 0
+        classes = torch.where(covered, labels[:, None, None] + 1, 0)
+        return images, mixed, torch.where(shown[:, 0] >= 0.5, classes[own], classes[partner])
+
+    def _altered(self, pictures: Tensor, who: Partners, epoch: int, view: int = 0) -> tuple[Tensor, Alterations]:
+        p = alterations(self.augmentation, uniforms(who.needed, self.seed, epoch, self.stream, view))
+        return alter(pictures, p, self.mean, self.std), p

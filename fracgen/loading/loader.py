@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from fracgen.draws import Stream
 from fracgen.loading.augment import Augmentation, Partners, augmentation
-from fracgen.loading.augmenter import Augmenter
+from fracgen.loading.augment_pictures import Augmenter
 from fracgen.loading.dataset import FractalDataset, classes_present
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
 from fracgen.loading.share import IMAGES_PER_CODE, Share
-from fracgen.loading.twin_maker import TwinMaker
+from fracgen.loading.twin_pictures import TwinMaker
 from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
-from fracgen.rendering.base import Rendered, Renderer
+from fracgen.rendering.base import Rendered
 from fracgen.rendering.normalize import convert, dtype_name, table
 from fracgen.support.decode import JsonValue
 from fracgen.support.errors import once_positional, renamed
@@ -77,6 +77,7 @@ class FractalLoader:
             random numbers of their own for every position of every epoch.
         twins: show every picture twice, as two cameras see it, damaged the second time (`fracgen.loading.twins`);
             yield (images, labels, damage).
+        grains: share of the twins whose ground is grains, as of crystals, others in the second shot; 0 to 1.
         class_maps: yield (images, labels, maps).
         pictures: show only so many different pictures, those of epoch 0; default: every one is new.
         stream: `Stream.VALIDATION` has the same classes and codes in pictures that training never
@@ -108,6 +109,11 @@ class FractalLoader:
     (3, 8, 20)
     """
 
+    _kept: Rendered | None = None
+    """The pictures that are shown again and again, as bytes, once they are rendered."""
+    _values: torch.Tensor | None = None
+    """What their bytes become; see `fracgen.rendering.normalize`."""
+
     @once_positional("device", "seed")
     @renamed(normalise="normalize")
     def __init__(
@@ -128,6 +134,7 @@ class FractalLoader:
         masks: bool = False,
         augment: Augmentation | str | None = None,
         twins: bool = False,
+        grains: float = 0.0,
         class_maps: bool = False,
         pictures: int | None = None,
         stream: Stream = Stream.TRAIN,
@@ -143,12 +150,11 @@ class FractalLoader:
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
         self._form: _Form = {"dtype": dtype_name(dtype), "normalize": normalize, "channels_last": channels_last}
         self.augmentation = augmentation(augment) if isinstance(augment, str) else augment
-        self.twins, self.class_maps, self.pictures = twins, class_maps, pictures
+        self.twins, self.grains, self.class_maps, self.pictures = twins, grains, class_maps, pictures
         self._augmenter = self._make_augmenter()
         self._masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
         self.device: torch.device = self._renderer.device
-        self._kept = None if pictures is None else _Kept(self._renderer, pictures, seed, masks=self._masked)
         self._bank_sha256 = bank.sha256
         self._epoch, self._first, self._next = 0, 0, (0, 0)
 
@@ -260,12 +266,12 @@ class FractalLoader:
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
             **({} if self.pictures is None else {"pictures": self.pictures}),
             **({} if self.augmentation is None else {"augmentation": self.augmentation.digest}),
-            **({"twins": True} if self.twins else {}),
+            **({"twins": True} if self.twins else {}), **({"grains": self.grains} if self.grains else {}),
         }  # fmt: skip
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
         """Consecutive batches of an epoch, rendered together: no launch, transfer or wait is one batch's own."""
-        if self._augmenter is not None or self._kept is not None:
+        if self._augmenter is not None or self.pictures is not None:
             return [self._make_one(epoch, batch) for batch in batches]
         share = self.share
         counts = [share.count(batch) for batch in batches]
@@ -286,18 +292,33 @@ class FractalLoader:
         positions, bounds, augmenter = self.share.positions(batch), self.share.bounds(batch), self._augmenter
         who = augmenter.partners(positions, *bounds) if augmenter else Partners.of(positions, *bounds, mixes=False)
         index = self._samples(epoch, who.needed)
-        if self._kept is not None:
-            made = self._kept.render(index)
-        else:
-            made = self._renderer.render(index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self._masked)
+        made = self._bytes(index, epoch)
         labels = torch.from_numpy(labels_of(index, self.bank.classes)).to(self.device, non_blocking=True)
         if augmenter is None:
-            assert self._kept is not None
-            return self._with_labels(self._kept.converted(made.images, self._form), made, labels)
+            return self._with_labels(self._converted(made.images), made, labels)
         if self.recipe.source == "bank":
             labels = classes_present(made, self.bank)
         masks = made.masks if self._masked else None
         return augmenter(made.images, masks, labels, who, epoch, maps=self.class_maps)
+
+    def _bytes(self, index: NDArray[np.uint32], epoch: int) -> Rendered:
+        """Samples of an epoch as bytes. Pictures that are shown again are rendered once, if they can be kept."""
+        if self.pictures is None:
+            return self._renderer.render(
+                index, seed=self.seed, epoch=epoch, stream=self.stream, masks=self._masked
+            )
+        if self.pictures * self.recipe.views * self.recipe.size**2 * (3 + self._masked) > MAX_KEPT_BYTES:
+            return self._renderer.render(index, seed=self.seed, masks=self._masked)
+        if self._kept is None:
+            self._kept = self._renderer.render(np.arange(self.pictures), seed=self.seed, masks=self._masked)
+        return self._kept[torch.from_numpy(index.astype(np.int64)).to(self.device)]
+
+    def _converted(self, images: torch.Tensor) -> torch.Tensor:
+        """Bytes in the form that was asked for."""
+        form = self._form
+        if form["dtype"] != "uint8" and self._values is None:
+            self._values = table(self.recipe, form["dtype"], normalize=form["normalize"]).to(self.device)
+        return convert(images, self._values, channels_last=form["channels_last"])
 
     def _with_labels(self, images: torch.Tensor, made: Rendered, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Images with their labels, and masks or maps where these were asked for."""
@@ -318,47 +339,16 @@ class FractalLoader:
             what = "pairs" if self.recipe.views == 2 else "several classes in a picture"
             raise ValueError(f"recipe {self.recipe.name!r} has {what}: maps of classes need one picture of one class")
         form = self._form | {"dtype": getattr(torch, str(self._form["dtype"]))}
+        if not 0 <= self.grains <= (1 if self.twins else 0):
+            raise ValueError(f"grains {self.grains:g} is out of range: use 0 to 1 with twins, else 0")
         if self.twins:
             if self.masks or self.class_maps or self.augmentation is not None:
                 raise ValueError(
                     "twins have a damage of their own in place of masks, maps and augmentation: drop those"
                 )
-            return TwinMaker(self.recipe, self.seed, self.stream, **form)
+            return TwinMaker(self.recipe, self.seed, self.stream, grains=self.grains, **form)
         if self.augmentation is None:
             return None
         if self.masks:
             raise ValueError("masks are of pictures as they were rendered: ask for class_maps, or do not augment")
         return Augmenter(self.augmentation, self.recipe, self.bank.classes, self.seed, self.stream, **form)
-
-
-class _Kept:
-    """Pictures 0 to `size` - 1 of epoch 0 of a renderer, as bytes: rendered once, shown again and again.
-
-    Args:
-        renderer: makes them.
-        size: how many.
-        seed: of the pictures.
-        masks: keep their masks as well.
-    """
-
-    def __init__(self, renderer: Renderer, size: int, seed: int, *, masks: bool) -> None:
-        self.renderer, self.size, self.seed, self.masks = renderer, size, seed, masks
-        recipe = renderer.recipe
-        self.keeps = size * recipe.views * recipe.size**2 * (4 if masks else 3) <= MAX_KEPT_BYTES
-        self._made: Rendered | None = None
-        self._values: torch.Tensor | None = None
-
-    def render(self, index: NDArray[np.uint32]) -> Rendered:
-        """The pictures of the samples `index`, each below the size."""
-        if not self.keeps:
-            return self.renderer.render(index, seed=self.seed, masks=self.masks)
-        if self._made is None:
-            self._made = self.renderer.render(np.arange(self.size), seed=self.seed, masks=self.masks)
-        return self._made[torch.from_numpy(index.astype(np.int64)).to(self.renderer.device)]
-
-    def converted(self, images: torch.Tensor, form: _Form) -> torch.Tensor:
-        """Bytes in the form that was asked for."""
-        if form["dtype"] != "uint8" and self._values is None:
-            values = table(self.renderer.recipe, form["dtype"], normalize=form["normalize"])
-            self._values = values.to(self.renderer.device)
-        return convert(images, self._values, channels_last=form["channels_last"])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Make = Callable[[int], tuple["torch.Tensor", ...]]
 """Makes batch number b of the epoch."""
+_Timed = tuple[int, int, "torch.cuda.Event", "torch.cuda.Event"]
+"""Number of batches and images made together, and the events around it."""
 MakeSeveral = Callable[[range], list[tuple["torch.Tensor", ...]]]
 """Makes consecutive batches of the epoch."""
 
@@ -72,7 +74,7 @@ def on_side_stream(
     """Yield every batch in order on the caller's current stream, with up to `ahead` more under way on another.
 
     The caller's stream waits for a batch before it can touch it (an event, no host wait), and the
-    allocator is told that the caller's stream uses memory that the side stream allocated, so it is
+    allocator knows by `record_stream` that the caller's stream uses memory that the side stream allocated, so it is
     not handed out again before that use has ended. The host itself waits only where the caller has
     queued work on more batches than are made ahead, so that batches do not pile up in memory.
 
@@ -87,28 +89,8 @@ def on_side_stream(
     side = cuda.Stream(device) if ahead else caller
     side.wait_stream(caller)  # codes and tables may still be on their way to the device
     ready: deque[tuple[tuple[torch.Tensor, ...], torch.cuda.Event]] = deque()
-    begun: deque[tuple[int, int, torch.cuda.Event, torch.cuda.Event]] = deque()
+    begun: deque[_Timed] = deque()
     in_use: deque[torch.cuda.Event] = deque()
-
-    def hand_over() -> tuple[torch.Tensor, ...]:
-        made, end = ready.popleft()
-        current = cuda.current_stream(device)
-        current.wait_event(end)
-        for tensor in made:
-            tensor.record_stream(current)
-        return made
-
-    def taken_back() -> None:
-        """The caller asks for the next batch: all it does with this one is queued."""
-        after = cuda.Event(blocking=True)
-        after.record(cuda.current_stream(device))
-        in_use.append(after)
-        while len(in_use) > max(ahead, together):
-            in_use.popleft().synchronize()
-        while begun and begun[0][3].query():
-            count, images, start, end = begun.popleft()
-            meter.add(images, start.elapsed_time(end) / 1000, count)
-
     for first in range(batches.start, batches.stop, together):
         part = range(first, min(first + together, batches.stop))
         with cuda.stream(side):
@@ -119,9 +101,39 @@ def on_side_stream(
         ready.extend((made, end) for made in several)
         begun.append((len(several), sum(len(made[0]) for made in several), start, end))
         del several
-        while len(ready) > ahead:
-            yield hand_over()
-            taken_back()
-    while ready:
-        yield hand_over()
-        taken_back()
+        while len(ready) > (ahead if part.stop < batches.stop else 0):
+            yield _hand_over(*ready.popleft(), device)
+            # The caller asks for the next batch: all it does with this one is queued.
+            _wait(in_use, max(ahead, together), device)
+            _count(begun, meter)
+
+
+def _hand_over(
+    made: tuple[torch.Tensor, ...], end: torch.cuda.Event, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """A batch, for whose end the caller's current stream waits."""
+    import torch
+
+    current = torch.cuda.current_stream(device)
+    current.wait_event(end)
+    for tensor in made:
+        tensor.record_stream(current)
+    return made
+
+
+def _wait(in_use: deque[torch.cuda.Event], most: int, device: torch.device) -> None:
+    """Note that work on a batch is queued; wait until there are at most so many whose work has not ended."""
+    import torch
+
+    after = torch.cuda.Event(blocking=True)
+    after.record(torch.cuda.current_stream(device))
+    in_use.append(after)
+    while len(in_use) > most:
+        in_use.popleft().synchronize()
+
+
+def _count(begun: deque[_Timed], meter: Meter) -> None:
+    """Count what has been rendered by now."""
+    while begun and begun[0][3].query():
+        count, images, start, end = begun.popleft()
+        meter.add(images, start.elapsed_time(end) / 1000, count)

@@ -1,4 +1,4 @@
-"""The device part of twins: the pictures that the random numbers of `fracgen.loading.twins` describe.
+"""The device part of twins: two shots of every picture, as the random numbers of `fracgen.loading.twins` describe them.
 
 As in `fracgen.loading.augment_pictures`, every operation works picture by picture, so that on a CPU a
 pair's bits do not depend on the others in its batch.
@@ -8,21 +8,86 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fracgen.loading.augment import on_device
-from fracgen.loading.augment_pictures import blur, chosen_rows, recolour, resample
-from fracgen.loading.twins import DUST, FOREIGN, LINES, SPOT, TINT, WARP, Damage, Grains, Scatter, Shot, TwinDraws
+from fracgen.loading.augment import Partners, on_device
+from fracgen.loading.augment_pictures import Maker, blur, chosen_rows, parts_of, recolour, resample
+from fracgen.loading.twins import (
+    DUST,
+    FOREIGN,
+    LINES,
+    SPOT,
+    TINT,
+    WARP,
+    Damage,
+    Grains,
+    Scatter,
+    Shot,
+    TwinDraws,
+    normal_tile,
+    twin_draws,
+    uniforms,
+)
+
+if TYPE_CHECKING:
+    from fracgen.recipes.recipe import Recipe
 
 EDGE = 0.5
 """Opacity rises from 0 to 1 within one pixel across the edge of a shape."""
 VISIBLE = 0.02
 """A change of a channel that counts as wholly visible; noise is as strong as 0.016."""
+
+
+class TwinMaker(Maker):
+    """Makes twins of the batches of one stream of pictures.
+
+    Args: see `Maker`; `grains` is the share of grounds that are grains.
+
+    Raises:
+        ValueError: the dtype is uint8, or the recipe has two views already.
+    """
+
+    blends = mixes = True
+
+    def __init__(
+        self, recipe: Recipe, seed: int, stream: int, *, dtype: torch.dtype, normalize: bool = True,
+        channels_last: bool = False, grains: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__("twins", recipe, seed, stream, dtype=dtype, normalize=normalize, channels_last=channels_last)
+        if recipe.views == 2:
+            raise ValueError(f"recipe {recipe.name!r} has 2 views, and twins are two shots of one: use --views 1")
+        self.tile, self.grains = torch.from_numpy(normal_tile()), grains
+
+    def __call__(
+        self, pictures: Tensor, masks: Tensor | None, labels: Tensor, who: Partners, epoch: int, *, maps: bool = False
+    ) -> tuple[Tensor, ...]:
+        """See `Augmenter`; `maps` is False, as a twin shows parts of several pictures.
+
+        Returns:
+            images: [B, 2, 3, H, W], sound ones first.
+            labels: of the own pictures, as given.
+            damage: float32 [B, H, W], its opacity in the second shots.
+        """
+        assert masks is not None and not maps  # noqa: PT018
+        device, count, size = pictures.device, len(who.own), pictures.shape[-2:]
+        self.mean, self.std, self.tile = (x.to(device) for x in (self.mean, self.std, self.tile))
+        mean, std = self.mean[:, None, None], self.std[:, None, None]
+        own, partner, third = (torch.from_numpy(rows).to(device) for rows in (who.own, who.partner, who.third))
+        draws = twin_draws(uniforms(who.needed[who.own], self.seed, epoch, self.stream), self.grains)
+        images = torch.empty(2 * count, 3, *size, dtype=self.dtype, device=device, memory_format=self.layout)
+        images = images.view(count, 2, 3, *size)
+        damaged = torch.empty(count, *size, device=device)
+        for part in parts_of(own):
+            ground, other = (pictures[rows[part]].float().div_(255) for rows in (own, partner))
+            mask, dust = ((masks[rows[part]] > 0).float() for rows in (third, partner))
+            shots, damaged[part] = shoot(ground, other, mask, dust, draws, part=part, tile=self.tile)
+            images[part] = shots.sub_(mean).div_(std).to(self.dtype)
+        return images, labels[own], damaged
 
 
 def shoot(

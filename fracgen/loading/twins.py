@@ -8,7 +8,9 @@ good where the twins are alike except there (`fracgen.training.losses`). No phot
 1. the ground is a rendered picture, in half of the cases blended with its partner by the mask of a
    third picture, or, sometimes, two colours where an attractor does or does not show. In a third of
    the cases it is a texture: a spot of that picture, scattered over the plane at random, and
-   scattered anew for the second shot, so that the two share a look and no place;
+   scattered anew for the second shot, so that the two share a look and no place. A share of the grounds are grains
+   (cells of seeds on an uneven grid, as in crystals): each shows another piece of the picture, lighter or darker, and
+   the second shot has other grains;
 2. a window of it is looked up, turned and zoomed as the pair has it;
 3. the second shot is damaged: a piece of another picture of the same mean and contrast, lines, a
    spot lighter or darker, a tint, a piece of the ground itself turned and shifted, or the dust of an
@@ -20,7 +22,7 @@ Partner and third are those of `fracgen.loading.augment`, so any number of proce
 
 After: pairs with a known change are how change detection is trained; damage by foreign pieces is CutPaste's
 (Li et al., CVPR 2021) and DRAEM's (Zavrtanik et al., ICCV 2021). Blending by masks: Baradad et al. 2022.
-Textures are spot noise (van Wijk, SIGGRAPH 1991).
+Textures are spot noise (van Wijk, SIGGRAPH 1991), grains are cellular noise (Worley, SIGGRAPH 1996).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
-from fracgen.loading.augment import GREY, Floats, taps
+from fracgen.loading.augment import GREY, Columns, Floats, affine, drawn, taps
 
 KINDS = ("foreign", "lines", "spot", "tint", "warp", "dust")
 """Of damage, all as likely."""
@@ -43,7 +45,9 @@ SHAPES = 2
 TILE = 256
 """Side of the tile of normal numbers that noise is cut from, periodic."""
 UNIFORMS = 128
-"""Random numbers of one pair: 105 are used, four come of a counter."""
+"""Random numbers of one pair: 123 are used, four come of a counter."""
+FIRST_OF_GRAINS = 110
+"""Those from here on are for grains, so that the others mean what they meant before there were any."""
 TURN = 2 * math.pi
 
 
@@ -167,10 +171,7 @@ class TwinDraws:
 
 def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int) -> Floats:
     """Random numbers in [0, 1) of the pairs at these positions of an epoch: [B, UNIFORMS]."""
-    number = np.arange(UNIFORMS // 4, dtype=np.uint64)
-    counter = Purpose.TWINS | int(stream) << 24
-    words = philox4x32((number, counter, positions.astype(np.uint64)[:, None], epoch), seed_key(seed))
-    return np.stack(words, -1).reshape(len(positions), UNIFORMS) / 2.0**32
+    return drawn(UNIFORMS, Purpose.TWINS | int(stream) << 24, positions, seed, epoch)
 
 
 @cache
@@ -184,48 +185,30 @@ def normal_tile() -> NDArray[np.float32]:
     return pairs.reshape(3, TILE, TILE).astype(np.float32)
 
 
-class _Uniforms:
-    """Hands out columns of random numbers, each once."""
-
-    def __init__(self, u: Floats) -> None:
-        self.columns = iter(u.T)
-
-    def between(self, low: float, high: float) -> Floats:
-        return np.asarray(low + (high - low) * next(self.columns))
-
-    def spread(self, low: float, high: float) -> Floats:
-        """Uniform in the logarithm."""
-        return np.exp(self.between(math.log(low), math.log(high)))
-
-    def one_in(self, probability: float) -> NDArray[np.bool_]:
-        return np.asarray(next(self.columns) < probability)
-
-    def whole(self, count: int) -> NDArray[np.int64]:
-        return np.asarray(next(self.columns) * count, np.int64)
-
-    def corner(self) -> NDArray[np.int64]:
-        return np.stack([self.whole(TILE), self.whole(TILE)], 1)
+def _corner(c: Columns) -> NDArray[np.int64]:
+    """A corner [B, 2] in the tile."""
+    return np.stack([c.whole(TILE), c.whole(TILE)], 1)
 
 
-def twin_draws(u: Floats) -> TwinDraws:
-    """What the random numbers u [B, UNIFORMS] mean."""
-    c = _Uniforms(u)
+def twin_draws(u: Floats, share: float = 0.0) -> TwinDraws:
+    """What the random numbers u [B, UNIFORMS] mean; a share of the grounds are grains."""
+    c = Columns(u)
     blended, flat = c.one_in(0.5), c.one_in(0.15)
-    paints = np.stack([np.stack([c.between(0, 1) for _ in range(3)], 1) for _ in range(2)], 1)
+    paints = np.stack([c.several(3), c.several(3)], 1)
     scatter = _scatter(c)
     kind = c.whole(len(KINDS))
     # A texture turned and shifted is the same texture.
-    grains = _grains(_Uniforms(u[:, 110:]))
+    grains = _grains(Columns(u[:, FIRST_OF_GRAINS:]), share)
     kind = np.where((scatter.chosen | grains.chosen) & (kind == WARP), FOREIGN, kind)
     colour = _pair_colour(c, kind == TINT)
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
-    centre = np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    centre = c.several(2, -1, 1)
     # Most twins are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
     apart, nuisance = c.between(0, 1) ** 2, c.between(0.3, 1.3)
     sharpness, grain = c.between(0.2, 1), c.spread(0.002, 0.016)
     shots = []
     for _ in range(2):
-        at = centre + 0.15 * (apart * zoom)[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+        at = centre + 0.15 * (apart * zoom)[:, None] * c.several(2, -1, 1)
         turned = angle + 0.15 * apart * c.between(-1, 1)
         zoomed = zoom * np.exp(0.1 * apart * c.between(-1, 1))
         slope, direction = 0.25 * nuisance * c.between(0, 1), c.between(0, TURN)
@@ -233,8 +216,8 @@ def twin_draws(u: Floats) -> TwinDraws:
         shots.append(Shot(
             affine=affine(turned, zoomed * stretch, zoomed / stretch, at),
             gamma=np.exp(0.15 * nuisance * c.between(-1, 1)), light=np.stack(light, 1),
-            tint=np.exp(0.04 * nuisance[:, None] * np.stack([c.between(-1, 1) for _ in range(3)], 1)),
-            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=c.corner(),
+            tint=np.exp(0.04 * nuisance[:, None] * c.several(3, -1, 1)),
+            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=_corner(c),
         ))  # fmt: skip
     first, second = shots
     return TwinDraws(
@@ -243,44 +226,43 @@ def twin_draws(u: Floats) -> TwinDraws:
     )  # fmt: skip
 
 
-def _scatter(c: _Uniforms) -> Scatter:
+def _scatter(c: Columns) -> Scatter:
     chosen, radius = c.one_in(1 / 3), c.spread(0.06, 0.5)
-    middle = 1 - radius
-    centre = np.stack([middle * c.between(-1, 1), middle * c.between(-1, 1)], 1)
+    centre = (1 - radius)[:, None] * c.several(2, -1, 1)
     return Scatter(
-        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(c.corner(), c.corner())
+        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(_corner(c), _corner(c))
     )  # fmt: skip
 
 
-def _grains(c: _Uniforms) -> Grains:
-    chosen = c.one_in(float(__import__("os").environ.get("GRAINS", "0.3")))
+def _grains(c: Columns, share: float) -> Grains:
+    chosen = c.one_in(share)
     angle, cells, stretch = c.between(0, TURN), c.spread(3, 20), c.spread(0.6, 1.7)
     axes = affine(angle, cells / 2 * stretch, cells / 2 / stretch, np.zeros((len(angle), 2)))[:, :, :2]
     return Grains(
         chosen=chosen, axes=axes, irregular=c.between(0.1, 0.4), wavy=c.between(0, 0.5), contrast=c.spread(0.05, 0.6),
         shown=c.between(0.05, 1), border=np.stack([c.between(-0.2, 0.6), c.spread(0.03, 0.2)], 1),
-        fields=(c.corner(), c.corner()),
+        fields=(_corner(c), _corner(c)),
     )  # fmt: skip
 
 
-def _damage(c: _Uniforms, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
+def _damage(c: Columns, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats, centre: Floats) -> Damage:
     line = kind == LINES
     shapes = []
     for _ in range(SHAPES):
-        middle = np.stack([c.between(-0.75, 0.75), c.between(-0.75, 0.75)], 1)
+        middle = c.several(2, -0.75, 0.75)
         size = np.where(line, c.between(0.15, 0.6), c.spread(0.08, 0.4))
         form = np.where(line, c.between(-0.6, 0.6), c.spread(0.5, 2.0))
         rough = np.where(line, c.between(0, 0.06), 0.25)
         shapes.append(Shape(
             centre=middle, angle=c.between(0, math.pi), size=size, form=form, width=c.between(0.012, 0.06), rough=rough,
-            field=c.corner(),
+            field=_corner(c),
         ))  # fmt: skip
     count = 1 + c.one_in(0.5).astype(np.int64)
     dust_zoom = c.between(0.15, 0.5)
-    dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
-    piece = affine(c.between(0, TURN), zoom, zoom, np.stack([c.between(-1, 1), c.between(-1, 1)], 1))
+    dust = affine(c.between(0, TURN), dust_zoom, dust_zoom, c.several(2, -1, 1))
+    piece = affine(c.between(0, TURN), zoom, zoom, c.several(2, -1, 1))
     turned, zoomed = angle + c.between(-1.5, 1.5), zoom * c.spread(0.6, 1.65)
-    moved = centre + 0.3 * zoom[:, None] * np.stack([c.between(-1, 1), c.between(-1, 1)], 1)
+    moved = centre + 0.3 * zoom[:, None] * c.several(2, -1, 1)
     strength = c.spread(0.5, 3.0) * np.where(c.one_in(0.5), 1.0, -1.0)
     hue = c.between(0, TURN)[:, None] + np.arange(3) * TURN / 3
     return Damage(
@@ -290,12 +272,12 @@ def _damage(c: _Uniforms, kind: NDArray[np.int64], *, angle: Floats, zoom: Float
     )  # fmt: skip
 
 
-def _pair_colour(c: _Uniforms, tinted: NDArray[np.bool_]) -> Floats:
+def _pair_colour(c: Columns, tinted: NDArray[np.bool_]) -> Floats:
     """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted.
 
     Where the damage is a tint, colours are kept: in grey it could not be told from light.
     """
-    order = np.argsort(np.stack([c.between(0, 1) for _ in range(3)], 1), 1)
+    order = np.argsort(c.several(3), 1)
     exchanged = np.eye(3)[order]
     saturation = np.where(c.one_in(0.25), 0.0, c.between(0.2, 1))
     saturation = np.where(tinted, 0.5 + 0.5 * saturation, saturation)[:, None, None]
@@ -307,12 +289,3 @@ def _pair_colour(c: _Uniforms, tinted: NDArray[np.bool_]) -> Floats:
     matrix = matrix * (contrast * sign)[:, None, None]
     return np.concatenate([matrix, np.repeat(offset[:, None, None], 3, 1)], 2)
 
-
-def affine(angle: Floats, across: Floats, down: Floats, centre: Floats) -> Floats:
-    """Affine maps [B, 2, 3]: a window as wide as `across` and as high as `down`, turned, around a centre [B, 2]."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    rows = [
-        np.stack([cos * across, -sin * down, centre[:, 0]], 1),
-        np.stack([sin * across, cos * down, centre[:, 1]], 1),
-    ]
-    return np.stack(rows, 1)

@@ -12,11 +12,12 @@ import hashlib
 import json
 from dataclasses import KW_ONLY, dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from fracgen.formulas import FORMULAS
 from fracgen.support.decode import KEY, JsonValue, Table
 from fracgen.support.errors import renamed_fields
+from fracgen.support.options import Within, check_number
 
 RENDER_VERSION = 0
 """Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
@@ -27,6 +28,8 @@ MAX_SCENE = 4 * MAX_SIZE
 MAX_POINTS = 1 << 24
 MAX_OBJECTS = 32
 MAX_SAMPLES = 4
+PIXELS = Within(MIN_SIZE, MAX_SIZE, "pixels")
+SHARE = Within(0.0, 1.0)
 
 READ_BY = {
     **dict.fromkeys(("points", "jitter", "jitter_strength", "window_shift", "window_scale", "stamp", "flips", "colour"),
@@ -64,9 +67,9 @@ least as large
     what = "recipe"
     name: str
     _: KW_ONLY
-    size: int = 256
+    size: Annotated[int, PIXELS] = 256
     """Side of the image, in pixels."""
-    canvas: int = 256
+    canvas: Annotated[int, PIXELS] = 256
     """Side of the grid an attractor is drawn on: `size`, or more to be cropped, or anything for
     attractors that are resized and placed."""
     scene: int | None = None
@@ -74,18 +77,18 @@ least as large
     `size`, all of it. What lies outside of the image is not drawn. The background is the image's own."""
     formula: str = "ifs"
     """What is drawn: `ifs`, attractors of iterated function systems, or `mandelbulb`, Mandelbulb variations."""
-    points: int = 100_000
+    points: Annotated[int, Within(1, MAX_POINTS, "points")] = 100_000
     """Points of the chaos game, per attractor."""
-    samples: int = 1
+    samples: Annotated[int, Within(1, MAX_SAMPLES, "rays along each side of a pixel")] = 1
     """`mandelbulb` only: rays along each side of a pixel, whose square is averaged."""
     jitter: Jitter = "scale"
     """How a code is varied before it is drawn; see docs/recipes.md."""
-    jitter_strength: float = 0.0
+    jitter_strength: Annotated[float, SHARE] = 0.0
     """`fractaldb` only: one coefficient of every map is scaled by one of five factors evenly
     spaced on [1 - 2k, 1 + 2k], where k is this number."""
-    window_shift: float = 0.2
+    window_shift: Annotated[float, Within(0.0, 10.0)] = 0.2
     """The window's centre moves by U(-shift, shift) of the attractor's extent, per axis."""
-    window_scale: tuple[float, float] = (0.5, 2.0)
+    window_scale: Annotated[tuple[float, float], Within(0.0, 100.0)] = (0.5, 2.0)
     """The window's extent is the attractor's times this, per axis."""
     stamp: bool = True
     """Every point marks a random 3x3 stamp (one stamp per attractor) instead of one pixel."""
@@ -96,64 +99,49 @@ least as large
     `grey`."""
     background: Background = "noise"
     """`noise`: coloured diamond-square noise."""
-    blur_probability: float = 0.5
-    blur_sigma: tuple[float, float] = (0.5, 1.0)
+    blur_probability: Annotated[float, SHARE] = 0.5
+    blur_sigma: Annotated[tuple[float, float], Within(0.1, 10.0)] = (0.5, 1.0)
     """Standard deviation of the 3x3 Gaussian, in pixels."""
     objects: tuple[int, int] | None = None
     """Smallest and largest number of attractors that are resized and placed; None draws exactly
     one, on the whole canvas."""
-    object_size: tuple[float, float] = (0.15, 0.6)
+    object_size: Annotated[tuple[float, float], Within(0.0, 4.0)] = (0.15, 0.6)
     """Side of a placed attractor as a share of the scene's, `scene` or `size`."""
     source: Source = "own"
     """Where the placed attractors' codes come from: the sample's own code, any code of its class,
     or (after the sample's own) any code of the bank."""
-    views: int = 1
+    views: Annotated[int, Within(1, 2, "views")] = 1
     """Pictures per sample: 2 makes pairs of the same jittered code."""
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: Annotated[tuple[float, float, float], SHARE] = (0.5, 0.5, 0.5)
+    std: Annotated[tuple[float, float, float], Within(1e-3, 10.0)] = (0.5, 0.5, 0.5)
     """Normalisation of float outputs: (x / 255 - mean) / std per channel."""
     render_version: int = RENDER_VERSION
 
     def __post_init__(self) -> None:
-        check_whole("size", self.size, MIN_SIZE, MAX_SIZE, "pixels")
-        check_whole("canvas", self.canvas, MIN_SIZE, MAX_SIZE, "pixels")
-        check_whole("points", self.points, 1, MAX_POINTS, "points")
-        check_whole("views", self.views, 1, 2, "views")
-        check_whole("samples", self.samples, 1, MAX_SAMPLES, "rays along each side of a pixel")
         if self.color == "grey":
             object.__setattr__(self, "color", "gray")
-        for name, choices in _choices().items():
-            _one_of(name, getattr(self, name), choices)
-        _interval("window_scale", self.window_scale, 0.0, 100.0)
-        _interval("blur_sigma", self.blur_sigma, 0.1, 10.0)
-        _interval("object_size", self.object_size, 0.0, 4.0)
-        _number("window_shift", self.window_shift, 0.0, 10.0)
-        _number("blur_probability", self.blur_probability, 0.0, 1.0)
-        _number("jitter_strength", self.jitter_strength, 0.0, 1.0)
-        for value in self.mean:
-            _number("mean", value, 0.0, 1.0)
-        for value in self.std:
-            _number("std", value, 1e-3, 10.0)
+        super().__post_init__()
+        if self.formula not in FORMULAS:
+            raise ValueError(f"formula {self.formula!r} is unknown: use one of {', '.join(FORMULAS)}")
         if self.render_version != RENDER_VERSION:
             raise ValueError(
                 f"recipe {self.name!r} asks for render_version {self.render_version}, this fracgen renders "
                 f"version {RENDER_VERSION}: install the release that made it, or drop the field"
             )
-        if self.objects is None:
-            if self.canvas < self.size:
-                raise ValueError(
-                    f"canvas {self.canvas} is smaller than size {self.size}: a single attractor's canvas is "
-                    "cropped to size, so make it at least as large"
-                )
-        else:
+        if self.objects is not None:
             low, high = self.objects
-            check_whole("objects", low, 1, MAX_OBJECTS, "attractors")
-            check_whole("objects", high, low, MAX_OBJECTS, "attractors")
-        if self.scene is not None:
-            check_whole("scene", self.scene, self.size, MAX_SCENE, "pixels (an image shows a part of it)")
-        if self.objects is None and self.scene is not None:
+            check_number("objects", low, Within(1, MAX_OBJECTS, "attractors"))
+            check_number("objects", high, Within(low, MAX_OBJECTS, "attractors"))
+            if self.scene is not None:
+                check_number("scene", self.scene, Within(self.size, MAX_SCENE, "pixels (an image shows a part of it)"))
+        elif self.canvas < self.size:
+            raise ValueError(
+                f"canvas {self.canvas} is smaller than size {self.size}: a single attractor's canvas is "
+                "cropped to size, so make it at least as large"
+            )
+        elif self.scene is not None:
             raise ValueError(f"scene {self.scene} needs `objects`: a single attractor is cropped from its canvas")
-        if self.objects is None and self.source != "own":
+        elif self.source != "own":
             raise ValueError(f"source {self.source!r} needs `objects`: a single attractor is of the sample's own code")
 
     @property
@@ -172,7 +160,7 @@ least as large
         Raises:
             ValueError: `size` is outside [8, 1024], or the canvas or the scene that it implies is too large.
         """
-        check_whole("size", size, MIN_SIZE, MAX_SIZE, "pixels")
+        check_number("size", size, PIXELS)
         scene = None if self.scene is None else max(size, round(self.scene * size / self.size))
         canvas = max(MIN_SIZE, round(self.canvas * size / self.size))
         return dataclasses.replace(self, size=size, canvas=canvas, scene=scene)
@@ -251,6 +239,7 @@ class Preset(Table):
     recipe: Recipe
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_formula(self.bank, self.recipe)
 
 
@@ -262,32 +251,3 @@ def check_formula(bank: OfFormula, recipe: Recipe) -> None:
             "use a bank or a recipe of the other's formula"
         )
 
-
-def _choices() -> dict[str, tuple[str, ...]]:
-    return {
-        "jitter": get_args(Jitter), "color": ("hsv", "gray"), "background": get_args(Background),
-        "source": get_args(Source), "formula": tuple(FORMULAS),
-    }  # fmt: skip
-
-
-def check_whole(name: str, value: int, low: int, high: int, unit: str) -> None:
-    """Raise ValueError where a value is no whole number from low to high."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} {value!r} is out of range: use a whole number from {low} to {high} {unit}")
-
-
-def _number(name: str, value: float, low: float, high: float) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{name} {value!r} is out of range: use a number from {low:g} to {high:g}")
-
-
-def _interval(name: str, value: tuple[float, float], low: float, high: float) -> None:
-    if len(value) != 2 or value[0] > value[1]:
-        raise ValueError(f"{name} {value!r} is not an interval: give (smallest, largest)")
-    for end in value:
-        _number(name, end, low, high)
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(choices)}")

@@ -9,6 +9,7 @@ changelog. `fracgen doctor`, the tests and the GPU's acceptance script share the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -21,20 +22,22 @@ import numpy as np
 from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import make_bank
 from fracgen.recipes.presets import PRESETS, preset
-from fracgen.recipes.recipe import RENDER_VERSION, Preset, Recipe
+from fracgen.recipes.recipe import RENDER_VERSION, Preset, Recipe, Spec
 from fracgen.rendering.base import Renderer
 from fracgen.support.decode import read_json
 from fracgen.support.files import whole_file
 
 IMAGES = 8
 """Samples 0..7 of seed 0, epoch 0, from the preset's own bank, sampled with seed 0."""
+SIZES = {97: 2, 384: 1}
+"""Other sides, in pixels, at which so many of these samples are rendered, too."""
 _FILE = Path(__file__).with_name("golden.json")
 
 MakeRenderer = Callable[[Bank, Recipe], Renderer]
 
 
 class Stored(TypedDict):
-    """The stored hashes, hex digests; those of images by the preset's name."""
+    """The stored hashes, hex digests; those of images by `paper`, or `paper, 97 px` of another size."""
 
     render_version: int
     bank: str
@@ -47,12 +50,13 @@ def load() -> Stored:
     return stored
 
 
-def compute(chosen: str | Preset, make: MakeRenderer | None = None) -> str:
+def compute(chosen: str | Preset, make: MakeRenderer | None = None, size: int | None = None) -> str:
     """SHA-256 of a preset's golden batch.
 
     Args:
         chosen: the preset, or its name.
         make: gives the renderer of a bank and a recipe; default: the CPU renderer.
+        size: one of `SIZES`; default: the preset's own.
 
     Raises:
         ValueError: there is no such preset.
@@ -62,8 +66,14 @@ def compute(chosen: str | Preset, make: MakeRenderer | None = None) -> str:
         from fracgen.rendering.cpu.renderer import CpuRenderer
 
         make = CpuRenderer
-    images = make(make_bank(chosen.bank, seed=0), chosen.recipe).render(range(IMAGES)).numpy().images
+    recipe, count = (chosen.recipe, IMAGES) if size is None else (chosen.recipe.at_size(size), SIZES[size])
+    images = make(_bank(chosen.bank), recipe).render(range(count)).numpy().images
     return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
+
+
+@functools.lru_cache(maxsize=1)  # the sizes of a preset follow each other
+def _bank(spec: Spec) -> Bank:
+    return make_bank(spec, seed=0)
 
 
 def compute_bank() -> str:
@@ -71,8 +81,8 @@ def compute_bank() -> str:
     return make_bank(preset("fractaldb").bank).sha256
 
 
-def differences(make: MakeRenderer | None = None) -> list[str]:
-    """One line for each hash that is not the stored one; empty where all agree."""
+def differences(make: MakeRenderer | None = None, *, sizes: bool = True) -> list[str]:
+    """One line for each hash that is not the stored one; empty where all agree. `sizes`: also those of other sizes."""
     stored = load()
     if stored["render_version"] != RENDER_VERSION:
         return [f"golden.json is of render_version {stored['render_version']}, this fracgen renders {RENDER_VERSION}"]
@@ -80,17 +90,24 @@ def differences(make: MakeRenderer | None = None) -> list[str]:
     digest = compute_bank()
     if digest != stored["bank"]:
         lines.append(f"bank: {digest}, expected {stored['bank']}")
-    lines += [f"{name}: there is no such preset" for name in stored["images"].keys() - PRESETS.keys()]
-    for name in PRESETS:
-        digest, expected = compute(name, make), stored["images"].get(name)
+    lines += [f"{label}: there is no such preset" for label in stored["images"].keys() - batches().keys()]
+    for label, (name, size) in batches().items():
+        if size is not None and not sizes:
+            continue
+        digest, expected = compute(name, make, size), stored["images"].get(label)
         if digest != expected:
-            lines.append(f"{name}: {digest}, expected {expected}")
+            lines.append(f"{label}: {digest}, expected {expected}")
     return lines
+
+
+def batches() -> dict[str, tuple[str, int | None]]:
+    """Preset and size of every golden batch, those of a preset one after the other, by their names in the file."""
+    return {name if size is None else f"{name}, {size} px": (name, size) for name in PRESETS for size in (None, *SIZES)}
 
 
 def write() -> None:
     """Regenerate golden.json from the CPU renderer."""
-    images = {name: compute(name) for name in PRESETS}
+    images = {label: compute(name, size=size) for label, (name, size) in batches().items()}
     data = {"render_version": RENDER_VERSION, "bank": compute_bank(), "images": images}
     with whole_file(_FILE) as file:
         file.write((json.dumps(data, indent=2) + "\n").encode())
@@ -108,7 +125,7 @@ def main(arguments: list[str]) -> int:
     lines = differences()
     for line in lines:
         print(line)
-    print(f"{len(lines)} of {len(PRESETS) + 1} hashes differ", file=sys.stderr)
+    print(f"{len(lines)} of {len(batches()) + 1} hashes differ", file=sys.stderr)
     return 1 if lines else 0
 
 

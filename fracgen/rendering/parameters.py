@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -78,38 +78,18 @@ class Parameters(NamedTuple):
     @classmethod
     def of(cls, recipe: Recipe) -> Parameters:
         """Convert a recipe."""
-        low, high = recipe.objects or (1, 1)
-        real = np.float32
-        return cls(
-            size=recipe.size,
-            canvas=recipe.canvas,
-            scene=recipe.scene or recipe.size,
-            points=recipe.points,
-            jitter=Jitter[recipe.jitter.upper()].value,
-            stamp=int(recipe.stamp),
-            flips=int(recipe.flips),
-            gray=int(recipe.color == "gray"),
-            noise=int(recipe.background == "noise"),
-            levels=(recipe.size - 1).bit_length(),
-            placed=int(recipe.placed),
-            min_objects=low,
-            max_objects=high,
-            source=Source[recipe.source.upper()].value,
-            views=recipe.views,
-            white=int(recipe.background == "white"),
-            samples=recipe.samples,
-            ray_first=real(0.5 / (recipe.canvas * recipe.samples) - 0.5),
-            ray_step=real(1 / (recipe.canvas * recipe.samples)),
-            jitter_strength=real(recipe.jitter_strength),
-            window_shift=real(recipe.window_shift),
-            scale_low=real(recipe.window_scale[0]),
-            scale_high=real(recipe.window_scale[1]),
-            blur_probability=real(recipe.blur_probability),
-            blur_low=real(recipe.blur_sigma[0]),
-            blur_high=real(recipe.blur_sigma[1]),
-            side_low=real(recipe.object_size[0]),
-            side_high=real(recipe.object_size[1]),
-        )
+        rays = recipe.canvas * recipe.samples
+        own: dict[str, float] = {
+            "scene": recipe.scene or recipe.size, "jitter": Jitter[recipe.jitter.upper()],
+            "gray": recipe.color == "gray", "noise": recipe.background == "noise",
+            "levels": (recipe.size - 1).bit_length(), "min_objects": (recipe.objects or (1, 1))[0],
+            "source": Source[recipe.source.upper()], "white": recipe.background == "white",
+            "ray_first": 0.5 / rays - 0.5, "ray_step": 1 / rays,
+        }  # fmt: skip
+        for name, of in (("scale", recipe.window_scale), ("blur", recipe.blur_sigma), ("side", recipe.object_size)):
+            own[f"{name}_low"], own[f"{name}_high"] = of
+        kinds = get_type_hints(cls)
+        return cls(*(kinds[name](own[name] if name in own else getattr(recipe, name)) for name in cls._fields))
 
 
 def header(parameters: Parameters, more: Mapping[str, float]) -> str:

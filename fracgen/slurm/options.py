@@ -29,16 +29,13 @@ def parse_minutes(text: str) -> int:
     >>> parse_minutes("90"), parse_minutes("4:00:00"), parse_minutes("1-12"), parse_minutes("2:30")
     (90, 240, 2160, 3)
     """
-    days, dash, rest = text.rpartition("-")
-    parts = rest.split(":")
-    if not all(part.isdigit() for part in [*parts, *([days] if dash else [])]) or len(parts) > 3:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text, re.ASCII)
+    if match is None:
         raise ValueError(f"--time {text!r}: use minutes, hours:minutes:seconds or days-hours, such as 4:00:00")
-    numbers = [int(part) for part in parts]
-    if dash:
-        hours, minutes, seconds = [*numbers, 0, 0][:3]
-    else:
-        hours, minutes, seconds = {1: [0, *numbers, 0], 2: [0, *numbers], 3: numbers}[len(numbers)]
-    return int(days or 0) * 1440 + hours * 60 + minutes + -(-seconds // 60)
+    days, first, second, third = (int(part or 0) for part in match.groups())
+    if match[1] is None and match[4] is None:  # minutes, or minutes:seconds
+        return first - (-second // 60)
+    return days * 1440 + first * 60 + second - (-third // 60)
 
 
 def parse_sbatch(options: list[str]) -> tuple[tuple[str, str], ...]:

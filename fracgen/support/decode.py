@@ -32,8 +32,12 @@ from typing import (
     get_type_hints,
 )
 
+from fracgen.support.options import check_fields
+
 T = TypeVar("T")
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+Unchecked: TypeAlias = Any
+"""A value of a file as it was parsed, of any type; `decode` makes it one of the type that is wanted."""
 KEY = "json key"
 """In a field's metadata: its name in the file, where that is another one; the field's is read in its absence."""
 
@@ -68,7 +72,7 @@ def check_regular(path: str | os.PathLike[str], limit: float = math.inf) -> None
         raise ValueError(f"{path} has {about.st_size:,} bytes: at most {limit:,} are read")
 
 
-def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
+def read_json(path: str | os.PathLike[str], kind: type[object] = dict) -> Unchecked:
     """The contents of a JSON file; a byte order mark is skipped.
 
     Args:
@@ -82,13 +86,13 @@ def read_json(path: str | os.PathLike[str], kind: type[Any] = dict) -> Any:
     return _read(path, "JSON", parse_json, kind)
 
 
-def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Unchecked]:
     """The contents of a TOML file; raises as `read_json`."""
-    table: dict[str, Any] = _read(path, "TOML", _parse_toml, dict)
+    table: dict[str, Unchecked] = _read(path, "TOML", _parse_toml, dict)
     return table
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Unchecked:
     """The value of a JSON text.
 
     Raises:
@@ -104,7 +108,7 @@ def parse_json(text: str | bytes) -> Any:
     return _bounded(lambda: json.loads(_text(text), object_pairs_hook=_table))
 
 
-def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False) -> T:
+def from_json(kind: type[T], data: object, name: str = "", *, closed: bool = False) -> T:
     """A dataclass from a table of JSON values with its fields' names.
 
     Args:
@@ -128,7 +132,7 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
     Traceback (most recent call last):
     ValueError: threshold.value is '1' instead of a number
     """
-    table = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
+    table: Mapping[str, object] = _of_type(isinstance(data, Mapping), data, name or "the file", "a table")
     fields = {field.metadata.get(KEY, field.name): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     keys = {field.name: key for key, field in fields.items()}
     # A name in the file is what it says: `digest` beside `weights_digest` is another thing.
@@ -148,10 +152,13 @@ def from_json(kind: type[T], data: Any, name: str = "", *, closed: bool = False)
 
 
 class Table:
-    """Base of a frozen dataclass that goes to JSON and back."""
+    """Base of a frozen dataclass that goes to JSON and back, and whose fields `check_fields` checks."""
 
     what: ClassVar[str]
     """Such a table in words, for messages."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def to_json(self) -> dict[str, JsonValue]:
         """A dictionary of JSON types."""
@@ -172,7 +179,9 @@ class Table:
         return (cls,)
 
 
-def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], Any], kind: type[Any]) -> Any:
+def _read(
+    path: str | os.PathLike[str], language: str, parse: Callable[[bytes], object], kind: type[object]
+) -> Unchecked:
     content = read_bytes(path)
     try:
         value = parse(content)
@@ -184,7 +193,7 @@ def _read(path: str | os.PathLike[str], language: str, parse: Callable[[bytes], 
     return value
 
 
-def _parse_toml(content: bytes) -> Any:
+def _parse_toml(content: bytes) -> object:
     return _bounded(lambda: tomllib.loads(_text(content)))
 
 
@@ -197,7 +206,7 @@ def _text(content: str | bytes) -> str:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
 
 
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _table(pairs: list[tuple[str, object]]) -> dict[str, object]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
@@ -205,7 +214,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _bounded(parse: Callable[[], Any]) -> Any:
+def _bounded(parse: Callable[[], object]) -> object:
     """The value that a parser returns, checked to be within bounds."""
     too_deep = f"lists and tables lie more than {MAX_DEPTH} deep"
     try:
@@ -214,7 +223,7 @@ def _bounded(parse: Callable[[], Any]) -> Any:
         raise ValueError(too_deep) from None
     depth, level = 0, [value]  # one level after the other: a recursion would have a bound of its own
     while level:
-        below: list[Any] = []
+        below: list[object] = []
         for item in level:
             if not isinstance(item, (dict, list)):
                 _check_scalar(item)
@@ -227,7 +236,7 @@ def _bounded(parse: Callable[[], Any]) -> Any:
     return value
 
 
-def _check_scalar(value: Any) -> None:
+def _check_scalar(value: object) -> None:
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError(f"{shown(value)} holds half a character")
@@ -238,10 +247,10 @@ def _check_scalar(value: Any) -> None:
         raise ValueError(f"a whole number of {value.bit_length()} bits: 64 are enough for every field")
 
 
-def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
+def decode(kind: object, value: Unchecked, name: str, *, closed: bool = False) -> Unchecked:
     """A value of one of the types that a dataclass's field may have, see `from_json`, whose arguments these are."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any or kind is object:
+    if kind is Unchecked or kind is object:
         return value
     if origin in (Union, UnionType):
         absent = value is None and NoneType in arguments
@@ -272,7 +281,7 @@ def decode(kind: Any, value: Any, name: str, *, closed: bool = False) -> Any:
     return _of_type(isinstance(value, kind), value, name, "a text" if kind is str else "true or false")
 
 
-def _meant(union: Any, value: Any) -> Any:
+def _meant(union: object, value: object) -> Unchecked:
     """The type among several that a value should have: the dataclass with most of its names."""
     kinds = [kind for kind in get_args(union) if kind is not NoneType]
     if len(kinds) == 1:
@@ -281,7 +290,7 @@ def _meant(union: Any, value: Any) -> Any:
     return max(kinds, key=lambda kind: len(names & {field.name for field in dataclasses.fields(kind)}))
 
 
-def _of_type(good: bool, value: Any, name: str, wanted: str) -> Any:
+def _of_type(good: bool, value: object, name: str, wanted: str) -> Unchecked:
     if not good:
         raise ValueError(f"{name} is {shown(value)} instead of {wanted}")
     return value
@@ -311,7 +320,7 @@ class TensorFile(NamedTuple):
 
     metadata: dict[str, str]
     tensors: dict[str, Described]
-    load: Callable[[str], Any]
+    load: Callable[[str], Unchecked]
     """A tensor by its name. NumPy has none of the types BF16 and F8_...: look at `tensors` first."""
 
 

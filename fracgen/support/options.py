@@ -1,4 +1,4 @@
-"""How fields of dataclasses appear on the command line, and parsers of its texts.
+"""What is noted at fields of dataclasses: their limits, and how they appear on the command line; parsers of its texts.
 
 A field is an option where its type is `Annotated` with a help text or an `Option`; `fracgen.cli.options` makes them.
 """
@@ -7,6 +7,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
+from types import NoneType
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class Within:
+    """Limits of a number, both included; of each number where the field is a tuple. A tuple of two is an interval."""
+
+    low: float
+    high: float
+    unit: str = ""
+    """What is counted, for messages."""
+
+
+def check_fields(table: object) -> None:
+    """Check the fields of a dataclass by their types: numbers by `Within`, texts by `Literal`. None is passed over.
+
+    Raises:
+        ValueError: a value is out of range, unknown or no interval.
+    """
+    for name, kind, limits in _checked(type(table)):  # type: ignore[arg-type]
+        value = getattr(table, name)
+        if value is None:
+            continue
+        if limits is None:
+            if value not in get_args(kind):
+                raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(get_args(kind))}")
+            continue
+        kinds = get_args(kind) or (kind,)
+        if len(kinds) == 2 and (not isinstance(value, tuple) or len(value) != 2 or value[0] > value[1]):
+            raise ValueError(f"{name} {value!r} is not an interval: give (smallest, largest)")
+        for number in value if get_args(kind) else (value,):
+            check_number(name, number, limits, whole=kinds[0] is int)
+
+
+def check_number(name: str, value: object, limits: Within, *, whole: bool = True) -> None:
+    """Raise ValueError where a value is no number, or no whole one, within limits."""
+    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not good or not limits.low <= value <= limits.high:  # type: ignore[operator]
+        low, high = (end if isinstance(end, int) else f"{end:g}" for end in (limits.low, limits.high))
+        kind = f"{'whole ' * whole}number from {low} to {high} {limits.unit}"
+        raise ValueError(f"{name} {value!r} is out of range: use a {kind.rstrip()}")
+
+
+@cache
+def _checked(kind: type[object]) -> list[tuple[str, object, Within | None]]:
+    """The fields with limits or choices: name, type without None, and limits, which are None where it has choices."""
+    found: list[tuple[str, object, Within | None]] = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        own, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        own = next((one for one in get_args(own) if NoneType in get_args(own) and one is not NoneType), own)
+        limits = next((note for note in notes if isinstance(note, Within)), None)
+        if limits is not None or get_origin(own) is Literal:
+            found.append((name, own, limits))
+    return found
 
 
 @dataclass(frozen=True)

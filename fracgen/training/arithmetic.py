@@ -9,22 +9,24 @@ bfloat16, and 1.7 times as many in float32 with the channel fastest.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+from fracgen.support.decode import Table
 from fracgen.training.config import Machine
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(Table):
     """How a forward pass is computed. It is part of a run: other arithmetic, other bits."""
 
+    what = "arithmetic"
     device: str
     """cpu or cuda."""
-    precision: str
-    """float32, or bfloat16 under autocast."""
+    precision: Literal["float32", "bfloat16"]
+    """bfloat16: under autocast."""
     channels_last: bool
 
     @property
@@ -32,15 +34,11 @@ class Arithmetic:
         """Of images and of the forward pass."""
         return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
-    def to_json(self) -> dict[str, Any]:
-        """A dictionary of JSON types."""
-        return asdict(self)
-
     def __str__(self) -> str:
         return f"{self.precision}, {'channels last' if self.channels_last else 'planes'}, on {self.device}"
 
 
-def choose(machine: Machine, model: torch.nn.Module, device: str, before: dict[str, Any] | None = None) -> Arithmetic:
+def choose(machine: Machine, model: torch.nn.Module, device: str, before: Arithmetic | None = None) -> Arithmetic:
     """The arithmetic of a run.
 
     Args:
@@ -49,20 +47,17 @@ def choose(machine: Machine, model: torch.nn.Module, device: str, before: dict[s
         device: cpu or cuda.
         before: the arithmetic of the run that is resumed, which is kept on the same kind of device.
     """
-    if before is not None and before.get("device") == device:
-        precision, last = before["precision"], before["channels_last"]
-    else:
+    if before is None or before.device != device:
         half = device == "cuda" or (fast_bfloat16() and not grouped_convolutions(model))
-        precision, last = "bfloat16" if half else "float32", device == "cuda" or convolutions(model)
-    if machine.precision != "auto":
-        precision = machine.precision
-    return Arithmetic(device, precision, last if machine.channels_last is None else machine.channels_last)
+        before = Arithmetic(device, "bfloat16" if half else "float32", device == "cuda" or convolutions(model))
+    precision = before.precision if machine.precision == "auto" else machine.precision
+    last = before.channels_last if machine.channels_last is None else machine.channels_last
+    return Arithmetic(device, precision, last)
 
 
 def fast_bfloat16() -> bool:
     """Whether this processor has bfloat16 multiplication (AVX512-BF16 or AMX)."""
-    tell = getattr(torch.cpu, "get_capabilities", dict)  # older releases of torch do not say
-    abilities: dict[str, Any] = tell()
+    abilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of torch have none
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
 
 

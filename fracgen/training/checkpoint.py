@@ -11,16 +11,32 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
+from fracgen.support.decode import JsonValue, Unchecked
 from fracgen.support.files import wait_for_disk, whole_file
 from fracgen.weights import load_plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAGIC = b"fracgen-checkpoint 1 sha256="
 HEADER_BYTES = len(MAGIC) + 64 + 1
 KEEP = 2
 """Checkpoints kept: the newest, and one in case it is damaged."""
 NAME = re.compile(r"step-(\d{9})\.ckpt")
+
+
+class State(TypedDict):
+    """What a checkpoint holds: all that any number of processes need to continue."""
+
+    config: dict[str, JsonValue]
+    bank_sha256: str
+    step: int
+    model: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+    optimizer: dict[str, Unchecked]
+    validation: dict[str, float]
 
 
 class CheckpointError(ValueError):
@@ -32,7 +48,7 @@ def path_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}.ckpt"
 
 
-def save(state: dict[str, Any], folder: Path, step: int) -> Path:
+def save(state: State, folder: Path, step: int) -> Path:
     """Write a checkpoint and, once it is on the disk, remove those it replaces.
 
     Raises:
@@ -59,7 +75,7 @@ def save(state: dict[str, Any], folder: Path, step: int) -> Path:
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> State:
     """Read a checkpoint onto the CPU.
 
     Raises:
@@ -75,13 +91,13 @@ def load(path: Path) -> dict[str, Any]:
     if hashlib.sha256(body).hexdigest().encode() != data[len(MAGIC) : HEADER_BYTES - 1]:
         raise CheckpointError(f"{path} is truncated or damaged: use the checkpoint before it (--resume auto does)")
     try:
-        state: dict[str, Any] = load_plain(io.BytesIO(body), path)
+        state: State = load_plain(io.BytesIO(body), path)
     except ValueError:
         raise CheckpointError(f"{path} holds what no checkpoint holds: use the checkpoint before it") from None
     return state
 
 
-def newest(folder: Path) -> tuple[dict[str, Any], Path, list[str]]:
+def newest(folder: Path) -> tuple[State, Path, list[str]]:
     """The newest whole checkpoint of a folder, its path, and why newer ones were passed over.
 
     Raises:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
 from fracgen.draws import seed_key
 from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
 from fracgen.recipes.presets import PRESETS as RECIPES
 from fracgen.recipes.recipe import Recipe, Spec, check_formula
-from fracgen.support.decode import Table
-from fracgen.support.options import Option
+from fracgen.support.decode import JsonValue, Table
+from fracgen.support.options import Option, Within, check_fields, check_number
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -29,6 +30,7 @@ FIRST = 1 / 25
 LAST = FIRST / 1e4
 COOL_DOWN = 0.2
 """Share of the steps in which a trapezoid comes down."""
+COUNT = Within(1, 2**31)
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class Config(Table):
     seed: Annotated[int, "Seed of the images, their order and the model's first weights."] = 0
     initial: str | None = None
     """SHA-256 of the file of weights that the model begins with; None for random ones."""
-    epochs: Annotated[int, Option("Number of epochs.", default="100; quick: few")] = 100
-    epoch_size: Annotated[int, "Number of images in an epoch."] = 1_000_000
-    batch_size: Annotated[int, "Number of images in a step, of all processes together."] = 512
-    validation_size: Annotated[int, "Number of images of the validation stream, shown after every epoch; 0: none."] = (
-        10_240
-    )
+    epochs: Annotated[int, Option("Number of epochs.", default="100; quick: few"), COUNT] = 100
+    epoch_size: Annotated[int, "Number of images in an epoch.", COUNT] = 1_000_000
+    batch_size: Annotated[int, "Number of images in a step, of all processes together.", COUNT] = 512
+    validation_size: Annotated[
+        int, "Number of images of the validation stream, shown after every epoch; 0: none.", Within(0, 2**31)
+    ] = 10_240
     pictures: Annotated[
         int | None, Option("Number of different images.", default="every one is new")
     ] = None
@@ -74,41 +76,36 @@ class Config(Table):
         Option("What the network predicts: the class of an image, several classes, which two images are a pair, or "
                "where the second of two shots is damaged; auto: by the recipe's labels.", default="the preset's"),
     ] = "auto"
-    label_smoothing: Annotated[float, "Share of the target that is spread over all classes; for class only."] = 0.0
+    grains: Annotated[
+        float, "Share of the pictures whose ground is grains, as of crystals; for damage only.", Within(0.0, 1.0)
+    ] = 0.0
+    label_smoothing: Annotated[
+        float, "Share of the target that is spread over all classes; for class only.", Within(0.0, 0.99)
+    ] = 0.0
     optimizer: Annotated[Optimizer, "Optimizer."] = "sgd"
-    learning_rate: Annotated[float, "Learning rate at the schedule's peak."] = 0.1
+    learning_rate: Annotated[float, "Learning rate at the schedule's peak.", Within(1e-9, 1e3)] = 0.1
     schedule: Annotated[
         Schedule,
         "one-cycle: half cosines up and down. cosine: a straight line up, a half cosine down to 0. trapezoid: a "
         "straight line up, the peak, a straight line down to 0 in the last fifth.",
     ] = "one-cycle"
-    warm_up: Annotated[float, "Share of all steps in which the learning rate rises."] = 0.1
+    warm_up: Annotated[float, "Share of all steps in which the learning rate rises.", Within(0.0, 0.99)] = 0.1
     ema: Annotated[
         float,
         Option("Decay per step of a moving average of the weights, which is validated and exported.",
                default="0: none"),
+        Within(0.0, 0.999999),
     ] = 0.0
-    momentum: float = 0.9
+    momentum: Annotated[float, Within(0.0, 0.9999)] = 0.9
     """SGD only."""
-    weight_decay: Annotated[float, "L2 penalty."] = 1e-4
+    weight_decay: Annotated[float, "L2 penalty.", Within(0.0, 10.0)] = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         seed_key(self.seed)
         check_formula(self.bank, self.recipe)
-        for name in ("epochs", "epoch_size", "batch_size"):
-            _within(name, getattr(self, name), 1, 2**31, whole=True)
-        _within("validation_size", self.validation_size, 0, 2**31, whole=True)
-        _within("learning_rate", self.learning_rate, 1e-9, 1e3)
-        _within("warm_up", self.warm_up, 0.0, 0.99)
-        _within("momentum", self.momentum, 0.0, 0.9999)
-        _within("weight_decay", self.weight_decay, 0.0, 10.0)
-        _within("label_smoothing", self.label_smoothing, 0.0, 0.99)
-        _within("ema", self.ema, 0.0, 0.999999)
         if self.pictures is not None:
-            _within("pictures", self.pictures, 1, self.epoch_size, whole=True)
-        for name, kind in (("optimizer", Optimizer), ("objective", Objective), ("schedule", Schedule)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name} {getattr(self, name)!r} is unknown: use one of {', '.join(get_args(kind))}")
+            check_number("pictures", self.pictures, Within(1, self.epoch_size))
         if self.batch_size > self.epoch_size:
             raise ValueError(f"batch_size {self.batch_size} is more than an epoch of {self.epoch_size} images")
         self._check_objective()
@@ -128,6 +125,8 @@ class Config(Table):
             several = "several classes" if recipe.source == "bank" else "one class"
             raise ValueError(f"objective {task} does not fit recipe {recipe.name!r}, whose images have {several}: use "
                              f"{'several' if recipe.source == 'bank' else 'class'}, or damage")  # fmt: skip
+        if self.grains and task != "damage":
+            raise ValueError(f"grains {self.grains:g} has no meaning for objective {task}: use 0")
         if self.label_smoothing and task != "class":
             raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {task}: use 0")
         if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:
@@ -154,6 +153,10 @@ class Config(Table):
         """The learning rate of a step, counted from 0."""
         return self.learning_rate * share_of_peak(self.schedule, step, self.steps, self.warm_up)
 
+    def changed(self, changes: Mapping[str, object]) -> Config:
+        """The configuration with other values of some fields. Raises ValueError."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
     def differences(self, other: Config) -> list[str]:
         """What differs in the other, as `name: ours, theirs` lines."""
         ours, theirs = _flat(self.to_json()), _flat(other.to_json())
@@ -177,8 +180,10 @@ class Machine:
 
     device: Annotated[str, "auto, cpu or cuda; `--gpu` is short for the last."] = "auto"
     _: KW_ONLY
-    devices: Annotated[int | None, Option("Number of processes on this node.", default="1, or torchrun's")] = None
-    num_nodes: Annotated[int, "Number of nodes, where SLURM starts the processes."] = 1
+    devices: Annotated[
+        int | None, Option("Number of processes on this node.", default="1, or torchrun's"), COUNT
+    ] = None
+    num_nodes: Annotated[int, "Number of nodes, where SLURM starts the processes.", Within(1, 100_000)] = 1
     precision: Annotated[Precision, "Precision of the forward pass; auto: what is fastest on this device."] = "auto"
     channels_last: Annotated[
         bool | None, Option("Memory layout of images.", default="what is fastest for the network")
@@ -187,13 +192,13 @@ class Machine:
     deterministic: Annotated[
         bool | None, Option("Refuse operations that differ from run to run.", default="on a CPU")
     ] = None
-    prefetch: Annotated[int, "Number of batches rendered ahead."] = 2
-    max_steps: Annotated[int | None, "Stop after this step of the run; --resume continues."] = None
-    checkpoint_steps: Annotated[int | None, "Number of steps between checkpoints."] = None
+    prefetch: Annotated[int, "Number of batches rendered ahead.", Within(0, 64)] = 2
+    max_steps: Annotated[int | None, "Stop after this step of the run; --resume continues.", COUNT] = None
+    checkpoint_steps: Annotated[int | None, "Number of steps between checkpoints.", COUNT] = None
     checkpoint_minutes: Annotated[
-        float, "Minutes between checkpoints; every epoch ends with one, too."
+        float, "Minutes between checkpoints; every epoch ends with one, too.", Within(0.0, 1e6)
     ] = 10.0
-    log_steps: Annotated[int, "Number of steps between rows of metrics.csv."] = 50
+    log_steps: Annotated[int, "Number of steps between rows of metrics.csv.", COUNT] = 50
     loggers: Annotated[
         tuple[str, ...],
         Option("tensorboard or wandb, besides metrics.csv; may be repeated.", names=("--logger",)),
@@ -203,15 +208,7 @@ class Machine:
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device {self.device!r} is unknown: use auto, cpu or cuda; choose among several GPUs "
                              "with CUDA_VISIBLE_DEVICES")  # fmt: skip
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"precision {self.precision!r} is unknown: use one of {', '.join(get_args(Precision))}")
-        for name in ("devices", "max_steps", "checkpoint_steps"):
-            if getattr(self, name) is not None:
-                _within(name, getattr(self, name), 1, 2**31, whole=True)
-        _within("num_nodes", self.num_nodes, 1, 100_000, whole=True)
-        _within("log_steps", self.log_steps, 1, 2**31, whole=True)
-        _within("prefetch", self.prefetch, 0, 64, whole=True)
-        _within("checkpoint_minutes", self.checkpoint_minutes, 0.0, 1e6)
+        check_fields(self)
         for logger in self.loggers:
             if logger not in LOGGERS:
                 raise ValueError(f"logger {logger!r} is unknown: use {' or '.join(LOGGERS)}, or none")
@@ -243,17 +240,11 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(data: dict[str, JsonValue], prefix: str = "") -> dict[str, JsonValue]:
+    flat: dict[str, JsonValue] = {}
     for name, value in data.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
-
-
-def _within(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    kind = int if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        raise ValueError(f"{name} {value!r} is out of range: use a {'whole ' * whole}number from {low:g} to {high:g}")
 
 
 QUICK_RECIPE = dataclasses.replace(

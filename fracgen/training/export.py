@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from safetensors.torch import save
 from torch import nn
@@ -26,6 +26,9 @@ from fracgen.training.config import Config
 from fracgen.training.folder import RunFolder, write_json
 from fracgen.training.losses import Objective, objective_of
 from fracgen.weights import fault
+
+if TYPE_CHECKING:
+    from fracgen.support.decode import JsonValue
 
 
 def export(
@@ -62,7 +65,7 @@ def export(
 
 @dataclass(frozen=True)
 class Trained:
-    """A network after some steps of a run, and what is told of it."""
+    """A network after some steps of a run, and what its export says of it."""
 
     config: Config
     bank_sha256: str
@@ -74,7 +77,7 @@ class Trained:
     validation: dict[str, float]
 
     def write(
-        self, target: Path, starts: list[dict[str, Any]], *, classifier: bool = True, half: bool = False
+        self, target: Path, starts: list[dict[str, JsonValue]], *, classifier: bool = True, half: bool = False
     ) -> Path:
         """Write the folder `target`, with `starts` as environment.json; see `export`.
 
@@ -93,93 +96,110 @@ class Trained:
             if bad := fault(tensors):
                 raise ValueError(f"nothing is exported to {target}: {bad}: {remedy}")
         data = save(weights, {"format": "pt"})  # a second entry would come before or after it, as chance has it
-        about = self._about(layer, self.objective.outputs if classifier else 0)
-        about["fracgen"]["weights_sha256"] = hashlib.sha256(data).hexdigest()
+        outputs, sha256 = self.objective.outputs if classifier else 0, hashlib.sha256(data).hexdigest()
         target.mkdir(parents=True, exist_ok=True)
         with whole_file(target / "model.safetensors") as file:
             file.write(data)
-        write_json(target / "config.json", about)
+        write_json(target / "config.json", self._about(layer, outputs, sha256))
         write_json(target / "environment.json", starts)
         with whole_file(target / "README.md") as file:
-            file.write(card(self.config, about).encode())
+            file.write(self._card(layer, outputs, sha256).encode())
         return target
 
-    def _about(self, layer: str, outputs: int) -> dict[str, Any]:
+    @property
+    def _name(self) -> str:
+        return self.config.model.removeprefix("timm/")
+
+    @property
+    def _tag(self) -> str:
+        return f"fracgen_{self.config.recipe.name.replace('-', '_')}"
+
+    @property
+    def _images_seen(self) -> int:
+        epochs, steps = divmod(self.step, self.config.steps_per_epoch)
+        return epochs * self.config.epoch_size + steps * self.config.batch_size
+
+    def _about(self, layer: str, outputs: int, sha256: str) -> dict[str, object]:
         """config.json: timm's fields, and ours under `fracgen`."""
         c, recipe, model = self.config, self.config.recipe, self.model
-        own, named = getattr(model, "pretrained_cfg", None) or {}, f"fracgen_{recipe.name.replace('-', '_')}"
-        epochs, steps = divmod(self.step, c.steps_per_epoch)
+        own = getattr(model, "pretrained_cfg", None) or {}
         return {
-            "architecture": c.model.removeprefix("timm/"),
+            "architecture": self._name,
             "num_classes": outputs,
             "num_features": features_into(model, layer),
             "pretrained_cfg": {
-                "tag": named, "custom_load": False, "input_size": [3, recipe.size, recipe.size],
+                "tag": self._tag, "custom_load": False, "input_size": [3, recipe.size, recipe.size],
                 "fixed_input_size": bool(own.get("fixed_input_size", False)), "interpolation": "bilinear",
                 "crop_pct": 1.0, "crop_mode": "center", "mean": list(recipe.mean), "std": list(recipe.std),
                 "num_classes": outputs, "classifier": layer, "first_conv": first_convolution(model),
             },
             "fracgen": {
-                "tag": named, "library": library_of(c.model), "versions": {"fracgen": fracgen.__version__},
+                "tag": self._tag, "library": library_of(c.model), "versions": {"fracgen": fracgen.__version__},
                 "step": self.step, "steps": c.steps, "epochs_done": self.step / c.steps_per_epoch,
                 "validation": self.validation, "config": c.to_json(), "recipe_digest": recipe.digest,
-                "bank_sha256": self.bank_sha256, "weights_sha256": "", "objective": self.objective.name,
-                "accuracy_measure": self.objective.measure,
-                "images_seen": epochs * c.epoch_size + steps * c.batch_size,
+                "bank_sha256": self.bank_sha256, "weights_sha256": sha256, "objective": self.objective.name,
+                "accuracy_measure": self.objective.measure, "images_seen": self._images_seen,
             },
         }  # fmt: skip
 
-
-def card(config: Config, about: dict[str, Any]) -> str:
-    """Markdown with the front matter that model hubs read, from an export's config.json."""
-    own, name = about["fracgen"], about["architecture"]
-    recipe = config.recipe
-    tells = "was not trained" if config.task == "damage" else f"tells `{recipe.formula}` codes apart and nothing else"
-    open_end = f"- The run was not finished: {own['step']:,} of {own['steps']:,} steps were taken.\n"
-    return f"""---
+    def _card(self, layer: str, outputs: int, sha256: str) -> str:
+        """Markdown with the front matter that model hubs read."""
+        c, recipe = self.config, self.config.recipe
+        library = library_of(c.model)
+        what = "was not trained" if c.task == "damage" else f"tells `{recipe.formula}` codes apart and nothing else"
+        unfinished = f"- The run was not finished: {self.step:,} of {c.steps:,} steps were taken.\n"
+        return f"""---
 license: apache-2.0
 tags:
 - fractals
 - pre-training
 - image-classification
-library_name: {own["library"]}
+library_name: {library}
 ---
-# {name}.{own["tag"]}
+# {self._name}.{self._tag}
 
-A {name} pre-trained by fracgen {own["versions"]["fracgen"]} on images of fractals only: no photograph, no person,
+A {self._name} pre-trained by fracgen {fracgen.__version__} on images of fractals only: no photograph, no person,
 no data set was involved.
 
 | | |
 |---|---|
-| Recipe | `{recipe.name}`, {recipe.size} px, digest `{own["recipe_digest"]}`, render version {recipe.render_version} |
-| Codes | {config.bank.codes:,} in {config.bank.classes:,} classes, bank SHA-256 `{own["bank_sha256"]}` |
-| Images seen | {_seen(config, own)} |
-| Optimisation | {_optimisation(config)} |
-| Objective | {own["objective"]} |
-| Seed | {config.seed} (bank: {config.bank_seed}) |
-| First weights | {f"those of SHA-256 `{config.initial}`, but for the last layer" if config.initial else "random"} |
-| Validation | {_validation(own)} |
-| Input | RGB / 255, mean {recipe.mean}, standard deviation {recipe.std} |
-| Augmentation | {_augmentation(config)} |
+{self._facts()}
 | Versions and hardware | of every start: `environment.json` |
-| Weights' SHA-256 | `{own["weights_sha256"]}` |
+| Weights' SHA-256 | `{sha256}` |
 
 ## Loading
 
-{_loading(config, about)}
+{_loading(self._name, library, layer, outputs)}
+
+Images of {recipe.size} px were shown; convolutional networks take other sizes as well.
 
 ## Known limits
 
 - The weights saw fractals only. They are meant as features for anomaly detection and for further training; the
-  classifier, where it is included, {tells}.
+  classifier, where it is included, {what}.
 - They expect the normalisation above, not ImageNet's.
 - Validation measures the objective on pictures that training never showed. It says little about another task.
-{open_end if own["step"] < own["steps"] else ""}"""
+{unfinished if self.step < c.steps else ""}"""
 
-
-def _seen(c: Config, own: dict[str, Any]) -> str:
-    twice = ", two shots of each" if c.task == "damage" else ""
-    return f"{own['images_seen']:,}{twice} ({own['epochs_done']:.2f} of {c.epochs} epochs of {c.epoch_size:,})"
+    def _facts(self) -> str:
+        """What was trained on what, as rows of the card's table."""
+        c, recipe, v = self.config, self.config.recipe, self.validation
+        seen = f"{self._images_seen:,}{', two shots of each' if c.task == 'damage' else ''}"
+        rows = {
+            "Recipe": f"`{recipe.name}`, {recipe.size} px, digest `{recipe.digest}`, "
+            f"render version {recipe.render_version}",
+            "Codes": f"{c.bank.codes:,} in {c.bank.classes:,} classes, bank SHA-256 `{self.bank_sha256}`",
+            "Images seen": f"{seen} ({self.step / c.steps_per_epoch:.2f} of {c.epochs} epochs of {c.epoch_size:,})",
+            "Optimisation": _optimisation(c),
+            "Objective": self.objective.name,
+            "Seed": f"{c.seed} (bank: {c.bank_seed})",
+            "First weights": f"those of SHA-256 `{c.initial}`, but for the last layer" if c.initial else "random",
+            "Validation": f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({self.objective.measure}), "
+            f"after step {v['step']:,.0f}" if v else "not measured",
+            "Input": f"RGB / 255, mean {recipe.mean}, standard deviation {recipe.std}",
+            "Augmentation": _augmentation(c),
+        }  # fmt: skip
+        return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 
 
 def _optimisation(c: Config) -> str:
@@ -192,13 +212,6 @@ def _optimisation(c: Config) -> str:
     )
 
 
-def _validation(own: dict[str, Any]) -> str:
-    v = own["validation"]
-    if not v:
-        return "not measured"
-    return f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({own['accuracy_measure']}), after step {v['step']:,.0f}"
-
-
 def _augmentation(c: Config) -> str:
     if c.augmentation is None:
         text = "none"
@@ -208,19 +221,14 @@ def _augmentation(c: Config) -> str:
     return text + (f"; {c.pictures:,} pictures, shown again and again" if c.pictures else "")
 
 
-def _loading(config: Config, about: dict[str, Any]) -> str:
-    name, classes, own = about["architecture"], about["num_classes"], about["fracgen"]
-    size = config.recipe.size
-    lines = ["```python", "from safetensors.torch import load_file", "weights = load_file('model.safetensors')", ""]
-    if own["library"] == "torchvision":
-        lines += ["import torchvision" if classes else "import torch, torchvision"]
-        lines += [f"model = torchvision.models.get_model('{name}', num_classes={classes or 1000})"]
-        if classes:
-            lines += ["model.load_state_dict(weights)", ""]
-        else:
-            lines += [f"model.{about['pretrained_cfg']['classifier']} = torch.nn.Identity()",
-                      "model.load_state_dict(weights)", ""]  # fmt: skip
-    lines += ["import timm", f"model = timm.create_model('{name}', num_classes={classes})"]
-    lines += ["model.load_state_dict(weights)  # where timm's names are torchvision's, as for ResNets", "```"]
-    lines += ["", f"Images of {size} px were shown; convolutional networks take other sizes as well."]
-    return "\n".join(lines)
+def _loading(name: str, library: str, layer: str, outputs: int) -> str:
+    lines = ["from safetensors.torch import load_file", "weights = load_file('model.safetensors')", ""]
+    if library == "torchvision":
+        lines += [
+            "import torchvision" if outputs else "import torch, torchvision",
+            f"model = torchvision.models.get_model('{name}', num_classes={outputs or 1000})",
+            *([] if outputs else [f"model.{layer} = torch.nn.Identity()"]), "model.load_state_dict(weights)", "",
+        ]  # fmt: skip
+    lines += ["import timm", f"model = timm.create_model('{name}', num_classes={outputs})",
+              "model.load_state_dict(weights)  # where timm's names are torchvision's, as for ResNets"]  # fmt: skip
+    return "\n".join(["```python", *lines, "```"])

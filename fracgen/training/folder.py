@@ -17,12 +17,13 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fracgen.formulas.files import Bank, BankError
 from fracgen.formulas.formula import load_bank
-from fracgen.support.decode import read_json
+from fracgen.support.decode import JsonValue, read_json
 from fracgen.support.files import naming, remove_parts, whole_file
 from fracgen.support.provenance import processors, versions
 from fracgen.support.terminal import say
@@ -103,11 +104,14 @@ class RunFolder:
             raise ValueError(f"{self.config} is not a run of this version of fracgen: use the release that began it")
         return config, sha256
 
-    def read_arithmetic(self) -> dict[str, Any] | None:
-        """What the run was begun in, from a configuration that `read_config` has found whole."""
-        saved = read_json(self.config).get("arithmetic")
-        known = isinstance(saved, dict) and saved.get("precision") in ("float32", "bfloat16")
-        return saved if known and isinstance(saved.get("channels_last"), bool) else None
+    def read_arithmetic(self) -> Arithmetic | None:
+        """What the run was begun in, where its configuration, which `read_config` has found whole, says so."""
+        from fracgen.training.arithmetic import Arithmetic
+
+        try:
+            return Arithmetic.from_json(read_json(self.config).get("arithmetic"))
+        except ValueError:
+            return None
 
     def read_bank(self, sha256: str) -> Bank:
         """The run's own codes.
@@ -124,7 +128,7 @@ class RunFolder:
             )
         return bank
 
-    def read_checkpoint(self, which: str, config: Config, bank: Bank) -> tuple[dict[str, Any], Path, list[str]]:
+    def read_checkpoint(self, which: str, config: Config, bank: Bank) -> tuple[checkpoint.State, Path, list[str]]:
         """A checkpoint of this run: "auto" for the newest whole one, or a path.
 
         Returns:
@@ -148,12 +152,12 @@ class RunFolder:
             raise checkpoint.CheckpointError(f"{path} was trained on another bank, {state['bank_sha256'][:16]}...")
         return state, path, passed
 
-    def starts(self) -> list[dict[str, Any]]:
+    def starts(self) -> list[dict[str, JsonValue]]:
         """Versions and hardware of every start, from environment.json. Raises ValueError where it is damaged."""
-        known: list[dict[str, Any]] = read_json(self.environment, list) if self.environment.is_file() else []
+        known: list[dict[str, JsonValue]] = read_json(self.environment, list) if self.environment.is_file() else []
         return known
 
-    def add_environment(self, extra: dict[str, Any]) -> None:
+    def add_environment(self, extra: Mapping[str, object]) -> None:
         """Add this start to environment.json."""
         write_json(self.environment, [*self.starts(), {**environment(), **extra}])
 
@@ -178,7 +182,7 @@ class RunFolder:
         with whole_file(self.metrics) as out:
             out.write(text.getvalue().encode())
 
-    def add_metrics(self, row: dict[str, Any]) -> None:
+    def add_metrics(self, row: Mapping[str, object]) -> None:
         """Add a row to metrics.csv; columns it lacks stay empty."""
         new = not self.metrics.is_file()
         with naming(self.metrics), self.metrics.open("a", newline="", encoding="utf-8") as file:
@@ -188,13 +192,13 @@ class RunFolder:
             writer.writerow(row)
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: object) -> None:
     """Write JSON, whole or not at all."""
     with whole_file(path) as file:
         file.write(json.dumps(data, indent=2).encode() + b"\n")
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, object]:
     """Versions and hardware of this process."""
     import torch
     import torchvision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fracgen.loading.prefetch import Meter
 from fracgen.support.terminal import Progress
@@ -79,7 +79,7 @@ class Log:
     def _row(self, step: int, **values: float) -> None:
         c = self.config
         epochs, steps = divmod(step, c.steps_per_epoch)
-        row: dict[str, Any] = {
+        row: dict[str, float] = {
             "step": step, "epoch": step / c.steps_per_epoch, "images": epochs * c.epoch_size + steps * c.batch_size,
             "seconds": time.perf_counter() - self.began, **values,
         }  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric import Fabric
@@ -33,6 +33,9 @@ from fracgen.training.folder import RunFolder
 from fracgen.training.log import Log
 from fracgen.training.losses import Objective, images_of_pairs
 
+if TYPE_CHECKING:
+    from signal import _HANDLER
+
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Signals that end a run after the present step, with a checkpoint; SLURM sends the last before a job's time limit."""
 
@@ -42,7 +45,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: list[dict[int, Any]] = []
+        self._before: list[dict[int, _HANDLER]] = []
 
     def __enter__(self) -> StopSignals:
         heard = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]  # SIGHUP is, under nohup
@@ -79,7 +82,7 @@ class Run:
     compiled: bool
     """Whether the network goes through torch.compile."""
     stop: StopSignals
-    start: tuple[Path, dict[str, Any]] | None
+    start: tuple[Path, checkpoint.State] | None
     """The checkpoint to continue from, on the first process; the others read it by its path."""
     resumable: bool
     """Whether the same command continues the run: it was started with `--resume auto`."""
@@ -133,7 +136,9 @@ class Run:
         network = self.fabric.setup_module(self.network)
         self.training = self._loader(Stream.TRAIN, c.epoch_size)
         self.shown = self._loader(Stream.VALIDATION, c.validation_size) if c.validation_size else None
-        judged = network if self.average is None else FeatureNetwork(self.average.model, self.network.stages)
+        judged: nn.Module = network
+        if self.average is not None:
+            judged = FeatureNetwork(self.average.model, self.network.stages, self.network.autocast)
         if self.log is not None:
             self.log.begin(self.step, last, self.training.meter)
         self._save(self.step == 0)  # so that a run whose checkpoints were lost can be told from a new one
@@ -161,7 +166,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(self.step)
         torch.manual_seed(step_seed(self.config.seed, self.step, self.fabric.global_rank))  # of dropout, say
-        loss = self.objective.loss(*self._forward(network, batch[0]), batch[self.objective.target])
+        outputs, maps = network(images_of_pairs(batch[0]))
+        loss = self.objective.loss(outputs, maps, batch[self.objective.target])
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()
@@ -169,13 +175,6 @@ class Run:
         if self.average is not None:
             self.average.update(self.model, self.step)
         return loss.detach()
-
-    def _forward(self, network: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Outputs [N, outputs] in float32, and the feature maps that the objective looks at."""
-        half = self.how.precision == "bfloat16"
-        with torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=half):
-            outputs, maps = network(images_of_pairs(images))
-        return outputs.float(), maps
 
     @torch.no_grad()
     def _validate(self, judged: nn.Module, network: nn.Module) -> None:
@@ -185,12 +184,13 @@ class Run:
         judged.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=self.fabric.device)
         for batch in self.shown:
-            (outputs, maps), target = self._forward(judged, batch[0]), batch[self.objective.target]
+            (outputs, maps), target = judged(images_of_pairs(batch[0])), batch[self.objective.target]
             right, count = self.objective.score(outputs, maps, target).sum(), len(target)
             loss = self.objective.loss(outputs, maps, target) * count
             sums += torch.stack((right.double(), loss.double(), right.new_tensor(count).double()))
         network.train()
-        total: Any = self.fabric.all_reduce(sums, reduce_op="sum")
+        total = self.fabric.all_reduce(sums, reduce_op="sum")
+        assert isinstance(total, Tensor)
         right, loss, count = total.tolist()
         self.validation = {
             "step": self.step, "epoch": self.step // self.config.steps_per_epoch, "loss": loss / count,
@@ -207,7 +207,7 @@ class Run:
         self.step, self.validation = state["step"], state["validation"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
+        if self.average is not None and state["average"] is not None:
             self.average.model.load_state_dict(state["average"])
         self._saved = self.step
 
@@ -222,9 +222,10 @@ class Run:
         """
         if self.log is None or not due or self.step == self._saved:
             return
-        state = {
+        state: checkpoint.State = {
             "config": self.config.to_json(), "bank_sha256": self.bank.sha256, "step": self.step,
-            "model": self.model.state_dict(), "average": self.average and self.average.model.state_dict(),
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(), "validation": self.validation,
         }  # fmt: skip
         checkpoint.save(state, self.folder.checkpoints, self.step)
@@ -232,12 +233,13 @@ class Run:
 
     def _loader(self, stream: Stream, size: int) -> FractalLoader:
         """This process's share of a stream of images."""
-        c, rank, world = self.config, self.fabric.global_rank, self.fabric.world_size
-        altered: dict[str, Any] = {"augment": c.augmentation, "pictures": c.pictures} if stream == Stream.TRAIN else {}
+        c, trained = self.config, stream == Stream.TRAIN
         return FractalLoader(
             self.bank, c.recipe, min(c.batch_size, size), device=self.fabric.device, seed=c.seed,
-            epoch_size=size, rank=rank, world_size=world, dtype=self.how.dtype, channels_last=self.how.channels_last,
-            prefetch=self.machine.prefetch, twins=c.task == "damage", stream=stream, **altered,
+            epoch_size=size, rank=self.fabric.global_rank, world_size=self.fabric.world_size, dtype=self.how.dtype,
+            channels_last=self.how.channels_last, prefetch=self.machine.prefetch, twins=c.task == "damage",
+            grains=c.grains, stream=stream, augment=c.augmentation if trained else None,
+            pictures=c.pictures if trained else None,
         )  # fmt: skip
 
     def _report(self) -> None:

@@ -1,4 +1,4 @@
-"""A run from its options to the first step: all checks, before anything is written."""
+"""A run from its configuration to the first step: all checks, before anything is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning.fabric import Fabric
@@ -19,37 +19,19 @@ from fracgen.networks import FeatureNetwork, create, stages
 from fracgen.rendering.device import use_gpu
 from fracgen.support.files import remove_parts
 from fracgen.training import arithmetic
-from fracgen.training.config import Config, Machine, named_config
+from fracgen.training.built_in import digest, load_initial
+from fracgen.training.config import Config, Machine
 from fracgen.training.folder import RunFolder
-from fracgen.training.initial import digest, load_initial
 from fracgen.training.loop import Run, StopSignals
 from fracgen.training.losses import objective_of
 
+if TYPE_CHECKING:
+    from lightning.fabric.loggers.logger import Logger
+
+    from fracgen.training.checkpoint import State
+
 COMPILE_STEPS = 10_000
 """Runs of as many steps are compiled by default on CUDA: compiling takes about a minute."""
-
-
-def resolve(name: str | None, changes: dict[str, Any], folder: RunFolder, resume: str | None) -> Config:
-    """The configuration that the options ask for: of the run that is resumed, else of a preset (`paper`).
-
-    Args:
-        name: a preset; None leaves the choice to the run that is resumed.
-        changes: fields of `Config` that were given.
-
-    Raises:
-        ValueError: the run that is resumed has another configuration, or a value is out of range.
-        OSError: a folder without a run is to be resumed from a checkpoint, or cannot be read.
-    """
-    if not folder.resumes(resume):
-        return dataclasses.replace(named_config(name or "paper"), **changes)
-    config = folder.read_config()[0]
-    asked = dataclasses.replace(config if name is None else named_config(name), **changes)
-    if differences := config.differences(asked):
-        raise ValueError(
-            f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
-            f"{'; '.join(differences[:3])}; drop these options to resume it, or name another --output"
-        )
-    return config
 
 
 def prepare(
@@ -87,7 +69,8 @@ def prepare(
     model.to(fabric.device)
     if how.channels_last:
         model.to(memory_format=torch.channels_last)
-    network = FeatureNetwork(model, stages(model, config.recipe.size, objective.strides))
+    chosen = stages(model, config.recipe.size, objective.strides)
+    network = FeatureNetwork(model, chosen, autocast=how.precision == "bfloat16")
     if objective.strides:
         network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS if machine.compile is None else machine.compile
@@ -156,7 +139,7 @@ def _load_initial(config: Config, model: torch.nn.Module, path: Path | None, out
         load_initial(model, path, outputs, config.model)
 
 
-def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, dict[str, Any]]:
+def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> tuple[Path, State]:
     remove_parts(folder.checkpoints)
     state, path, passed = folder.read_checkpoint(resume, config, bank)
     for reason in passed:
@@ -166,8 +149,8 @@ def _checkpoint(folder: RunFolder, resume: str, config: Config, bank: Bank) -> t
     return path, state
 
 
-def _loggers(machine: Machine, folder: RunFolder) -> list[Any]:
-    made: list[Any] = []
+def _loggers(machine: Machine, folder: RunFolder) -> list[Logger]:
+    made: list[Logger] = []
     try:
         if "tensorboard" in machine.loggers:
             from lightning.fabric.loggers.tensorboard import TensorBoardLogger

@@ -1,15 +1,18 @@
-"""Selections of images, batches of rendered images, and the protocol of formats.
+"""Selections of images, batches of rendered images, the protocol of formats, and the record of a folder of images.
 
 A selection is a list of positions 0 .. count - 1; every position is one sample of an epoch. Files are
-named and ordered by position, so any split of a selection over processes makes the same files.
+named and ordered by position, so any split of a selection over processes makes the same files. `dataset.json` in
+a folder says what decides its bytes, so that it can be made again and resumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +21,10 @@ from fracgen.draws import Stream, seed_key
 from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
 from fracgen.recipes.recipe import Recipe
-
-ORDERS = ("index", "epoch")
+from fracgen.support.decode import read_json
+from fracgen.support.files import PART, remove_parts, whole_file
+from fracgen.support.options import Within, check_fields
+from fracgen.support.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -38,34 +43,27 @@ class Selection:
 
     bank: Bank
     recipe: Recipe
-    count: int = 64
+    count: Annotated[int, Within(1, MAX_INDEX, "images")] = 64
     """Samples of the whole selection, all shards together."""
     _: KW_ONLY
     seed: int = 0
-    epoch: int = 0
+    epoch: Annotated[int, Within(0, MAX_INDEX)] = 0
     stream: int = Stream.TRAIN
-    order: str = "index"
+    order: Literal["index", "epoch"] = "index"
     """`index`: position k is sample k. `epoch`: position k is the k-th sample of an epoch of `count`."""
     shard: tuple[int, int] = (0, 1)
     """(i, n): this process makes the i-th of n contiguous runs of files, counted from 0."""
-    per_file: int = 1
+    per_file: Annotated[int, Within(1, MAX_INDEX, "positions in a file")] = 1
     """Number of positions in a file: shards are cut between files."""
     span: tuple[int, int] = field(init=False)
     """First position and last + 1 of this process's shard."""
 
     def __post_init__(self) -> None:
         seed_key(self.seed)
-        if not 0 <= self.epoch <= MAX_INDEX:
-            raise ValueError(f"epoch {self.epoch} is out of range: use 0 to {MAX_INDEX}")
-        if not 1 <= self.count <= MAX_INDEX:
-            raise ValueError(f"{self.count} images are out of range: use 1 to {MAX_INDEX}")
-        if self.order not in ORDERS:
-            raise ValueError(f"unknown order {self.order!r}: use one of {', '.join(ORDERS)}")
+        check_fields(self)
         i, n = self.shard
         if not (n >= 1 and 0 <= i < n):
             raise ValueError(f"shard {i}/{n} is out of range: use 0/{max(n, 1)} to {max(n, 1) - 1}/{max(n, 1)}")
-        if self.per_file < 1:
-            raise ValueError(f"{self.per_file} images a file is out of range: use 1 or more")
         files = -(-self.count // self.per_file)
         if files < n:
             what = "images" if self.per_file == 1 else f"files of {self.per_file} images"
@@ -102,7 +100,7 @@ class Batch:
     """int64 [B, max_objects]: class of every attractor, the sample's own first, -1 beyond the last."""
 
 
-Put = Callable[[Batch], None]
+Put = Callable[[Batch], object]
 
 
 class Writer(Protocol):
@@ -137,3 +135,56 @@ class OneFile:
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         """See `Writer.parts`: one run, of everything."""
         yield selection.span
+
+
+def describe(selection: Selection, options: Mapping[str, object]) -> dict[str, object]:
+    """Everything that decides the bytes of a selection's files, and what made them. JSON types."""
+    bank, recipe = selection.bank, selection.recipe
+    return {
+        **options, "count": selection.count, "order": selection.order, "seed": selection.seed,
+        "epoch": selection.epoch, "stream": int(selection.stream), "recipe": recipe.to_json(),
+        "recipe_digest": recipe.digest, "render_version": recipe.render_version,
+        "bank": {"sha256": bank.sha256, "codes": len(bank), "classes": bank.classes, "metadata": dict(bank.metadata)},
+        "shard": f"{selection.shard[0]}/{selection.shard[1]}", "made_with": provenance(),
+    }  # fmt: skip
+
+
+def prepare_folder(folder: Path, selection: Selection, options: Mapping[str, object], resume: bool) -> None:
+    """Make an output folder, or check that the one there is of the same selection; write its record, one a shard.
+
+    Raises:
+        ValueError: the folder holds other images, or anything else, or this selection's and `resume` is false.
+        OSError: it cannot be made or written.
+    """
+    own, (i, n) = describe(selection, options), selection.shard
+    record = folder / ("dataset.json" if n == 1 else f"dataset-{i}-of-{n}.json")
+    records = sorted(folder.glob("dataset*.json"))
+    for path in records:
+        if difference := _difference(path, own):
+            raise ValueError(f"{folder} holds another dataset ({difference}): name another folder")
+    if record.exists() and not resume:
+        raise ValueError(f"{folder} already holds this dataset: add --resume to carry on, or name another folder")
+    if not records and folder.is_dir() and any(not p.name.endswith(PART) for p in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no fracgen dataset: name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if i == 0:  # one of them looks, for all
+        remove_parts(folder, "**/.*")
+    with whole_file(record) as file:
+        file.write((json.dumps(own, indent=2) + "\n").encode())
+
+
+def _difference(path: Path, own: dict[str, object]) -> str | None:
+    """The first difference of the record at `path`, in words; None if it is of the same selection."""
+    try:
+        other = read_json(path)
+    except ValueError:
+        return f"{path.name} is not readable"
+    for key, ours in own.items():
+        theirs = other.get(key)
+        if key in ("shard", "made_with") or ours == theirs:
+            continue
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            inner = next(k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k))
+            key, theirs, ours = f"{key}.{inner}", theirs.get(inner), ours.get(inner)
+        return f"{key} {theirs!r} there, {ours!r} asked for"
+    return None

@@ -6,9 +6,9 @@ import importlib
 import inspect
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,7 +21,7 @@ SCRIPTS = {
     "slow": "sleep 60 & sleep 60",
     "mute": "true",
 }
-IDENTITY: dict[str, Any] = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
+IDENTITY: dict[str, object] = {"kernels": "these", "device": {"name": "NVIDIA H200"}}
 
 
 def command(part: Part, path: Path, **identity: str) -> list[str]:
@@ -101,16 +101,16 @@ def test_two_calls_with_what_decides_first_fit_a_lease() -> None:
 
 @pytest.mark.parametrize("own", PARTS.values(), ids=lambda p: p.name)
 def test_parts_name_functions_that_take_their_arguments(own: Part) -> None:
-    function: Any = getattr(importlib.import_module("bench.gpu.measures"), own.function or own.name)
+    function: Callable[..., object] = getattr(importlib.import_module("bench.gpu.measures"), own.function or own.name)
     inspect.signature(function).bind(*own.arguments)
 
 
 def test_mistakes_are_answered_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old.json").write_text(json.dumps({"date": "2027-01-02"}))
     out = str(tmp_path / "gpu.json")
-    assert main(["--parts", "brew", "-o", out], "") == 2
-    assert main(["-o", str(tmp_path / "no" / "gpu.json")], "") == 2
-    assert main(["-o", out], "") == 2
+    assert main(["--parts", "brew", "-o", out]) == 2
+    assert main(["-o", str(tmp_path / "no" / "gpu.json")]) == 2
+    assert main(["-o", out]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("unknown part 'brew': use first, second, or some of compiled,golden,parity")

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from fracgen.benchmarking.train import bench_train, interval_of_mean, live
 from fracgen.cli import run as command
 from fracgen.recipes.presets import preset
 from fracgen.training.config import QUICK_RECIPE, named_config
+from tests.fields import Fields
 
 RESULTS = Path(__file__).parents[2] / "bench" / "results"
 RECIPE = dataclasses.replace(QUICK_RECIPE.at_size(32), points=500)
@@ -87,7 +87,7 @@ def test_a_record_is_the_same_when_it_is_read(measured: Record, tmp_path: Path) 
 def test_a_damaged_record_is_refused_by_the_name_of_its_file(
     measured: Record, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    table: dict[str, Any] = json.loads(measured.to_json())
+    table: Fields = json.loads(measured.to_json())
     parts = [table, table["machine"], table["results"]["images"]]
     part = data.draw(st.sampled_from(parts))
     optional = ("gpu", "commit")
@@ -108,7 +108,7 @@ def test_a_damaged_record_is_refused_by_the_name_of_its_file(
 
 @pytest.mark.parametrize("change", [{"schema_version": 99}, {"results": {}}])
 def test_a_record_of_another_schema_or_without_results_is_refused(
-    measured: Record, tmp_path: Path, change: dict[str, Any]
+    measured: Record, tmp_path: Path, change: Fields
 ) -> None:
     (tmp_path / "a.json").write_text(json.dumps({**json.loads(measured.to_json()), **change}))
     with pytest.raises(ValueError, match=r"schema \d+ and \d+ results: schema 1 with at least one"):
@@ -142,7 +142,7 @@ def test_a_live_block_pays_for_all_the_batches_it_takes(monkeypatch: pytest.Monk
     loader = FractalLoader(bank, RECIPE, 2, device="cpu", epoch_size=100, prefetch=2, threads=1)
     whole = loader._make
 
-    def slow(epoch: int, batch: range) -> Any:
+    def slow(epoch: int, batch: range) -> object:
         time.sleep(0.02)
         return whole(epoch, batch)
 

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fracgen import CodeBank
 from tests.command_line import Command, Process, command_line
+from tests.fields import Fields
 
 
 @pytest.fixture
@@ -28,12 +28,14 @@ def fracgen(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 def process() -> Process:
     """Run a command line as a process."""
 
-    def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[Any]:
+    def call(*arguments: object, **given: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "fracgen", *(str(argument) for argument in arguments)]
+        options: Fields = dict(given)
         options.setdefault("env", {**os.environ, **options.pop("set", {})})
         if "stdout" not in options:
             options.setdefault("capture_output", True)
-        return subprocess.run(command, timeout=300, **options)
+        done: subprocess.CompletedProcess[str] = subprocess.run(command, timeout=300, **options)
+        return done
 
     return call
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 
-from fracgen import CodeBank
+from fracgen import CodeBank, VariationSpec, make_bank
 from fracgen.rendering.device import cuda_fault
 from tests.command_line import Command, Process, Ran
 
@@ -25,36 +22,6 @@ def refused(ran: Ran, *says: str) -> None:
     for text in says:
         assert text in ran.err
     assert os.listdir() == []
-
-
-Change = Callable[[dict[str, np.ndarray]], None]
-
-
-def spoil(path: Path, change: Change) -> Path:
-    """A bank's file with changed arrays and a header that says all is well."""
-    bank = CodeBank.sample(15, classes=5)
-    bank.save(path)
-    arrays = load_file(path)
-    change(arrays)
-    save_file(arrays, path, {
-        "format": "fracgen-bank", "format_version": "1", "classes": "5", "non_contractive": "0", "sha256": "0",
-    })  # fmt: skip
-    return path
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda a: a["maps"].__setitem__((7, 1, 0, 0), np.nan), "code 7, map 1 holds nan"),
-        (lambda a: a["sizes"].__setitem__(3, 1), "code 3 has 1 maps: a code needs 2 to 8"),
-        (lambda a: a["sizes"].__setitem__(3, 9), "code 3 has 9 maps: a code needs 2 to 8"),
-        (lambda a: a["maps"].__setitem__((4, 0), [[2, 0, 0], [0, 2, 0]]), "code 4, map 0 has singular value 2"),
-        (lambda a: None, "does not match its own SHA-256"),
-    ],
-    ids=["nan", "one-map", "nine-maps", "expanding", "tampered"],
-)
-def test_a_bad_bank(fracgen: Command, tmp_path: Path, change: Change, says: str) -> None:
-    refused(fracgen("render", spoil(tmp_path / "bank", change), "--device", "cpu"), says)
 
 
 def test_a_truncated_bank(fracgen: Command, tmp_path: Path) -> None:
@@ -72,11 +39,8 @@ def test_a_missing_bank(fracgen: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--size", "0"], "size 0 is out of range: use a whole number from 8 to 1024 pixels"),
-        (["--size", "100000"], "size 100000 is out of range"),
         (["--size", "big"], "'--size'"),
-        (["-n", "0"], "0 images are out of range"),
-        (["-n", "5000000000"], "5000000000 images are out of range"),
+        (["-n", "0"], "count 0 is out of range"),
         (["--format", "folder", "--recipe", "multi-instance"], "several classes"),
         (["--seed", "-1"], "seed -1 is out of range"),
         (["--epoch", "-1"], "epoch -1 is out of range"),
@@ -86,9 +50,8 @@ def test_a_missing_bank(fracgen: Command, tmp_path: Path) -> None:
         (["--format", "sheet", "-o", "-"], "format sheet cannot go to a pipe: use one of wds, npy, raw"),
         (["--order", "random"], "unknown order 'random': use one of index, epoch"),
         (["--shard", "4/4"], "shard '4/4' is not of the form i/n with i from 0 to n - 1"),
-        (["--shard", "four"], "shard 'four' is not of the form i/n"),
         (["--threads", "0"], "threads 0 is out of range"),
-        (["--format", "wds", "--per-file", "0"], "0 images a file is out of range"),
+        (["--format", "wds", "--per-file", "0"], "per_file 0 is out of range"),
         (["--format", "wds", "--wds-member", "jpg"], "unknown wds member 'jpg': use one of png, npy"),
         (["--device", "tpu"], "unknown device 'tpu': use auto, cpu, cuda or cuda:N"),
         (["--resume"], "a contact sheet is one file and cannot be carried on"),
@@ -104,23 +67,7 @@ def test_a_bad_option(fracgen: Command, arguments: list[str], says: str) -> None
     refused(fracgen("render", *device, *arguments), says)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--recipe", "mandelbulb", "--powers", "1"], "power 1 is unknown: use whole numbers from 2 to 24"),
-        (["--recipe", "mandelbulb", "--rules", "42,512"], "rule 512 is unknown: use whole numbers from 0 to 511"),
-        (["--recipe", "mandelbulb", "--powers", "two"], "'two' is no list of whole numbers"),
-        (["--recipe", "mandelbulb", "--codes", "7"], "--codes: codes of formula 'mandelbulb' have none"),
-        (["--rules", "42"], "--rules: codes of formula 'ifs' have none"),
-    ],
-)
-def test_unknown_powers_and_rules(fracgen: Command, arguments: list[str], says: str) -> None:
-    refused(fracgen("sample", *arguments), says)
-
-
 def test_a_bank_of_another_formula(fracgen: Command, tmp_path: Path) -> None:
-    from fracgen import VariationSpec, make_bank
-
     for name, bank in (("ifs", CodeBank.sample(4)), ("mandelbulb", make_bank(VariationSpec((8,), (42,))))):
         bank.save(tmp_path / name)
     says = "use a bank or a recipe of the other's formula"
@@ -165,13 +112,11 @@ def test_a_recipe_file_that_is_none(fracgen: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["sample", "--codes", "0"], "codes 0 is out of range"),
         (["sample", "--classes", "0"], "classes 0 is out of range"),
-        (["sample", "--codes", "10", "--classes", "3"], "use 9 codes"),
-        (["sample", "--maps", "1-8"], "maps 1 is out of range"),
-        (["sample", "--maps", "2-9"], "maps 9 is out of range"),
+        (["sample", "--recipe", "mandelbulb", "--powers", "two"], "'two' is no list of whole numbers"),
+        (["sample", "--recipe", "mandelbulb", "--codes", "7"], "--codes: codes of formula 'mandelbulb' have none"),
+        (["sample", "--rules", "42"], "--rules: codes of formula 'ifs' have none"),
         (["sample", "--maps", "few"], "range 'few' is not of the form LOW-HIGH"),
-        (["sample", "--seed", "-3"], "seed -3 is out of range"),
         (["sample", "-o", "none/bank"], "there is no folder none"),
         (["sample", "--recipe", "x"], "unknown recipe 'x'"),
         (["codes", "import", "nothing"], "nothing is at nothing"),

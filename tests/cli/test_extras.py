@@ -59,6 +59,7 @@ WORKING = [
     ["codes", "show", "bank.safetensors", "0"],
     ["codes", "stats", "bank.safetensors"],
     ["codes", "import", "csv", "-o", "imported.safetensors"],
+    ["codes", "export", "bank.safetensors", "-o", "codes.flame"],
     ["bench", "render", "--size", "16", "--points", "300", "--batch", "2", "--rounds", "1", "--device", "cpu"],
     ["bench", "loader", "--size", "16", "--batch", "2", "--batches", "1", "--rounds", "1", "--device", "cpu"],
     ["eval", "list"],
@@ -107,7 +108,7 @@ def test_without_extras_a_command_works_or_names_the_one_that_it_wants(tmp_path:
     for words, (code, _, err) in zip(WORKING, ran[len(wanting) :], strict=True):
         assert code == 0, (words, err)
     made = {path.name for path in tmp_path.iterdir()}
-    assert {"bank.safetensors", "sheet.png", "folder", "wds", "npy", "imported.safetensors"} <= made
+    assert {"bank.safetensors", "sheet.png", "folder", "wds", "npy", "imported.safetensors", "codes.flame"} <= made
     assert not made & {"runs", "eval", "surfaces", "report", "demo"}, "nothing was begun"
     doctor = ran[-1][1]
     assert "missing  extras" in doctor

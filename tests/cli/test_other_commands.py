@@ -103,6 +103,20 @@ def test_codes_import(fracgen: Command) -> None:
     assert ran.out == f"{CodeBank.load('b').sha256}  b\n"
 
 
+def test_codes_export(fracgen: Command) -> None:
+    Path("a.ifs").write_text("fern { 0 0 0 .16 0 0 .01 .85 .04 -.04 .85 0 1.6 .99 }\nsolid (3D) { }\n")
+    assert "fracgen: left out: solid (3D)\n" in fracgen("codes", "import", "a.ifs", "-o", "b").err
+    for format in ("flame", "ifs"):
+        assert fracgen("codes", "export", "b", "0", "--format", format).out == f"codes.{format}\n"
+        fracgen("codes", "import", f"codes.{format}", "-o", "again")
+        np.testing.assert_array_equal(CodeBank.load("again").maps, CodeBank.load("b").maps)
+    refused = fracgen("codes", "export", "b", "1", "-o", "c")
+    assert (refused.code, Path("c").exists()) == (2, False)
+    assert "there is no code 1" in refused.err
+    fracgen("sample", "--recipe", "mandelbulb", "--powers", "3", "-o", "v")
+    assert "holds codes of formula 'mandelbulb': only those of ifs" in fracgen("codes", "export", "v").err
+
+
 def test_help_lists_every_command_and_every_command_has_help(fracgen: Command) -> None:
     text = fracgen("--help").out
     for name, (line, _) in COMMANDS.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fracgen_eval.datasets import counts, lists, published
@@ -15,15 +14,15 @@ from fracgen_eval.datasets.counts import Counts, published_counts
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any attempt to reach another machine fails the test that made it."""
 
-    def refuse(self: socket.socket, address: Any, *rest: Any) -> Any:
+    def refuse(self: socket.socket, address: object, *rest: object) -> object:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             raise AssertionError(f"a test tried to reach {address}: the evaluation must work without a network")
         return connect(self, address, *rest)
 
-    def refuse_lookup(host: Any, *rest: Any, **more: Any) -> None:
+    def refuse_lookup(host: object, *rest: object, **more: object) -> None:
         raise AssertionError(f"a test tried to look up {host}: the evaluation must work without a network")
 
-    connect = socket.socket.connect
+    connect: Callable[..., object] = socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse_lookup)

@@ -1,12 +1,17 @@
-"""A grid as a process of its own (`tests.forks`), which sends what it does, cell by cell."""
+"""A grid as a process of its own, which sends what it does, cell by cell.
+
+Processes begin with everything imported, which takes a process of its own several seconds: each is a fork of a server
+that has imported what is named here and done nothing else; no thread was started in it.
+"""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
 from fracgen_eval.grid import run as grid
@@ -14,6 +19,37 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.measure import run_cell
 from fracgen_eval.grid.plan import Request, make_plan
 from fracgen_eval.grid.result import CellResult
+
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload([
+    "fracgen_eval.grid.run", "fracgen_eval.methods.cutpaste", "fracgen_eval.methods.panda", "torchvision", "timm",
+    "sklearn.metrics", "scipy.stats",
+])  # fmt: skip
+
+
+class Fork:
+    """A process that runs a module's function with a connection, to which it may `send`, and some arguments."""
+
+    def __init__(self, work: Callable[..., None], *arguments: object) -> None:
+        self.connection, theirs = _CONTEXT.Pipe(duplex=False)
+        self.process = _CONTEXT.Process(target=work, args=(theirs, *arguments))
+        self.process.start()
+        theirs.close()
+
+    def receive(self) -> tuple[str, str]:
+        """What it sends next; EOFError if it has ended."""
+        sent: tuple[str, str] = self.connection.recv()
+        return sent
+
+    def end(self) -> tuple[int | None, list[tuple[str, str]]]:
+        """Wait for it: its exit code, negative for a signal, and all that it has sent since."""
+        received = []
+        try:
+            while True:
+                received.append(self.receive())
+        except EOFError:
+            self.process.join()
+        return self.process.exitcode, received
 
 
 class Sender:
@@ -39,10 +75,12 @@ def race(connection: Connection, request: Request, meet: Path) -> None:
     """The grid, once another process has planned the same cells; sends ("computed", path) of those it computes."""
     plan = make_plan(request)
 
-    def slow(cell: Cell, *rest: Any) -> Any:
+    compute: Callable[..., CellResult] = run_cell
+
+    def slow(cell: Cell, *rest: object) -> CellResult:
         connection.send(("computed", cell.path))
         time.sleep(0.5)  # so that the other process comes by
-        return run_cell(cell, *rest)
+        return compute(cell, *rest)
 
     grid.run_cell = slow  # type: ignore[attr-defined, assignment]
     (meet / str(os.getpid())).touch()

@@ -6,18 +6,38 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-ORIENTED: dict[int, Callable[[Any], Any]] = {
+from tests.fields import Fields
+
+Array = NDArray[np.generic]
+ORIENTED: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: np.rot90(np.fliplr(a)),
     6: lambda a: np.rot90(a, -1), 7: lambda a: np.rot90(np.fliplr(a), -1), 8: np.rot90,
 }  # fmt: skip
 """By EXIF's orientation, what makes the stored rows and columns an upright picture."""
 
 
-def tiff(path: Path, samples: Any, bits: Any, *, photometric: Any = 1, sample_format: Any = 1) -> None:
+def flat(path: Path, value: int = 128, size: tuple[int, int] = (8, 8)) -> None:
+    """A picture of one grey in a folder that may have to be made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def save(path: Path, array: Array, orientation: int | None = None, **how: object) -> Path:
+    """A picture of an array, as Pillow writes it; with EXIF's orientation."""
+    options: Fields = dict(how)
+    if orientation is not None:
+        options["exif"] = Image.Exif()
+        options["exif"][274] = orientation
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def tiff(path: Path, samples: Array, bits: int, *, photometric: int = 1, sample_format: int = 1) -> None:
     """A TIFF of grey numbers of `bits` bits; of 12 bits, two lie in three bytes."""
     height, width = samples.shape
     data = samples.tobytes()
@@ -40,7 +60,7 @@ def premultiplied(path: Path) -> None:
     path.write_bytes(data.replace(free, associated))
 
 
-def png16(path: Path, pixels: Any) -> None:
+def png16(path: Path, pixels: NDArray[np.uint16]) -> None:
     """A PNG of 16-bit colours [H, W, 3]."""
     height, width, _ = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)

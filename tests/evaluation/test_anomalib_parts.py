@@ -6,8 +6,8 @@ import ast
 import hashlib
 import inspect
 import textwrap
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ with quiet():
     from anomalib.models.image.reverse_distillation.components import bottleneck
     from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel
 
-REPLACED = {
+REPLACED: dict[str, tuple[Callable[..., object], str]] = {
     "patchcore.py: the search": (PatchcoreModel.nearest_neighbors, "ce80d0cbda50"),
     "patchcore.py: who asks the search": (PatchcoreModel.compute_anomaly_score, "d0f111e43419"),
     "patchcore.py: the bar that is switched off": (k_center_greedy.KCenterGreedy.select_coreset_idxs, "8f4c778594c3"),
@@ -48,19 +48,19 @@ REPLACED = {
 """Anomalib's functions that files of methods stand in for or rely on, as they were when that was written."""
 
 
-def code_of(function: Any) -> Any:
+def code_of(function: Callable[..., object]) -> str:
     """First 12 hex digits of a SHA-256 over a function's source, without docstring and indentation."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
-    (function,) = ast.parse("\n".join(lines)).body
-    assert isinstance(function, ast.FunctionDef)
-    first = function.body[0]
+    (node,) = ast.parse("\n".join(lines)).body
+    assert isinstance(node, ast.FunctionDef)
+    first = node.body[0]
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         del lines[first.lineno - 1 : first.end_lineno]
     words = " ".join(line.strip() for line in lines if line.strip())
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
-def check(place: Any, function: Any, written: Any) -> None:
+def check(place: str, function: Callable[..., object], written: str) -> None:
     assert code_of(function) == written, (
         f"Anomalib changed {function.__qualname__}, for which methods/{place} was written: compare the two, "
         f"then write {code_of(function)} here"
@@ -68,19 +68,19 @@ def check(place: Any, function: Any, written: Any) -> None:
 
 
 @pytest.mark.parametrize("place", list(REPLACED))
-def test_anomalibs_side_is_as_it_was(place: Any) -> None:
+def test_anomalibs_side_is_as_it_was(place: str) -> None:
     check(place, *REPLACED[place])
 
 
 def test_a_change_is_told_by_name() -> None:
-    def forward(self: Any) -> Any:
+    def forward(self: object) -> int:
         return 2
 
     with pytest.raises(AssertionError, match=r"changed .*forward, for which methods/padim.py"):
         check("padim.py: the Gaussians", forward, REPLACED["padim.py: the Gaussians"][1])
 
 
-def blocks_of(embedding: Any, batch: int) -> PlaceBlocks:
+def blocks_of(embedding: torch.Tensor, batch: int) -> PlaceBlocks:
     blocks = PlaceBlocks()
     blocks.expect(len(embedding))
     for part in embedding.split(batch):
@@ -96,7 +96,7 @@ def test_the_gaussians_are_anomalibs() -> None:
     assert torch.allclose(ours, inverse, rtol=1e-3, atol=1e-3 * inverse.abs().max().item())
 
 
-def all_places_at_once(embedding: Any) -> Any:
+def all_places_at_once(embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Means and inverse covariances without blocks of places."""
     vectors = embedding.flatten(2)
     mean = vectors.mean(0)
@@ -107,7 +107,7 @@ def all_places_at_once(embedding: Any) -> Any:
 
 @pytest.mark.parametrize(("images", "channels", "side", "batch"), [(40, 20, 16, 7), (9, 448, 16, 4), (35, 550, 16, 32)])
 def test_gaussians_of_blocks_are_those_of_all_places_to_the_last_bit(
-    images: Any, channels: Any, side: int, batch: Any
+    images: int, channels: int, side: int, batch: int
 ) -> None:
     embedding = torch.randn(images, channels, side, side, generator=torch.Generator().manual_seed(0))
     blocks = blocks_of(embedding, batch)
@@ -148,16 +148,16 @@ def test_distillations_parts_are_anomalibs_but_for_what_is_documented() -> None:
         assert [tuple(part.shape) for part in decoder(code)] == [tuple(part.shape) for part in features]
 
 
-def shapes(module: Any) -> Any:
+def shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
     return {k: tuple(v.shape) for k, v in module.state_dict().items()}
 
 
 def test_the_optimisers_that_the_paper_protocol_replaces_are_still_the_newer_ones() -> None:
     anything = SimpleNamespace(parameters=lambda: iter([torch.nn.Parameter(torch.zeros(1))]))
-    teacher: Any = SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
-    student: Any = SimpleNamespace(model=SimpleNamespace(student_model=anything))
-    rd = ReverseDistillation.configure_optimizers(teacher).defaults
-    stfpm = Stfpm.configure_optimizers(student).defaults
+    teacher = SimpleNamespace(model=SimpleNamespace(decoder=anything, bottleneck=anything))
+    student = SimpleNamespace(model=SimpleNamespace(student_model=anything))
+    rd = ReverseDistillation.configure_optimizers(teacher).defaults  # type: ignore[arg-type]
+    stfpm = Stfpm.configure_optimizers(student).defaults  # type: ignore[arg-type]
     assert (rd["lr"], rd["betas"]) == (0.005, (0.5, 0.99)), "protocol 'paper' uses betas (0.5, 0.999)"
     assert (stfpm["lr"], stfpm["momentum"], stfpm["weight_decay"]) == (0.4, 0.9, 0.001), "'paper' decays by 1e-4"
 

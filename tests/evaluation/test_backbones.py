@@ -7,29 +7,41 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.backbones import IMAGENET, WeightsSpec, build_backbone, digest_of, load_weights
+from fracgen_eval.weights.backbones import (
+    InputNorm,
+    Weights,
+    WeightsSpec,
+    build_backbone,
+    digest_of,
+    load_weights,
+)
+from fracgen_eval.weights.network import IMAGENET
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
+from tests.malformed import one_line
+
+State = dict[str, torch.Tensor]
+
 
 @pytest.fixture(scope="module")
-def state() -> Any:
+def state() -> State:
     torch.manual_seed(1)
-    return get_model("resnet18", weights=None, num_classes=7).state_dict()
+    state: State = get_model("resnet18", weights=None, num_classes=7).state_dict()
+    return state
 
 
-def load(path: Path, **options: Any) -> Any:
-    return load_weights(WeightsSpec("mine", path), "resnet18", **options)
+def load(path: Path, input_norm: InputNorm = "checkpoint") -> Weights:
+    return load_weights(WeightsSpec("mine", path), "resnet18", input_norm)
 
 
-STYLES: dict[str, Callable[[Any], Any]] = {
-    "torchvision": lambda s: s,
+STYLES: dict[str, Callable[[State], dict[str, object]]] = {
+    "torchvision": lambda s: {**s},
     "without head": lambda s: {k: v for k, v in s.items() if not k.startswith("fc.")},
     "data parallel": lambda s: {f"module.{k}": v for k, v in s.items()},
     "lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
@@ -40,7 +52,7 @@ STYLES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("style", list(STYLES))
-def test_every_key_style_gives_the_same_tensors(state: Any, tmp_path: Path, style: Any) -> None:
+def test_every_key_style_gives_the_same_tensors(state: State, tmp_path: Path, style: str) -> None:
     torch.save(STYLES[style](state), tmp_path / "w.pth")
     weights = load(tmp_path / "w.pth")
     network = build_backbone(weights).state_dict()
@@ -50,7 +62,7 @@ def test_every_key_style_gives_the_same_tensors(state: Any, tmp_path: Path, styl
     assert (weights.head is None) == (style == "without head")
 
 
-def test_timm_and_torchvision_features_agree(state: Any, tmp_path: Path) -> None:
+def test_timm_and_torchvision_features_agree(state: State, tmp_path: Path) -> None:
     save_file(timm.create_model("resnet18", num_classes=7).state_dict() | state, tmp_path / "w.safetensors")
     weights = load(tmp_path / "w.safetensors")
     other = timm.create_model("resnet18", num_classes=0).eval()
@@ -71,27 +83,25 @@ def test_timm_and_torchvision_features_agree(state: Any, tmp_path: Path) -> None
         (lambda s: s.update({f"student.{k}": v.clone() for k, v in s.items()}), "2 networks"),
     ],
 )
-def test_tensors_that_do_not_match_are_refused(state: Any, tmp_path: Path, change: Any, message: str) -> None:
+def test_tensors_that_do_not_match_are_refused(
+    state: State, tmp_path: Path, change: Callable[[State], object], message: str
+) -> None:
     changed = dict(state)
     change(changed)
     save_file(changed, tmp_path / "w.safetensors")
-    with pytest.raises(EvaluationError, match=message) as caught:
+    with one_line(message, EvaluationError):
         load(tmp_path / "w.safetensors")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("layer3.0.bn1.running_var", lambda t: t * 1e6, "tensor {}: 256 of 256 numbers are NaN or infinite"),
         ("fc.bias", lambda t: t * math.nan, "tensor {}: 7 of 7 numbers are NaN or infinite"),
         ("layer1.0.conv1.weight", lambda t: t.int(), "1 not of floats: {} is int32"),
-        ("bn1.weight", lambda t: t.bool(), "1 not of floats: {} is bool"),
-        ("bn1.bias", lambda t: t.to(torch.complex64), "tensor {} is complex64"),
     ],
 )
 def test_numbers_that_no_network_computes_with_are_refused_by_tensor(
-    state: Any, tmp_path: Path, name: str, change: Any, message: str
+    state: State, tmp_path: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], message: str
 ) -> None:
     changed = {k: v.half() if v.dim() == 1 else v for k, v in state.items()}
     save_file(changed | {name: change(changed[name])}, tmp_path / "w.safetensors")
@@ -99,7 +109,7 @@ def test_numbers_that_no_network_computes_with_are_refused_by_tensor(
         load(tmp_path / "w.safetensors")
 
 
-def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state: Any, tmp_path: Path) -> None:
+def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state: State, tmp_path: Path) -> None:
     averaged = {f"module.{k}": v + 1 for k, v in state.items()}
     torch.save({"arch": "resnet18", "state_dict": state, "state_dict_ema": averaged}, tmp_path / "last.pth.tar")
     weights = load(tmp_path / "last.pth.tar")
@@ -109,7 +119,7 @@ def test_the_averaged_weights_of_a_checkpoint_are_taken_and_said(state: Any, tmp
 
 
 @pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "timm/tf_efficientnet_lite0"])
-def test_another_architecture_with_the_same_tensors_is_refused(model: Any, tmp_path: Path) -> None:
+def test_another_architecture_with_the_same_tensors_is_refused(model: str, tmp_path: Path) -> None:
     save_file(timm.create_model("efficientnet_lite0").state_dict(), tmp_path / "w.safetensors")
     config = {"architecture": "efficientnet_lite0", "pretrained_cfg": {"tag": "in1k"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -119,7 +129,7 @@ def test_another_architecture_with_the_same_tensors_is_refused(model: Any, tmp_p
         load_weights(spec, model)
 
 
-def test_tensors_of_one_name_under_two_prefixes_are_refused(state: Any, tmp_path: Path) -> None:
+def test_tensors_of_one_name_under_two_prefixes_are_refused(state: State, tmp_path: Path) -> None:
     torch.save({f"model.{k}": v for k, v in state.items()} | {"bn1.bias": state["bn1.bias"]}, tmp_path / "w.pth")
     with pytest.raises(EvaluationError, match=r"w\.pth: holds model\.bn1\.bias and bn1\.bias"):
         load(tmp_path / "w.pth")
@@ -138,7 +148,7 @@ def test_tensors_of_one_name_under_two_prefixes_are_refused(state: Any, tmp_path
     ],
 )
 def test_a_normalisation_that_cannot_be_is_refused(
-    state: Any, tmp_path: Path, mean: Any, std: Any, message: str
+    state: State, tmp_path: Path, mean: object, std: object, message: str
 ) -> None:
     save_file(state, tmp_path / "w.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": mean, "std": std}}))
@@ -148,7 +158,9 @@ def test_a_normalisation_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind: Any, state: Any, tmp_path: Path) -> None:
+def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(
+    kind: torch.dtype, state: State, tmp_path: Path
+) -> None:
     save_file({k: v.to(kind) if v.dim() == 4 else v for k, v in state.items()}, tmp_path / "small.safetensors")
     weights = load(tmp_path / "small.safetensors")
     backbone = build_backbone(weights).state_dict()
@@ -157,7 +169,7 @@ def test_a_file_may_hold_fewer_bits_than_the_network_computes_in(kind: Any, stat
     assert torch.equal(backbone["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"].to(kind).float())
 
 
-def test_its_own_normalisation_by_default(state: Any, tmp_path: Path) -> None:
+def test_its_own_normalisation_by_default(state: State, tmp_path: Path) -> None:
     save_file(state, tmp_path / "plain.safetensors")
     half = "[0.5, 0.5, 0.5]"
     save_file(state, tmp_path / "own.safetensors", {"mean": half, "std": half, "recipe": "paper"})
@@ -170,17 +182,18 @@ def test_its_own_normalisation_by_default(state: Any, tmp_path: Path) -> None:
     assert load(tmp_path / "plain.safetensors").normalisation.mean == (0.2, 0.2, 0.2)
 
 
-def test_random_weights_are_always_the_same_and_leave_the_generator_alone() -> None:
+def test_random_networks_are_those_of_their_seeds_and_leave_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = load_weights(WeightsSpec.parse("random"), "resnet18")
+    first, again, other = (load_weights(WeightsSpec.parse(n), "resnet18") for n in ("random", "random", "random-7"))
     build_backbone(first)
     assert torch.equal(torch.rand(3), expected)
-    assert first.digest == load_weights(WeightsSpec.parse("random"), "resnet18").digest
+    assert first.digest == again.digest != other.digest
+    assert (other.source, other.name) == ("torchvision's initialisation, seed 7", "random-7")
 
 
-def test_digest_sees_one_changed_number(state: Any) -> None:
+def test_digest_sees_one_changed_number(state: State) -> None:
     changed = {k: v.clone() for k, v in state.items()}
     changed["conv1.weight"][0, 0, 0, 0] += 1
     assert digest_of(changed) != digest_of(state)
@@ -195,7 +208,7 @@ def test_imagenet_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.Monkey
         load_weights(WeightsSpec.parse("imagenet-v2"), "resnet18")
 
 
-def test_a_damaged_imagenet_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
+def test_a_damaged_imagenet_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(state, tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
@@ -203,20 +216,11 @@ def test_a_damaged_imagenet_file_is_refused(tmp_path: Path, monkeypatch: pytest.
         load_weights(WeightsSpec.parse("imagenet"), "resnet18")
 
 
-@pytest.mark.parametrize("text", ["imagnet", "=x", "a/b=x", "a=", "../a=x"])
-def test_bad_names_are_refused(text: str) -> None:
-    with pytest.raises(EvaluationError, match="weights"):
-        WeightsSpec.parse(text)
-
-
-def test_random_networks_of_other_seeds() -> None:
-    first, again, other = (load_weights(WeightsSpec.parse(n), "resnet18") for n in ("random", "random", "random-7"))
-    assert first.digest == again.digest != other.digest
-    assert other.source == "torchvision's initialisation, seed 7"
-    assert other.name == "random-7"
-
-
-@pytest.mark.parametrize("text", ["random-0", "random-01", "random-x", "random-7=w.pth"])
-def test_names_of_random_networks_are_theirs(text: str) -> None:
-    with pytest.raises(EvaluationError, match=r"unknown weights|is a random network"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [*((text, "weights") for text in ("imagnet", "=x", "a/b=x", "a=", "../a=x")),
+     *((text, "unknown weights|is a random network") for text in ("random-0", "random-01", "random-x", "random-7=w"))],
+)  # fmt: skip
+def test_bad_names_are_refused(text: str, message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
         WeightsSpec.parse(text)

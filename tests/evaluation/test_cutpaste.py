@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from fracgen_eval.methods import build_method
 from fracgen_eval.methods import cutpaste_views as views
-from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+from fracgen_eval.methods.cutpaste import CutPaste, CutPasteSettings
+
+from tests.evaluation.methods import made, random_weights
 
 SIDE, MANY = 256, 20_000
 
 
 @pytest.fixture(scope="module")
-def patches() -> Any:
+def patches() -> views.Patches:
     return views.draw_patches(np.random.default_rng(0), MANY, SIDE)
 
 
 @pytest.fixture(scope="module")
-def scars() -> Any:
+def scars() -> views.Scars:
     return views.draw_scars(np.random.default_rng(0), MANY, SIDE)
 
 
-def pictures(number: Any, side: int = SIDE, seed: int = 0) -> Any:
+def pictures(number: int, side: int = SIDE, seed: int = 0) -> torch.Tensor:
     return torch.rand(number, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def test_patch_areas_are_uniform_on_their_range(patches: Any) -> None:
+def test_patch_areas_are_uniform_on_their_range(patches: views.Patches) -> None:
     area = patches.height * patches.width / SIDE**2
     assert area.min() > 0.02 - 0.002
     assert area.max() < 0.15 + 0.004
@@ -36,7 +35,7 @@ def test_patch_areas_are_uniform_on_their_range(patches: Any) -> None:
     assert quartiles == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
 
 
-def test_patch_aspects_are_uniform_on_either_interval(patches: Any) -> None:
+def test_patch_aspects_are_uniform_on_either_interval(patches: views.Patches) -> None:
     aspect = patches.width / patches.height
     assert aspect.min() > 0.3 * 0.95
     assert aspect.max() < 3.3 * 1.05
@@ -47,7 +46,7 @@ def test_patch_aspects_are_uniform_on_either_interval(patches: Any) -> None:
     assert aspect[aspect < 0.98].mean() == pytest.approx(0.65, abs=0.02)
 
 
-def test_patch_positions_are_uniform_over_all_that_fit(patches: Any) -> None:
+def test_patch_positions_are_uniform_over_all_that_fit(patches: views.Patches) -> None:
     for start, extent in [
         (patches.top, patches.height), (patches.cut_top, patches.height),
         (patches.left, patches.width), (patches.cut_left, patches.width),
@@ -57,7 +56,7 @@ def test_patch_positions_are_uniform_over_all_that_fit(patches: Any) -> None:
         assert np.quantile(start / (SIDE - extent), [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.02)
 
 
-def test_scars_keep_their_ranges_and_stay_inside(scars: Any) -> None:
+def test_scars_keep_their_ranges_and_stay_inside(scars: views.Scars) -> None:
     assert (scars.width.min(), scars.width.max()) == (2, 16)
     assert (scars.length.min(), scars.length.max()) == (10, 25)
     assert np.abs(scars.angle).max() <= 45
@@ -125,22 +124,19 @@ def test_jitter_touches_the_patch_alone_and_agrees_with_torchvision() -> None:
     assert torch.equal(pasted[inverse], images[inverse])
 
 
-@pytest.fixture(scope="module")
-def weights() -> Any:
-    return load_weights(WeightsSpec.parse("random"), "resnet18")
+def cutpaste(kind: str = "3way", **changes: object) -> CutPaste:
+    small = {"steps": 4, "frozen_steps": 2, "batch": 4, "image_size": 64, "views": kind}
+    return made(CutPaste, "cutpaste", random_weights(), small | changes)
 
 
-def small(kind: Any = "3way", **changes: Any) -> Any:
-    return {"steps": 4, "frozen_steps": 2, "batch": 4, "image_size": 64, "views": kind} | changes
-
-
-def bytes_of(number: Any, seed: int = 0) -> Any:
+def bytes_of(number: int, seed: int = 0) -> torch.Tensor:
     return (pictures(number, 64, seed) * 255).to(torch.uint8)
 
 
 @pytest.mark.parametrize(("kind", "classes"), [("3way", 3), ("normal", 2), ("scar", 2), ("union", 2)])
-def test_views_are_balanced_and_normal_first(weights: Any, kind: Any, classes: Any) -> None:
-    method: Any = build_method("cutpaste", weights, small(kind))
+def test_views_are_balanced_and_normal_first(kind: str, classes: int) -> None:
+    method = cutpaste(kind)
+    assert isinstance(method.settings, CutPasteSettings)
     batch, labels = method._views(bytes_of(9), np.random.default_rng(0), method.settings)
     assert batch.shape == (4 * classes, 3, 64, 64)
     assert labels.tolist() == [k for k in range(classes) for _ in range(4)]
@@ -150,30 +146,20 @@ def test_views_are_balanced_and_normal_first(weights: Any, kind: Any, classes: A
     assert (changed < 0.4).all()
 
 
-def test_untouched_scores_are_those_of_a_run_without_steps(weights: Any) -> None:
-    images = bytes_of(9)
-    plain = build_method("cutpaste", weights, small(steps=0))
-    trained = build_method("cutpaste", weights, small())
-    plain.fit(images)
-    facts = trained.fit(images)
-    test = bytes_of(5, seed=9)
+def test_untouched_scores_are_those_of_a_run_without_steps() -> None:
+    images, test = bytes_of(9), bytes_of(5, seed=9)
+    plain, trained, again = cutpaste(steps=0), cutpaste(), cutpaste()
+    facts = [method.fit(images) for method in (plain, trained, again)]
     assert np.array_equal(trained.predict(test).beside["steps=0"], plain.predict(test).scores)
     assert not np.array_equal(trained.predict(test).scores, plain.predict(test).scores)
-    assert facts["steps"] == 4
-    assert np.array_equal(trained.predict(test).scores, fitted_again(weights, images).predict(test).scores)
+    assert facts[1]["steps"] == 4
+    assert np.array_equal(trained.predict(test).scores, again.predict(test).scores)
 
 
-def fitted_again(weights: Any, images: Any) -> Any:
-    method: Any = build_method("cutpaste", weights, small())
-    method.fit(images)
-    return method
-
-
-def test_the_density_is_ledoit_wolf_on_unit_features(weights: Any) -> None:
+def test_the_density_is_ledoit_wolf_on_unit_features() -> None:
     from sklearn.covariance import LedoitWolf
 
-    images, test = bytes_of(9), bytes_of(5, seed=9)
-    method: Any = build_method("cutpaste", weights, small(steps=0))
+    images, test, method = bytes_of(9), bytes_of(5, seed=9), cutpaste(steps=0)
     method.fit(images)
     normal, judged = (method._features(method.network, x, 16).numpy() for x in (images, test))
     assert np.linalg.norm(normal, axis=1) == pytest.approx(np.ones(9))
@@ -181,8 +167,8 @@ def test_the_density_is_ledoit_wolf_on_unit_features(weights: Any) -> None:
     assert method.predict(test).scores == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_backbone_rests_during_the_frozen_steps(weights: Any) -> None:
-    method: Any = build_method("cutpaste", weights, small(steps=2))
+def test_the_backbone_rests_during_the_frozen_steps() -> None:
+    method = cutpaste(steps=2)
     method.fit(bytes_of(9))
     for key, tensor in method.network.state_dict().items():
-        assert torch.equal(tensor, weights.tensors[key]), key
+        assert torch.equal(tensor, method.weights.tensors[key]), key

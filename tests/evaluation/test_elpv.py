@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fracgen_eval.datasets import check_files, dataset, elpv
@@ -18,7 +17,7 @@ COUNTS = {"mono": (9, 4), "poly": (6, 3)}
 
 
 @pytest.fixture
-def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tree like the package's, of a few tiny pictures, in its order: kinds mixed."""
     assert elpv.COUNTS == {"mono": (588, 313), "poly": (920, 402)}
     monkeypatch.setattr(elpv, "COUNTS", COUNTS)
@@ -38,7 +37,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("name", list(COUNTS))
-def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells: Any, name: str) -> None:
+def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells: Path, name: str) -> None:
     category = dataset("elpv").load(cells, name)
     sound, defective = COUNTS[name]
     assert len(category.train) == sound // 2
@@ -49,13 +48,13 @@ def test_half_of_the_sound_cells_train_and_none_of_them_is_tested(cells: Any, na
     check_files(category)
 
 
-def test_the_split_is_the_seeds(cells: Any) -> None:
+def test_the_split_is_the_seeds(cells: Path) -> None:
     first, again, other = (Elpv().load(cells, "mono", seed).train for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
 
-def test_a_package_that_is_not_whole_is_refused(cells: Any) -> None:
+def test_a_package_that_is_not_whole_is_refused(cells: Path) -> None:
     (cells / "images/cell0000.png").unlink()
     with pytest.raises(EvaluationError, match=r"cell0000.png: listed in .*install elpv-dataset again"):
         Elpv().load(cells, "mono")

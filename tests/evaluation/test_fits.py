@@ -3,8 +3,8 @@ allowed can; and cells whose scores rank nothing are no results."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,52 +15,44 @@ from fracgen_eval.grid.plan import check_names, make_plan
 from fracgen_eval.grid.result import CellResult, ImageScore, Judged
 from fracgen_eval.grid.results import read_results
 from fracgen_eval.grid.run import run_plan
-from fracgen_eval.images import load_images
+from fracgen_eval.images import Geometry, load_images
 from fracgen_eval.methods import Prediction, build_method, check_fit, others, settings_of
-from fracgen_eval.methods.base import Settings
+from fracgen_eval.methods.base import Settings, Table
 from fracgen_eval.methods.cflow import CFlowSettings
 from fracgen_eval.methods.engine import AnomalibSettings
 from fracgen_eval.methods.fastflow import FastFlowSettings
 from fracgen_eval.methods.settings import read_overrides
+from fracgen_eval.methods.stfpm import Stfpm
 from fracgen_eval.metrics import check_ranking
 from fracgen_eval.predict.fitting import fit_model
 from fracgen_eval.predict.request import Choice
 from fracgen_eval.report import write_report
-from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+from fracgen_eval.weights.backbones import WeightsSpec
+from numpy.typing import NDArray
 from PIL import Image
 
-from tests.evaluation.grids import request
-from tests.evaluation.reporter import Silent
-from tests.evaluation.results import files_of
+from tests.evaluation.grids import Silent, files_of, request
+from tests.evaluation.methods import made, pictures, random_weights
+from tests.fields import Fields
+from tests.malformed import one_line
 from tests.report.cells import add
 
-SHORT = {
+SHORT: dict[str, Table] = {
     "fastflow": {"epochs": 1, "flow_steps": 1}, "cflow": {"epochs": 1, "blocks": 1, "fiber_batch": 512},
     "rd": {"epochs": 1}, "stfpm": {"epochs": 1}, "cutpaste": {"steps": 1, "frozen_steps": 0, "batch": 2},
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def weights() -> Any:
-    return load_weights(WeightsSpec("random"), "resnet18")
-
-
-def small(method: Any, **changes: Any) -> Any:
-    side = changes.pop("side", 64)
-    sides = {"resize": side, "crop": side} if method == "panda" else {"image_size": side}
+def small(method: str, side: int = 64, **changes: object) -> Table:
+    sides: Table = {"resize": side, "crop": side} if method == "panda" else {"image_size": side}
     return SHORT.get(method, {}) | sides | changes
 
 
-def pictures(number: Any, side: int) -> Any:
-    generator = torch.Generator().manual_seed(number)
-    return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=generator)
-
-
-def scores_of(method: Any, weights: Any, settings: Any, images: Any) -> Any:
+def scores_of(method: str, settings: Table, images: int) -> NDArray[np.float32]:
     """Of four pictures, of a method fitted on so many."""
-    made = build_method(method, weights, settings)
-    made.fit(pictures(images, made.geometry.side))
-    return made.predict(pictures(4, made.geometry.side)).scores
+    fitted = build_method(method, random_weights(), settings)
+    fitted.fit(pictures(images, side=fitted.geometry.side))
+    return fitted.predict(pictures(4, seed=1, side=fitted.geometry.side)).scores
 
 
 LEAST = [
@@ -80,10 +72,10 @@ LEAST = [
 
 
 @pytest.mark.parametrize(("method", "images", "changes"), LEAST)
-def test_the_least_that_is_allowed_gives_scores(method: Any, images: Any, changes: Any, weights: Any) -> None:
+def test_the_least_that_is_allowed_gives_scores(method: str, images: int, changes: Fields) -> None:
     settings = small(method, **changes)
     check_fit(method, "resnet18", settings, images)
-    check_ranking(scores_of(method, weights, settings, images))
+    check_ranking(scores_of(method, settings, images))
 
 
 TOO_LITTLE = [
@@ -107,17 +99,16 @@ TOO_LITTLE = [
 
 @pytest.mark.parametrize(("method", "images", "changes", "message"), TOO_LITTLE)
 def test_what_is_refused_could_not_be_done(
-    method: Any, images: Any, changes: Any, message: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+    method: str, images: int, changes: Fields, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = small(method, **changes)
-    with pytest.raises(EvaluationError, match=message) as caught:
+    with one_line(message, EvaluationError):
         check_fit(method, "resnet18", settings, images)
-    assert "\n" not in str(caught.value)
     for kind in (Settings, CFlowSettings):
         monkeypatch.setattr(kind, "check_sizes", lambda _: None)
     monkeypatch.setattr(FastFlowSettings, "stages", AnomalibSettings.stages)
     with pytest.raises((ValueError, RuntimeError, IndexError, UserWarning)):  # scikit-learn warns of a single sample
-        check_ranking(scores_of(method, weights, settings, images))
+        check_ranking(scores_of(method, settings, images))
 
 
 def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
@@ -133,11 +124,12 @@ def test_a_crop_larger_than_the_picture_is_refused(tmp_path: Path) -> None:
     ("model", "side", "possible"),
     [("tf_efficientnet_lite0", 33, True), ("tf_efficientnet_lite0", 32, False), ("resnest14d", 64, False)],
 )
-def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model: Any, side: int, possible: Any) -> None:
+def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(
+    model: str, side: int, possible: bool
+) -> None:
     """STFPM's student is a network like any other: from which side on a batch of one can be trained is its own."""
     settings = small("stfpm", side=side)
-    method: Any = build_method("stfpm", load_weights(WeightsSpec("random"), model), settings)
-    student = method.module.model.student_model
+    student = made(Stfpm, "stfpm", random_weights(model), settings).module.model.get_submodule("student_model")
     if possible:
         check_fit("stfpm", model, settings, 1)
         student.train()(torch.rand(1, 3, side, side))
@@ -159,7 +151,7 @@ def test_a_batch_of_one_is_judged_by_the_networks_own_normalisations(model: Any,
     ],
 )  # fmt: skip
 def test_no_cell_begins_where_one_could_not_be_fitted(
-    methods: Any, changes: Any, message: str, surfaces: Path, tmp_path: Path
+    methods: tuple[str, ...], changes: Fields, message: str, surfaces: Path, tmp_path: Path
 ) -> None:
     """Of 12 training images 11 are fitted on, the others are kept back."""
     with pytest.raises(EvaluationError, match=message):
@@ -189,28 +181,28 @@ def test_settings_of_methods_that_are_not_run_are_left_alone(surfaces: Path, tmp
 class Stub:
     """A method whose prediction is given."""
 
-    def __init__(self, weights: Any, geometry: Any, prediction: Any) -> None:
-        self.weights, self.geometry, self.prediction = weights, geometry, prediction
+    def __init__(self, prediction: Callable[[int], Prediction]) -> None:
+        self.weights, self.geometry, self.prediction = random_weights(), Geometry(64), prediction
 
-    def fit(self, images: Any, watch: Any = None) -> Any:
+    def fit(self, images: torch.Tensor, watch: object = None) -> Table:
         return {}
 
-    def predict(self, images: Any, batch: Any = 16) -> Any:
+    def predict(self, images: torch.Tensor, batch: int = 16) -> Prediction:
         return self.prediction(len(images))
 
 
-def spread(number: Any) -> Any:
+def spread(number: int) -> NDArray[np.float32]:
     return np.linspace(0, 1, number, dtype=np.float32)
 
 
-def maps(number: Any) -> Any:
+def maps(number: int) -> NDArray[np.float32]:
     return spread(number * 64 * 64).reshape(number, 64, 64)
 
 
-DEGENERATE = {
+DEGENERATE: dict[str, Callable[[int], Prediction]] = {
     "all 12 scores are 0.25, which is no result": lambda n: Prediction(np.full(n, 0.25, np.float32)),
     "1 of 12 scores are not finite, the method diverged": lambda n: Prediction(np.where(spread(n) < 1, 0.5, np.nan)),
-    "12 of 12 scores are not finite": lambda n: Prediction(np.full(n, np.inf), maps(n)),
+    "12 of 12 scores are not finite": lambda n: Prediction(spread(n) + np.inf, maps(n)),
     "all 49152 values of the maps are 0, which is no result": lambda n: Prediction(spread(n), maps(n) * 0),
     "49152 of 49152 values of the maps are not finite": lambda n: Prediction(spread(n), maps(n) * np.nan),
     "all 12 scores of steps=0 are 1": lambda n: Prediction(spread(n), beside={"steps=0": np.ones(n, np.float32)}),
@@ -219,11 +211,9 @@ DEGENERATE = {
 
 @pytest.mark.parametrize("message", DEGENERATE)
 def test_scores_that_rank_nothing_are_a_failed_cell(
-    message: str, surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Any
+    message: str, surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    geometry = settings_of("padim", {"image_size": 64}).geometry
-    stub = Stub(weights, geometry, DEGENERATE[message])
-    monkeypatch.setattr(measure, "build_method", lambda *_, **__: stub)
+    monkeypatch.setattr(measure, "build_method", lambda *_, **__: Stub(DEGENERATE[message]))
     reporter = Silent()
     assert run_plan(make_plan(request(tmp_path, surfaces)), reporter) == 1
     (result,) = files_of(tmp_path)
@@ -232,7 +222,7 @@ def test_scores_that_rank_nothing_are_a_failed_cell(
 
 
 @pytest.mark.parametrize("scores", [[0.0, 0.0, 0.0], [1.5, 1.5]])
-def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores: Any, tmp_path: Path) -> None:
+def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores: list[float], tmp_path: Path) -> None:
     """As versions before this one wrote them."""
     images = [{"path": f"{n}.png", "defect": "good", "score": score} for n, score in enumerate(scores)]
     add(tmp_path, "patchcore", images=images, value=0.5)

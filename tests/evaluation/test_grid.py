@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from fracgen_eval.errors import EvaluationError
+from fracgen_eval.grid import measure
+from fracgen_eval.grid import plan as planning
+from fracgen_eval.grid import run as running
+from fracgen_eval.grid.plan import make_plan
 from fracgen_eval.grid.result import DONE, FAILED, IMAGE_METRICS, METRICS
 from fracgen_eval.grid.results import read_results
+from fracgen_eval.methods import Watch, panda
+from fracgen_eval.methods.base import Table
+from fracgen_eval.metrics import aupro, count_pixels
+from fracgen_eval.weights import backbones
+from fracgen_eval.weights.backbones import WeightsSpec
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from torchvision.models import get_model
 
 from fracgen.support.files import whole_file
-from tests.evaluation.grids import request, run
-from tests.evaluation.results import files_of
+from tests.evaluation.grids import QUICK, files_of, request, run
+from tests.malformed import one_line
 
 
 def test_a_result_holds_what_it_should(surfaces: Path, tmp_path: Path) -> None:
@@ -43,9 +58,6 @@ def test_a_result_holds_what_it_should(surfaces: Path, tmp_path: Path) -> None:
 
 
 def test_metrics_are_those_of_the_kept_maps_and_scores(surfaces: Path, tmp_path: Path) -> None:
-    from fracgen_eval.metrics import aupro, count_pixels
-    from sklearn.metrics import roc_auc_score
-
     run(request(tmp_path, surfaces, methods=("patchcore",)), keep_maps=True)
     (result,) = files_of(tmp_path)
     labels = [image["defect"] != "good" for image in result["images"]]
@@ -79,14 +91,10 @@ def test_finished_cells_are_not_run_again(surfaces: Path, tmp_path: Path) -> Non
 def test_a_grid_loads_and_hashes_each_of_its_weights_once(
     surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fracgen_eval.grid import plan as planning
-    from fracgen_eval.grid import run as running
-    from fracgen_eval.weights import backbones
-
     counted: list[str] = []
 
-    def counting(name: str, done: Any) -> Any:
-        def call(*arguments: Any) -> Any:
+    def counting(name: str, done: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
             counted.append(name)
             return done(*arguments)
 
@@ -101,9 +109,7 @@ def test_a_grid_loads_and_hashes_each_of_its_weights_once(
 def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(
     surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fracgen_eval.grid.measure as measure
-
-    def watch(*_: Any) -> None:
+    def watch(*_: object) -> None:
         raise RuntimeError("looked")
 
     monkeypatch.setattr(measure, "Watch", watch)
@@ -114,11 +120,9 @@ def test_only_the_paper_protocol_looks_at_test_images_while_it_fits(
 def test_a_failed_cell_is_recorded_and_the_grid_goes_on(
     surfaces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import fracgen_eval.methods.panda as panda
-
     fit = panda.Panda.fit
 
-    def sometimes(self: Any, images: Any, watch: Any = None) -> Any:
+    def sometimes(self: panda.Panda, images: torch.Tensor, watch: Watch | None = None) -> Table:
         if self.seed == 0:
             raise RuntimeError("out of luck\nsecond line")
         return fit(self, images, watch)
@@ -149,3 +153,74 @@ def test_damaged_and_foreign_results_are_told_apart(surfaces: Path, tmp_path: Pa
     (tmp_path / "cells" / "notes.json").write_text(json.dumps({"hello": 1}))
     assert sorted(type(r).__name__ for _, r in read_results(tmp_path)) == ["EvaluationError", "EvaluationError"]
     assert run(request(tmp_path, surfaces)) == ([DONE], 0)  # a damaged result is no result
+
+
+def test_other_weights_settings_or_data_are_other_cells(surfaces: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(get_model("resnet18", weights=None).state_dict(), path)
+    named = (WeightsSpec("mine", path),)
+    first = make_plan(request(tmp_path / "out", surfaces, weights=named)).pending[0]
+    torch.manual_seed(1)
+    save_file(get_model("resnet18", weights=None).state_dict(), path)
+    second = make_plan(request(tmp_path / "out", surfaces, weights=named)).pending[0]
+    other = {"panda": QUICK["panda"] | {"k": 3}}
+    third = make_plan(request(tmp_path / "out", surfaces, weights=named, overrides=other)).pending[0]
+    copy = tmp_path / "copy"
+    shutil.copytree(surfaces, copy)
+    (copy / "gravel" / "test" / "good" / "017.png").unlink()
+    fourth = make_plan(request(tmp_path / "out", copy, weights=named)).pending[0]
+    assert len({cell.path for cell in (first, second, third, fourth)}) == 4
+
+
+def test_layers_make_cells_for_two_methods_only(surfaces: Path, tmp_path: Path) -> None:
+    sets = (("layer1", "layer2"), ("layer2", "layer3"))
+    plan = make_plan(request(tmp_path, surfaces, methods=("patchcore", "padim", "panda"), layers=sets))
+    assert [(c.method.name, c.method.layers) for c in plan.pending] == [
+        ("patchcore", sets[0]), ("patchcore", None), ("padim", sets[0]), ("padim", sets[1]), ("panda", None),
+    ]  # fmt: skip
+    usual = make_plan(request(tmp_path, surfaces, methods=("patchcore",)))
+    assert usual.pending[0].path == plan.pending[1].path  # layers 2 and 3 are PatchCore's own: the same cell
+
+
+def test_shards_are_disjoint_and_complete(surfaces: Path, tmp_path: Path) -> None:
+    options: dict[str, object] = {"methods": ("panda", "padim"), "seeds": (0, 1, 2), "categories": None}
+    whole = {c.path for c in make_plan(request(tmp_path, surfaces, **options)).pending}
+    shards = [make_plan(request(tmp_path, surfaces, shard=(i, 5), **options)).pending for i in range(5)]
+    parts = [{cell.path for cell in shard} for shard in shards]
+    assert len(whole) == 60
+    assert set.union(*parts) == whole
+    assert sum(map(len, parts)) == 60
+
+
+def test_times_come_from_finished_cells(surfaces: Path, tmp_path: Path) -> None:
+    wanted = request(tmp_path, surfaces, seeds=(0, 1))
+    (cell, _) = make_plan(wanted).pending
+    assert make_plan(wanted).seconds(cell, "cpu") is None
+    run(request(tmp_path, surfaces, seeds=(0,)))
+    (result,) = files_of(tmp_path)
+    assert make_plan(wanted).seconds(cell, "cpu") == result["wall_s"]
+    assert make_plan(wanted).seconds(cell, "cuda") is None
+
+
+BAD: dict[str, dict[str, object]] = {
+    "unknown category of surfaces 'gravle'": {"categories": ("gravle",)},
+    "no such weights file": {"weights": (WeightsSpec("mine", Path("w.safetensors")),)},
+    "use 1 to 12": {"shots": 13},
+    "shard 2/2 does not exist": {"shard": (2, 2)},
+    "use small, or a number": {"limit": "tiny"},
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_requests_are_one_line_before_work_begins(message: str, surfaces: Path, tmp_path: Path) -> None:
+    with one_line(message, EvaluationError):
+        make_plan(request(tmp_path / "out", surfaces, **BAD[message]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_data_is_found_before_work_begins(surfaces: Path, tmp_path: Path) -> None:
+    shutil.copytree(surfaces, tmp_path / "data")
+    path = tmp_path / "data" / "gravel" / "train" / "good" / "002.png"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(EvaluationError, match=r"002\.png: cannot be read as an image"):
+        make_plan(request(tmp_path / "out", tmp_path / "data"))

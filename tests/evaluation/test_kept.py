@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fracgen_eval.methods import build_method, settings_for
 from fracgen_eval.methods.engine import AnomalibMethod
 from fracgen_eval.methods.kept import KEPT_BYTES, kept_features
-from fracgen_eval.weights.backbones import WeightsSpec, load_weights
 from fracgen_eval.weights.network import create
+
+from tests.evaluation.methods import SMALL, made, random_weights
+from tests.evaluation.methods import pictures as bytes_of
 
 MAP_BYTES = 4 * (64 * 8 * 8 + 128 * 4 * 4)  # of an image of 32 px, in the two stages that are taken
 
@@ -60,14 +61,12 @@ def test_a_network_that_trains_runs_each_time(network: tuple[torch.nn.Module, li
 
 @pytest.mark.parametrize("name", ["stfpm", "rd", "fastflow", "cflow"])
 def test_training_for_epochs_ends_as_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = load_weights(WeightsSpec.parse("random"), "resnet18")
-    small = {"image_size": 64, "epochs": 2, "batch": 3} | ({"fiber_batch": 48, "blocks": 1} if name == "cflow" else {})
-    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    small = SMALL[name] | {"epochs": 2, "batch": 3} | ({"fiber_batch": 48} if name == "cflow" else {})
+    images = bytes_of(6)
     scores, pictures_run = [], []
     for limit in (KEPT_BYTES, 0):
         monkeypatch.setattr("fracgen_eval.methods.engine.kept_features", lambda net, n=limit: kept_features(net, n))
-        method = build_method(name, weights, settings_for(name, overrides=small), seed=3)
-        assert isinstance(method, AnomalibMethod)
+        method = made(AnomalibMethod, name, random_weights(), small, seed=3)
         seen: list[int] = []
         method.network.get_submodule("conv1").register_forward_pre_hook(lambda _, i, seen=seen: seen.append(len(i[0])))
         method.fit(images)

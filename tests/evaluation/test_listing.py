@@ -4,49 +4,45 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fracgen_eval.datasets import check_files, dataset
+from fracgen_eval.datasets.base import Category
 from fracgen_eval.datasets.listing import folders_in, images_in, left_out
 from fracgen_eval.datasets.published import PUBLISHED
 from fracgen_eval.datasets.trees import Tree, load_tree
 from fracgen_eval.errors import EvaluationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from fracgen.cli import run
+from tests.evaluation.image_files import flat
 
 CLUTTER = [".ipynb_checkpoints", "@eaDir", "__MACOSX", "Thumbs.db", ".DS_Store", "desktop.ini", "._000.png", ".x.png",
            "$RECYCLE.BIN", "@thumb.jpg"]  # fmt: skip
 
 
-def picture(path: Path, value: Any = 90) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (8, 8), value).save(path)
-
-
-def category(root: Any, lots: Any = ()) -> Any:
+def category(root: Path, lots: Sequence[str] = ()) -> Path:
     """Twelve normal pictures, of which some lie in lots; three good test pictures, three with defects and masks."""
     for n in range(12):
-        picture(root / "train/good" / (lots[n] if n < len(lots) else "") / f"{n:03}.png")
+        flat(root / "train/good" / (lots[n] if n < len(lots) else "") / f"{n:03}.png")
     for n in range(3):
-        picture(root / "test/good" / f"{n}.png")
-        picture(root / "test/dent" / f"{n}.png")
-        picture(root / "ground_truth/dent" / f"{n}_mask.png", 255)
+        flat(root / "test/good" / f"{n}.png")
+        flat(root / "test/dent" / f"{n}.png")
+        flat(root / "ground_truth/dent" / f"{n}_mask.png", 255)
     return root
 
 
-def counts(category: Any) -> Any:
+def counts(category: Category) -> tuple[int, int, int]:
     defects = sum(s.anomalous for s in category.test)
     return len(category.train), len(category.test) - defects, defects
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_every_file_is_a_picture_or_is_counted(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+def test_every_file_is_a_picture_or_is_counted(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     root = tmp_path_factory.mktemp("tree")
     names = st.sampled_from(["a.png", "b.JPG", "c.Tiff", "notes.txt", "d.gif", "e.png.bak", "noext", *CLUTTER[3:]])
     places = st.sampled_from(["", "lot1", "lot1/inner", "lot2", *CLUTTER[:3]])
@@ -81,8 +77,8 @@ def test_clutter_is_no_category_no_defect_no_picture_and_no_mask(name: str, tmp_
         if "." in name[1:]:
             (root / place / name).write_bytes(b"whatever")
         else:
-            picture(root / place / name / "000.png")
-    picture(tmp_path / name.split(".")[0] / "train" / "good" / "000.png") if name == "__MACOSX" else None
+            flat(root / place / name / "000.png")
+    flat(tmp_path / name.split(".")[0] / "train" / "good" / "000.png") if name == "__MACOSX" else None
     found = dataset("folder").load(tmp_path, *dataset("folder").categories(tmp_path))
     check_files(found)
     assert counts(found) == (12, 3, 3)
@@ -91,10 +87,10 @@ def test_clutter_is_no_category_no_defect_no_picture_and_no_mask(name: str, tmp_
 
 def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path: Path) -> None:
     for n in range(3):
-        picture(tmp_path / "train/ok" / f"{n}.png")
-        picture(tmp_path / "test/ok" / f"{n}.png")
-        picture(tmp_path / "test/ko" / f"{n}.png")
-        picture(tmp_path / "ground_truth/ko" / f"{n}.png", 255)
+        flat(tmp_path / "train/ok" / f"{n}.png")
+        flat(tmp_path / "test/ok" / f"{n}.png")
+        flat(tmp_path / "test/ko" / f"{n}.png")
+        flat(tmp_path / "ground_truth/ko" / f"{n}.png", 255)
     for name in (*CLUTTER[3:8], "readme.txt"):
         (tmp_path / "ground_truth/ko" / name).write_bytes(b"whatever")
     tree = Tree("train/ok", "test/ok", {"ko": ("test/ko", "ground_truth/ko")})
@@ -104,7 +100,7 @@ def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path: Path) -
         "1 file of another kind (ground_truth/ko/readme.txt), "
         "5 hidden files or folders (ground_truth/ko/.DS_Store, ...)"
     )
-    picture(tmp_path / "ground_truth/ko" / "9.png", 255)
+    flat(tmp_path / "ground_truth/ko" / "9.png", 255)
     with pytest.raises(EvaluationError, match=r"9\.png: the mask of no test image"):
         load_tree(tmp_path, tree, "btad", "01", "CC BY-SA")
 
@@ -112,8 +108,8 @@ def test_published_trees_are_readable_among_clutter_and_say_so(tmp_path: Path) -
 def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path: Path) -> None:
     """MVTec AD 2 has them below test_public."""
     for part in ("train/good", "validation/good", "test_public/good", "test_public/bad"):
-        picture(tmp_path / part / "0.png")
-    picture(tmp_path / "test_public/ground_truth/bad/0_mask.png", 255)
+        flat(tmp_path / part / "0.png")
+    flat(tmp_path / "test_public/ground_truth/bad/0_mask.png", 255)
     (tmp_path / "test_public/ground_truth/bad/notes.txt").touch()
     (tree,) = (source.tree for source in PUBLISHED if source.name == "mvtec-ad2")
     found = load_tree(tmp_path, tree, "mvtec-ad2", "can", "CC BY")
@@ -125,18 +121,18 @@ def test_masks_that_lie_among_the_test_pictures_are_counted_once(tmp_path: Path)
     [
         (lambda r: category(r, ["lot2"] * 6), "6 pictures (train/good/lot2/000.png, ...)"),
         (lambda r: category(r, ["a/b", "c"]), "2 pictures (train/good/a/b/000.png, ...)"),
-        (lambda r: picture(category(r) / "train/bad/0.png"), "1 picture (train/bad/0.png)"),
-        (lambda r: picture(category(r) / "test/0.png"), "1 picture (test/0.png)"),
-        (lambda r: picture(category(r) / "ground_truth/dent/9_mask.png"), "1 picture (ground_truth/dent/9_mask.png)"),
+        (lambda r: flat(category(r) / "train/bad/0.png"), "1 picture (train/bad/0.png)"),
+        (lambda r: flat(category(r) / "test/0.png"), "1 picture (test/0.png)"),
+        (lambda r: flat(category(r) / "ground_truth/dent/9_mask.png"), "1 picture (ground_truth/dent/9_mask.png)"),
         (lambda r: (category(r) / "test/dent/0.heic").touch(), "1 file of another kind (test/dent/0.heic)"),
         (lambda r: (category(r) / "test/dent/gone.png").symlink_to("nowhere.png"), "1 picture (test/dent/gone.png)"),
         (lambda r: os.mkfifo(category(r) / "train/good/pipe.png"), "1 picture (train/good/pipe.png)"),
-        (lambda r: picture(category(r) / "train/good/album.png/0.png"), "1 picture (train/good/album.png/0.png)"),
+        (lambda r: flat(category(r) / "train/good/album.png/0.png"), "1 picture (train/good/album.png/0.png)"),
         (lambda r: (category(r) / "train/good/round").symlink_to(r / "train"), ""),
     ],
 )  # fmt: skip
 def test_what_a_category_leaves_out_is_told(
-    make: Any, said: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[[Path], object], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(tmp_path / "mine")
     found = dataset("folder").load(tmp_path / "mine", "mine")

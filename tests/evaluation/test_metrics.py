@@ -6,23 +6,29 @@ import itertools
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fracgen_eval.datasets.base import Sample, Saturation
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.result import METRICS
+from fracgen_eval.images import Geometry, saturated_regions
 from fracgen_eval.metrics import (
-    PixelCounts,
+    Region,
     aupimo,
     aupro,
     auroc,
     best_f1_threshold,
     count_pixels,
     image_metrics,
+    normal_threshold,
     pixel_auroc,
     pixel_metrics,
+    segmentation_f1,
 )
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.measure import label
 
 Images = Sequence[NDArray[np.floating]]
@@ -191,21 +197,6 @@ def test_pg_and_pb_are_anomalibs() -> None:
             assert found[f"{metric}_{name}"] == pytest.approx(float(kind.compute()), abs=1e-6)
 
 
-def golden() -> PixelCounts:
-    maps = np.array([[[9, 8, 1, 1], [2, 7, 3, 1], [1, 1, 1, 1], [1, 1, 1, 1]],
-                     [[1, 1, 1, 1], [1, 6, 1, 1], [1, 1, 1, 5], [1, 1, 4, 1]]])  # fmt: skip
-    masks = np.zeros((2, 4, 4), int)
-    masks[0, 0, 0] = masks[0, 0, 1] = masks[0, 1, 2] = masks[1, 2, 3] = 1
-    return count_pixels(maps, masks)
-
-
-def test_aupro_golden_values() -> None:
-    assert aupro(golden()) == pytest.approx(23 / 28, abs=1e-15)
-    constant, diagonal = np.full((2, 8, 8), 3.5), np.eye(8)[None].repeat(2, 0)
-    assert aupro(count_pixels(constant, diagonal)) == pytest.approx(0.15, abs=1e-15)
-    assert aupro(count_pixels(diagonal, diagonal)) == 1.0
-
-
 def test_images_may_be_made_on_access() -> None:
     class Lazy:
         def __len__(self) -> int:
@@ -262,3 +253,81 @@ def test_maps_that_have_no_metrics_are_refused(
         pixel_metrics(count_pixels(maps, masks))
     if "AUPIMO" in message:
         assert pixel_auroc(count_pixels(maps, masks)) == 0.5
+
+
+def plain_au_spro(
+    maps: NDArray[np.float64], masks: NDArray[np.bool_], regions: list[list[Region]], limit: float
+) -> float:
+    """Thresholds at every score, the mean over regions of min(found / saturation, 1), trapezoid to the limit."""
+    maps, masks = np.asarray(maps, float), np.asarray(masks) != 0
+    flat = [(n, region) for n, of in enumerate(regions) for region in of]
+    points = [(0.0, 0.0)]
+    for t in np.unique(maps)[::-1]:
+        found = maps >= t
+        rate = (found & ~masks).sum() / (~masks).sum()
+        overlap = [min((found[n] & r.mask).sum() / r.saturation, 1.0) for n, r in flat]
+        points.append((rate, float(np.mean(overlap))))
+    rates, values = map(np.array, zip(*points, strict=True))
+    inside = rates <= limit
+    end = np.interp(limit, rates, values)
+    x, y = np.append(rates[inside], limit), np.append(values[inside], end)
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1])) / 2 / limit)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("limit", [0.05, 0.3])
+def test_au_spro_is_that_of_its_definition(seed: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    maps = rng.normal(size=(4, 20, 24)).round(1 if seed % 2 else 6)  # with and without many ties
+    masks, regions = np.zeros((4, 20, 24), bool), []
+    for n in range(3):
+        of_image = []
+        for _ in range(rng.integers(1, 4)):
+            top, left, height, width = (int(v) for v in rng.integers((0, 0, 2, 2), (14, 16, 6, 8)))
+            mask = np.zeros((20, 24), bool)
+            mask[top : top + height, left : left + width] = True  # regions may overlap
+            of_image.append(Region(mask, float(rng.uniform(0.5, mask.sum()))))
+            masks[n] |= mask
+            maps[n][mask] += rng.uniform(0, 2)
+        regions.append(of_image)
+    regions.append([])
+    ours = aupro(count_pixels(maps, masks, regions), limit)
+    assert ours == pytest.approx(plain_au_spro(maps, masks, regions, limit), abs=1e-12)
+
+
+def test_regions_of_files_keep_their_share_at_another_size(tmp_path: Path) -> None:
+    values = np.zeros((40, 40), np.uint8)
+    values[:20, :20] = 255
+    Image.fromarray(values).save(tmp_path / "000.png")
+    values[:] = 0
+    values[30:32, 30:40] = 254
+    Image.fromarray(values).save(tmp_path / "001.png")
+    sample = Sample(tmp_path / "x.png", "logical_anomalies", (tmp_path / "000.png", tmp_path / "001.png"))
+    kinds = [Saturation(255, 100, False), Saturation(254, 0.5, True)]
+    full = saturated_regions([sample], kinds, None)[0]
+    assert [(int(r.mask.sum()), r.saturation) for r in full] == [(400, 100.0), (20, 10.0)]
+    half = saturated_regions([sample], kinds, Geometry(20))[0]
+    assert [(int(r.mask.sum()), r.saturation) for r in half] == [(100, 25.0), (5, 2.5)]
+    assert Geometry(20).mask(sample).sum() == 105
+
+
+@pytest.mark.parametrize(("kind", "share"), [
+    (Saturation(1, 1000, False), 1.0), (Saturation(1, 1.0, True), 1.0), (Saturation(1, 1e-9, True), 0.02),
+    (Saturation(1, 10, False), 0.2),
+])  # fmt: skip
+def test_a_region_saturates_at_one_pixel_at_least_and_at_all_of_it_at_most(kind: Saturation, share: float) -> None:
+    assert kind.share(50) == pytest.approx(share)
+
+
+def test_seg_f1_is_scikit_learns_at_the_threshold_of_the_validation_maps() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    maps, masks = rng.normal(size=(5, 12, 12)), rng.random((5, 12, 12)) < 0.2
+    maps[masks] += 3
+    normal = rng.normal(size=(6, 12, 12)).astype(np.float32)
+    threshold = normal_threshold(normal)
+    assert threshold == pytest.approx(normal.mean(dtype=np.float64) + 3 * normal.std(dtype=np.float64))
+    expected = f1_score(masks.ravel(), (maps >= threshold).ravel())
+    assert segmentation_f1(maps, masks, threshold) == pytest.approx(expected)
+    assert segmentation_f1(maps, np.zeros_like(masks), 1e9) == 0

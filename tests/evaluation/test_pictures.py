@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,41 +16,35 @@ from fracgen_eval.images import Geometry, at_original_size
 from fracgen_eval.pictures import read_mask, read_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
-from tests.evaluation.image_files import ORIENTED, png16, premultiplied, tiff
+from tests.evaluation.image_files import ORIENTED, png16, premultiplied, save, tiff
+from tests.fields import Fields
 
 QUICK = settings(max_examples=60)
 SIDES = st.tuples(st.integers(1, 9), st.integers(1, 9))
-LOSSLESS = {".png": {}, ".tif": {}, ".bmp": {}, ".webp": {"lossless": True, "exact": True}}
+LOSSLESS: dict[str, dict[str, bool]] = {".png": {}, ".tif": {}, ".bmp": {}, ".webp": {"lossless": True, "exact": True}}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pictures")
 
 
-def pixels(shape: Any, seed: int, high: Any = 256) -> Any:
+def pixels(shape: tuple[int, ...], seed: int, high: int = 256) -> NDArray[np.integer]:
     return np.random.default_rng(seed).integers(0, high, shape, np.uint8 if high == 256 else np.uint16)
-
-
-def save(path: Path, array: Any, orientation: Any = None, **how: Any) -> Any:
-    if orientation is not None:
-        how["exif"] = Image.Exif()
-        how["exif"][274] = orientation
-    Image.fromarray(array).save(path, **how)
-    return path
 
 
 @QUICK
 @given(SIDES, st.integers(0, 99), st.sampled_from(list(LOSSLESS)), st.booleans(), st.integers(0, 9))
 def test_eight_bits_are_read_as_they_are_and_upright(
-    place: Any, size: tuple[int, int], seed: int, suffix: Any, colour: Any, orientation: Any
+    place: Path, size: tuple[int, int], seed: int, suffix: str, colour: bool, orientation: int
 ) -> None:
     stored = pixels((*size, 3) if colour else size, seed)
-    how = {} if suffix == ".bmp" else {"orientation": orientation}
-    path = save(place / f"a{suffix}", stored, **how, **LOSSLESS[suffix])
-    upright = ORIENTED.get(orientation if how else 1, ORIENTED[1])(stored)
+    turned = suffix != ".bmp"
+    path = save(place / f"a{suffix}", stored, orientation if turned else None, **LOSSLESS[suffix])
+    upright = ORIENTED.get(orientation if turned else 1, ORIENTED[1])(stored)
     assert np.array_equal(read_picture(path), upright if colour else np.stack([upright] * 3, -1))
 
 
@@ -58,7 +52,7 @@ def test_eight_bits_are_read_as_they_are_and_upright(
 @given(SIDES, st.integers(0, 99), st.sampled_from(["png", "tif", "tif, big-endian", "tif, white is zero"]),
        st.sampled_from([256, 4096, 65536]), st.integers(1, 8))  # fmt: skip
 def test_sixteen_bits_become_eight_by_the_types_range(
-    place: Any, size: tuple[int, int], seed: int, kind: Any, used: Any, orientation: Any
+    place: Path, size: tuple[int, int], seed: int, kind: str, used: int, orientation: int
 ) -> None:
     """Never by the picture's own: one that uses 12 of 16 bits is dark, in whatever picture it stands."""
     stored = np.random.default_rng(seed).integers(0, used, size).astype(np.uint16)
@@ -69,7 +63,7 @@ def test_sixteen_bits_become_eight_by_the_types_range(
     else:
         save(path, stored.astype(">u2") if "big" in kind else stored, orientation)
     read = read_picture(path)
-    assert np.array_equal(read[..., 1], np.rint(ORIENTED[orientation](stored) / 257))
+    assert np.array_equal(read[..., 1], ORIENTED[orientation](np.rint(stored / 257)))
     assert (read == read[..., :1]).all()
 
 
@@ -77,7 +71,7 @@ def test_twelve_packed_bits_and_sixteen_bits_of_colour(tmp_path: Path) -> None:
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     tiff(tmp_path / "packed.tif", ramp, 12)
     assert np.array_equal(read_picture(tmp_path / "packed.tif")[..., 0], np.rint(ramp * (255 / 4095)))
-    deep = pixels((6, 7, 3), 0, 65536)
+    deep = pixels((6, 7, 3), 0, 65536).astype(np.uint16)
     png16(tmp_path / "colour.png", deep)
     assert np.array_equal(read_picture(tmp_path / "colour.png"), deep >> 8)  # Pillow's way
 
@@ -131,7 +125,7 @@ def test_a_grey_value_that_stands_for_transparency_is_black(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "CMYK"])
-def test_other_colours_are_those_that_pillow_makes_of_them(mode: Any, tmp_path: Path) -> None:
+def test_other_colours_are_those_that_pillow_makes_of_them(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(pixels((8, 9, 3), 3)).convert(mode)
     image.save(tmp_path / "a.tif")
     assert np.array_equal(read_picture(tmp_path / "a.tif"), np.asarray(image.convert("RGB")))
@@ -143,20 +137,17 @@ def test_other_colours_are_those_that_pillow_makes_of_them(mode: Any, tmp_path: 
 def test_a_jpeg_from_a_camera_with_more_pictures_behind_the_first(tmp_path: Path) -> None:
     """MPO, as phones write it: what follows are previews and depths."""
     smooth = [np.full((16, 24, 3), value, np.uint8) for value in (40, 200)]
-    exif = Image.Exif()
-    exif[274] = 6
-    first, second = map(Image.fromarray, smooth)
-    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second], exif=exif)
-    read = read_picture(tmp_path / "a.jpg")
+    more: Fields = {"format": "MPO", "save_all": True, "append_images": [Image.fromarray(smooth[1])]}
+    read = read_picture(save(tmp_path / "a.jpg", smooth[0], 6, **more))
     assert read.shape == (24, 16, 3)
     assert np.abs(read.astype(int) - 40).max() < 3
 
 
-def damaged_files(folder: Path) -> Any:
+def damaged_files(folder: Path) -> dict[str, tuple[Callable[[Path], object], str]]:
     """By name, a file and what is said of it."""
     grey = np.zeros((4, 5), np.uint8)
     float_ = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
-    several = {"save_all": True, "append_images": [Image.fromarray(grey + 9)]}
+    several: Fields = {"save_all": True, "append_images": [Image.fromarray(grey + 9)]}
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
     return {
         "float.tif": (lambda p: save(p, float_), "floating-point numbers, which is not read: save it as PNG"),
@@ -188,7 +179,7 @@ def test_what_is_not_read_is_refused_with_its_name_and_a_remedy(name: str, tmp_p
     assert "\n" not in str(caught.value)
 
 
-def encoded(suffix: Any) -> Any:
+def encoded(suffix: str) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels((20, 30, 3), 5)).save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix))
     return stream.getvalue()
@@ -197,7 +188,9 @@ def encoded(suffix: Any) -> Any:
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
 @settings(QUICK, max_examples=25)
 @given(data=st.data())
-def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(place: Any, suffix: Any, data: Any) -> None:
+def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(
+    place: Path, suffix: str, data: st.DataObject
+) -> None:
     whole, path = encoded(suffix), place / f"broken.{suffix}"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) * 9 // 10))])
     with pytest.raises(EvaluationError):
@@ -212,7 +205,7 @@ def test_cut_files_are_refused_and_changed_ones_never_end_in_a_traceback(place: 
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_sizes_are_those_of_upright_pictures(tmp_path: Path, orientation: Any) -> None:
+def test_sizes_are_those_of_upright_pictures(tmp_path: Path, orientation: int) -> None:
     stored = pixels((30, 50, 3), 7)
     path = save(tmp_path / "a.jpg", stored, orientation)
     upright = ORIENTED[orientation](stored)

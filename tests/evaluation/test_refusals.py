@@ -8,7 +8,6 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -57,6 +56,10 @@ CASES = {
 }
 
 
+Refused = tuple[str, tuple[int, list[str], list[str], float]]
+"""What was said; exit code, heavy modules imported so far, files left, seconds."""
+
+
 def python(code: str, *arguments: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     """Run code in a fresh Python: what it did, and its seconds of processor time (others may keep it busy)."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -73,13 +76,13 @@ def least(folder: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def allowed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def allowed(tmp_path_factory: pytest.TempPathFactory) -> float:
     """What a refusal may take once all is imported."""
     return (RATIO - 1) * least(tmp_path_factory.mktemp("least"))
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refused]:
     """Every refusal in one process: message -> exit code, heavy modules imported so far, files left, its seconds."""
     folder = tmp_path_factory.mktemp("refused")
     done, _ = python(CODE % HEAVY, json.dumps(list(CASES.values())), folder=folder)
@@ -89,7 +92,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize("message", CASES)
-def test_a_refusal_imports_nothing_heavy_and_costs_little(message: str, refused: Any, allowed: Any) -> None:
+def test_a_refusal_imports_nothing_heavy_and_costs_little(
+    message: str, refused: dict[str, Refused], allowed: float
+) -> None:
     said, (code, heavy, files, seconds) = refused[message]
     assert message in said
     assert len(said.splitlines()) == 1

@@ -1,17 +1,32 @@
-"""Results' files: what earlier versions wrote is read alike, and what nobody wrote is refused by name."""
+"""Results' files: what earlier versions wrote is read alike, and what nobody wrote is refused by name, as are settings
+and fitted models that were altered."""
 
 from __future__ import annotations
 
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import CellResult, Failure, Measurement, Threshold
-from fracgen_eval.grid.results import read_result, read_results, result_path, write_result
+from fracgen_eval.grid.results import CELLS, read_result, read_results, result_path, write_result
+from fracgen_eval.methods.settings import read_overrides
+from fracgen_eval.predict.model import FORMAT, FittedModel
+from fracgen_eval.report.by_defect import defect_tables
+from fracgen_eval.report.filters import read_filters
+from fracgen_eval.report.gather import gather
+from fracgen_eval.report.page import Content, render
+from fracgen_eval.report.tables import make_tables
+from fracgen_eval.report.text import to_csv, to_latex, to_markdown
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+
+from tests.fields import Fields
+from tests.malformed import altered, altered_bytes, altered_text, check_refusal, few
 
 CELL = {
     "method": "patchcore", "dataset": "mvtec", "category": "tile", "weights": "fractal",
@@ -42,7 +57,7 @@ FAILED = {
 
 
 @pytest.mark.parametrize("table", [DONE, FAILED], ids=["done", "failed"])
-def test_a_file_of_the_first_version_is_read_and_written_alike(table: Any, tmp_path: Path) -> None:
+def test_a_file_of_the_first_version_is_read_and_written_alike(table: dict[str, object], tmp_path: Path) -> None:
     result = CellResult.from_json(table)
     written = json.loads(json.dumps(result.to_json()))
     assert {key: written[key] for key in table} == table
@@ -69,30 +84,19 @@ def test_what_a_file_does_not_say_is_as_it_is_by_default() -> None:
 
 
 BAD = {
-    "metrics.aupro is 'x' instead of a number": ("metrics", "aupro", "x"),
     "aupro is 1.5, out of [0, 1]": ("metrics", "aupro", 1.5),
-    "metrics.aupro is True instead of a number": ("metrics", "aupro", True),
     "out of [0, 1]": ("by_defect", "crack", {"aupro": -0.1}),
-    "mask_threshold.value is '1' instead of a number": ("mask_threshold", "value", "1"),
     "images[0].score is None instead of a number": ("images", 0, {"path": "a", "defect": "b", "score": None}),
-    "images[0].defect is missing": ("images", 0, {"path": "a", "score": 1.0}),
-    "side is 1.5 instead of a whole number": (None, "side", 1.5),
-    "wall_s is [] instead of a number": (None, "wall_s", []),
-    "cell is 3 instead of a table": (None, "cell", 3),
     "method is missing": (None, "cell", {}),
     "category is '' instead of a name": ("cell", "category", ""),
-    "seed is 0.5 instead of a whole number": ("cell", "seed", 0.5),
-    "layers[0] is 1 instead of a text": ("cell", "layers", [1]),
-    "input_norm is 'none' instead of 'checkpoint' or 'imagenet'": ("cell", "input_norm", "none"),
-    "settings is [] instead of a table": ("cell", "settings", []),
 }
 
 
 @pytest.mark.parametrize("message", BAD)
 def test_a_value_that_is_none_is_named(message: str, tmp_path: Path) -> None:
     part, key, value = BAD[message]
-    table: Any = copy.deepcopy(DONE)
-    (table if part is None else table[part])[key] = value
+    table = copy.deepcopy(DONE)
+    (table if part is None else table[part])[key] = value  # type: ignore[index]
     path = result_path(tmp_path, Cell.from_json(CELL))
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(table))
@@ -100,3 +104,90 @@ def test_a_value_that_is_none_is_named(message: str, tmp_path: Path) -> None:
     assert isinstance(error, EvaluationError)
     assert message in str(error)
     assert len(str(error).splitlines()) == 1
+
+
+@given(st.sampled_from([DONE, FAILED]).flatmap(altered_text))
+@few
+def test_results(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(text)
+    try:
+        result = read_result(path)
+    except EvaluationError as error:
+        check_refusal(error)
+    else:
+        assert Cell.from_json(result.cell.to_json()) == result.cell
+
+
+USUAL: Fields = DONE | {"cell": CELL | dict.fromkeys(("layers", "shots", "limit"))}
+
+
+@given(altered(USUAL))
+@settings(few, max_examples=12)
+def test_a_report_of_an_altered_result_and_a_whole_one(tmp_path: Path, table: object) -> None:
+    folder = tmp_path / CELLS
+    folder.mkdir(exist_ok=True)
+    (folder / "whole.json").write_text(json.dumps(USUAL | {"cell": USUAL["cell"] | {"category": "wood"}}))
+    (folder / "altered.json").write_text(json.dumps(table))
+    results = gather(tmp_path)
+    assert len(results.cells) + len(results.problems) >= 2
+    tables = make_tables(results, {})
+    for write in (to_csv, to_latex, to_markdown):
+        assert all(write(table) for table in tables)
+    content = Content(tables=tables, by_defect=defect_tables(results), compared=[], charts=[], sheets=[], galleries=[])
+    page = render(results, content, [])
+    assert "wood" in page
+
+
+SETTINGS = {"patchcore": {"coreset": 0.01, "layers": ["layer2"], "image_size": 128}, "panda": {"variant": "dn2"}}
+TOML = b'[patchcore]\ncoreset = 0.01\nlayers = ["layer2"]\nimage_size = 128\n[panda]\nvariant = "dn2"\n'
+
+
+@given(st.tuples(st.just("json"), altered_text(SETTINGS)) | st.tuples(st.just("toml"), altered_bytes(TOML)))
+@few
+def test_settings(tmp_path: Path, file: tuple[str, bytes]) -> None:
+    suffix, text = file
+    path = tmp_path / f"own.{suffix}"
+    path.write_bytes(text)
+    try:
+        read_overrides(path)
+    except EvaluationError as error:
+        check_refusal(error)
+
+
+ABOUT = {
+    "method": "patchcore", "settings": {"image_size": 64, "layers": ["layer2", "layer3"]}, "seed": 0, "layers": None,
+    "weights": {"name": "random", "source": "random", "model": "resnet18", "mean": [0.5] * 3, "std": [0.5] * 3,
+                "norm": "network"},
+    "tiled": False, "own": {"digests": ["0123"], "map_range": [0.1, 0.2]},
+}  # fmt: skip
+
+
+@given(altered(ABOUT).map(json.dumps))
+@settings(few, max_examples=25)
+def test_fitted_models(tmp_path: Path, about: str) -> None:
+    path = tmp_path / "kept.safetensors"
+    tensors = {"memory_bank": torch.zeros(2, 3), "own.scores": torch.zeros(1), "own.looks": torch.zeros(1, 12)}
+    path.write_bytes(save(tensors, {"format": FORMAT, "about": about}))
+    with pytest.raises(EvaluationError) as caught:  # the network's tensors are missing
+        FittedModel.load(path)
+    check_refusal(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ({"conv": torch.zeros(8, 3, 3, 3, dtype=torch.bfloat16)}, r"conv is BF16 \[8, 3, 3, 3\]"),
+        ({"conv": torch.zeros(8, 3, 3, 3).to(torch.float8_e5m2)}, "conv is F8_E5M2"),
+        ({"conv": torch.tensor(1.0)}, r"conv is F32 \[\]"),
+        ({"conv": torch.zeros(8, 1, 3, 3)}, r"conv is F32 \[8, 1, 3, 3\]"),
+        ({"conv": torch.zeros(1, 3, 2000, 2000)}, r"conv is F32 \[1, 3, 2000, 2000\]"),
+        ({"conv": torch.full((8, 3, 3, 3), float("nan"))}, "not finite"),
+        ({"a": torch.zeros(8, 3, 3, 3), "b": torch.zeros(8, 3, 3, 3)}, "no first layer"),
+    ],
+)
+def test_filters_of_other_types(tmp_path: Path, tensors: dict[str, torch.Tensor], says: str) -> None:
+    save_file(tensors, tmp_path / "filters.safetensors")
+    with pytest.raises(EvaluationError, match=says) as caught:
+        read_filters(tmp_path / "filters.safetensors")
+    check_refusal(caught.value)

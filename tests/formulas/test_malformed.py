@@ -9,7 +9,6 @@ import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,17 +18,18 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from fracgen import CodeBank
-from fracgen.formulas.files import BankError
+from fracgen.formulas.files import Bank, BankError
 from fracgen.formulas.formula import load_bank
-from fracgen.formulas.ifs.importing import import_codes, list_fractaldb
+from fracgen.formulas.ifs.exchange import import_codes
 from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from tests.malformed import altered, altered_bytes, check_refusal, few
 
-BANKS = (CodeBank.sample(6, classes=3), VariationBank.from_spec(VariationSpec(powers=(3, 8), rules=(42, 168))))
+CODES = CodeBank.sample(6, classes=3)
+BANKS = (CODES, VariationBank.from_spec(VariationSpec(powers=(3, 8), rules=(42, 168))))
 
 
-def parts(bank: Any, folder: Path) -> tuple[dict[str, Any], bytes]:
+def parts(bank: Bank, folder: Path) -> tuple[object, bytes]:
     """Header and data of a bank's file."""
     bank.save(folder / "bank")
     content = (folder / "bank").read_bytes()
@@ -39,7 +39,7 @@ def parts(bank: Any, folder: Path) -> tuple[dict[str, Any], bytes]:
     return json.loads(in_order), content[8 + length :]
 
 
-def write_parts(path: Path, header: Any, data: bytes = b"", zeros: int = 0) -> Path:
+def write_parts(path: Path, header: object, data: bytes = b"", zeros: int = 0) -> Path:
     """A safetensors file of a header, data, and so many zeros that take no place on the disk."""
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
@@ -50,7 +50,7 @@ def write_parts(path: Path, header: Any, data: bytes = b"", zeros: int = 0) -> P
 @pytest.mark.parametrize("bank", BANKS, ids=["ifs", "mandelbulb"])
 @given(data=st.data())
 @few
-def test_banks(tmp_path: Path, bank: Any, data: st.DataObject) -> None:
+def test_banks(tmp_path: Path, bank: Bank, data: st.DataObject) -> None:
     header, content = parts(bank, tmp_path)
     path = write_parts(tmp_path / "bank", data.draw(altered(header)), content)
     if data.draw(st.booleans()):
@@ -63,9 +63,9 @@ def test_banks(tmp_path: Path, bank: Any, data: st.DataObject) -> None:
         assert loaded.sha256 == bank.sha256
 
 
-def tensors(**changes: Any) -> Callable[[Path], Path]:
+def tensors(**changes: torch.Tensor) -> Callable[[Path], Path]:
     """Makes a bank's file some tensors of which are others."""
-    bank, head = BANKS[0], {"format": "fracgen-bank", "format_version": "1", "classes": "3", "non_contractive": "0"}
+    bank, head = CODES, {"format": "fracgen-bank", "format_version": "1", "classes": "3", "non_contractive": "0"}
     arrays = {"maps": bank.maps, "sizes": bank.sizes, "probabilities": bank.probabilities}
     whole = {name: torch.tensor(array) for name, array in arrays.items()} | changes
 
@@ -81,7 +81,8 @@ def of_shape(formula: str, **shapes: list[int]) -> Callable[[Path], Path]:
     types = {"maps": "F32", "sizes": "U8", "probabilities": "F32", "powers": "U8", "rules": "U16"}
 
     def make(path: Path) -> Path:
-        header: dict[str, Any] = {"__metadata__": {"format": "fracgen-bank", "format_version": "1", "formula": formula}}
+        about = {"format": "fracgen-bank", "format_version": "1", "formula": formula}
+        header: dict[str, object] = {"__metadata__": about}
         at = 0
         for name, shape in shapes.items():
             end = at + math.prod(shape) * {"F32": 4, "U16": 2, "U8": 1}[types[name]]
@@ -155,7 +156,7 @@ def test_pickles(tmp_path: Path, data: bytes) -> None:
 
 def test_more_codes_than_a_bank_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pickle says "the same again" in three bytes."""
-    monkeypatch.setattr("fracgen.formulas.ifs.importing.MAX_CODES", 1000)
+    monkeypatch.setattr("fracgen.formulas.ifs.exchange.MAX_CODES", 1000)
     code = {"system": np.ones((2, 2, 3)) / 4}
     (tmp_path / "ifs.pkl").write_bytes(pickle.dumps({"params": [code] * 1001}))
     with pytest.raises(BankError, match="holds 1,001 codes: a bank has 1 to 1,000"):
@@ -183,9 +184,10 @@ def test_clutter_is_no_code_and_is_counted(tmp_path: Path, kind: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     assert len(clean) == 4
-    assert import_codes(tmp_path).sha256 == clean.sha256
+    bank = import_codes(tmp_path)
+    assert bank.sha256 == clean.sha256
     what = {"jupyter": "1 hidden", "mac": "3 hidden", "synology": "1 hidden", "windows": "2 hidden"}
-    assert list_fractaldb(tmp_path)[1].startswith(what.get(kind, "3 files of other kinds"))
+    assert bank.metadata["left_out"].startswith(what.get(kind, "3 files of other kinds"))
 
 
 def test_a_pipe_among_codes_is_not_waited_for(tmp_path: Path) -> None:

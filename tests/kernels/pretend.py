@@ -17,10 +17,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -31,6 +31,8 @@ from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import kernels
 from tests.kernels.host import HostBackend
 
+T = TypeVar("T")
+Place = str | int | torch.device | None
 DEVICES = 2
 SHARED_MEMORY = 227 * 1024
 RUBBISH = 0xCD
@@ -51,7 +53,7 @@ VIEWS = {
 class Stream:
     """Work in order. It runs when somebody waits for it, and never sooner."""
 
-    def __init__(self, device: Any = None) -> None:
+    def __init__(self, device: Place = None) -> None:
         self.device = torch.device("cuda", state().current if device is None else torch.device(device).index or 0)
         self.queue: list[Callable[[], None]] = []
         self.done = 0
@@ -125,12 +127,12 @@ class Machine:
         self.launches: list[str] = []
         self.chosen: list[list[Stream]] = [[], []]
         self.memory: dict[int, Allocation] = {}
-        self.launching: Any = None
+        self.launching: Stream | None = None
         _machine.append(self)
         for device in range(DEVICES):
             self.chosen[device].append(Stream(torch.device("cuda", device)))
 
-    def stream(self, device: Any = None) -> Stream:
+    def stream(self, device: Place = None) -> Stream:
         """The current stream of a device."""
         return self.chosen[self.current if device is None else torch.device(device).index or 0][-1]
 
@@ -169,12 +171,12 @@ def _nothing() -> None:
     pass
 
 
-def device_of(tensor: Any) -> torch.device | None:
+def device_of(tensor: object) -> torch.device | None:
     """The device that a tensor pretends to be on."""
     return getattr(tensor, "_pretended", None)
 
 
-def marked(value: Any, device: torch.device) -> Any:
+def marked(value: T, device: torch.device) -> T:
     """A result with the device written on it."""
     if isinstance(value, torch.Tensor):
         value._pretended = device  # type: ignore[attr-defined]
@@ -239,7 +241,7 @@ class Tensors(TorchFunctionMode):
             return source
         return state().allocate(converted.clone(), _indexed(place))
 
-    def _operation(self, func: Any, name: str, args: Any, kwargs: Any, tensors: list[Any]) -> Any:
+    def _operation(self, func: Any, name: str, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
         devices = {device for t in tensors if (device := device_of(t)) is not None}
         strangers = [
             a for a in _flat((args, kwargs)) if isinstance(a, torch.Tensor) and device_of(a) is None and a.dim()
@@ -263,7 +265,7 @@ class Tensors(TorchFunctionMode):
         return marked(result, device)
 
 
-def _flat(value: Any) -> Iterator[Any]:
+def _flat(value: object) -> Iterator[object]:
     if isinstance(value, (tuple, list)):
         for part in value:
             yield from _flat(part)
@@ -297,19 +299,22 @@ class Function:
         assert nbytes <= SHARED_MEMORY
         self._most_shared = nbytes
 
-    def __call__(self, grid: Any, block: Any, arguments: Any, *, shared_mem: int = 0) -> None:
+    def __call__(
+        self, grid: tuple[int, int], block: tuple[int, ...], arguments: Sequence[np.generic], *, shared_mem: int = 0
+    ) -> None:
         machine, library = state(), self.library
         assert machine.cupy_device == self.device, f"{self.name} of device {self.device} is launched on another"
         assert all(isinstance(a, np.generic) for a in arguments), "CuPy would guess the type of a scalar"
         assert len(arguments) == library.parameters(), f"{self.name} takes {library.parameters()} arguments"
         assert shared_mem <= self._most_shared, f"{self.name} asks for more shared memory than it was given"
         stream = machine.launching
+        assert stream is not None
         assert stream.device.index == self.device
         kept = [machine.use(int(a), stream) for a in arguments if isinstance(a, np.uint64) and int(a) >= LOWEST_ADDRESS]
         boxes = [{4: ctypes.c_uint32, 8: ctypes.c_uint64}[a.itemsize](int(a)) for a in arguments]
         machine.launches.append(self.name)
 
-        def run(kept: Any = kept) -> None:
+        def run(kept: list[torch.Tensor] = kept) -> None:
             pointers = (ctypes.c_void_p * len(boxes))(*[ctypes.addressof(box) for box in boxes])
             fault = library.launch(*map(ctypes.c_uint, (*grid, block[0])), ctypes.c_int(0), pointers)
             assert fault is None, fault.decode()
@@ -347,8 +352,8 @@ def switched_on(folder: Path, patch: pytest.MonkeyPatch, free: int = 1 << 33) ->
     backend.shared = dict.fromkeys(kernels(), SHARED_MEMORY)
     properties = types.SimpleNamespace(shared_memory_per_block_optin=SHARED_MEMORY, multi_processor_count=132)
 
-    def index(device: Any) -> int:
-        return _indexed(torch.device(device)).index if not isinstance(device, int) else device
+    def index(device: Place) -> int:
+        return device if isinstance(device, int) else _indexed(torch.device(device or "cuda")).index
 
     for name, value in {
         "current_device": lambda: machine.current,

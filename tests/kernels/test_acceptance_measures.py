@@ -7,7 +7,6 @@ import dataclasses
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from bench.gpu import measures
 from fracgen.benchmarking.record import Record, Results
 from fracgen.formulas.ifs import BankSpec
 from fracgen.recipes.presets import PRESETS
+from fracgen.rendering.base import Renderer
 from fracgen.rendering.cuda import renderer as cuda_renderer
 from fracgen.rendering.cuda.sources import kernels, sources
 from tests.kernels.host import HostBackend
@@ -87,7 +87,7 @@ def test_rates_of_recipes_and_of_the_loader(card: Machine, monkeypatch: pytest.M
 
 
 def test_the_chaos_game_is_what_more_points_take(card: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def seconds(renderer: Any, index: Any) -> dict[str, float]:
+    def seconds(renderer: Renderer, index: object) -> dict[str, float]:
         return {"attractor": 1.0 + (renderer.recipe.points - 1024) / 1000}
 
     monkeypatch.setattr(measures, "stage_seconds", seconds)

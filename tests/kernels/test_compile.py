@@ -7,7 +7,6 @@ import functools
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,7 +29,7 @@ REGISTERS = 65_536  # of a multiprocessor, on all of them
 class Headers:
     """A backend that only keeps what would be compiled: kernel and header."""
 
-    def upload(self, array: Any) -> Any:
+    def upload(self, array: object) -> object:
         return array
 
     def load(self, kernel: str, header: str) -> tuple[str, str]:
@@ -160,7 +159,7 @@ def test_definitions_that_are_left_out_change_nothing(kernel: str, tmp_path: Pat
 LOOSE = ("-ftz=false", "-fmad=true", "-prec-div=false", "-prec-sqrt=false", "-std=c++17", "-default-device")
 
 
-def ptx(kernel: str, text: str, options: tuple[str, ...]) -> Any:
+def ptx(kernel: str, text: str, options: tuple[str, ...]) -> object:
     """The intermediate code of a kernel whose file says `text`."""
     from cupy.cuda import nvrtc as api
 

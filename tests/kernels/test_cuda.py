@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -52,7 +53,7 @@ def test_asking_for_a_gpu_where_there_is_none() -> None:
     ],
 )
 def test_auto_falls_back_with_one_line_where_something_can_be_mended(
-    fault: Any, sight: Any, said: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str, sight: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(availability, "cuda_fault", lambda: fault)
     monkeypatch.setattr(availability, "gpu_in_sight", lambda: sight)
@@ -77,43 +78,54 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no NVIDIA driver was found (libcuda.so.1)" in fault_here()
 
 
-def test_no_cupy(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "CuPy is not installed; install fracgen[cuda13]" in fault_here()
+def no_cupy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(importlib.util, "find_spec", lambda name: None)
 
 
-def test_torch_without_cuda(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
-    monkeypatch.setattr(torch.version, "cuda", None)
-    assert "is a build without CUDA" in fault_here()
+def plain_torch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.version, "cuda", None)
 
 
-def test_driver_too_old(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(availability, "driver_cuda", lambda: "12.4")
-    fault = fault_here()
-    assert "driver supports CUDA 12.4" in fault
-    assert "needs CUDA 13.0; update the driver" in fault
+def old_driver(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.cuda, "is_available", lambda: False)
+    patch.setattr(availability, "driver_cuda", lambda: "12.4")
 
 
-def test_wrong_cupy_wheel(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
+def other_cupy(patch: pytest.MonkeyPatch) -> None:
     import cupy
 
-    monkeypatch.setattr(cupy.cuda, "runtime", type("Runtime", (), {"runtimeGetVersion": lambda: 12090}))
-    fault = fault_here()
-    assert "is built for CUDA 12, torch for CUDA 13.0; install fracgen[cuda13]" in fault
+    patch.setattr(cupy.cuda, "runtime", type("Runtime", (), {"runtimeGetVersion": lambda: 12090}))
 
 
-def test_nvrtc_missing(monkeypatch: pytest.MonkeyPatch, driver: Any) -> None:
+def no_nvrtc(patch: pytest.MonkeyPatch) -> None:
     from cupy.cuda import nvrtc
 
     def fail() -> None:
         raise RuntimeError("libnvrtc.so.13 not found")
 
-    monkeypatch.setattr(nvrtc, "getVersion", fail)
-    assert "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)" in fault_here()
+    patch.setattr(nvrtc, "getVersion", fail)
 
 
-def test_nothing_wrong(driver: Any) -> None:
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (no_cupy, "CuPy is not installed; install fracgen[cuda13]"),
+        (plain_torch, "is a build without CUDA"),
+        (old_driver, "driver supports CUDA 12.4 .*needs CUDA 13.0; update the driver"),
+        (other_cupy, "is built for CUDA 12, torch for CUDA 13.0; install fracgen[cuda13]"),
+        (no_nvrtc, "CuPy does not work (RuntimeError: libnvrtc.so.13 not found)"),
+    ],
+)
+def test_what_keeps_a_gpu_from_being_used_is_named(
+    change: Callable[[pytest.MonkeyPatch], None], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(monkeypatch)
+    assert all(part in fault_here() for part in says.split(" .*"))
+
+
+@pytest.mark.usefixtures("driver")
+def test_nothing_wrong() -> None:
     assert availability.cuda_fault() is None
 
 
@@ -129,7 +141,5 @@ def test_out_of_memory_says_which_batch_fits(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_importing_the_cuda_renderer_needs_no_cupy() -> None:
     """Only launching does: a machine without CuPy can still say what is missing."""
-    import subprocess
-
     code = "import sys; sys.modules['cupy'] = None; import fracgen.rendering.cuda.renderer"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from fracgen import FractalLoader
 from fracgen.draws import Stream
@@ -19,16 +20,26 @@ from fracgen.formulas.ifs import BankSpec
 from fracgen.loading import prefetch
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.presets import PRESETS
+from fracgen.recipes.recipe import Recipe
 from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.rendering.cuda.renderer import CudaRenderer
 from fracgen.rendering.normalize import convert, table
 from fracgen.support.errors import DeviceError
+from tests.fields import Fields
 from tests.kernels.host import WITH_KERNELS
 from tests.kernels.pretend import Machine, switched_on
 
 INDEX = np.array([0, 5, 2**32 - 1, 77, 5], np.uint32)
-KEY: dict[str, Any] = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
+KEY: Key = {"seed": 2**63 + 5, "epoch": 3, "stream": Stream.VALIDATION}
 TYPES = (torch.uint8, torch.float32, torch.float16, torch.bfloat16)
+
+
+class Key(TypedDict):
+    """Which pictures."""
+
+    seed: int
+    epoch: int
+    stream: Stream
 
 
 @pytest.fixture
@@ -37,7 +48,7 @@ def machine(build_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mac
         yield machine
 
 
-def small(name: str, size: int = 32) -> Any:
+def small(name: str, size: int = 32) -> Recipe:
     return dataclasses.replace(PRESETS[name].recipe.at_size(size), points=3000)
 
 
@@ -46,8 +57,9 @@ def bank_of(name: str) -> Bank:
     return make_bank(dataclasses.replace(spec, classes=8) if isinstance(spec, BankSpec) else spec, seed=1)
 
 
-def on_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    return tensor.cpu().contiguous().numpy()
+def on_host(tensor: torch.Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.cpu().contiguous().numpy()
+    return array
 
 
 def formats(odd: int) -> list[tuple[torch.dtype, bool]]:
@@ -129,7 +141,7 @@ def test_too_little_memory(machine: Machine) -> None:
         gpu.render(range(1000))
 
 
-LOADERS: list[dict[str, Any]] = [
+LOADERS: list[Fields] = [
     {"batch_size": 8},
     {"batch_size": 8, "prefetch": 0},
     {"batch_size": 4, "prefetch": 3, "dtype": torch.bfloat16, "channels_last": True},
@@ -140,18 +152,18 @@ LOADERS: list[dict[str, Any]] = [
 ]
 
 
-def pair_of_loaders(epoch_size: int = 28, **options: Any) -> tuple[FractalLoader, FractalLoader]:
+def pair_of_loaders(epoch_size: int = 28, **options: object) -> tuple[FractalLoader, FractalLoader]:
     """The same loader on the pretended device and on the CPU."""
-    name = options.pop("recipe", "paper")
-    options = {"dtype": torch.uint8, "seed": 7, "epoch_size": epoch_size, **options}
-    made = [FractalLoader(bank_of(name), small(name), device=where, **options) for where in ("cuda:1", "cpu")]
+    given: Fields = {"dtype": torch.uint8, "seed": 7, "epoch_size": epoch_size, **options}
+    name = given.pop("recipe", "paper")
+    made = [FractalLoader(bank_of(name), small(name), device=where, **given) for where in ("cuda:1", "cpu")]
     return made[0], made[1]
 
 
 @pytest.mark.parametrize("together", [1, 16, 512])
 @pytest.mark.parametrize("options", LOADERS, ids=str)
 def test_the_loader_hands_over_what_the_cpu_makes(
-    options: dict[str, Any], together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    options: Fields, together: int, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fracgen.loading.loader.IMAGES_TOGETHER", together)
     gpu, cpu = pair_of_loaders(**options)
@@ -182,7 +194,7 @@ def test_the_host_computes_no_order_and_copies_nothing(machine: Machine, monkeyp
     batches = iter(gpu)
     next(batches)  # the epoch's round keys are derived once
 
-    def fail(*arguments: Any, **options: Any) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("work on the host for every batch")
 
     monkeypatch.setattr(torch, "from_numpy", fail)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
+import re
+import resource
 import threading
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ import torch
 
 from fracgen import CodeBank, FractalDataset, FractalLoader, preset, render
 from fracgen.draws import Stream
+from fracgen.loading.share import Share
 from fracgen.rendering import normalize
+from tests.fields import Fields
 
 BANK = CodeBank.sample(6, seed=3, classes=3)
 RECIPE = dataclasses.replace(preset("paper").recipe.at_size(16), points=500)
@@ -23,16 +27,19 @@ PAIRS = dataclasses.replace(preset("two-view").recipe.at_size(16), points=500)
 SEVERAL = dataclasses.replace(preset("multi-instance").recipe.at_size(16), points=500)
 
 
-def loader(**changes: Any) -> FractalLoader:
-    options: dict[str, Any] = {"recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20}
-    return FractalLoader(BANK, **{**options, "threads": 1, "dtype": torch.uint8, **changes})
+def loader(**changes: object) -> FractalLoader:
+    options: Fields = {
+        "recipe": RECIPE, "batch_size": 8, "device": "cpu", "seed": 7, "epoch_size": 20, "threads": 1,
+        "dtype": torch.uint8, **changes,
+    }  # fmt: skip
+    return FractalLoader(BANK, **options)
 
 
 def loader_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("fracgen-loader")]
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
     return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
@@ -49,16 +56,28 @@ def test_an_epoch_holds_every_sample_once_and_keeps_the_last_batch(prefetch: int
     assert torch.equal(torch.cat([labels for _, labels in batches]), torch.from_numpy(order.astype(np.int64) % 3))
 
 
+KINDS: dict[str, Fields] = {
+    "plain": {}, "cropped": {"augment": "crop", "class_maps": True, "dtype": torch.float32},
+    "augmented": {"augment": "full", "class_maps": True, "dtype": torch.float32},
+    "twins": {"twins": True, "dtype": torch.float32},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("world", [2, 4])
-def test_ranks_together_see_what_one_rank_sees(world: int) -> None:
-    one = list(loader())
-    ranks = [list(loader(rank=rank, world_size=world)) for rank in range(world)]
-    for batch, whole in enumerate(one):
-        for part, expected in enumerate(whole):
-            dealt = torch.empty_like(expected)
-            for rank in range(world):
-                dealt[rank::world] = ranks[rank][batch][part]
-            assert torch.equal(dealt, expected)
+def test_ranks_together_see_what_one_rank_sees(world: int, kind: str) -> None:
+    ranks = [loader(rank=rank, world_size=world, **KINDS[kind]) for rank in range(world)]
+    for batch, whole in enumerate(loader(**KINDS[kind])):
+        for rank, own in enumerate(ranks):
+            assert same(own[batch], [part[rank::world] for part in whole])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_does_not_depend_on_what_was_shown_before(kind: str) -> None:
+    first, second = loader(prefetch=0, **KINDS[kind]), loader(prefetch=2, **KINDS[kind])
+    shown = [batch for epoch in range(2) for batch in list(first)]
+    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
+    assert all(same(a, b) for a, b in zip(shown[4:], second, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -77,17 +96,13 @@ def test_ranks_together_see_what_one_rank_sees(world: int) -> None:
         ({"dtype": torch.int32}, r"dtype int32 is not one that images have"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_with_a_remedy(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_done_is_refused_with_a_remedy(changes: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**changes)
 
 
 @pytest.mark.parametrize(("batch", "epoch", "world"), [(8, 20, 3), (8, 20, 5), (7, 7, 2), (512, 1_000_000, 48)])
 def test_the_sizes_proposed_are_accepted(batch: int, epoch: int, world: int) -> None:
-    import re
-
-    from fracgen.loading.share import Share
-
     with pytest.raises(ValueError, match="does not divide") as caught:
         Share(epoch, batch, 0, world)
     said = str(caught.value).split("use ")[1]
@@ -109,8 +124,7 @@ def test_epochs_differ_and_repeat() -> None:
 
 
 def test_random_access_is_what_iteration_shows() -> None:
-    made = loader()
-    shown = list(loader())
+    made, shown = loader(), list(loader())
     assert all(same(made[b], shown[b]) for b in (2, 0, 1))
     assert same(made[-1], shown[2])
     for missing in (3, -4):
@@ -161,7 +175,7 @@ def test_set_epoch_to_the_loaded_epoch_keeps_the_loaded_position() -> None:
     "changes",
     [{"seed": 8}, {"batch_size": 4}, {"epoch_size": 24}, {"recipe": RECIPE.at_size(8)}, {"stream": Stream.VALIDATION}],
 )
-def test_a_position_in_other_data_is_refused(changes: dict[str, Any]) -> None:
+def test_a_position_in_other_data_is_refused(changes: Fields) -> None:
     with pytest.raises(ValueError, match="a position continues only the data it was saved in"):
         loader(**changes).load_state_dict(loader().state_dict())
 
@@ -257,7 +271,7 @@ def test_an_error_is_raised_at_the_batch_it_concerns(prefetch: int, monkeypatch:
     made = loader(prefetch=prefetch)
     whole = made._make
 
-    def make(epoch: int, batches: range) -> Any:
+    def make(epoch: int, batches: range) -> object:
         if 1 in batches:
             raise RuntimeError("the disk is on fire")
         return whole(epoch, batches)
@@ -291,7 +305,8 @@ def test_dataset_holds_the_loader_s_images() -> None:
 def test_dataset_of_several_labels_an_image() -> None:
     data, made = FractalDataset(BANK, SEVERAL, seed=7, epoch_size=20, dtype="uint8"), loader(recipe=SEVERAL)
     for row, index in enumerate(made.indices(0)):
-        assert same(data[int(index)], [tensor[row] for tensor in made[0]])
+        image, label = data[int(index)]
+        assert same([image, torch.as_tensor(label)], [tensor[row] for tensor in made[0]])
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -307,8 +322,6 @@ def test_dataset_in_a_plain_data_loader_with_workers(context: str) -> None:
 
 @pytest.mark.study
 def test_memory_stays_flat_over_ten_thousand_batches() -> None:
-    import resource
-
     made = loader(epoch_size=8 * 10_000, dtype=torch.float32, prefetch=2)
     peaks = []
     for batch, _ in enumerate(made):

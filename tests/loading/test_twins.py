@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from fracgen import CodeBank, FractalLoader, Recipe
-from fracgen.draws import Stream
-from fracgen.loading.twin_pictures import damage, line, scattered, shoot, spot
+from fracgen.loading.twin_pictures import damage, grained, line, scattered, shoot, spot
 from fracgen.loading.twins import KINDS, TINT, UNIFORMS, WARP, TwinDraws, normal_tile, twin_draws, uniforms
+from tests.fields import Fields
 
 BANK = CodeBank.sample(6, seed=1, classes=3)
 RECIPE = Recipe("small", size=32, canvas=32, points=400, mean=(0.2, 0.3, 0.4), std=(0.5, 0.6, 0.7))
 TILE = torch.from_numpy(normal_tile())
 
 
-def loader(**options: Any) -> FractalLoader:
-    given = {"epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options}
+def loader(**options: object) -> FractalLoader:
+    given: Fields = {
+        "epoch_size": 20, "batch_size": 8, "prefetch": 0, "threads": 1, "device": "cpu", "twins": True, **options,
+    }  # fmt: skip
     return FractalLoader(BANK, given.pop("recipe", RECIPE), **given)
 
 
-def draws(count: int, **of_damage: Any) -> TwinDraws:
+def draws(count: int, **of_damage: object) -> TwinDraws:
     drawn = twin_draws(uniforms(np.arange(count), 0, 0, 0))
-    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))
-
-
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_together_see_the_batch_of_one(world: int) -> None:
-    whole = loader()
-    for batch in range(3):  # the last has four pictures
-        expected = whole[batch]
-        for rank in range(world):
-            share = loader(rank=rank, world_size=world)[batch]
-            for mine, all_of_them in zip(share, expected, strict=True):
-                assert torch.equal(mine, all_of_them[rank::world])
-
-
-def test_a_batch_does_not_depend_on_what_was_shown_before() -> None:
-    first, second = loader(), loader(prefetch=2)
-    shown = [batch for _ in range(2) for batch in list(first)]
-    second.load_state_dict({**second.state_dict(), "epoch": 1, "batch": 1})
-    resumed = list(second)
-    assert all(torch.equal(a, b) for x, y in zip(shown[4:], resumed, strict=True) for a, b in zip(x, y, strict=True))
+    return dataclasses.replace(drawn, damage=dataclasses.replace(drawn.damage, **of_damage))  # type: ignore[arg-type]
 
 
 def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
@@ -53,15 +35,8 @@ def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
         loader(twins=False).load_state_dict(loader().state_dict())
 
 
-def test_epochs_seeds_and_streams_differ() -> None:
-    place = np.arange(4)
-    drawn = [uniforms(place, 0, 0, Stream.TRAIN), uniforms(place, 1, 0, Stream.TRAIN),
-             uniforms(place, 0, 1, Stream.TRAIN), uniforms(place, 0, 0, Stream.VALIDATION)]  # fmt: skip
-    assert all(not np.isclose(a, b).any() for i, a in enumerate(drawn) for b in drawn[:i])
-
-
 def test_the_random_numbers_of_a_pair_are_as_many_as_the_page_says() -> None:
-    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 105
+    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 123
 
 
 def _runs_out(columns: int) -> bool:
@@ -167,6 +142,33 @@ def test_two_pieces_of_a_texture_share_their_spectrum_and_not_their_place() -> N
     assert (a.std((1, 2, 3)) / b.std((1, 2, 3))).log().abs().max() < 0.7
 
 
+def test_grains_are_of_one_kind_and_others_in_the_second_shot() -> None:
+    """On an even ground a grain has one brightness but at its border, and most pixels are inside of a few."""
+    u = uniforms(np.arange(8), 0, 0, 0)
+    p = twin_draws(u, 1.0).grains
+    p = dataclasses.replace(p, wavy=np.zeros(8), contrast=np.full(8, 0.3), border=np.tile([0.0, 0.1], (8, 1)))
+    ground = torch.full((8, 3, 64, 64), 0.4)
+    first, second = grained((ground.clone(), ground.clone()), p, slice(0, 8), TILE)
+    assert not torch.equal(first, second)
+    for one, other in zip(first, second, strict=True):
+        values = one[0].unique(return_counts=True)[1]
+        assert 4 <= len(values) <= 600
+        assert values.float().mean() > 4
+        assert abs(one.mean() - other.mean()) < 0.1
+    untouched = twin_draws(u, 0.0).grains
+    assert all(shot is ground for shot in grained((ground, ground), untouched, slice(0, 8), TILE))
+
+
+def test_a_share_of_grains_leaves_the_other_pairs_as_they_are() -> None:
+    chosen = twin_draws(uniforms(np.arange(20), 0, 0, 0), 0.5).grains.chosen
+    plain, some = (torch.cat([images for images, *_ in loader(grains=share)]) for share in (0.0, 0.5))
+    same = (plain == some).flatten(1).all(1)
+    assert 4 <= int(same.sum()) <= 16
+    assert same.sum() == (~chosen).sum()
+    with pytest.raises(ValueError, match="grains"):
+        loader(grains=0.5).load_state_dict(loader().state_dict())
+
+
 def test_a_texture_is_not_damaged_by_a_piece_of_itself_and_a_tint_is_not_shown_in_grey() -> None:
     drawn = draws(2000)
     assert not (drawn.scatter.chosen & (drawn.damage.kind == WARP)).any()
@@ -214,6 +216,6 @@ def test_the_tile_is_normal() -> None:
         ({"augment": "crop"}, "drop those"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_does_not_fit_is_refused(options: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         loader(**options)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fracgen import PRESETS, BankSpec, Preset, Recipe, preset
-from fracgen.recipes.recipe import RENDER_VERSION
+from fracgen.cli.options import read_preset
+from fracgen.recipes.recipe import RENDER_VERSION, Spec
+from fracgen.rendering.parameters import Parameters
+from fracgen.training.config import CONFIGS, Config, named_config
+from fracgen.training.folder import RunFolder
+from tests.fields import Fields
+from tests.malformed import altered, altered_text, check_refusal, few
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -18,12 +26,6 @@ def test_presets_go_to_json_and_back(name: str) -> None:
     assert again == PRESETS[name]
     assert again.recipe.digest == PRESETS[name].recipe.digest
     assert Recipe.from_json(PRESETS[name].recipe.to_json()) == PRESETS[name].recipe
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_say_what_they_follow(name: str) -> None:
-    assert PRESETS[name].name == PRESETS[name].recipe.name == name
-    assert len(PRESETS[name].follows.split()) > 30
 
 
 def test_the_papers_preset_is_the_papers() -> None:
@@ -91,17 +93,81 @@ def test_a_scene_as_large_as_the_image_is_none() -> None:
         ({"std": (0.5, 0.0, 0.5)}, "std 0.0 is out of range"),
     ],
 )
-def test_a_bad_value_is_named_with_its_limits(change: dict[str, Any], says: str) -> None:
+def test_a_bad_value_is_named_with_its_limits(change: Fields, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Recipe("mine", **change)
 
 
-def test_bad_json_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown field 'sise' in recipe: the fields are background, "):
-        Recipe.from_json({"name": "mine", "sise": 3})
-    with pytest.raises(ValueError, match=r"recipe\.name is missing"):
-        Recipe.from_json({"size": 64})
-    with pytest.raises(ValueError, match=r"preset\.follows is missing"):
-        Preset.from_json({"name": "mine", "recipe": {"name": "mine"}})
-    with pytest.raises(ValueError, match="unknown field 'seed' in bank specification"):
-        BankSpec.from_json({"seed": 3})
+FILES = [v for preset in PRESETS.values() for v in (preset.to_json(), preset.recipe.to_json())]
+CONFIGURATIONS = [named_config(name).to_json() for name in CONFIGS]
+
+
+@given(st.sampled_from(FILES).flatmap(altered_text))
+@few
+def test_files(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "mine.json"
+    path.write_bytes(text)
+    try:
+        preset = read_preset(str(path))
+    except ValueError as error:
+        check_refusal(error)
+    else:
+        assert Preset.from_json(json.loads(json.dumps(preset.to_json()))) == preset
+        Parameters.of(preset.recipe)
+
+
+@given(st.sampled_from(CONFIGURATIONS).flatmap(altered))
+@few
+def test_configurations(table: object) -> None:
+    try:
+        config = Config.from_json(table)
+    except ValueError as error:
+        check_refusal(error)
+    else:
+        assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+RUN = {
+    "format": "fracgen-pretraining", "format_version": 1, "bank_sha256": "ab",
+    "arithmetic": {"device": "cpu", "precision": "float32", "channels_last": True}, "config": CONFIGURATIONS[0],
+}  # fmt: skip
+
+
+@given(altered_text(RUN))
+@few
+def test_runs(tmp_path: Path, text: bytes) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_bytes(text)
+    try:
+        folder.read_config()
+    except ValueError as error:
+        check_refusal(error)
+    else:
+        how = folder.read_arithmetic()
+        assert how is None or how.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"size": 10**400}, "size 1000"),
+        ({"mean": [0.5, 0.5]}, r"recipe\.mean is \[0\.5, 0\.5\] instead of a list of 3"),
+        ({"sise": 3}, "unknown field 'sise' in recipe: the fields are background, "),
+    ],
+)
+def test_a_value_of_a_recipe_is_named(table: Fields, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Recipe.from_json({"name": "mine", "size": 64, **table})
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"codes": 100_000_000, "classes": 1}, "codes 100000000 is out of range: use a whole number from 1 to 1000"),
+        ({"powers": [8], "rules": [[42]]}, r"bank specification\.rules\[0\] is \[42\] instead of a whole number"),
+        ({"powers": [8], "turns": 3}, "unknown field 'turns'"),
+    ],
+)
+def test_a_bad_bank_specification(table: Fields, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Spec.from_json(table)

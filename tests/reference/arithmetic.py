@@ -7,33 +7,40 @@ the sum is rounded to odd (so that a second rounding does no harm), and that is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.draws import Purpose, philox4x32, seed_key
 
 F = np.float32
+Floats = NDArray[np.float32]
+Whole = NDArray[np.integer]
 
 
-def fma(a: Any, b: Any, c: Any) -> Any:
+@overload
+def fma(a: np.float32, b: np.float32, c: np.float32) -> np.float32: ...  # type: ignore[overload-overlap]
+@overload
+def fma(a: Floats | np.float32, b: Floats | np.float32, c: Floats | np.float32) -> Floats: ...
+def fma(a: object, b: object, c: object) -> Floats | np.float32:
     """float32 a * b + c, rounded once; arrays broadcast."""
-    a, b, c = (np.asarray(v, np.float32).astype(np.float64) for v in (a, b, c))
+    x, y, z = (np.asarray(v, np.float32).astype(np.float64) for v in (a, b, c))
     with np.errstate(invalid="ignore", over="ignore"):
-        product = a * b  # exact: 24 + 24 bits
-        total = product + c
+        product = x * y  # exact: 24 + 24 bits
+        total = product + z
         # Knuth's two-sum: `error` is what the addition lost.
         back = total - product
-        error = (product - (total - back)) + (c - back)
+        error = (product - (total - back)) + (z - back)
         even = np.asarray(total).view(np.int64) & 1 == 0
         inexact = np.isfinite(total) & (error != 0)
         odd = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
         return np.where(inexact & even, odd, total).astype(np.float32)[()]
 
 
-def nearest(v: Any) -> Any:
+def nearest(v: np.float32) -> np.int64:
     """The nearest integer, ties to even, of a float32 below 2^22 in size."""
-    return np.rint(np.float64(v)).astype(np.int64)
+    return np.int64(np.rint(np.float64(v)))
 
 
 def exp(v: np.float32) -> np.float32:
@@ -61,17 +68,17 @@ def sin_cos(q: np.float32) -> tuple[np.float32, np.float32]:
     return fma(sine, F(s * q), q), cosine
 
 
-def unit(word: Any) -> Any:
+def unit(word: int) -> np.float32:
     """Uniform float32 in [0, 1): the upper 24 bits."""
     return F(int(word) >> 8) * F(2.0**-24)
 
 
-def uniform(word: Any, low: Any, high: Any) -> Any:
+def uniform(word: int, low: float, high: float) -> np.float32:
     """Uniform float32 in [low, high]."""
     return fma(unit(word), F(F(high) - F(low)), F(low))
 
 
-def below(word: Any, n: int) -> int:
+def below(word: int, n: int) -> int:
     """Uniform integer in [0, n)."""
     return int(word) * n >> 32
 
@@ -85,7 +92,9 @@ class Draws:
     index: int
     stream: int = 0
 
-    def words(self, purpose: Purpose, number: Any, slot: int = 0, view: int = 0) -> tuple[Any, ...]:
+    def words(
+        self, purpose: Purpose, number: int | NDArray[np.uint64], slot: int = 0, view: int = 0
+    ) -> tuple[Any, ...]:
         """Four words (uint64 below 2^32) of each running number."""
         word1 = int(purpose) | slot << 8 | view << 16 | int(self.stream) << 24
         return philox4x32((number, word1, self.index, self.epoch), seed_key(self.seed))

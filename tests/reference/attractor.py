@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from fracgen.draws import Purpose
 from fracgen.recipes.recipe import Recipe
-from tests.reference.arithmetic import Draws, F, below, fma, uniform
+from tests.reference.arithmetic import Draws, F, Floats, Whole, below, fma, uniform
+from tests.reference.code import Code
 
 SCOUTS, SCOUT_STEPS, BURN_IN = 64, 512, 128
 ORBITS = 1024
@@ -30,11 +31,19 @@ class Layer:
     top: int
 
 
-def place_of(recipe: Recipe, words: Any, corner: tuple[int, int]) -> tuple[int, int, int]:
+def place_of(recipe: Recipe, words: tuple[int, ...], corner: tuple[int, int]) -> tuple[int, int, int]:
     """Side, left and top of a placed object in a picture whose corner (top, left) lies there in the scene."""
     scene = recipe.scene or recipe.size
     side = max(1, int(F(uniform(words[1], *recipe.object_size) * F(scene))))
     return side, below(words[2], scene) - side // 2 - corner[1], below(words[3], scene) - side // 2 - corner[0]
+
+
+def taps(at: int, step: int, cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Bilinear: the two cells around the centre of pixel `at` and their weights in 256ths; edges repeat."""
+    position = max(0, at * step + step // 2 - 2**15)
+    first = min(position >> 16, cells - 1)
+    weight = position >> 8 & 255
+    return (first, 256 - weight), (min(first + 1, cells - 1), weight)
 
 
 def shows(recipe: Recipe, side: int, left: int, top: int) -> bool:
@@ -73,7 +82,7 @@ def draw_object(recipe: Recipe, draws: Draws, slot: int, view: int, corner: tupl
     return layer
 
 
-def fixed_point(m: Any) -> tuple[Any, Any]:
+def fixed_point(m: Floats | list[np.float32]) -> tuple[np.float32, np.float32]:
     """Cramer's rule on (I - A) x = b."""
     a, b, e, c, d, f = m
     p, q = F(F(1) - a), F(F(1) - d)
@@ -83,21 +92,22 @@ def fixed_point(m: Any) -> tuple[Any, Any]:
     return F(fma(q, e, F(b * f)) / det), F(fma(p, f, F(c * e)) / det)
 
 
-def bits(draws: Draws, purpose: Purpose, step: int, orbits: int, slot: int, view: int) -> Any:
+def bits(draws: Draws, purpose: Purpose, step: int, orbits: int, slot: int, view: int) -> Whole:
     """The 16 bits with which each orbit chooses its map at a step: a call serves eight steps of one orbit."""
     words = draws.words(purpose, np.arange(orbits, dtype=np.uint64) + np.uint64(step // 8 * orbits), slot, view)
     word = words[step % 8 // 2].astype(np.int64)
-    return word >> 16 * (step % 2) & 0xFFFF
+    bits: Whole = word >> 16 * (step % 2) & 0xFFFF
+    return bits
 
 
-def move(maps: Any, choice: Any, u: Any, x: Any, y: Any) -> tuple[Any, Any]:
+def move(maps: Code, choice: Whole, u: Whole, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """One step of every orbit."""
     chosen = choice[u >> 13, u & 8191]
     a, b, e, c, d, f = np.array(maps, np.float32)[chosen].T
     return fma(a, x, fma(b, y, e)), fma(c, x, fma(d, y, f))
 
 
-def scout(maps: Any, choice: Any, draws: Draws, slot: int, view: int) -> tuple[Any, Any]:
+def scout(maps: Code, choice: Whole, draws: Draws, slot: int, view: int) -> tuple[list[np.float32], Floats]:
     """64 orbits from the maps' fixed points. After 128 steps of burn-in every step counts for the extent,
     and every 24th leaves its points as starts.
 
@@ -113,11 +123,13 @@ def scout(maps: Any, choice: Any, draws: Draws, slot: int, view: int) -> tuple[A
             if (step - BURN_IN + 1) % SPACING == 0:
                 starts.append((x, y))
     every = np.array(seen)
-    extent = (*every.min(axis=(0, 2)), *every.max(axis=(0, 2)))
+    extent = [*every.min(axis=(0, 2)), *every.max(axis=(0, 2))]
     return extent, np.concatenate(starts, axis=1)
 
 
-def axis(low: Any, high: Any, shift: Any, scale: Any, cells: int, flip: bool) -> tuple[Any, Any]:
+def axis(
+    low: np.float32, high: np.float32, shift: np.float32, scale: np.float32, cells: int, flip: bool
+) -> tuple[np.float32, np.float32]:
     """The window on one axis, as scale and offset to grid lines: line 1 is pixel 0, or the last if flipped."""
     extent = F(high - low)
     span = F(extent * scale)
@@ -130,7 +142,9 @@ def axis(low: Any, high: Any, shift: Any, scale: Any, cells: int, flip: bool) ->
     return (-per_unit, F(F(cells) - offset)) if flip else (per_unit, F(offset + F(1)))
 
 
-def window(recipe: Recipe, extent: Any, flips: int, draws: Draws, slot: int, view: int) -> tuple[Any, ...]:
+def window(
+    recipe: Recipe, extent: Sequence[np.float32], flips: int, draws: Draws, slot: int, view: int
+) -> tuple[np.float32, ...]:
     """Centre moved by U(-shift, shift) extents, extent multiplied by U(scale), per axis."""
     w = draws.words(Purpose.OBJECT, 0, slot, view)
     shift, scale, cells = recipe.window_shift, recipe.window_scale, recipe.canvas
@@ -140,8 +154,9 @@ def window(recipe: Recipe, extent: Any, flips: int, draws: Draws, slot: int, vie
 
 
 def histogram(
-    recipe: Recipe, maps: Any, choice: Any, starts: Any, place: Any, flips: int, draws: Draws, slot: int, view: int
-) -> Any:
+    recipe: Recipe, maps: Code, choice: Whole, starts: Floats, place: Sequence[np.float32], flips: int, draws: Draws,
+    slot: int, view: int,
+) -> Whole:  # fmt: skip
     """Points per cell, int64 [canvas + 2, canvas + 2]; the outermost cells are a halo of one pixel.
 
     Point i is step i // 1024 of orbit i % 1024. Orbit o + 512 has the random numbers of orbit o, but those of
@@ -163,7 +178,7 @@ def histogram(
     return counts
 
 
-def densities(counts: Any, stamp: int) -> Any:
+def densities(counts: Whole, stamp: int) -> Whole:
     """Densities int64 [canvas, canvas] in 0..255: every point marks the cells (i, j) around it whose bit
     3 i + j of `stamp` is set, so a pixel gathers from the cells opposite.
 

@@ -5,16 +5,18 @@ A map is a tuple of six float32 (a, b, e, c, d, f): x' = a x + b y + e, y' = c x
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from fracgen.draws import Purpose
 from fracgen.formulas.files import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.recipes.recipe import Recipe
-from tests.reference.arithmetic import Draws, F, below, fma, sin_cos, uniform
+from tests.reference.arithmetic import Draws, F, Floats, below, fma, sin_cos, uniform
 
+Maps = list[list[np.float32]]
+Code = Floats | Maps
+Words = tuple[int, ...]
 TRIES = 4
 
 
@@ -29,7 +31,7 @@ def choose(recipe: Recipe, bank: Bank, draws: Draws, slot: int) -> int:
     return label * bank.per_class + draws.index // bank.classes % bank.per_class
 
 
-def squares(m: Any) -> tuple[np.float32, np.float32]:
+def squares(m: Floats | list[np.float32]) -> tuple[np.float32, np.float32]:
     """Sum of squared singular values, and |det|."""
     a, b, _, c, d, _ = m
     norm = fma(a, a, fma(b, b, fma(c, c, F(d * d))))
@@ -37,13 +39,13 @@ def squares(m: Any) -> tuple[np.float32, np.float32]:
     return norm, abs(det)
 
 
-def contracts(m: Any) -> bool:
+def contracts(m: Floats | list[np.float32]) -> bool:
     """No singular value above 1: s1 s2 <= 1 and s1^2 + s2^2 <= 1 + s1^2 s2^2."""
     norm, det = squares(m)
     return bool(det <= 1 and norm <= fma(det, det, F(1)))
 
 
-def sigma(m: Any) -> np.float32:
+def sigma(m: Floats | list[np.float32]) -> np.float32:
     """s1 + 2 s2 = 3/2 (s1 + s2) - 1/2 (s1 - s2)."""
     norm, det = squares(m)
     total = np.sqrt(fma(det, F(2), norm))
@@ -51,7 +53,7 @@ def sigma(m: Any) -> np.float32:
     return F(fma(total, F(1.5), F(difference * F(-0.5))))
 
 
-def scale(code: Any, w: Any, recipe: Recipe) -> Any:
+def scale(code: Code, w: Words, recipe: Recipe) -> Maps:
     """All six numbers of one map, by U(0.8, 1.1)."""
     maps = [list(m) for m in code]
     factor = uniform(w[1], 0.8, 1.1)
@@ -60,7 +62,7 @@ def scale(code: Any, w: Any, recipe: Recipe) -> Any:
     return maps
 
 
-def svd(code: Any, w: Any, recipe: Recipe) -> Any:
+def svd(code: Code, w: Words, recipe: Recipe) -> Maps:
     """One map: turn its left or its right singular vectors by U(-0.5, 0.5) radians, or move it."""
     maps = [list(m) for m in code]
     chosen, what = divmod(below(w[0], 3 * len(maps)), 3)
@@ -82,7 +84,7 @@ def svd(code: Any, w: Any, recipe: Recipe) -> Any:
     return maps
 
 
-def sval(code: Any, w: Any, recipe: Recipe) -> Any:
+def sval(code: Code, w: Words, recipe: Recipe) -> Maps:
     """One map's linear part, so that the code's sigma factor becomes U((5 + N) / 2, (6 + N) / 2)."""
     maps = [list(m) for m in code]
     n = len(maps)
@@ -95,12 +97,12 @@ def sval(code: Any, w: Any, recipe: Recipe) -> Any:
         rest = F(own - total)
         low = F(F(fma(F(n), F(0.5), F(2.5)) + rest) / own)
         high = F(F(fma(F(n), F(0.5), F(3.0)) + rest) / own)
-        factor = uniform(w[1], low, high)
+        factor = uniform(w[1], float(low), float(high))
         maps[chosen] = [v if k in (2, 5) else F(v * factor) for k, v in enumerate(maps[chosen])]
     return maps
 
 
-def fractaldb(code: Any, w: Any, recipe: Recipe) -> Any:
+def fractaldb(code: Code, w: Words, recipe: Recipe) -> Maps:
     """One number of every map, all by one of five factors evenly spaced on [1 - 2k, 1 + 2k]."""
     maps = [list(m) for m in code]
     factor = fma(F(below(w[3], 5) - 2), F(recipe.jitter_strength), F(1))
@@ -114,7 +116,7 @@ def fractaldb(code: Any, w: Any, recipe: Recipe) -> Any:
 MODES = {"scale": scale, "svd": svd, "sval": sval, "fractaldb": fractaldb}
 
 
-def jitter(recipe: Recipe, code: Any, draws: Draws, slot: int) -> Any:
+def jitter(recipe: Recipe, code: Code, draws: Draws, slot: int) -> Maps:
     """The first of four tries all of whose maps contract, else the code itself."""
     if recipe.jitter != "none":
         for attempt in range(TRIES):
@@ -134,13 +136,13 @@ def brings_probabilities(bank: CodeBank) -> bool:
     return False
 
 
-def weights(maps: Any, stored: Any) -> Any:
+def weights(maps: Code, stored: Floats | None) -> list[np.float32]:
     """How likely each map is: |det A|, or what the bank stores."""
     w = [squares(m)[1] for m in maps] if stored is None else [F(p) for p in stored[: len(maps)]]
     return w if any(v > 0 for v in w) else [F(1)] * len(w)
 
 
-def shares(w: Any) -> list[int]:
+def shares(w: list[np.float32]) -> list[int]:
     """The weights in 2^-16, rounded down but never to zero; the likeliest map takes the rest."""
     total = F(0)
     for v in w:
@@ -151,7 +153,7 @@ def shares(w: Any) -> list[int]:
     return share + [0] * (8 - len(share))
 
 
-def choice(share: list[int]) -> Any:
+def choice(share: list[int]) -> NDArray[np.int64]:
     """Which map each of the 2^16 values of the random bits chooses, as Walker's alias method lays them
     out: int [8, 8192].
 

@@ -7,8 +7,8 @@ known answers. `render_one` is the entry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from fracgen.formulas.files import Bank
 from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.recipe import Recipe
-from tests.reference import attractor, code, mandelbulb
-from tests.reference.arithmetic import Draws, F, below, exp, fma, uniform, unit
+from tests.reference import attractor, code, rays
+from tests.reference.arithmetic import Draws, F, Whole, below, exp, fma, uniform, unit
+
+Words = dict[int, tuple[Whole, ...]]
+Rendered = tuple[Whole, Whole, Whole]
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Picture:
 def draw_picture(recipe: Recipe, draws: Draws, view: int) -> Picture:
     """Number of attractors, blur, the noise's decay, the background's colour map, crop, corners."""
 
-    def scaled(word: Any, low: float, high: float, bits: int) -> int:
+    def scaled(word: int, low: float, high: float, bits: int) -> int:
         return int(F(uniform(word, low, high) * F(255 * 2**bits)))
 
     first, second, third, corners = (draws.words(Purpose.SCENE, k, 0, view) for k in range(4))
@@ -79,7 +82,7 @@ STEPS = 2048
 """Noise values are counted in 2048ths, from -2.25 on."""
 
 
-def noise(picture: Picture, draws: Draws, view: int) -> Any:
+def noise(picture: Picture, draws: Draws, view: int) -> Whole:
     """Diamond-square noise, int64 [2^n + 1, 2^n + 1], point by point."""
     a = np.array(picture.corners, np.int64).reshape(2, 2)
     for level, amplitude in enumerate(picture.amplitudes):
@@ -92,8 +95,9 @@ def noise(picture: Picture, draws: Draws, view: int) -> Any:
         }
 
         def displaced(
-            near: Any, kind: int, i: int, j: int, words: Any = words, calls: int = calls, scale: int = amplitude
-        ) -> int:
+            near: Sequence[int], kind: int, i: int, j: int, words: Words = words, calls: int = calls,
+            scale: int = amplitude,
+        ) -> int:  # fmt: skip
             """The mean of four neighbours plus U(-1, 1) of half the scale, in 16ths of a step."""
             call, part = i * calls + j // 8, j % 8
             half = int(words[kind][part // 2][call]) >> 16 * (part % 2) & 0xFFFF
@@ -155,29 +159,21 @@ def background(picture: Picture, x: int) -> tuple[int, int, int]:
     return rgb(wrap(hue), min(max(saturation, 0), 255), min(max(value, 0), 255))
 
 
-def taps(at: int, step: int, cells: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Bilinear: the two cells around the centre of pixel `at` and their weights in 256ths; edges repeat."""
-    position = max(0, at * step + step // 2 - 2**15)
-    first = min(position >> 16, cells - 1)
-    weight = position >> 8 & 255
-    return (first, 256 - weight), (min(first + 1, cells - 1), weight)
-
-
-def place(recipe: Recipe, layer: attractor.Layer, density: Any, image: Any, mask: Any) -> None:
+def place(recipe: Recipe, layer: attractor.Layer, density: Whole, image: Whole, mask: Whole) -> None:
     """Resize a coloured attractor to its side, black around it, and overwrite where it is not black."""
     step = (recipe.canvas << 16) // layer.side
     for r in range(max(0, layer.top), min(recipe.size, layer.top + layer.side)):
         for c in range(max(0, layer.left), min(recipe.size, layer.left + layer.side)):
             total = np.zeros(3, np.int64)
-            for i, wi in taps(r - layer.top, step, recipe.canvas):
-                for j, wj in taps(c - layer.left, step, recipe.canvas):
+            for i, wi in attractor.taps(r - layer.top, step, recipe.canvas):
+                for j, wj in attractor.taps(c - layer.left, step, recipe.canvas):
                     total += wi * wj * np.array(foreground(recipe, layer, int(density[i, j])))
             colour = (total + 2**15) >> 16
             if colour.any():
                 image[:, r, c], mask[r, c] = colour, 1
 
 
-def blur(image: Any, outer: int) -> Any:
+def blur(image: Whole, outer: int) -> Whole:
     """(outer, 256 - 2 outer, outer) / 256 along columns, then along rows; rounded once; reflect-101 borders."""
     for axis in (1, 2):
         pad = [(1, 1) if k == axis else (0, 0) for k in range(3)]
@@ -188,7 +184,7 @@ def blur(image: Any, outer: int) -> Any:
     return (image + 2**15) >> 16
 
 
-def backdrop(recipe: Recipe, picture: Picture, draws: Draws, view: int) -> Any:
+def backdrop(recipe: Recipe, picture: Picture, draws: Draws, view: int) -> Whole:
     """The background, int64 [3, size, size]."""
     size = recipe.size
     image = np.full((3, size, size), 255 if recipe.background == "white" else 0, np.int64)
@@ -200,7 +196,7 @@ def backdrop(recipe: Recipe, picture: Picture, draws: Draws, view: int) -> Any:
     return image
 
 
-def render_solids(recipe: Recipe, bank: VariationBank, draws: Draws, view: int) -> tuple[Any, Any, Any]:
+def render_solids(recipe: Recipe, bank: VariationBank, draws: Draws, view: int) -> Rendered:
     """`render_view` of Mandelbulb variations: each laid over what lies below by its coverage."""
     size, picture = recipe.size, draw_picture(recipe, draws, view)
     image, mask = backdrop(recipe, picture, draws, view), np.zeros((size, size), np.int64)
@@ -208,22 +204,22 @@ def render_solids(recipe: Recipe, bank: VariationBank, draws: Draws, view: int) 
     for slot in range(picture.objects):
         if recipe.objects is not None:
             corner = picture.crop_top, picture.crop_left
-            box = mandelbulb.box(recipe, draws, slot, view, corner)
+            box = rays.box(recipe, draws, slot, view, corner)
             if attractor.shows(recipe, *box):
-                codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
-                mandelbulb.place(recipe, *box, drawn, image, mask)
+                codes[slot], drawn = rays.draw(recipe, bank, draws, slot, view)
+                rays.place(recipe, *box, drawn, image, mask)
             continue
-        codes[slot], drawn = mandelbulb.draw(recipe, bank, draws, slot, view)
+        codes[slot], drawn = rays.draw(recipe, bank, draws, slot, view)
         for r in range(size):
             for c in range(size):
                 texel = drawn[r + picture.crop_top, c + picture.crop_left]
-                image[:, r, c], mask[r, c] = mandelbulb.over(texel, image[:, r, c]), texel[3] >= 128
+                image[:, r, c], mask[r, c] = rays.over(texel, image[:, r, c]), texel[3] >= 128
     if picture.blur:
         image = blur(image, picture.blur)
     return image.astype(np.uint8), codes, mask.astype(np.uint8)
 
 
-def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tuple[Any, Any, Any]:
+def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> Rendered:
     """One picture: uint8 [3, size, size], its codes [max_objects] and its mask [size, size]."""
     size = recipe.size
     picture = draw_picture(recipe, draws, view)
@@ -259,9 +255,12 @@ def render_view(recipe: Recipe, bank: CodeBank, draws: Draws, view: int) -> tupl
 
 def render_one(
     recipe: Recipe, bank: Bank, index: int, *, seed: int = 0, epoch: int = 0, stream: int = 0
-) -> tuple[Any, Any, Any]:
+) -> Rendered:
     """One sample: images uint8 [views, 3, size, size], codes of its first view, masks [views, size, size]."""
     draws = Draws(seed, epoch, index, stream)
-    render_view_of: Any = render_solids if recipe.formula == "mandelbulb" else render_view
-    views = [render_view_of(recipe, bank, draws, view) for view in range(recipe.views)]
+    if isinstance(bank, VariationBank):
+        views = [render_solids(recipe, bank, draws, view) for view in range(recipe.views)]
+    else:
+        assert isinstance(bank, CodeBank)
+        views = [render_view(recipe, bank, draws, view) for view in range(recipe.views)]
     return np.stack([v[0] for v in views]), views[0][1], np.stack([v[2] for v in views])

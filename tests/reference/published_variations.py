@@ -4,21 +4,20 @@ differences, shadow rays to the end. The scene is drawn by our numbers, so that 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.recipes.recipe import Recipe
 from tests.reference import mandelbulb
 from tests.reference.arithmetic import Draws
+from tests.reference.samples import Bytes, Doubles
 
 LAMP = np.array([-10.0, 10.0, 10.0])[:, None]
 FAR = 1e4
 """Rays this far out are gone for good."""
 
 
-def distance(power: int, rule: int, c: Any) -> tuple[Any, Any]:
+def distance(power: int, rule: int, c: Doubles) -> tuple[Doubles, Doubles]:
     """Estimated distances [n] and orbit traps [3, n] of points [3, n], in double."""
     z, dr, r = c.copy(), np.ones(c.shape[1]), np.linalg.norm(c, axis=0)
     traps = np.full((3, c.shape[1]), 1e20)
@@ -42,7 +41,9 @@ def distance(power: int, rule: int, c: Any) -> tuple[Any, Any]:
     return 0.5 * np.log(np.maximum(r, 1e-300)) * r / dr, traps
 
 
-def march(power: int, rule: int, origin: Any, way: Any, threshold: float, steps: int) -> tuple[Any, Any]:
+def march(
+    power: int, rule: int, origin: Doubles, way: Doubles, threshold: float, steps: int
+) -> tuple[Doubles, Doubles]:
     """Places along rays and the traps there."""
     at, traps, on = np.zeros(way.shape[1]), np.zeros((3, way.shape[1])), np.arange(way.shape[1])
     for _ in range(steps):
@@ -55,14 +56,15 @@ def march(power: int, rule: int, origin: Any, way: Any, threshold: float, steps:
     return at, traps
 
 
-def gradient(power: int, rule: int, point: Any, step: float = 1e-3) -> Any:
+def gradient(power: int, rule: int, point: Doubles, step: float = 1e-3) -> Doubles:
     """Unit vectors of central differences."""
     sides = [step * np.eye(3)[:, k : k + 1] for k in range(3)]
     result = np.array([distance(power, rule, point + s)[0] - distance(power, rule, point - s)[0] for s in sides])
-    return result / np.maximum(np.linalg.norm(result, axis=0), 1e-300)
+    unit: Doubles = result / np.maximum(np.linalg.norm(result, axis=0), 1e-300)
+    return unit
 
 
-def render(recipe: Recipe, bank: VariationBank, index: int, *, seed: int) -> tuple[Any, Any]:
+def render(recipe: Recipe, bank: VariationBank, index: int, *, seed: int) -> tuple[Bytes, Bytes]:
     """The picture of a single solid on white, one ray a pixel: uint8 [3, size, size] and its mask [size, size]."""
     size, power, rule = recipe.size, int(bank.powers[index]), int(bank.rules[index])
     view = mandelbulb.draw_view(Draws(seed, 0, index), 0, 0)

@@ -6,11 +6,12 @@ compared, written when a check fails.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+Values = NDArray[np.number] | NDArray[np.bool_]
 ALPHA = 1e-3
 """Chance that a check of two equal distributions rejects; the tests' seeds are fixed, so none flickers."""
 MIN_HITS = 40
@@ -19,24 +20,24 @@ below, a mean is no normal variable yet."""
 OUTPUT = Path(__file__).parents[2] / "test-output"
 
 
-def z_test(a: Any, b: Any) -> Any:
+def z_test(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """p-values float64 [...] that the means of samples a [n, ...] and b [m, ...] are equal; 1 where untested."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    usual = np.median(np.concatenate([a, b]), axis=0)
-    hits = (a != usual).sum(axis=0) + (b != usual).sum(axis=0)
-    error = np.sqrt(a.var(axis=0) / len(a) + b.var(axis=0) / len(b))
-    difference = np.abs(a.mean(axis=0) - b.mean(axis=0))
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    usual = np.median(np.concatenate([x, y]), axis=0)
+    hits = (x != usual).sum(axis=0) + (y != usual).sum(axis=0)
+    error = np.sqrt(x.var(axis=0) / len(x) + y.var(axis=0) / len(y))
+    difference = np.abs(x.mean(axis=0) - y.mean(axis=0))
     z = np.where(error > 0, difference / np.where(error > 0, error, 1.0), np.where(difference > 0, np.inf, 0.0))
     return np.where(hits >= MIN_HITS, 2 * stats.norm.sf(z), 1.0)
 
 
-def smallest(p: Any) -> float:
+def smallest(p: ArrayLike) -> float:
     """The smallest of k p-values, corrected: the chance that the smallest of k uniform ones is below it (Sidak)."""
     p = np.ravel(p)
     return float(-np.expm1(p.size * np.log1p(-min(float(p.min()), 1 - 1e-16))))
 
 
-def check_pixels(name: str, ours: Any, reference: Any, alpha: float = ALPHA, output: Path = OUTPUT) -> None:
+def check_pixels(name: str, ours: Values, reference: Values, alpha: float = ALPHA, output: Path = OUTPUT) -> None:
     """Samples of pictures [n, ..., size, size] have the same mean at every pixel.
 
     Raises:
@@ -53,7 +54,7 @@ def check_pixels(name: str, ours: Any, reference: Any, alpha: float = ALPHA, out
         )
 
 
-def check_values(name: str, ours: dict[str, Any], reference: dict[str, Any], alpha: float = ALPHA,
+def check_values(name: str, ours: dict[str, Values], reference: dict[str, Values], alpha: float = ALPHA,
                  output: Path = OUTPUT) -> None:
     """Every named statistic, one number a picture, has the same distribution (Kolmogorov-Smirnov).
 
@@ -71,7 +72,7 @@ def check_values(name: str, ours: dict[str, Any], reference: dict[str, Any], alp
         )
 
 
-def plot(path: Path, ours: Any, reference: Any, p: Any) -> Path:
+def plot(path: Path, ours: Values, reference: Values, p: ArrayLike) -> Path:
     """Both means and the p-values, side by side; of pictures in several channels, the one that differs most."""
     from matplotlib.figure import Figure
 
@@ -88,7 +89,7 @@ def plot(path: Path, ours: Any, reference: Any, p: Any) -> Path:
     return path
 
 
-def plot_values(path: Path, key: str, ours: Any, reference: Any) -> Path:
+def plot_values(path: Path, key: str, ours: Values, reference: Values) -> Path:
     """Both cumulative distributions of a statistic."""
     from matplotlib.figure import Figure
 

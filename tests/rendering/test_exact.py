@@ -9,22 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 from numba import njit
+from numpy.typing import NDArray
 
-from fracgen.draws import Stream, philox4x32, seed_key
-from fracgen.formulas.ifs.attractor import attractor_stage
+from fracgen.draws import philox4x32
 from fracgen.formulas.ifs.bank import CodeBank
-from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.recipes.presets import PRESETS, preset
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import Jitter
 from fracgen.rendering import make_renderer
 from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
-from fracgen.rendering.records import ObjectField, Samples
-from tests.reference import code, exact
+from fracgen.rendering.records import ObjectField
+from tests.reference import code
 from tests.reference.arithmetic import Draws, fma
-
-BANK = CodeBank.sample(60, seed=11, classes=12)
-IFS_PRESETS = [name for name, preset in PRESETS.items() if preset.recipe.formula == "ifs"]
+from tests.reference.cases import CASES, CODES, JITTERS, OWN, Case, check_bytes
+from tests.reference.samples import Ours
 
 KNOWN_ANSWERS = [
     # The published answers of Random123's philox4x32 for 7 and 10 rounds.
@@ -43,76 +41,14 @@ def test_philox_gives_the_published_answers(
     assert tuple(int(word) for word in philox4x32(counter, key, rounds)) == answer
 
 
-def assert_same(recipe: Recipe, bank: CodeBank, index: list[int], seed: int, epoch: int = 0, stream: int = 0) -> None:
-    """Rendered and reference bytes agree; the message names the first pixel that differs."""
-    found = make_renderer(bank, recipe, "cpu", threads=1).render(
-        index, seed=seed, epoch=epoch, stream=stream, masks=True
-    ).numpy()
-    size, views = recipe.size, recipe.views
-    images = found.images.reshape(len(index), views, 3, size, size)
-    masks = found.masks.reshape(len(index), views, size, size)
-    for row, i in enumerate(index):
-        image, codes, mask = exact.render_one(recipe, bank, i, seed=seed, epoch=epoch, stream=stream)
-        assert found.codes[row].tolist() == codes.tolist()
-        for what, got, expected in (("image", images[row], image), ("mask", masks[row], mask)):
-            wrong = np.argwhere(got != expected)
-            assert not len(wrong), (
-                f"{recipe.name}: {what} of sample {i} (seed {seed}, epoch {epoch}) differs in {len(wrong)} bytes, "
-                f"first at {wrong[0].tolist()}: {got[tuple(wrong[0])]}, not {expected[tuple(wrong[0])]}"
-            )
-
-
-@pytest.mark.parametrize("name", IFS_PRESETS)
-def test_presets(name: str) -> None:
-    recipe = dataclasses.replace(preset(name).recipe.at_size(32), points=3000)
-    assert_same(recipe, BANK, [0, 5, 77], seed=1)
-    assert_same(recipe, BANK, [2**32 - 1], seed=2**64 - 1, epoch=2**32 - 1, stream=Stream.VALIDATION)
-
-
-@pytest.mark.parametrize("mode", ["none", "scale", "svd", "sval", "fractaldb"])
-def test_jitter_modes(mode: Any) -> None:
-    """Twelve codes a mode: enough that some tries are rejected and every kind of change is made."""
-    recipe = dataclasses.replace(
-        preset("fractaldb").recipe.at_size(16), jitter=mode, jitter_strength=0.3, points=1500, flips=False
-    )  # fmt: skip
-    assert_same(recipe, BANK, list(range(12)), seed=3)
-
-
-@pytest.mark.parametrize("size", [8, 9, 17, 100])
-def test_sizes(size: int) -> None:
-    """Sizes that are no power of two, no multiple of anything, and the smallest."""
-    assert_same(dataclasses.replace(preset("paper").recipe.at_size(size), points=1025), BANK, [3, 4], seed=4)
-
-
-def test_a_crop_smaller_than_its_canvas() -> None:
-    recipe = dataclasses.replace(preset("paper").recipe.at_size(24), canvas=55, points=4000, blur_probability=1.0)
-    assert_same(recipe, BANK, [0, 1, 2], seed=5)
-
-
-@pytest.mark.parametrize("objects", [None, (2, 3)])
-def test_a_white_background(objects: tuple[int, int] | None) -> None:
-    recipe = Recipe("white", size=16, canvas=19, points=1500, background="white", objects=objects)
-    assert_same(recipe, BANK, [0, 1, 2], seed=9)
-
-
-def test_attractors_that_stick_out_of_the_picture() -> None:
-    recipe = dataclasses.replace(
-        preset("two-view").recipe.at_size(24), object_size=(1.5, 4.0), objects=(1, 3), points=2000
-    )  # fmt: skip
-    assert_same(recipe, BANK, [0, 1], seed=6)
-
-
-def test_a_part_of_a_scene() -> None:
-    """Small objects in a scene of twice the side: some do not reach into the image, some only into a corner."""
-    recipe = dataclasses.replace(
-        preset("multi-instance").recipe.at_size(24), scene=50, objects=(3, 5), views=2, points=1000
-    )  # fmt: skip
-    assert_same(recipe, BANK, [0, 1, 2], seed=8)
+@pytest.mark.parametrize("name", CASES)
+def test_every_byte_is_the_references(name: str) -> None:
+    check_bytes(CASES[name])
 
 
 def test_what_lies_outside_of_the_image_is_not_drawn() -> None:
     recipe = dataclasses.replace(preset("multi-formula").recipe.at_size(64), points=500)
-    made = CpuRenderer(BANK, recipe, threads=1).render(range(400), masks=True).numpy()
+    made = CpuRenderer(CODES, recipe, threads=1).render(range(400), masks=True).numpy()
     drawn, empty = made.codes >= 0, made.masks.reshape(400, -1).max(axis=1) == 0
     assert 3.6 < drawn.sum(axis=1).mean() < 4.2  # of 7 in the scene
     assert empty[~drawn.any(axis=1)].all()
@@ -127,107 +63,45 @@ def test_a_pair_has_one_stamp() -> None:
         preset("two-view").recipe.at_size(8), canvas=9, object_size=(1.125, 1.125), jitter="none", points=1,
         background="black", color="gray", blur_probability=0.0,
     )  # fmt: skip
-    renderer = CpuRenderer(bank, recipe, threads=1)
-    n, low, high = 60, *(np.uint32(word) for word in seed_key(0))
-    space: Any = renderer.stages.space(n)
-    samples = Samples(low, high, np.arange(n, dtype=np.uint32), np.uint32(0), np.uint32(0))
-    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, n)
-    attractor_stage(renderer.parameters, samples, space, 0, n)
-    drawn = space.shapes.density[:, :, 0].reshape(n, 2, 9, 9) > 0
-    flips = space.objects[:, :, 0, ObjectField.FLIPS]
+    ours = Ours(bank, recipe, 60, 0)
+    ours.density()
+    drawn = ours.attractors.density[:, :, 0].reshape(60, 2, 9, 9) > 0
+    flips = ours.space.objects[:, :, 0, ObjectField.FLIPS]
     for pair, (first, second) in zip(drawn, flips, strict=True):
-        plain = [_unflipped(image, how) for image, how in zip(pair, (first, second), strict=True)]
-        assert np.array_equal(*plain)
-    assert len({drawn[k, 0].tobytes() for k in range(n)}) > 30  # of 511 stamps
+        assert np.array_equal(_unflipped(pair[0], first), _unflipped(pair[1], second))
+    assert len({drawn[k, 0].tobytes() for k in range(60)}) > 30  # of 511 stamps
     assert len(np.unique(flips)) == 8
 
 
-def _unflipped(image: Any, flips: int) -> Any:
+def _unflipped(image: NDArray[np.bool_], flips: int) -> NDArray[np.bool_]:
     image = image.T if flips & 1 else image
     image = image[::-1] if flips & 2 else image
     return image[:, ::-1] if flips & 4 else image
 
 
-def test_attractors_of_a_single_pixel() -> None:
-    recipe = dataclasses.replace(preset("multi-instance").recipe.at_size(16), object_size=(0.0, 0.2), points=500)
-    assert_same(recipe, BANK, [0, 1], seed=7)
-
-
-def _dots_bank(dots: int) -> CodeBank:
-    """Each map sends everything to a point of its own: a few cells take every point."""
-    maps = np.zeros((1, 8, 2, 3), np.float32)
-    maps[0, :dots, 0, 2] = np.arange(dots)
-    maps[0, :dots, 1, 2] = np.arange(dots) % 2
-    return CodeBank(maps, np.array([max(2, dots)], np.uint8), classes=1)
-
-
-def _nearly_a_dot_bank() -> CodeBank:
-    """Almost all points in one cell, the rest on the way to it: the histogram fills after one round."""
-    maps = np.zeros((1, 8, 2, 3), np.float32)
-    maps[0, 0] = [[0.999, 0.0, 0.5], [0.0, 0.9, 0.5]]
-    maps[0, 1] = [[0.01, 0.0, 0.0], [0.0, 0.01, 0.0]]
-    return CodeBank(maps, np.array([2], np.uint8), classes=1)
-
-
-@pytest.mark.parametrize("bank", [_dots_bank(1), _dots_bank(3), _nearly_a_dot_bank()], ids=["1", "3", "nearly 1"])
-def test_points_that_16_bits_do_not_count_are_drawn(bank: CodeBank) -> None:
-    """Counters become full several times, and every point counts."""
-    recipe = dataclasses.replace(
-        preset("paper").recipe.at_size(8), points=400_000, jitter="none", window_scale=(1.5, 2.0), window_shift=0.0,
-        stamp=False,
-    )  # fmt: skip
-    assert_same(recipe, bank, [0, 1, 2], seed=8)
-
-
-def _with_probabilities(linear: list[list[float]], shares: list[float], **options: Any) -> CodeBank:
-    """One code of maps a, b, c, d, moved to (i, i / 2), with probabilities of its own."""
-    maps, p = np.zeros((1, 8, 2, 3), np.float32), np.zeros((1, 8), np.float32)
-    for i, numbers in enumerate(linear):
-        maps[0, i, :, :2], maps[0, i, :, 2] = np.reshape(numbers, (2, 2)), (i, i / 2)
-    p[0, : len(shares)] = shares
-    return CodeBank(maps, np.array([len(linear)], np.uint8), 1, p, **options)
-
-
-@pytest.mark.parametrize("bank", [
-    _with_probabilities([[0, 0, 0, 0.16], [0.85, 0.04, -0.04, 0.85], [0.2, -0.26, 0.23, 0.22]], [0.01, 0.85, 0.14]),
-    _with_probabilities([[0.5, 0, 0, 0.5], [0.5, 0, 0, 0.5]], [9.0, 1.0]),  # their sum need not be 1
-    _with_probabilities([[0.5, 0, 0, 0.5], [0.1, 0.2, 0, 0.3], [0.3, 0, 0, 0.2]], [0.0, 0.5, 0.5]),
-    _with_probabilities([[0.2, 1.2, 0, 0.3], [0.5, 0, 0.1, 0.4], [0.1, 0, 0, 0]], [0.7, 0.1, 0.2],
-                        non_contractive=True),
-], ids=["singular", "unnormalised", "never", "not contractive"])  # fmt: skip
-@pytest.mark.parametrize("jitter", ["none", "scale"])
-def test_codes_keep_probabilities_of_their_own(bank: CodeBank, jitter: Any) -> None:
-    """Also under jitter, which changes the determinants that others would take."""
-    recipe = dataclasses.replace(preset("paper").recipe.at_size(24), points=5000, jitter=jitter)
-    assert_same(recipe, bank, [0, 1], seed=9)
-    images = [make_renderer(b, recipe, "cpu", threads=1).render([0]).numpy().images for b in (bank, _derived(bank))]
+@pytest.mark.parametrize("name", OWN)
+def test_probabilities_of_ones_own_are_seen(name: str) -> None:
+    bank, recipe = OWN[name], CASES["own probabilities, singular, none"].recipe
+    derived = CodeBank(bank.maps, bank.sizes, bank.classes, None, bank.non_contractive)  # type: ignore[arg-type]
+    images = [make_renderer(b, recipe, "cpu", threads=1).render([0]).numpy().images for b in (bank, derived)]
     assert not np.array_equal(images[0], images[1])
 
 
-def _derived(bank: CodeBank) -> CodeBank:
-    """The same maps, chosen by their determinants."""
-    return CodeBank(bank.maps, bank.sizes, bank.classes, None, bank.non_contractive)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("mode", ["scale", "svd", "sval", "fractaldb"])
-def test_tables_of_many_codes(mode: Any) -> None:
+@pytest.mark.parametrize("mode", JITTERS[1:])
+def test_tables_of_many_codes(mode: Jitter) -> None:
     """Choice, jitter with its rejected tries and the choice table, for 400 samples of a bank near the edge
     of contraction; drawing them all would take minutes."""
-    maps = BANK.maps.copy()
+    maps = CODES.maps.copy()
     maps[::2, :, :, :2] *= (0.999 / np.linalg.svd(maps[::2, :, :, :2])[1].max(axis=(1, 2)))[:, None, None, None]
-    bank = CodeBank(maps, BANK.sizes, 12)
+    bank = CodeBank(maps, CODES.sizes, 12)
     recipe = dataclasses.replace(preset("paper").recipe.at_size(8), jitter=mode, jitter_strength=0.4)
-    renderer = CpuRenderer(bank, recipe, threads=1)
-    space: Any = renderer.stages.space(400)
-    index = np.arange(400, dtype=np.uint32)
-    samples = Samples(np.uint32(21), np.uint32(0), index, np.uint32(2), np.uint32(0))
-    scout_stage(renderer.parameters, renderer.stages.codes, samples, space, 0, 400)
+    tables = Ours(bank, recipe, 400, 21).scout().attractors.tables
     u = np.arange(65536).reshape(8, 8192)
     for i in range(400):
-        draws = Draws(21, 2, i)
+        draws = Draws(21, 0, i)
         k = code.choose(recipe, bank, draws, 0)
         jittered = code.jitter(recipe, bank.maps[k, : bank.sizes[k]].reshape(-1, 6), draws, 0)
-        table = space.shapes.tables[i, 0, 0]
+        table = tables[i, 0, 0]
         assert np.array_equal(table[:6, : len(jittered)].T, np.array(jittered, np.float32)[:, [0, 1, 3, 4, 2, 5]]), i
         entry = table[6, :8].view(np.int32)[:, None]
         chosen = np.where(u << 8 <= entry, u >> 13, entry & 7)
@@ -260,5 +134,6 @@ def test_fused_multiply_add() -> None:
 
 @pytest.mark.study
 def test_presets_at_their_own_size() -> None:
-    for name in IFS_PRESETS:
-        assert_same(preset(name).recipe, BANK, [17], seed=10)
+    for each in PRESETS.values():
+        if each.recipe.formula == "ifs":
+            check_bytes(Case(each.recipe, [17], 10))

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -27,13 +26,13 @@ from fracgen.recipes.recipe import RENDER_VERSION
 from fracgen.rendering import golden
 from fracgen.rendering.cpu import arithmetic
 from fracgen.rendering.cpu.renderer import CpuRenderer
+from tests.fields import Fields
 
 BANKS = {
     "ifs": CodeBank.sample(60, seed=1, classes=12),
     "mandelbulb": make_bank(VariationSpec((2, 3, 5, 8, 11, 16), (32, 42, 107, 168, 205, 243, 297, 413, 488, 507))),
 }  # fmt: skip
 """Of 60 codes each."""
-BANK = BANKS["ifs"]
 RECIPES = {
     name: dataclasses.replace(p.recipe.at_size(40 if p.recipe.formula == "ifs" else 24), points=4000)
     for name, p in PRESETS.items()
@@ -95,11 +94,11 @@ def test_masks_do_not_change_the_picture(renderer: CpuRenderer) -> None:
 
 def test_nothing_else_gives_the_same_pictures(renderer: CpuRenderer) -> None:
     """Seeds, epochs, streams and indices that a sum or a swap of arguments would confuse all differ."""
-    keys: list[dict[str, Any]] = [
+    keys: list[Fields] = [
         {"seed": 0, "epoch": 0}, {"seed": 0, "epoch": 1}, {"seed": 1, "epoch": 0}, {"seed": 1, "epoch": 1},
         {"seed": 2**32, "epoch": 0}, {"seed": 0, "epoch": 2**31}, {"seed": 0, "epoch": 0, "stream": Stream.VALIDATION},
     ]  # fmt: skip
-    seen: dict[bytes, tuple[Any, int]] = {}
+    seen: dict[bytes, tuple[object, int]] = {}
     for key in keys:
         # Samples 0 and 60 are of the same code.
         for i, image in zip((0, 1, 60), renderer.render([0, 1, 60], **key).numpy().images, strict=True):

@@ -9,19 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.ancestor import extent, iterate, seed_numba
 from fracgen.formulas.ifs.bank import CodeBank
+from fracgen.formulas.ifs.stages import Attractors
 from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.rendering import make_renderer
-from tests.reference.samples import SETTLE, Ours, Theirs, hsv
-from tests.reference.statistics import check_pixels, check_values
+from tests.reference.samples import SETTLE, Bytes, Doubles, Ours, Theirs, hsv
+from tests.reference.statistics import OUTPUT, Values, check_pixels, check_values
 
+Fault = Callable[[Attractors], None]
 BANK = CodeBank.sample(400, seed=5, classes=400)
 PAPER = preset("paper").recipe
 POINTS = 24_576
@@ -41,20 +43,20 @@ def of_size(n: int) -> int:
     return int(np.flatnonzero(BANK.sizes == n)[0])
 
 
-def box_of(k: int) -> Any:
+def box_of(k: int) -> Doubles:
     """A window that cuts code k's attractor and never moves: every pixel can be held to account."""
     low, high = extent(iterate(BANK.maps[k, : BANK.sizes[k]].astype(np.float64), 20_000)).reshape(2, 2)
     return np.concatenate([low + 0.1 * (high - low), high - 0.1 * (high - low)])
 
 
-def densities(k: int, n: int, bank: CodeBank | None = None, **fault: Any) -> tuple[Any, Any]:
+def densities(k: int, n: int, bank: CodeBank | None = None, fault: Fault | None = None) -> tuple[Bytes, Bytes]:
     """n densities of code k in its fixed window, ours (of another bank, or with a fault) and the reference's."""
     seed_numba(0)
     box = box_of(k)
-    return Ours(bank or single(k), SHARP, n, 1).density(box, **fault), Theirs(single(k), SHARP, n, 2).density(box)
+    return Ours(bank or single(k), SHARP, n, 1).density(box, fault), Theirs(single(k), SHARP, n, 2).density(box)
 
 
-def summaries(density: Any) -> dict[str, Any]:
+def summaries(density: Bytes) -> dict[str, Values]:
     """One number a picture: fill rate and the histogram of densities."""
     filled = (density > 0).mean(axis=(1, 2))
     share = {
@@ -65,11 +67,10 @@ def summaries(density: Any) -> dict[str, Any]:
     return {"fill rate": filled, "mean density": density.mean(axis=(1, 2)), **share}
 
 
-def check_geometry(name: str, ours: Any, reference: Any, output: Path | None = None) -> None:
+def check_geometry(name: str, ours: Bytes, reference: Bytes, output: Path = OUTPUT) -> None:
     """All checks of densities of one code in one window."""
-    where: dict[str, Any] = {"output": output} if output else {}
-    check_pixels(f"{name}-density", ours, reference, **where)
-    check_pixels(f"{name}-shown", ours > 0, reference > 0, **where)
+    check_pixels(f"{name}-density", ours, reference, output=output)
+    check_pixels(f"{name}-shown", ours > 0, reference > 0, output=output)
 
 
 @pytest.mark.parametrize("maps", [2, 3, 5, 8])
@@ -95,7 +96,7 @@ def test_windows(k: int) -> None:
     check_values(f"window-{k}", dict(zip(names, ours.T, strict=True)), dict(zip(names, theirs.T, strict=True)))
 
 
-def extent_ratios(codes: int) -> Any:
+def extent_ratios(codes: int) -> Doubles:
     """Our extent, of 24,576 scouting points, over that of 100,000 settled points, per code and axis [codes, 2]."""
     recipe = dataclasses.replace(PAPER, jitter="none", flips=False, window_shift=0.0, window_scale=(1.0, 1.0))
     ours = Ours(BANK, recipe, codes, 7).scout().windows()[:, 2:]
@@ -104,7 +105,8 @@ def extent_ratios(codes: int) -> Any:
         extent(iterate(BANK.maps[k, : BANK.sizes[k]].astype(np.float64), SETTLE + 100_000)[SETTLE:])
         for k in range(codes)
     ]
-    return ours / (np.array(boxes)[:, 2:] - np.array(boxes)[:, :2])
+    ratios: Doubles = ours / (np.array(boxes)[:, 2:] - np.array(boxes)[:, :2])
+    return ratios
 
 
 def check_extents(codes: int) -> None:
@@ -148,7 +150,7 @@ def test_background_noise() -> None:
     check_pixels("noise-across", ours[:, :, ::-1] * ours, theirs[:, :, ::-1] * theirs)
 
 
-def colours(images: Any, at: Any) -> dict[str, Any]:
+def colours(images: Bytes, at: tuple[int | NDArray[np.int64], int | NDArray[np.int64]]) -> dict[str, Values]:
     """Hue, saturation and value of one pixel a picture."""
     n = np.arange(len(images))
     return dict(zip(("hue", "saturation", "value"), hsv(images[n, :, at[0], at[1]]).T, strict=True))
@@ -171,7 +173,7 @@ def test_attractor_colours() -> None:
     mine, other = ours.density(), theirs.density()
     painted = np.stack([theirs.generator.colour(d) for d in other / 255.0]).transpose(0, 3, 1, 2)
     for name, low in (("densest", 255), ("middle", 40)):
-        pick: list[Any] = []
+        pick: list[dict[str, Values]] = []
         for density, picture in ((mine, images), (other, painted)):
             flat = ((density >= low) & (density <= max(low, 60) if low < 255 else density == 255)).reshape(1500, -1)
             has = flat.any(axis=1)
@@ -180,7 +182,7 @@ def test_attractor_colours() -> None:
         check_values(f"attractor-colour-{name}", pick[0], pick[1])
 
 
-def looks(images: Any) -> dict[str, Any]:
+def looks(images: Bytes) -> dict[str, Values]:
     """One number a picture: brightness, contrast, saturation, and the energy of edges, which a blur takes away."""
     rgb = images.astype(np.float64)
     across, down = np.abs(np.diff(rgb, axis=-1)), np.abs(np.diff(rgb, axis=-2))
@@ -218,16 +220,16 @@ def test_a_dropped_map_is_caught(maps: int, tmp_path: Path) -> None:
     assert (tmp_path / "dropped-density.png").stat().st_size > 1000, "a failure leaves a picture"
 
 
-def _start_in_one_place(space: Any) -> None:
-    space.shapes.starts[:] = space.shapes.starts[..., :1]
+def _start_in_one_place(attractors: Attractors) -> None:
+    attractors.starts[:] = attractors.starts[..., :1]
 
 
-def _start_off_the_attractor(space: Any) -> None:
-    space.shapes.starts[:] = 3.0
+def _start_off_the_attractor(attractors: Attractors) -> None:
+    attractors.starts[:] = 3.0
 
 
 @pytest.mark.parametrize("fault", [_start_in_one_place, _start_off_the_attractor])
-def test_a_missing_burn_in_is_caught(fault: Callable[[Any], None], tmp_path: Path) -> None:
+def test_a_missing_burn_in_is_caught(fault: Fault, tmp_path: Path) -> None:
     """All orbits begin in one point of the attractor, or off it, and what they draw first is counted."""
     with pytest.raises(AssertionError, match="after correction"):
         check_geometry("burn-in", *densities(of_size(5), 150, fault=fault), tmp_path)
@@ -280,5 +282,5 @@ def test_every_pixel_of_many_attractors() -> None:
 def test_the_checks_do_not_reject_the_reference_itself() -> None:
     """Twelve comparisons of the reference with itself: a check that rejects at random would do so here."""
     for seed in range(12):
-        pair = [Theirs(single(of_size(5)), SHARP, 300, 2 * seed + k).density(box_of(of_size(5))) for k in (0, 1)]
-        check_geometry(f"null-{seed}", *pair)
+        one, two = (Theirs(single(of_size(5)), SHARP, 300, 2 * seed + k).density(box_of(of_size(5))) for k in (0, 1))
+        check_geometry(f"null-{seed}", one, two)

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.fields import Fields
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -62,10 +63,11 @@ def printed(browser: Browser, path: Path) -> list[str]:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, found: list[str], **options: Any) -> Iterator[Page]:
+def opened(browser: Browser, path: Path, found: list[str], **options: object) -> Iterator[Page]:
     """The page with every <details> open; what it logs or asks for goes to `found`, also while it is used."""
     # Offline: a planted request must fail at once, whatever network the machine has.
-    context = browser.new_context(offline=True, reduced_motion="reduce", **options)
+    given: Fields = {"offline": True, "reduced_motion": "reduce", **options}
+    context = browser.new_context(**given)
     context.set_default_timeout(5000)
     page = context.new_page()
     url = path.resolve().as_uri()

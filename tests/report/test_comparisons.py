@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fracgen_eval.methods import settings_for
 from fracgen_eval.report import write_report
+from fracgen_eval.report.by_defect import defect_tables
 from fracgen_eval.report.charts import all_charts, spiders
 from fracgen_eval.report.gallery import galleries
 from fracgen_eval.report.gather import gather
-from fracgen_eval.report.significance import compare
+from fracgen_eval.report.significance import compare, verdict
 from fracgen_eval.report.tables import make_tables, missing
 from fracgen_eval.report.text import number
 
+from tests.fields import Fields
 from tests.report.cells import add
 
 
@@ -136,7 +137,7 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
     from fracgen_eval.report.tables import GROUPS
 
     classes = [c for group in GROUPS["mvtec"].values() for c in group]
-    shared: dict[str, Any] = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
+    shared: Fields = {"dataset": "mvtec", "weights": "imagenet", "model": "wide_resnet50_2"}
     for category in classes:
         add(tmp_path, "padim", category, value=0.9, **shared)
         if category != "grid":
@@ -154,8 +155,9 @@ def test_an_average_with_gaps_is_neither_best_nor_beside_the_papers(tmp_path: Pa
 
 
 @pytest.mark.parametrize("other", [{"model": "resnet18"}, {"limit": "12"}])
-def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: dict[str, Any]) -> None:
-    add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **({"model": "wide_resnet50_2"} | other))
+def test_other_networks_and_trial_runs_do_not_stand_beside_the_paper(tmp_path: Path, other: Fields) -> None:
+    more: Fields = {"model": "wide_resnet50_2", **other}
+    add(tmp_path, dataset="mvtec", category="grid", weights="imagenet", **more)
     page = write_report(tmp_path).html.read_text()
     assert "Table 1." not in page
     assert 'id="show-published"' not in page
@@ -262,7 +264,7 @@ def test_a_random_network_that_was_not_run_is_named(tmp_path: Path) -> None:
 
 
 def test_roc_curves_are_means_over_what_all_weights_have(tmp_path: Path) -> None:
-    def images(good: list[float], bad: list[float]) -> list[dict[str, object]]:
+    def images(good: list[float], bad: list[float]) -> list[Fields]:
         return [{"path": f"{n}.png", "defect": "good", "score": s} for n, s in enumerate(good)] + [
             {"path": f"d{n}.png", "defect": "crack", "score": s} for n, s in enumerate(bad)
         ]
@@ -300,3 +302,48 @@ def test_of_false_alarms_less_is_better_and_old_results_have_none(tmp_path: Path
     assert fewer.best_averages == {("patchcore", "random"), ("patchcore", "fractal")}
     assert (number(fewer.values["fur", "padim", "random"]), len(missing([*tables.values()]))) == ("n/a", 6)
     assert "padim, fur, random: has no false alarms, detections (surfaces" in missing([*tables.values()])[-2]
+
+
+def test_types_in_several_categories_have_a_mean_and_lone_ones_do_not(tmp_path: Path) -> None:
+    for category, crack in (("brick", 0.9), ("coins", 0.7)):
+        kinds = {"crack": {"image_auroc": crack}} | ({"drop": {"image_auroc": 0.5}} if category == "coins" else {})
+        add(tmp_path, category=category, by_defect=kinds)
+    add(tmp_path, category="brick", weights="fractal", by_defect={"crack": {"image_auroc": 1.0}})
+    for category in ("brick", "coins"):
+        add(tmp_path, "padim", category, by_defect={"crack": {"image_auroc": 0.6}})
+    (table,) = defect_tables(gather(tmp_path))
+    assert table.rows == [("all", "crack"), ("brick", "crack"), ("coins", "crack"), ("coins", "drop")]
+    assert table.values["all", "crack", "patchcore", "random"] == pytest.approx(80)
+    assert table.values["all", "crack", "padim", "random"] == pytest.approx(60)
+    assert ("all", "crack", "patchcore", "fractal") not in table.values  # of one category only
+    done = write_report(tmp_path)
+    (path,) = (p for p in done.files if p.name.endswith("by-defect.csv"))
+    table_rows = csv.DictReader(path.read_text().splitlines())
+    rows = {(r["category"], r["defect"], r["weights"]): r["value"] for r in table_rows
+            if r["method"] == "patchcore"}  # fmt: skip
+    assert rows["coins", "drop", "random"] == "50.00"
+    assert rows["coins", "drop", "fractal"] == ""
+    assert "By type of defect" in done.html.read_text()
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.1, ", significant over test images"), (0.005, ", not significant")])
+def test_intervals_stand_in_tables_summary_and_verdict(tmp_path: Path, shift: float, said: str) -> None:
+    for category in ("brick", "coins"):
+        wave = [0.02 * (-1) ** n for n in range(40)]
+        add(tmp_path, category=category, value=0.8, replicates={"image_auroc": [0.8 + w for w in wave]})
+        add(tmp_path, category=category, weights="fractal", value=0.8 + shift,
+            replicates={"image_auroc": [0.8 + shift - w for w in wave]})  # fmt: skip
+    table = make_tables(gather(tmp_path))[0]
+    interval = table.values["brick", "patchcore", "random"].interval
+    assert interval is not None
+    low, high = interval
+    assert low < 80 < high
+    assert table.averages["patchcore", "random"].interval is not None
+    done = write_report(tmp_path)
+    assert any(line.startswith(f"  fractal minus random: {100 * shift:+.1f} [") for line in done.summary)
+    (csv_path,) = (p for p in done.files if p.name.endswith("image_auroc.csv"))
+    row = next(csv.DictReader(csv_path.read_text().splitlines()))
+    assert float(row["low"]) == pytest.approx(low, abs=1e-3)
+    (sentence,) = verdict(tmp_path)
+    assert sentence.endswith(said)
+    assert "mean image AUROC over 1 method and 2 categories: random 80.0 [" in sentence

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from fracgen.cli import run
 from fracgen.support.files import whole_file
+from tests.fields import Fields
 from tests.report.cells import add
 
 
@@ -103,7 +104,7 @@ def test_odd_files_never_stop_the_report(tmp_path: Path) -> None:
     good = {"maps": np.zeros((1, 4, 4)), "masks": np.eye(4, dtype=bool)[None]}
     (tmp_path / "maps").mkdir()
     (tmp_path / "filters").mkdir()
-    odd: dict[str, tuple[Any, dict[str, Any]]] = {
+    odd: dict[str, tuple[Any, Fields]] = {
         "empty": (b"", {}), "nan": (good | {"maps": np.full((1, 4, 4), np.nan)}, {}), "side": (good, {"side": None}),
         "defect": (good, {"images": [{"path": "test/a.png"}]}), "threshold": (good, {"mask_threshold": 0.5}),
         "many": (good, {"images": images * 2}),

@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fracgen_eval.report import write_report
 from fracgen_eval.report.significance import verdict
 
 from bench.study import scores
+from tests.fields import Fields
 from tests.report.cells import add
 
 PINNED = Path(__file__).parent / "pinned.json"
@@ -26,8 +26,9 @@ PIXEL = ("pixel_auroc", "aupro", "aupro_05")
 NAMES = ("image_auroc", "image_ap", "image_f1_max", *PIXEL)
 
 
-def cell_of(rng: np.random.Generator, out: Path, method: str, category: str, weights: str, **more: Any) -> None:
+def cell_of(rng: np.random.Generator, out: Path, method: str, category: str, weights: str, **options: object) -> None:
     """A cell with all metrics, replicates, two kinds of defects and eight test images, all drawn."""
+    more: Fields = dict(options)
     names = [name for name in NAMES if method != "cutpaste" or name.startswith("image_")]
     values = dict(zip(names, rng.uniform(0.4, 0.95, len(names)).round(6), strict=True))
     drawn = {name: np.clip(value + rng.normal(0, 0.03, 40), 0, 1).round(4).tolist() for name, value in values.items()}
@@ -107,7 +108,7 @@ class Lines(HTMLParser):
             self.lines.append(f"{self.heading}: {line}")
 
 
-def numbers(folder: Path, out: Path) -> dict[str, Any]:
+def numbers(folder: Path, out: Path) -> Fields:
     """All that a report and the study's table say of a folder."""
     done = write_report(folder, out)
     files = {path.relative_to(out).as_posix(): path for path in done.files}
@@ -127,7 +128,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
+def differences(one: object, other: object, place: str = "") -> Iterator[str]:
     """Where two tables differ, a line each."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(set(one) | set(other)):

@@ -13,8 +13,7 @@ from safetensors.numpy import load_file
 from fracgen import CodeBank
 from fracgen.slurm.submission import SlurmFolder
 from tests.command_line import Command
-from tests.slurm.cluster import LONG, Cluster, until
-from tests.slurm.hold import Hold
+from tests.slurm.cluster import LONG, Cluster, Hold, until
 
 
 @pytest.fixture

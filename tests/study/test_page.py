@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench.study import run
 from bench.study.arms import Arm, Measure, Result, comparison
-from bench.study.page import PAGE, Estimate, Line, difference, draw, draw_curves, page, read, told
+from bench.study.page import PAGE, difference, draw, estimate, page, read
 from bench.study.run import RESULTS
 
 
@@ -23,15 +22,15 @@ def result(arm: Arm, seed: int, *scores: float) -> Result:
 
 
 def test_an_estimate_has_the_interval_of_student_s_t() -> None:
-    assert str(Estimate.of([60.0, 62.0, 64.0])) == "62.0 ± 5.0 (3 seeds)"  # 4.303 * 2 / sqrt(3)
-    assert str(Estimate.of([60.0])) == "60.0 (1 seed, no interval)"
+    assert estimate([60.0, 62.0, 64.0]) == "62.0 ± 5.0 (3 seeds)"  # 4.303 * 2 / sqrt(3)
+    assert estimate([60.0]) == "60.0 (1 seed, no interval)"
 
 
 def test_a_difference_says_when_it_may_be_nothing() -> None:
-    low, high = Estimate.of([50.0, 51.0, 52.0]), Estimate.of([60.0, 61.0, 62.0])
+    low, high = [50.0, 51.0, 52.0], [60.0, 61.0, 62.0]
     assert difference(high, low) == "+10.0 ± 2.3"  # Welch: 2.776 * sqrt(2 / 3)
-    assert difference(Estimate.of([50.5, 51.5, 53.0]), low).endswith(", may be 0")
-    assert difference(high, Estimate.of([50.0])) == "+11.0 (no interval)"
+    assert difference([50.5, 51.5, 53.0], low).endswith(", may be 0")
+    assert difference(high, [50.0]) == "+11.0 (no interval)"
 
 
 def test_the_page_sets_arms_beside_random_weights() -> None:
@@ -56,45 +55,13 @@ def test_an_arm_of_one_seed_is_named_and_not_shown() -> None:
     assert f"one seed so far, which decides nothing: {trained.name}." in text
 
 
-def test_a_line_is_that_of_least_squares_and_says_how_far_it_would_have_to_go() -> None:
-    points = {1000: [50.0, 52.0], 10_000: [55.0, 57.0], 100_000: [60.0, 62.0]}
-    line = Line.through(points)
-    assert (line.slope, line.middle, line.height) == pytest.approx((5.0, 4.0, 56.0))
-    assert line.half == pytest.approx(1.70022, abs=1e-4)  # 2.776445 * sqrt(6 / 4 / 4): six residuals of 1, across 4
-    assert line.images_for(71.0) == pytest.approx((1e7, 10 ** (4 + 15 / 6.70022), 10 ** (4 + 15 / 3.29978)), rel=1e-3)
-    said = told(points, 71.0, "a goal")
-    assert "(71.0) would be reached at 10,000,000 images (1,700,000 to 350,000,000), if the line went on." in said
-    assert "was reached at 10,000 images." in told(points, 56.0, "a goal")
-
-
-def test_a_line_that_may_be_flat_promises_nothing() -> None:
-    points = {1000: [50.0, 56.0], 10_000: [52.0, 55.0]}
-    assert Line.through(points).images_for(60.0) is None
-    assert "which may be 0: the line says nothing of when a goal (60.0)" in told(points, 60.0, "a goal")
-    with pytest.raises(ValueError, match="a line needs three scores"):
-        Line.through({1000: [50.0, 51.0, 52.0]})
-
-
-def test_the_page_shows_the_curve_of_an_arm_with_two_numbers_of_images() -> None:
-    results = [result(Arm("random"), seed, 0.5 + seed / 50) for seed in (0, 1)]
-    for images in (1000, 10_000):
-        arm = Arm("paper", "full", "dense", images)
-        results += [result(arm, seed, 0.5 + images / 50_000 + seed / 100) for seed in (0, 1)]
-    text = page(results)
-    assert "### surfaces, patchcore: resnet18-paper-full-dense-100-64px, with more images" in text
-    assert "| 10,000 | 70.5 ± 6.4 (2 seeds) |" in text
-    assert "random weights and 10 points (61.0) was reached at" in text
-
-
 def test_the_committed_page_is_that_of_the_committed_results() -> None:
     assert page(read(RESULTS)) == PAGE.read_text(), "write it anew: uv run python -m bench.study.page"
 
 
-def test_pictures_of_means_and_curves_are_drawn(tmp_path: Path) -> None:
-    arms = {Arm("random"): Estimate.of([50.0, 52.0]), Arm("paper", samples=1000): Estimate.of([60.0, 62.0])}
-    draw(arms, tmp_path / "means.png")
-    draw_curves({"paper": (Arm("paper"), {1000: [50.0, 52.0], 10_000: [60.0]})}, 51.0, tmp_path / "curve.png")
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("means.png", "curve.png"))
+def test_the_means_are_drawn(tmp_path: Path) -> None:
+    draw({Arm("random"): [50.0, 52.0], Arm("paper", samples=1000): [60.0, 62.0]}, tmp_path / "means.png")
+    assert (tmp_path / "means.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
@@ -106,7 +73,7 @@ def test_a_method_is_added_to_a_result_and_what_was_measured_before_stays(
     settings.write_text("[cflow]\nepochs = 1\n[padim]\nimage_size = 64\n")
     asked = []
 
-    def measured(*_: Any, dataset: str, method: str, terms: run.Terms) -> dict[str, dict[str, float]]:
+    def measured(*_: object, dataset: str, method: str, terms: run.Terms) -> dict[str, dict[str, float]]:
         asked.append((dataset, method))
         return {"c0": {"image_auroc": 0.7}}
 

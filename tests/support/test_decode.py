@@ -25,7 +25,7 @@ values = st.recursive(
 
 @given(values)
 @few
-def test_json_comes_back(value: Any) -> None:
+def test_json_comes_back(value: object) -> None:
     assert parse_json(json.dumps(value)) == value
     assert parse_json(json.dumps(value, ensure_ascii=False).encode("utf-8-sig")) == value
 
@@ -157,7 +157,7 @@ def test_a_table_becomes_what_it_says() -> None:
 
 @given(altered(WHOLE))
 @few
-def test_other_tables_are_refused_or_have_the_right_types(table: Any) -> None:
+def test_other_tables_are_refused_or_have_the_right_types(table: object) -> None:
     try:
         made = from_json(Everything, table, "it")
     except ValueError as error:
@@ -190,6 +190,6 @@ def test_other_tables_are_refused_or_have_the_right_types(table: Any) -> None:
         ({"maybe": {"x": 1, "z": 2}}, r"unknown field 'z' in it\.maybe: the fields are x, y"),
     ],
 )
-def test_a_bad_value_is_named(change: dict[str, Any], says: str) -> None:
+def test_a_bad_value_is_named(change: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         from_json(Everything, WHOLE | change, "it", closed=True)

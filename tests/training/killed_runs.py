@@ -14,19 +14,23 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-os.environ["OMP_NUM_THREADS"] = "1"  # one number of threads in every run: sums may not be split differently
-
+import timm  # noqa: F401
 import torch
+import torchvision  # noqa: F401
 
+from fracgen.formulas.formula import make_bank
 from fracgen.formulas.ifs import BankSpec
 from fracgen.formulas.mandelbulb import VariationSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.recipes.presets import preset
+from fracgen.rendering.cpu.renderer import CpuRenderer
 from fracgen.support.files import whole_file
 from fracgen.training import checkpoint, config, folder, loop, run
 
@@ -72,29 +76,29 @@ def arm(point: str, at: int) -> None:
     if point == "step":
         inner_step = loop.Run._take_step
 
-        def take_step(self: Any, network: Any, batch: Any) -> Any:
+        def take_step(self: loop.Run, network: torch.nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
             if self.step == at:
-                self.optimizer.step = die
+                self.optimizer.step = die  # type: ignore[method-assign, assignment]
             return inner_step(self, network, batch)
 
         loop.Run._take_step = take_step  # type: ignore[method-assign]
     elif point == "validation":
-        inner_forward = loop.Run._forward
+        inner_validate = loop.Run._validate
 
-        def forward(self: Any, network: Any, images: Any) -> Any:
-            if self.step == at and not torch.is_grad_enabled():
-                die()
-            return inner_forward(self, network, images)
+        def validate(self: loop.Run, judged: torch.nn.Module, network: torch.nn.Module) -> None:
+            if self.step == at:
+                vars(loop)["images_of_pairs"] = lambda images: die()
+            inner_validate(self, judged, network)
 
-        loop.Run._forward = forward  # type: ignore[method-assign]
+        loop.Run._validate = validate  # type: ignore[method-assign]
     elif point == "write":
         inner_file = whole_file
 
         class Half:
-            def __init__(self, file: Any) -> None:
+            def __init__(self, file: IO[bytes]) -> None:
                 self.file = file
 
-            def write(self, data: Any) -> None:
+            def write(self, data: bytes) -> None:
                 if len(data) > 1000:
                     self.file.write(data[: len(data) // 2])
                     self.file.flush()
@@ -105,12 +109,12 @@ def arm(point: str, at: int) -> None:
             def __init__(self, path: Path) -> None:
                 self.due, self.inner = path.name == f"step-{at:09d}.ckpt", inner_file(path)
 
-            def __enter__(self) -> Any:
+            def __enter__(self) -> IO[bytes] | Half:
                 file = self.inner.__enter__()
                 return Half(file) if self.due else file
 
-            def __exit__(self, *error: Any) -> Any:
-                return self.inner.__exit__(*error)
+            def __exit__(self, *error: object) -> bool | None:
+                return self.inner.__exit__(*error)  # type: ignore[arg-type]
 
         checkpoint.whole_file = WholeFile  # type: ignore[attr-defined, assignment]
     elif point == "written":
@@ -128,7 +132,7 @@ def log_samples(path: Path) -> None:
     """Let every step write down what it was fed."""
     inner = loop.Run._take_step
 
-    def take_step(self: Any, network: Any, batch: Any) -> Any:
+    def take_step(self: loop.Run, network: torch.nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         samples = self.training.indices(self.step % len(self.training)).tolist()
         assert len(samples) == len(batch[0])
         with path.open("a") as file:
@@ -140,8 +144,9 @@ def log_samples(path: Path) -> None:
 
 
 def fork(
-    name: str, formula: str, path: Path, *, resume: str | None = None, kill: Any = None, ranks: int = 1, **machine: Any
-) -> list[int]:
+    name: str, formula: str, path: Path, *, resume: str | None = None, kill: tuple[str, int] | None = None,
+    ranks: int = 1, max_steps: int | None = None,
+) -> list[int]:  # fmt: skip
     """One run on so many processes: their exit statuses, negative for a signal."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -163,8 +168,8 @@ def fork(
                 if kill:
                     arm(*kill)
                 where = folder.RunFolder(path)
-                told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, **machine)
-                wanted = run.resolve(None, {}, where, resume) if resume and where.begun else CONFIGS[formula]
+                told = config.Machine("cpu", checkpoint_steps=2, log_steps=1, max_steps=max_steps)
+                wanted = where.read_config()[0] if resume and where.begun else CONFIGS[formula]
                 run.prepare(wanted, where, told, resume=resume).train()
                 code = 0
             except BaseException:
@@ -176,7 +181,7 @@ def fork(
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
 
-def outcome(path: Path) -> dict[str, Any]:
+def outcome(path: Path) -> dict[str, object]:
     """Digest of the weights of a run's newest checkpoint, the step it was taken at, and the rows of its metrics."""
     state = checkpoint.newest(path / "checkpoints")[0]
     digest = hashlib.sha256()
@@ -190,7 +195,10 @@ def outcome(path: Path) -> dict[str, Any]:
 
 def main(base: Path) -> None:
     """All runs; results.json says how they went."""
-    results: dict[str, Any] = {}
+    for own in CONFIGS.values():  # what renders is loaded here once, on this thread
+        CpuRenderer(make_bank(own.bank, own.bank_seed), own.recipe, threads=1).render([0])
+    assert threading.active_count() == 1
+    results: dict[str, dict[str, object]] = {}
     for formula in CONFIGS:
         path = base / formula
         results[formula] = {"codes": fork("run", formula, path), **outcome(path)}

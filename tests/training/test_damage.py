@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file
 
 from fracgen import FractalLoader, make_bank
 from fracgen.formulas.ifs import BankSpec
@@ -25,6 +25,7 @@ from fracgen.training.losses import (
     order_loss,
     sound_and_damaged,
 )  # fmt: skip
+from tests.fields import Fields
 
 from .conftest import train
 
@@ -143,23 +144,22 @@ def test_a_few_steps_learn_a_batch_by_heart() -> None:
         ({"recipe": dataclasses.replace(CONFIGS["twins"].recipe, views=2)}, "views"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes: Any, message: str) -> None:
+def test_what_does_not_fit_is_refused(changes: Fields, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIGS["twins"], **changes)
 
 
 def test_what_lies_behind_the_last_map_keeps_its_first_weights(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
     config = dataclasses.replace(SMALL, epoch_size=16, validation_size=0, model="tf_efficientnet_lite0", ema=0.0)
     run = train(config, tmp_path / "run")
-    fresh: Any = create(config.model, 128, 32, config.seed)
+    fresh = create(config.model, 128, 32, config.seed)
     made = load_file(run.export / "model.safetensors")
     for name, value in fresh.named_parameters():
         behind = name.startswith(("conv_head.", "bn2.", "classifier."))
         assert torch.equal(value, made[name]) or not behind, name
         assert not torch.equal(value, made[name]) or behind or value.dim() == 1, name  # a bias may make no difference
-    assert not torch.equal(made["bn2.running_mean"], fresh.bn2.running_mean)  # features behind it are normalised
+    # Features behind it are normalised.
+    assert not torch.equal(made["bn2.running_mean"], fresh.get_buffer("bn2.running_mean"))
 
 
 def test_a_compiled_network_gives_the_same() -> None:

@@ -7,15 +7,20 @@ import json
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
+import timm
 import torch
+import torchvision
+from fracgen_eval.methods import METHODS, build_method, settings_for
+from fracgen_eval.weights.backbones import WeightsSpec, load_weights
+from safetensors.torch import load_file
 
 from fracgen.networks import create
 from fracgen.training import checkpoint
 from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
+from tests.fields import Fields
 
 from .conftest import TINY, train
 
@@ -23,8 +28,6 @@ IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     loaded: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
     return loaded
 
@@ -35,57 +38,26 @@ def trained(run: RunFolder) -> torch.nn.Module:
     return model.eval()
 
 
-def test_torchvision_loads_it_strictly(finished: RunFolder) -> None:
-    import torchvision
-
-    model = torchvision.models.resnet18(num_classes=2)
-    model.load_state_dict(weights(finished.export), strict=True)
-    assert torch.equal(model.eval()(IMAGES), trained(finished)(IMAGES))
-
-
-def test_timm_loads_it_strictly(finished: RunFolder) -> None:
-    import timm
-
-    model = timm.create_model("resnet18", num_classes=2)
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_it_loads_strictly(library: str, finished: RunFolder) -> None:
+    model: torch.nn.Module
+    if library == "timm":
+        model = timm.create_model("resnet18", num_classes=2)
+    else:
+        model = torchvision.models.resnet18(num_classes=2)
     model.load_state_dict(weights(finished.export), strict=True)
     torch.testing.assert_close(model.eval()(IMAGES), trained(finished)(IMAGES))
 
 
 def test_timm_opens_the_folder_with_our_normalisation(finished: RunFolder) -> None:
-    import timm
-
-    model: Any = timm.create_model(f"local-dir:{finished.export}", pretrained=True)
+    model = timm.create_model(f"local-dir:{finished.export}", pretrained=True)
     torch.testing.assert_close(model.eval()(IMAGES), trained(finished)(IMAGES))
-    assert model.pretrained_cfg["mean"] == (0.1, 0.2, 0.3) or model.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
-    assert list(model.pretrained_cfg["std"]) == [0.4, 0.5, 0.6]
-    assert model.pretrained_cfg["tag"] == "fracgen_quick"
-
-
-def test_anomalib_takes_its_features(finished: RunFolder) -> None:
-    import timm
-
-    with warnings.catch_warnings():  # its imports use old names of timm's and strings that Python will refuse
-        warnings.simplefilter("ignore")
-        from anomalib.models.components.feature_extractors import TimmFeatureExtractor
-
-    named = TimmFeatureExtractor("resnet18", ["layer1", "layer3"], pre_trained=False)
-    own = {k: v for k, v in weights(finished.export).items() if not k.startswith(("fc.", "layer4."))}
-    named.feature_extractor.load_state_dict(own, strict=True)
-    model = timm.create_model("resnet18", num_classes=2)
-    model.load_state_dict(weights(finished.export), strict=True)
-    given = TimmFeatureExtractor(model, ["layer1", "layer3"])
-    expected = trained(finished)
-    layer1 = expected.layer1(expected.maxpool(expected.relu(expected.bn1(expected.conv1(IMAGES)))))  # type: ignore
-    for extractor in (named, given):
-        features = extractor.eval()(IMAGES)
-        torch.testing.assert_close(features["layer1"], layer1)
-        assert features["layer3"].shape == (2, 256, 2, 2)
+    about: Fields = vars(model)["pretrained_cfg"]
+    assert about["tag"] == "fracgen_quick"
+    assert (list(about["mean"]), list(about["std"])) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
 def test_without_the_classifier(finished: RunFolder, tmp_path: Path) -> None:
-    import timm
-    import torchvision
-
     bare = weights(export(finished, tmp_path / "bare", classifier=False))
     assert not [name for name in bare if name.startswith("fc.")]
     timm.create_model("resnet18", num_classes=0).load_state_dict(bare, strict=True)
@@ -97,7 +69,7 @@ def test_without_the_classifier(finished: RunFolder, tmp_path: Path) -> None:
 
 def test_config_says_what_it_is_and_never_imagenet(finished: RunFolder) -> None:
     text = (finished.export / "config.json").read_text()
-    about: dict[str, Any] = json.loads(text)
+    about = json.loads(text)
     assert about["architecture"] == "resnet18"
     assert about["num_features"] == 512
     assert about["pretrained_cfg"]["mean"] == [0.1, 0.2, 0.3]
@@ -141,7 +113,7 @@ def test_the_page_on_weights_runs(finished: RunFolder, tmp_path: Path, monkeypat
     page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
     export(finished, tmp_path / "weights", classifier=False)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+    names: Fields = {}
     blocks = [part.split("```")[0] for part in page.split("```python")[1:]]
     with warnings.catch_warnings():  # Anomalib's imports, as above
         warnings.simplefilter("ignore")
@@ -167,7 +139,7 @@ def test_the_page_on_weights_runs(finished: RunFolder, tmp_path: Path, monkeypat
     ],
 )
 def test_anomalibs_models_take_the_folder_as_the_page_says(
-    name: str, options: dict[str, Any], where: str, finished: RunFolder
+    name: str, options: Fields, where: str, finished: RunFolder
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -206,9 +178,6 @@ def test_a_damaged_run_is_not_exported(finished: RunFolder, tmp_path: Path) -> N
 
 
 def test_another_networks_export_loads_in_all_eight_methods(tmp_path: Path) -> None:
-    from fracgen_eval.methods import METHODS, build_method, settings_for
-    from fracgen_eval.weights.backbones import WeightsSpec, load_weights
-
     folder = train(dataclasses.replace(TINY, model="tf_efficientnet_lite0", epoch_size=16), tmp_path / "run")
     exported = load_weights(WeightsSpec("mine", export(folder) / "model.safetensors"), "tf_efficientnet_lite0")
     stored = weights(folder.export)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from fracgen.cli.pretrain import first_weights
 from fracgen.networks import create, last_layer
 from fracgen.training import checkpoint
+from fracgen.training.built_in import digest, initial_file
 from fracgen.training.config import Machine
 from fracgen.training.folder import RunFolder
-from fracgen.training.initial import digest, initial_file
 from fracgen.training.run import prepare
 
 from .conftest import TINY
@@ -28,11 +27,11 @@ def weights(finished: RunFolder) -> Path:
     return finished.export / "model.safetensors"
 
 
-def begun(sha256: str, folder: Path, *, path: Path | None, **machine: Any) -> RunFolder:
+def begun(sha256: str, folder: Path, *, path: Path | None, max_steps: int | None = None) -> RunFolder:
     """A run that begins with weights, or, without their file, goes on."""
     config = dataclasses.replace(TINY, seed=7, ema=0.5, initial=sha256)
     resume = "auto" if path is None else None
-    run = prepare(config, RunFolder(folder), Machine("cpu", **machine), initial=path, resume=resume)
+    run = prepare(config, RunFolder(folder), Machine("cpu", max_steps=max_steps), initial=path, resume=resume)
     run.train()
     return run.folder
 
@@ -63,13 +62,12 @@ def test_the_same_command_goes_on_when_the_file_is_gone(weights: Path, tmp_path:
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(weights.read_bytes())
     folder = RunFolder(tmp_path / "run")
-    assert first_weights(str(copy), TINY.model, folder, "auto") == (copy, digest(weights))
+    assert first_weights(str(copy), TINY.model, None) == (copy, digest(weights))
     begun(digest(weights), folder.path, path=copy, max_steps=1)
     copy.unlink()
-    assert first_weights(str(copy), TINY.model, folder, "auto") == (None, digest(weights))
-    for other, resume in ((folder, None), (RunFolder(tmp_path / "other"), "auto")):
-        with pytest.raises(FileNotFoundError, match="no initial weights at"):
-            first_weights(str(copy), TINY.model, other, resume)
+    assert first_weights(str(copy), TINY.model, folder.read_config()[0]) == (None, digest(weights))
+    with pytest.raises(FileNotFoundError, match="no initial weights at"):
+        first_weights(str(copy), TINY.model, None)
 
 
 def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path, tmp_path: Path) -> None:
@@ -86,26 +84,25 @@ def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path, tmp_
 
 
 def test_weights_of_another_network_a_damaged_file_and_another_one_are_refused(weights: Path, tmp_path: Path) -> None:
-    def refused(path: Path, initial: str, message: str) -> None:
+    def refused(path: Path, message: str, initial: str = "") -> None:
+        config = dataclasses.replace(TINY, initial=initial or digest(path))
         with pytest.raises(ValueError, match=message):
-            prepare(
-                dataclasses.replace(TINY, initial=initial), RunFolder(tmp_path / "run"), Machine("cpu"), initial=path
-            )
+            prepare(config, RunFolder(tmp_path / "run"), Machine("cpu"), initial=path)
         assert not (tmp_path / "run").exists()
 
-    tensors = load_file(weights)
-    first = "conv1.weight"
-    save_file({name: tensor for name, tensor in tensors.items() if name != first}, tmp_path / "less.safetensors")
-    refused(tmp_path / "less.safetensors", digest(tmp_path / "less.safetensors"), f"1 missing: {first}")
-    (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:1000])
-    refused(tmp_path / "torn.safetensors", digest(tmp_path / "torn.safetensors"), "no whole safetensors file")
-    save_file(tensors | {first: tensors[first] * float("nan")}, tmp_path / "nan.safetensors")
-    refused(tmp_path / "nan.safetensors", digest(tmp_path / "nan.safetensors"), f"tensor {first}: .* NaN")
-    save_file(tensors | {first: tensors[first].int()}, tmp_path / "whole.safetensors")
-    refused(tmp_path / "whole.safetensors", digest(tmp_path / "whole.safetensors"), f"not of floats: {first} is int32")
+    tensors, first, file = load_file(weights), "conv1.weight", tmp_path / "altered.safetensors"
+    for changed, message in (
+        ({name: tensor for name, tensor in tensors.items() if name != first}, f"1 missing: {first}"),
+        (tensors | {first: tensors[first] * float("nan")}, f"tensor {first}: .* NaN"),
+        (tensors | {first: tensors[first].int()}, f"not of floats: {first} is int32"),
+    ):
+        save_file(changed, file)
+        refused(file, message)
+    file.write_bytes(weights.read_bytes()[:1000])
+    refused(file, "no whole safetensors file")
     other = tmp_path / "other"
     other.mkdir()
     (other / "model.safetensors").write_bytes(weights.read_bytes())
     (other / "config.json").write_text('{"architecture": "seresnet18"}')
-    refused(other / "model.safetensors", digest(weights), "weights of seresnet18, as config.json beside it says")
-    refused(weights, "0" * 64, "begins with weights of SHA-256 0000")
+    refused(other / "model.safetensors", "weights of seresnet18, as config.json beside it says")
+    refused(weights, "begins with weights of SHA-256 0000", "0" * 64)

@@ -6,20 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
-from fracgen.recipes.presets import preset
+from fracgen.networks import create
 
-IFS = [
-    "in the first step", "in a step", "in a checkpoint", "after a checkpoint, before the old ones are removed",
-    "between epochs, in validation", "between epochs, in the checkpoint", "in the last step",
-]  # fmt: skip
-CASES = [("ifs", kill) for kill in IFS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
-CASES += [("twins", "in a step"), ("twins", "between epochs, in validation")]
+from .killed_runs import CASES, CONFIGS
 
 
 class Runs:
@@ -27,13 +21,13 @@ class Runs:
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        self.results: dict[str, Any] = json.loads((base / "results.json").read_text())
+        self.results = json.loads((base / "results.json").read_text())
 
-    def steps(self, log: str) -> dict[int, list[Any]]:
+    def steps(self, log: str) -> dict[int, list[tuple[list[int], float]]]:
         """Per step, in order of rank: samples and sum of the pixels they were rendered to."""
-        steps: dict[int, list[Any]] = {}
+        steps: dict[int, list[tuple[list[int], float]]] = {}
         for line in sorted(json.loads(text) for text in (self.base / log).read_text().splitlines()):
-            steps.setdefault(line[0], []).append(line[2:])
+            steps.setdefault(line[0], []).append((line[2], line[3]))
         return steps
 
 
@@ -89,39 +83,5 @@ def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, formula: str
             assert sum(pixels for _, pixels in shares) == pytest.approx(whole[step][0][1], rel=1e-9)
 
 
-def test_dropout_is_part_of_what_was_compared(runs: Runs) -> None:
-    import torch
-
-    from fracgen.networks import create
-
-    assert any(isinstance(part, torch.nn.Dropout) for part in create("mobilenet_v3_small", 2, 32, 0).modules())
-
-
-def test_a_mandelbulb_runs_weights_load_in_torchvision_timm_and_anomalib(runs: Runs) -> None:
-    import timm
-    import torch
-    import torchvision
-    from safetensors.torch import load_file
-
-    with warnings.catch_warnings():  # its imports use old names of timm's and strings that Python will refuse
-        warnings.simplefilter("ignore")
-        from anomalib.models.components.feature_extractors import TimmFeatureExtractor
-
-    folder = runs.base / runs.results["mandelbulb in a step"]["folder"] / "export"
-    weights = load_file(folder / "model.safetensors")
-    models = [torchvision.models.resnet18(num_classes=4), timm.create_model("resnet18", num_classes=4)]
-    for model in models:
-        model.load_state_dict(weights, strict=True)
-    models.append(timm.create_model(f"local-dir:{folder}", pretrained=True))
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    expected = models[0].eval()(images)
-    for model in models[1:]:
-        torch.testing.assert_close(model.eval()(images), expected)
-    mean, std = (models[2].pretrained_cfg[name] for name in ("mean", "std"))
-    recipe = preset("mandelbulb").recipe
-    assert (tuple(mean), tuple(std)) == (recipe.mean, recipe.std)
-    first = models[0]
-    layer1 = first.layer1(first.maxpool(first.relu(first.bn1(first.conv1(images)))))
-    features = TimmFeatureExtractor(models[1], ["layer1", "layer3"]).eval()(images)
-    torch.testing.assert_close(features["layer1"], layer1)
-    assert features["layer3"].shape == (2, 256, 4, 4)
+def test_dropout_is_part_of_what_was_compared() -> None:
+    assert any(isinstance(part, torch.nn.Dropout) for part in create(CONFIGS["ifs"].model, 2, 32, 0).modules())

@@ -12,19 +12,21 @@ import resource
 import shutil
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from fracgen import CodeBank
 from fracgen.cli import run as command
+from fracgen.cli.pretrain import Pretraining, read_files
 from fracgen.formulas.formula import make_bank
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
-from fracgen.training.config import CONFIGS, Config, Machine, named_config
+from fracgen.training.config import Machine, named_config
 from fracgen.training.folder import RunFolder
-from fracgen.training.run import prepare, resolve
+from fracgen.training.loop import Run
+from fracgen.training.run import prepare
+from tests.fields import Fields
 
 from .conftest import TINY, train
 
@@ -36,8 +38,9 @@ def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def resume(run: RunFolder, which: str = "auto", name: str | None = None, **changes: Any) -> Any:
-    return prepare(resolve(name, changes, run, which), run, Machine("cpu"), resume=which)
+def resume(run: RunFolder, which: str = "auto", name: str | None = None, **changes: object) -> Run:
+    read = read_files(Pretraining(preset=name, output=run.path, resume=which, changes=changes))
+    return prepare(read.config, run, Machine("cpu"), resume=which)
 
 
 def test_the_folder_holds_what_it_should(finished: RunFolder) -> None:
@@ -110,13 +113,6 @@ def test_a_run_killed_before_its_first_checkpoint_is_begun_anew(run: RunFolder, 
     assert not run.begun
 
 
-def test_a_start_that_was_killed_goes_on_by_the_same_command(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    folder.begin(TINY, make_bank(TINY.bank, TINY.bank_seed), Arithmetic("cpu", "float32", False))
-    assert train(TINY, folder.path, resume="auto", max_steps=1).begun
-    assert checkpoint.steps_in(folder.checkpoints) == [0, 1]
-
-
 def test_truncated_checkpoints_are_passed_over_by_auto_and_told(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,19 +159,15 @@ def test_foreign_checkpoints_are_refused(run: RunFolder, tmp_path: Path) -> None
 
 def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
     class Evil:
-        def __reduce__(self) -> Any:
+        def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "was here",))
 
     torch.save({"step": Evil()}, tmp_path / "body")
-    body = (tmp_path / "body").read_bytes()
     path = tmp_path / "step-000000001.ckpt"
-    path.write_bytes(checkpoint.MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-    with pytest.raises(checkpoint.CheckpointError, match="holds what no checkpoint holds"):
-        checkpoint.load(path)
-    body = pickle.dumps(Evil(), protocol=2)
-    path.write_bytes(checkpoint.MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-    with pytest.raises(checkpoint.CheckpointError, match="holds what no checkpoint holds"):
-        checkpoint.load(path)
+    for body in ((tmp_path / "body").read_bytes(), pickle.dumps(Evil(), protocol=2)):
+        path.write_bytes(checkpoint.MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        with pytest.raises(checkpoint.CheckpointError, match="holds what no checkpoint holds"):
+            checkpoint.load(path)
     assert not (tmp_path / "was here").exists()
 
 
@@ -193,7 +185,7 @@ def test_a_missing_or_other_bank_is_refused(run: RunFolder) -> None:
     [({"recipe": TINY.recipe.at_size(64)}, "recipe.size: 32, 64"), ({"model": "resnet50"}, "model: 'resnet18', "),
      ({"learning_rate": 0.5}, "learning_rate: 0.02, 0.5"), ({"name": "quick"}, "preset: 'tiny', 'quick'")],
 )  # fmt: skip
-def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: dict[str, Any], told: str) -> None:
+def test_a_changed_configuration_is_refused_on_resume(run: RunFolder, changes: Fields, told: str) -> None:
     with pytest.raises(ValueError, match="was begun with another configuration") as caught:
         resume(run, **changes)
     assert told in str(caught.value)
@@ -238,8 +230,6 @@ def test_part_of_a_row_that_a_full_disk_left_is_no_row(tmp_path: Path, cut: int)
 
 
 def test_ctrl_c_ends_a_run_and_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fracgen.training.loop import Run
-
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -257,7 +247,7 @@ def test_a_checkpoint_of_the_former_version_is_continued(run: RunFolder) -> None
     shutil.rmtree(run.checkpoints)
     shutil.rmtree(run.export)
     run.checkpoints.mkdir()
-    checkpoint.save({**state, **former}, run.checkpoints, 2)
+    checkpoint.save({**state, **former}, run.checkpoints, 2)  # type: ignore[typeddict-item]
     before = [line.split(",")[:7] for line in run.metrics.read_text().splitlines()]
     train(TINY, run.path, resume="auto", log_steps=1)
     assert [line.split(",")[:7] for line in run.metrics.read_text().splitlines()] == before
@@ -317,11 +307,6 @@ def test_the_commands_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "seed: 0, 3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", list(CONFIGS))
-def test_configurations_survive_json(name: str) -> None:
-    assert Config.from_json(json.loads(json.dumps(named_config(name).to_json()))) == named_config(name)
-
-
 def test_the_paper_s_configuration() -> None:
     paper = named_config("paper")
     assert (paper.bank.codes, paper.bank.classes, paper.epochs, paper.epoch_size, paper.batch_size) == (
@@ -333,6 +318,6 @@ def test_the_paper_s_configuration() -> None:
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": float("nan")}, {"batch_size": 10**7},
                                     {"optimizer": "lion"}, {"seed": -1}, {"warm_up": 1.0}])  # fmt: skip
-def test_bad_configurations_are_refused(change: dict[str, Any]) -> None:
+def test_bad_configurations_are_refused(change: Fields) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         dataclasses.replace(named_config("paper"), **change)

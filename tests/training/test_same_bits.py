@@ -14,7 +14,6 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -26,6 +25,7 @@ from fracgen.recipes.presets import preset
 from fracgen.recipes.recipe import Recipe
 from fracgen.training.config import CONFIGS, Config
 from fracgen.training.folder import RunFolder
+from tests.fields import Fields
 
 from .conftest import TINY, train
 
@@ -44,7 +44,7 @@ TWINS = dataclasses.replace(
     CONFIGS["twins"], recipe=CONFIGS["twins"].recipe.at_size(32), bank=BankSpec(4, 2), epochs=2, epoch_size=20,
     batch_size=8, validation_size=8, ema=0.9,
 )  # fmt: skip
-CASES: dict[str, tuple[Config, dict[str, Any]]] = {
+CASES: dict[str, tuple[Config, Fields]] = {
     "class": (
         dataclasses.replace(
             BASE, recipe=small("paper"), model="mobilenet_v3_small", augmentation=AUGMENTATIONS["full"],
@@ -85,7 +85,7 @@ def machine() -> str:
     return f"{processor}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
-def outcome(run: RunFolder, case: str) -> dict[str, Any]:
+def outcome(run: RunFolder, case: str) -> Fields:
     """SHA-256 of the exported tensors that are trained; the metrics but for times."""
     digest = hashlib.sha256()
     for name, tensor in sorted(load_file(run.export / "model.safetensors").items()):

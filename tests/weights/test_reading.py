@@ -12,8 +12,8 @@ import re
 import socket
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from fracgen.weights import WeightsError, fault, load_plain, read_weights, weights_path
+from tests.malformed import one_line
 
 
 def network() -> nn.Module:
@@ -32,14 +33,14 @@ def network() -> nn.Module:
 STATE = network().state_dict()
 
 
-def saved(what: Any, **options: Any) -> bytes:
+def saved(what: object, new: bool = True) -> bytes:
     file = io.BytesIO()
-    torch.save(what, file, **options)
+    torch.save(what, file, _use_new_zipfile_serialization=new)
     return file.getvalue()
 
 
-def legacy(what: Any) -> bytes:
-    return saved(what, _use_new_zipfile_serialization=False)
+def legacy(what: object) -> bytes:
+    return saved(what, new=False)
 
 
 def zipped(**files: bytes) -> bytes:
@@ -123,7 +124,7 @@ def test_what_is_no_weights_file_is_called_by_its_name(kind: str, tmp_path: Path
 class Runs:
     """Unpickled, it would make a folder."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, ("made-by-a-pickle",)
 
 
@@ -140,7 +141,7 @@ BESIDE = {
 @pytest.mark.parametrize("write", [saved, legacy])
 @pytest.mark.parametrize("kind", BESIDE)
 def test_what_the_safe_loader_refuses_is_named_and_not_run(
-    kind: str, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, write: Callable[[object], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     other, message = BESIDE[kind]
@@ -161,7 +162,7 @@ def test_what_is_said_about_a_refused_checkpoint_works(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("write", [saved, legacy])
-def test_a_whole_module_is_told_from_what_lies_beside_tensors(write: Any, tmp_path: Path) -> None:
+def test_a_whole_module_is_told_from_what_lies_beside_tensors(write: Callable[[object], bytes], tmp_path: Path) -> None:
     said = refusal(tmp_path / "net.pt", write(network()))
     assert "holds a whole torch.nn.modules.container.Sequential" in said
     assert "weights_only=False).state_dict(), 'tensors.pth')" in said
@@ -178,7 +179,7 @@ def test_a_whole_module_is_told_from_what_lies_beside_tensors(write: Any, tmp_pa
         (torch.zeros(3), "holds a Tensor and no state dict"),
     ],
 )
-def test_a_checkpoint_without_a_state_dict_is_told_by_its_keys(content: Any, message: str, tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_state_dict_is_told_by_its_keys(content: object, message: str, tmp_path: Path) -> None:
     assert re.search(message, refusal(tmp_path / "w.pth", saved(content)))
 
 
@@ -231,7 +232,9 @@ def test_pipes_devices_and_folders_are_not_waited_for(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # torch finds quantised tensors old-fashioned
-def test_tensors_that_are_no_weights_are_refused_by_name(change: Any, message: str, tmp_path: Path) -> None:
+def test_tensors_that_are_no_weights_are_refused_by_name(
+    change: Callable[[torch.Tensor], torch.Tensor], message: str, tmp_path: Path
+) -> None:
     torch.save({f"module.{k}": change(v.clone()) if k == "0.weight" else v for k, v in STATE.items()}, tmp_path / "w")
     said = refusal(tmp_path / "w")
     assert re.search(rf"tensor module\.0\.weight.*{message}", said)
@@ -252,9 +255,8 @@ def test_config_beside_safetensors_is_read_within_bounds(tmp_path: Path) -> None
     assert (file.architecture, file.config["mean"]) == ("resnet34", [0.1, 0.2, 0.3])
     for text in ("[" * 100_000, "[]", "{", '{"mean": NaN}', "\xff"):
         (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
-        with pytest.raises(WeightsError, match=r"config\.json .*: restore it or take it away") as caught:
+        with one_line(r"config\.json .*: restore it or take it away", WeightsError):
             read_weights(tmp_path)
-        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_config_beside_safetensors_is_read_within_bounds(tmp_path: Path) -> None
     ],
 )
 def test_another_architecture_with_the_same_tensors_is_refused(
-    stated: Any, model: str, fits: bool, tmp_path: Path
+    stated: object, model: str, fits: bool, tmp_path: Path
 ) -> None:
     torch.save({"arch": stated, "state_dict": STATE}, tmp_path / "w.pth")
     file = read_weights(tmp_path / "w.pth")
@@ -284,6 +286,5 @@ def test_plain_containers_of_a_stream_are_read_and_a_damaged_one_is_told(tmp_pat
     content = {"step": 3, "rates": [0.1, 0.2], "state": STATE}
     assert load_plain(io.BytesIO(saved(content)), tmp_path)["rates"] == [0.1, 0.2]
     for cut in (saved(content)[:-9], legacy(content)[:200], b"\x80\x02"):
-        with pytest.raises(WeightsError, match="cut off or damaged") as caught:
+        with one_line("cut off or damaged", WeightsError):
             load_plain(io.BytesIO(cut), tmp_path)
-        assert str(caught.value).isprintable()

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from fracgen import CodeBank, Recipe, make_renderer, preset
 from fracgen.rendering.base import Renderer
 from fracgen.writing import write
 from fracgen.writing.base import Batch, Selection, Writer
+from tests.fields import Fields
 
 CLASSES = 5
 
@@ -34,8 +34,9 @@ def renderer(selection: Selection) -> Renderer:
     return make_renderer(selection.bank, selection.recipe, "cpu", threads=1)
 
 
-def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
-    return Selection(bank(), recipe(name), count, **{"per_file": 1000, **options})
+def selection(count: int = 23, name: str = "paper", **options: object) -> Selection:
+    given: Fields = {"per_file": 1000, **options}
+    return Selection(bank(), recipe(name), count, **given)
 
 
 def expected(selection: Selection) -> NDArray[np.uint8]:

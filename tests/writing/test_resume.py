@@ -21,6 +21,7 @@ from PIL import Image
 from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
+from tests.fields import Fields
 from tests.writing import conftest
 from tests.writing.conftest import bank, contents, expected, export, recipe, renderer
 
@@ -34,7 +35,7 @@ def writer(format: str, folder: Path) -> Writer:
     return make_writer(format, folder, threads=2)
 
 
-def selection(count: int = 23, name: str = "paper", **options: Any) -> Selection:
+def selection(count: int = 23, name: str = "paper", **options: object) -> Selection:
     """Four samples a file."""
     return conftest.selection(count, name, **{"per_file": 4, **options})
 
@@ -118,7 +119,7 @@ def test_an_export_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("format", FOLDERS)
-def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: dict[str, Any], says: str) -> None:
+def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: Fields, says: str) -> None:
     export(selection(), writer(format, tmp_path / "out"))
     before = contents(tmp_path / "out")
     task = Selection(**{"bank": bank(), "recipe": recipe(), "count": 23, "per_file": 4, **other})
@@ -237,8 +238,8 @@ def test_a_full_disk_keeps_what_can_be_resumed_and_nothing_else(
     monkeypatch.setattr("fracgen.support.files.os.fdopen", lambda handle, mode: FullDisk(real(handle, mode)))
     monkeypatch.setattr("fracgen.writing.BATCH_BYTES", 1)
 
-    def open_part(path: Path, *args: Any, **options: Any) -> IO[bytes] | FullDisk:
-        file: IO[bytes] = opened(path, *args, **options)
+    def open_part(path: Path, mode: str = "r", *rest: Any, **options: Any) -> IO[Any] | FullDisk:
+        file = opened(path, mode, *rest, **options)
         return FullDisk(file) if path.name.endswith(".part") else file
 
     monkeypatch.setattr(Path, "open", open_part)

@@ -18,9 +18,10 @@ from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.grid.cell import Cell, DataChoice, MethodChoice, WeightsChoice
 from fracgen_eval.grid.result import DONE, CellResult
 from fracgen_eval.grid.results import read_results, result_path
-from fracgen_eval.methods import METHODS, check_fit, is_other, settings_for, settings_of
+from fracgen_eval.methods import METHODS, check_fit, settings_for, settings_of
 from fracgen_eval.methods.base import Table
-from fracgen_eval.methods.settings import IMAGE_LEVEL, LAYER_CHOICE, PROTOCOLS, read_overrides
+from fracgen_eval.methods.others import own_name
+from fracgen_eval.methods.settings import IMAGE_LEVEL, KNOWN, LAYER_CHOICE, PROTOCOLS, read_overrides
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.network import network
 
@@ -30,16 +31,16 @@ SMALL_CATEGORIES = 2
 
 WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
 METHOD_HELP = (
-    "A method, several with commas, or all for the eight; anomalib:NAME is a model of Anomalib, such as anomalib:cfa; "
-    "may be repeated."
+    "A method, several with commas, or all for the eight; efficient_ad is another; anomalib:NAME is a model of "
+    "Anomalib, such as anomalib:cfa; may be repeated."
 )
-MODEL_HELP = "A network of timm with features, such as resnet18 or tf_efficientnet_lite0."
+MODEL_HELP = "A network of timm with features, such as resnet18 or tf_efficientnet_lite0; pdn_small for efficient_ad."
 SETTINGS_HELP = "TOML or JSON file: a table of settings for each method."
 
 
 def parse_methods(texts: list[str]) -> tuple[str, ...]:
     """Methods from repeated options and from commas in them; `all` are the eight."""
-    names = parse_names(texts)
+    names = tuple(map(own_name, parse_names(texts)))
     return METHODS if names == ("all",) else names
 
 
@@ -177,7 +178,7 @@ def check_names(request: Request) -> dict[str, Table]:
     """Refuse what can be told from names alone, before anything heavy is imported.
 
     Returns:
-        The settings of each method, the eight in their order, then the others.
+        The settings of each method, those with a name here in their order, then the others.
 
     Raises:
         EvaluationError: a name is unknown, a number out of range, or a file or folder not there.
@@ -187,11 +188,12 @@ def check_names(request: Request) -> dict[str, Table]:
     if not request.methods or not request.weights or not request.seeds:
         raise EvaluationError("nothing to do: name at least one method, one of the weights and one seed")
     settings = {}
-    for method in sorted(request.methods, key=lambda name: METHODS.index(name) if name in METHODS else len(METHODS)):
+    order = tuple(KNOWN)
+    for method in sorted(request.methods, key=lambda name: order.index(name) if name in order else len(order)):
         layers, overrides = request.layers if method in LAYER_CHOICE else (), request.overrides.get(method)
         small = request.limit == "small"
         settings[method] = settings_for(method, small, overrides, protocol=request.protocol, layers=layers)
-        if request.protocol == "paper" and is_other(method):
+        if request.protocol == "paper" and method not in METHODS:
             raise EvaluationError(f"protocol 'paper' is settings of the eight methods, {method} has none: use honest")
         if request.map_size == "original" and request.protocol == "paper" and method == "patchcore":
             raise EvaluationError("PatchCore crops under protocol 'paper' and has no map of the original size")

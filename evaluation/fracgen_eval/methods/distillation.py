@@ -49,10 +49,12 @@ class DistillationSettings(TrainedSettings, LayeredSettings):
         heights = [net.maps(side)[stage.layer][1] for stage in stages]
         low = heights[-1]
         if heights != [4 * low, 2 * low, low] or low % 2:
+            remedy = "use an image_size that 32 divides, or other rd.layers in --settings"
+            if heights == [low, low, low]:  # the decoder has a step between any two
+                remedy = "use anomalib:dinomaly or anomalib:inp_former, which distil the tokens of transformers"
             raise EvaluationError(
                 f"rd needs three layers of {net.name} whose maps halve, the last of an even side, and at {side} px "
-                f"they have {', '.join(map(str, heights))}: use an image_size that 32 divides, or other rd.layers in "
-                "--settings"
+                f"they have {', '.join(map(str, heights))}: {remedy}"
             )
         return stages
 

@@ -51,6 +51,11 @@ class AnomalibSettings(base.Settings):
         """Epochs at most, and how many without a better score on the test images end the training; 0: all are run."""
         return 1, 0
 
+    @property
+    def most_steps(self) -> int:
+        """After which the training ends; -1: with the epochs."""
+        return -1
+
     def stages(self, net: Network) -> tuple[Stage, ...]:
         self.check_sizes()
         stages = net.chosen(getattr(self, "layers", PYRAMID))
@@ -117,6 +122,10 @@ class AnomalibMethod(Generic[S]):
         _blur_by_lines(self.module.model)
         self._prove("built")
 
+    def injection(self) -> Injection:
+        """What answers for timm while Anomalib's constructor runs."""
+        return Injection(self.weights, self.geometry.side, self.stages, self.backbone)
+
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
         """Anomalib's module, not fitted."""
         raise NotImplementedError
@@ -135,7 +144,7 @@ class AnomalibMethod(Generic[S]):
         with quiet(), seeded(self.seed), without_bars(), offline():
             self.expect(len(images))
             epochs = asked.get("max_epochs") or epochs
-            run = _trainer(self.device, epochs, stopper, asked.get("gradient_clip_val"))
+            run = _trainer(self.device, epochs, self.settings.most_steps, stopper, asked.get("gradient_clip_val"))
             again = isinstance(self.settings, TrainedSettings) and epochs > 1
             try:
                 with kept_features(self.network) if again else contextlib.nullcontext():
@@ -185,8 +194,7 @@ class AnomalibMethod(Generic[S]):
         from anomalib.pre_processing import PreProcessor
         from torchvision.transforms.v2 import Resize
 
-        side = self.geometry.side
-        injection = Injection(self.weights, side, self.stages, self.backbone)
+        side, injection = self.geometry.side, self.injection()
         with injection.builders():
             module = self.built(
                 pre_processor=PreProcessor(transform=Resize((side, side))), post_processor=False, evaluator=False,
@@ -218,9 +226,12 @@ class AnomalibMethod(Generic[S]):
 
         order = torch.Generator().manual_seed(self.seed)
         pictures = cast("Dataset[Tensor]", images)  # it has all that is asked of one
-        loader = DataLoader(pictures, self.settings.batch, shuffle=True, generator=order, collate_fn=collate)
+        batch = self.settings.batch
+        loader = DataLoader(pictures, batch, shuffle=True, generator=order, collate_fn=collate)
 
         class Pictures(LightningDataModule):
+            train_batch_size = batch
+
             def train_dataloader(self) -> DataLoader[Tensor]:
                 return loader
 
@@ -266,8 +277,11 @@ def _blur_by_lines(model: nn.Module) -> None:
             vars(module).update(forward=functools.partial(blurred, module))
 
 
-def _trainer(device: str, epochs: int, stopper: _Stopper | None, clip: float | None) -> Trainer:
-    """Lightning's trainer that writes and prints nothing; gradients are clipped to the norm `clip`, if any."""
+def _trainer(device: str, epochs: int, steps: int, stopper: _Stopper | None, clip: float | None) -> Trainer:
+    """Lightning's trainer that writes and prints nothing; gradients are clipped to the norm `clip`, if any.
+
+    Epochs or steps that are not limited are -1.
+    """
     from lightning.pytorch import Callback, Trainer
 
     class Look(Callback):
@@ -276,8 +290,8 @@ def _trainer(device: str, epochs: int, stopper: _Stopper | None, clip: float | N
             trainer.should_stop = trainer.should_stop or stopper.look()
 
     return Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=epochs, barebones=True,
-        callbacks=[Look()] if stopper else [], gradient_clip_val=clip or None,
+        accelerator="gpu" if device == "cuda" else "cpu", devices=1, max_epochs=epochs, max_steps=steps,
+        barebones=True, callbacks=[Look()] if stopper else [], gradient_clip_val=clip or None,
     )  # fmt: skip
 
 

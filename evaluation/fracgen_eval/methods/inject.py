@@ -5,8 +5,8 @@ timm's and torchvision's builders replaced: a network that is asked for with pre
 given ones, to the last tensor, before the constructor sees it. So whatever a model derives from it, it derives from
 them. The tensors that the model keeps are remembered by name, to be compared again after fitting.
 
-Constructors that know networks by their names, and treat some otherwise, are given another name, `FEATURES`, which
-stands for the features of any network as maps.
+Constructors that know networks by their names, and treat some otherwise, are given another name: `FEATURES`, which
+stands for the features of any network as maps, or one of a plain transformer, which stands for any (`tokens.py`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.weights.backbones import Weights, load_backbone
-from fracgen_eval.weights.network import TORCHVISION, Stage, contiguous, turned
+from fracgen_eval.weights.network import TORCHVISION, Stage, contiguous, create, turned
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,11 +33,14 @@ class Injection:
         weights: of the backbone.
         side: of the pictures, in pixels.
         stages: those whose features are taken, whatever the constructor says under the alias.
-        alias: the name that stands for the backbone's features.
+        alias: the name that stands for the backbone.
+        in_order: whether features are needed in their usual order in memory.
     """
 
-    def __init__(self, weights: Weights, side: int, stages: Sequence[Stage] = (), alias: str = "") -> None:
-        self.weights, self.side, self.stages, self.alias = weights, side, stages, alias
+    def __init__(
+        self, weights: Weights, side: int, stages: Sequence[Stage] = (), alias: str = "", *, in_order: bool = False
+    ) -> None:
+        self.weights, self.side, self.stages, self.alias, self.in_order = weights, side, stages, alias, in_order
         self.networks: list[nn.Module] = []
 
     @contextlib.contextmanager
@@ -49,18 +52,21 @@ class Injection:
         import timm.models.vision_transformer as vit
         import torchvision
 
-        create, net = timm.create_model, self.weights.network
-        sized, indices = net.sized(self.side), [net.index(stage) for stage in self.stages]
+        net, indices = self.weights.network, [self.weights.network.index(stage) for stage in self.stages]
 
-        def timms(model_name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+        def timms(model_name: str, pretrained: bool = False, **options: object) -> nn.Module:
             name = net.name if model_name == self.alias else model_name.partition(".")[0]
-            if model_name == self.alias and "out_indices" in options:
-                options["out_indices"] = indices
             made: nn.Module
             if name == net.name and options.get("features_only"):
-                made = turned(create(name, pretrained=False, **(options | sized)), net.maps(self.side), self.side)
+                chosen = {"out_indices": indices} if indices and "out_indices" in options else {}
+                made = create(name, **(options | chosen | net.sized(self.side)))
+                made = turned(made, net.maps(self.side), self.side)
+            elif model_name == self.alias:
+                # Positions are resampled as pictures come, so that the file's own tensors are those in the network.
+                tokens = {"num_classes": 0, "dynamic_img_size": True}
+                made = create(name, **({k: v for k, v in options.items() if k != "img_size"} | tokens))
             else:
-                made = create(name, pretrained=False, **options)
+                made = create(name, **options)
             return self._filled(made, name) if pretrained else made
 
         with contextlib.ExitStack() as stack:
@@ -105,7 +111,7 @@ class Injection:
         if name != self.weights.model:
             raise EvaluationError(f"it also starts from pre-trained weights of {name}")
         load_backbone(made, self.weights)
-        if not self.alias:
+        if self.in_order:
             contiguous(made)
         self.networks.append(made.requires_grad_(False).eval())
         return made

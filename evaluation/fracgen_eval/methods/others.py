@@ -2,14 +2,15 @@
 
 `anomalib:NAME` is any of Anomalib's image models whose constructor takes a `backbone`. Its settings are the
 constructor's own arguments of plain kinds with the defaults that they have there, so that a new release brings its
-models and settings with it; only how long each trains stands here, as constructors do not say. The adapter knows no
-model by name but for two arguments that follow from the network. What it relies on is Anomalib's own interface: a
-Lightning module whose `model` gives scores and maps in evaluation. Whether a model works with a network, its layers
-and its image size is found out by a short trial on grey noise before any work.
+models and settings with it; only how long each trains stands here, as constructors do not say, and how it asks for
+its network (`tokens.py` for those of transformers). What the adapter relies on is Anomalib's own interface: a Lightning
+module whose `model` gives scores and maps in evaluation. Whether a model works with a network, its layers and its image
+size is found out by a short trial on grey noise before any work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -18,37 +19,56 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Unpack
 
 from fracgen_eval.errors import EvaluationError, one_of
-from fracgen_eval.methods.base import Layers, Limits, Table
+from fracgen_eval.methods.base import PREDICT_BATCH, Layers, Limits, Prediction, Side, Table
 from fracgen_eval.methods.engine import AnomalibMethod, AnomalibSettings, Common
+from fracgen_eval.methods.inject import FEATURES, Injection
 from fracgen_eval.methods.quiet import quiet
+from fracgen_eval.methods.tokens import MODELS, ROTARY, check_tokens, known_as_small
 from fracgen_eval.weights.backbones import Weights, WeightsSpec, load_weights
 from fracgen_eval.weights.network import Network, Stage
+from fracgen_eval.weights.tokens import tokens_of
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
+    from torch import Tensor
 
 PREFIX = "anomalib:"
 OWN = {
     "cflow": "cflow", "fastflow": "fastflow", "padim": "padim", "patchcore": "patchcore",
-    "reverse_distillation": "rd", "stfpm": "stfpm",
+    "reverse_distillation": "rd", "stfpm": "stfpm", "anomaly_dino": "anomaly_dino", "rad": "rad",
 }  # fmt: skip
-"""Anomalib's models that are methods under a name of their own."""
-EPOCHS = {"cfa": 30, "fre": 220, "glass": 100, "supersimplenet": 300, "uflow": 200}
+"""Anomalib's models that are methods under a name of their own, which `anomalib:` before theirs means as well."""
+EPOCHS = {
+    "cfa": 30, "foundad": 2000, "fre": 220, "glass": 100, "inp_former": 200, "l2bt": 50, "supersimplenet": 300,
+    "uflow": 200,
+}  # fmt: skip
 """As Anomalib's example configurations and READMEs have them; models of few passes say so themselves."""
 USUAL_EPOCHS = 100
-FEW_PASSES = ("dfkde", "dfm", "mh_patchcore")
+FEW_PASSES = ("anomaly_dino", "dfkde", "dfm", "mh_patchcore", "rad", "super_add")
 """They go through the images once or a fixed number of times: no epochs to set."""
 IMAGE_LEVEL = ("anomalib:dfkde",)
 """Those known to give no map."""
 TRIAL: dict[str, Table] = {"dfkde": {"n_pca_components": 4}}
 """For `--limit small`, beside two epochs: a density in 16 dimensions needs more images than it has."""
 TITLES = {
-    "cfa": "CFA", "dfkde": "DFKDE", "dfm": "DFM", "fre": "FRE", "glass": "GLASS", "mh_patchcore": "MH-PatchCore",
-    "patchflow": "PatchFlow", "supersimplenet": "SuperSimpleNet", "uflow": "U-Flow",
+    "anomaly_dino": "AnomalyDINO", "cfa": "CFA", "dfkde": "DFKDE", "dfm": "DFM", "dinomaly": "Dinomaly",
+    "efficient_ad": "EfficientAD",
+    "foundad": "FoundAD", "fre": "FRE", "general_ad": "GeneralAD", "glass": "GLASS", "inp_former": "INP-Former",
+    "l2bt": "L2BT", "mh_patchcore": "MH-PatchCore", "patchflow": "PatchFlow", "rad": "RAD", "super_add": "SuperADD",
+    "supersimplenet": "SuperSimpleNet", "uflow": "U-Flow",
 }  # fmt: skip
 LEAST_IMAGES: dict[str, int | str] = {"dfkde": "n_pca_components", "dfm": 1}
 """Training images of which a model needs more: a number, or the setting that has it."""
-BUILT = frozenset({"backbone", "pre_trained", "input_dim", "supervised", "evaluator", "visualizer"})
+TAKES_MAPS = ("dfkde", "dfm", "fre", "glass", "mh_patchcore", "supersimplenet")
+"""They take the maps of whatever network; others know some by name."""
+COMPARES = ("anomaly_dino", "rad", "super_add")
+JUDGED = 4
+"""Pictures whose tokens `COMPARES` compare with those of all training pictures at a time, which takes memory."""
+LAYERS = ("layers", "target_layers")
+"""Arguments that name layers."""
+NETWORK = ("backbone", "encoder_name")
+"""Arguments that name the network, or whose names end so."""
+BUILT = frozenset({"encoder_name", "backbone", "pre_trained", "input_dim", "supervised", "evaluator", "visualizer"})
 """Arguments that are not settings: the adapter gives them, or there are no labels for them."""
 LARGEST = {"flow_steps": 64}
 WHOLE_LARGEST = 4096
@@ -58,6 +78,15 @@ WHOLE_LARGEST = 4096
 def is_other(method: str) -> bool:
     """Whether a method is named as one of Anomalib's models."""
     return method.startswith(PREFIX)
+
+
+def own_name(method: str) -> str:
+    """The name that a method has here.
+
+    >>> own_name("anomalib:padim"), own_name("anomalib:cfa")
+    ('padim', 'anomalib:cfa')
+    """
+    return OWN.get(method.removeprefix(PREFIX), method) if is_other(method) else method
 
 
 def title(method: str) -> str:
@@ -77,7 +106,23 @@ class OtherSettings(AnomalibSettings):
     def length(self) -> tuple[int, int]:
         return int(getattr(self, "epochs", 1)), 0
 
+    @property
+    def name(self) -> str:
+        """Anomalib's own."""
+        return self.method.removeprefix(PREFIX)
+
+    def takes_tokens(self, net: Network) -> bool:
+        """Whether the model takes the network's tokens, and not its maps."""
+        return self.name in MODELS and not (MODELS[self.name].maps and tokens_of(net.name) is None)
+
     def stages(self, net: Network) -> tuple[Stage, ...]:
+        """Those whose maps are taken in the place of the ones that the model asks for."""
+        self.check_sizes()
+        if self.takes_tokens(net):
+            check_tokens(self.method, net, vars(self))
+        elif self.name in MODELS:
+            net.maps(self.image_size)
+            return net.chosen(MODELS[self.name].maps)
         return ()
 
     def check(self, net: Network, images: int) -> None:
@@ -124,23 +169,41 @@ class OtherModel(AnomalibMethod[OtherSettings]):
         except BaseException as error:  # whatever a foreign constructor raises
             raise _refusal(settings.method, weights.model, error) from error
 
+    def injection(self) -> Injection:
+        return Injection(self.weights, self.geometry.side, self.stages, self._names()[1], in_order=True)
+
     def built(self, **common: Unpack[Common]) -> AnomalibModule:
-        """The constructor with the settings as its arguments, layers by timm's names."""
-        kind, net, own = model_class(self.settings.method), self.weights.network, self.settings
-        side, known = own.image_size, inspect.signature(kind.__init__).parameters
+        """The constructor with the settings as its arguments, layers by timm's names or numbers."""
+        own, net = self.settings, self.weights.network
+        kind, side, model = _classes()[own.name], own.image_size, MODELS.get(own.name)
+        known = inspect.signature(kind.__init__).parameters
         given = {name: getattr(own, name) for name in own.arguments}
         if "layer" in given:
             (given["layer"],) = net.by_name([net.stage(given["layer"])])
-        if "layers" in given:
-            given["layers"] = net.by_name(net.chosen(given["layers"]))
-        given |= {key: net.name for key in known if key.endswith("backbone")}
-        if "input_shape" in known:
-            given["input_shape"] = (side, side)
+        for key in given.keys() & {*LAYERS}:
+            stages = net.chosen(given[key])
+            given[key] = [net.index(s) + model.first for s in stages] if model else net.by_name(stages)
+        given |= {key: self._names()[0] for key in known if key.endswith(NETWORK)}
+        given |= {key: shape for key, shape in (("input_shape", (side, side)), ("image_size", side)) if key in known}
         if "input_dim" in known:  # of FRE: what is left of the layer's map after pooling
             channels, height, width = net.maps(side)[net.stage(vars(own)["layer"]).layer]
             pool = vars(own)["pooling_kernel_size"]
             given["input_dim"] = channels * (height // pool) * (width // pool)
-        return kind(**given, **common)
+        tokens = tokens_of(net.name)
+        with known_as_small(own.name, tokens) if model and tokens else contextlib.nullcontext():
+            return kind(**given, **common)
+
+    def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
+        """Raw scores and maps."""
+        return super().predict(images, min(batch, JUDGED) if self.settings.name in COMPARES else batch)
+
+    def _names(self) -> tuple[str, str]:
+        """The network's name for the constructor, and the one for which timm then answers with it."""
+        own, net = self.settings, self.weights.network
+        if not own.takes_tokens(net):
+            return (FEATURES, FEATURES) if own.name in (*TAKES_MAPS, *MODELS) else (net.name, "")
+        tokens, model = tokens_of(net.name), MODELS[own.name]
+        return (ROTARY, ROTARY) if own.name == "general_ad" and tokens and tokens.rotary else (model.named, model.asked)
 
 
 def model_class(method: str) -> type[AnomalibModule]:
@@ -154,10 +217,10 @@ def model_class(method: str) -> type[AnomalibModule]:
     """
     name = method.removeprefix(PREFIX)
     if name in OWN:
-        raise EvaluationError(f"{method} is one of the eight methods: use --method {OWN[name]}")
+        raise EvaluationError(f"{method} is a method of its own: use --method {OWN[name]}")
     classes = _classes()
     one_of(name, classes, "model of Anomalib")
-    able = [other for other, kind in classes.items() if _takes_backbone(kind) and other not in OWN]
+    able = [n for n, kind in classes.items() if (_takes_backbone(kind) or n in MODELS) and n not in OWN]
     if name not in able:
         raise EvaluationError(
             f"{method} takes no backbone, so there are no weights to compare in it: use one of {', '.join(able)}"
@@ -177,8 +240,12 @@ def settings_class(method: str) -> type[OtherSettings]:
     name, parameters = method.removeprefix(PREFIX), inspect.signature(model_class(method).__init__).parameters
     own = {key: p.default for key, p in parameters.items() if key not in BUILT and _plain(key, p.default)}
     epochs = {} if name in FEW_PASSES else {"epochs": EPOCHS.get(name, USUAL_EPOCHS)}
+    fields = []
+    if model := MODELS.get(name):
+        own |= {key: model.layers for key in LAYERS if key in parameters}
+        fields = [("image_size", Side, dataclasses.field(default=model.side))]
     kind: type[OtherSettings] = dataclasses.make_dataclass(
-        f"{name}_settings", [_field(key, default) for key, default in (epochs | own).items()],
+        f"{name}_settings", [*fields, *(_field(key, default) for key, default in (epochs | own).items())],
         bases=(OtherSettings,), frozen=True, kw_only=True,
         namespace={
             "method": method, "arguments": tuple(own), "maps": method not in IMAGE_LEVEL,

@@ -14,6 +14,7 @@ from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.plan import MODEL_HELP, SETTINGS_HELP, WEIGHTS_HELP, parse_settings
 from fracgen_eval.methods import settings_for
 from fracgen_eval.methods.base import Table
+from fracgen_eval.methods.others import own_name
 from fracgen_eval.methods.settings import check_layer_choice
 from fracgen_eval.weights.backbones import WeightsSpec
 
@@ -26,7 +27,7 @@ def _parse_layers(text: str) -> tuple[str, ...]:
 class Choice:
     """What is fitted."""
 
-    method: Annotated[str, "The method to fit."] = "patchcore"
+    method: Annotated[str, Option("The method to fit.", parse=own_name)] = "patchcore"
     weights: Annotated[
         WeightsSpec, Option(WEIGHTS_HELP.split(";")[0] + ".", parse=WeightsSpec.parse, default="fractal")
     ] = field(default_factory=lambda: WeightsSpec.parse("fractal"))

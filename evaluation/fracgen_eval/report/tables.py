@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fracgen_eval.datasets.counts import published_counts
 from fracgen_eval.grid.result import IMAGE_METRICS, LOWER, METRIC_NAMES, METRICS, Measurement
 from fracgen_eval.methods import METHODS, others
-from fracgen_eval.methods.settings import IMAGE_LEVEL
+from fracgen_eval.methods.settings import IMAGE_LEVEL, KNOWN
 from fracgen_eval.metrics.bootstrap import interval
 from fracgen_eval.report.gather import Condition, Results
 from fracgen_eval.report.published import AVERAGE, PAPER_MODEL, TABLES, column_of, published
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 METHOD_NAMES = {
     "fastflow": "FastFlow", "cflow": "C-Flow", "patchcore": "PatchCore", "padim": "PaDiM", "rd": "RD",
     "stfpm": "STFPM", "cutpaste": "CutPaste", "panda": "PANDA",
-}  # fmt: skip
+} | {name: others.title(name) for name in KNOWN if name not in METHODS}  # fmt: skip
 """In the order of the paper's columns."""
-assert set(METHOD_NAMES) == set(METHODS)
+assert set(METHOD_NAMES) == set(KNOWN)
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "mvtec": {
         "textures": ("carpet", "grid", "leather", "tile", "wood"),

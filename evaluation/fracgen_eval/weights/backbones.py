@@ -20,12 +20,11 @@ from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import check_there, read_weights_file
 from fracgen_eval.weights.imagenet import imagenet_weights
-from fracgen_eval.weights.network import TORCHVISION, Network, Normalisation, Triple, create, network
+from fracgen_eval.weights.network import IMAGENET, TORCHVISION, Network, Normalisation, Triple, create, network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LEAST_STD = 0.001
 """Of pixels from 0 to 1: less than a third of a step of eight bits."""
 NAMED = ("fractal", "imagenet", "imagenet-v2", "random")
@@ -153,7 +152,7 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     metadata: dict[str, object] = {}
     path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
     if path is not None:
-        tensors, metadata = read_weights_file(path, net)
+        tensors, metadata, net = read_weights_file(path, net)
         tensors, part = _matched(tensors, net, str(path)), metadata.get("part")
         source = f"{part} of {path.name}" if part else path.name
     elif spec.random_seed is not None:

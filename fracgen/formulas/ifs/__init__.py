@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from fracgen.formulas.files import MAX_CODES
 from fracgen.formulas.formula import Formula
-from fracgen.recipes.recipe import Spec, check_whole
-from fracgen.support.options import Option, parse_range
+from fracgen.recipes.recipe import Spec
+from fracgen.support.options import Option, Within, check_number, parse_range
 
 MAX_MAPS = 8
 
@@ -26,7 +26,7 @@ class BankSpec(Spec):
     """
 
     formula = "ifs"
-    codes: Annotated[int, "Number of codes."] = 100_000
+    codes: Annotated[int, "Number of codes.", Within(1, MAX_CODES, "codes")] = 100_000
     classes: Annotated[int, "Number of classes they form; must divide the codes."] = 1000
     maps: Annotated[
         tuple[int, int], Option("Number of maps in a code, as LOW-HIGH.", parse=parse_range, default="2-8")
@@ -34,11 +34,11 @@ class BankSpec(Spec):
     """Smallest and largest number of maps; uniform in between."""
 
     def __post_init__(self) -> None:
-        check_whole("codes", self.codes, 1, MAX_CODES, "codes")
-        check_whole("classes", self.classes, 1, self.codes, "classes (there are no more codes)")
+        super().__post_init__()
+        check_number("classes", self.classes, Within(1, self.codes, "classes (there are no more codes)"))
         low, high = self.maps
-        check_whole("maps", low, 2, MAX_MAPS, "maps")
-        check_whole("maps", high, low, MAX_MAPS, "maps")
+        check_number("maps", low, Within(2, MAX_MAPS, "maps"))
+        check_number("maps", high, Within(low, MAX_MAPS, "maps"))
         if self.codes % self.classes:
             best = self.codes - self.codes % self.classes
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, cast
@@ -11,8 +11,9 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.files import Bank, BankError, Kind
+from fracgen.formulas.files import Array, Bank, BankError, Kind
 from fracgen.formulas.ifs import MAX_MAPS, BankSpec
+from fracgen.formulas.ifs.records import Codes
 from fracgen.formulas.ifs.sampling import (
     SAMPLER_VERSION,
     largest_singular_values,
@@ -138,6 +139,14 @@ class CodeBank(Bank):
             self.maps, self.sizes, classes, self.probabilities, self.non_contractive, dict(self.metadata)
         )  # fmt: skip
 
+    def codes(self) -> Codes:
+        """See `Bank.codes`."""
+        own = self.own_probabilities
+        return Codes(
+            self.maps.reshape(len(self), MAX_MAPS, 6), self.sizes,
+            np.empty((0, MAX_MAPS), np.float32) if own is None else own, self.classes, self.per_class,
+        )  # fmt: skip
+
     def identity(self) -> object:
         """See `Bank.identity`."""
         return self.classes
@@ -147,23 +156,23 @@ class CodeBank(Bank):
         return {"classes": str(self.classes), "non_contractive": str(int(self.non_contractive))}
 
     @classmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> CodeBank:
+    def from_file(cls, arrays: Mapping[str, Array], header: dict[str, str]) -> CodeBank:
         """See `Bank.from_file`."""
         classes, admit = int(header.pop("classes")), header.pop("non_contractive") == "1"
-        floats = {name: cast("NDArray[np.float32]", arrays[name]) for name in ("maps", "probabilities")}
-        return cls(
-            sizes=cast("NDArray[np.uint8]", arrays["sizes"]), classes=classes, non_contractive=admit, metadata=header,
-            **floats,
-        )  # fmt: skip
+        return cls(**arrays, classes=classes, non_contractive=admit, metadata=header)  # type: ignore[arg-type]
+
+    def rows(self, code: int) -> NDArray[np.float64]:
+        """The maps of a code [N, 7]: a, b, c, d, e, f of x' = a x + b y + e, y' = c x + d y + f, and the probability of
+        choosing it; these sum to 1."""
+        size = int(self.sizes[code])
+        shares = self.probabilities[code, :size].astype(np.float64)
+        return np.column_stack([self.maps[code, :size].reshape(-1, 6)[:, [0, 1, 3, 4, 2, 5]], shares / shares.sum()])
 
     def describe_code(self, code: int) -> dict[str, JsonValue]:
         """One code: its maps, their singular values and the probabilities of choosing them."""
         rows: list[JsonValue] = []
-        size = int(self.sizes[code])
-        shares = self.probabilities[code, :size].astype(np.float64)
-        for m, p in zip(self.maps[code, :size], shares / shares.sum(), strict=True):
-            s1, s2 = np.linalg.svd(m[:, :2].astype(np.float64), compute_uv=False)
-            values = (m[0, 0], m[0, 1], m[1, 0], m[1, 1], m[0, 2], m[1, 2], s1, s2, p)
+        for row in self.rows(code):
+            values = (*row[:6], *np.linalg.svd(row[:4].reshape(2, 2), compute_uv=False), row[6])
             rows.append({name: float(value) for name, value in zip(_COLUMNS, values, strict=True)})
         return {
             "code": code, "class": code // self.per_class, "sigma_factor": float(self.sigma_factors[code]),
@@ -260,15 +269,20 @@ def _diverging(
     """Which of the suspects' orbits leave [-1e6, 1e6] within 2,000 steps."""
     result = np.zeros(len(sizes), bool)
     which = np.flatnonzero(suspects)
-    if not which.size:
-        return result
-    rng = np.random.default_rng(0)  # any seed shows the divergence of a code that diverges
-    edges = np.cumsum(p[which], axis=1, dtype=np.float64)
-    point = np.zeros((which.size, 2))
-    rows = np.arange(which.size)
-    for _ in range(2000):
-        u = rng.random((which.size, 1)) * edges[:, -1:]
-        m = maps[which][rows, np.minimum((u >= edges).sum(axis=1), sizes[which] - 1)].astype(np.float64)
-        point = np.clip((m[..., :2] @ point[..., None])[..., 0] + m[..., 2], -1e9, 1e9)
+    for point in orbits(maps[which], sizes[which], p[which], 2000 if which.size else 0):
         result[which] |= np.abs(point).max(axis=1) > 1e6
     return result
+
+
+def orbits(
+    maps: NDArray[np.float32], sizes: NDArray[np.uint8], p: NDArray[np.float32], steps: int
+) -> Iterator[NDArray[np.float64]]:
+    """The points [K, 2] of an orbit of each of K codes, step by step, from the origin; within [-1e9, 1e9]."""
+    rng = np.random.default_rng(0)  # for what any seed shows: divergence, and where an attractor lies
+    edges = np.cumsum(p, axis=1, dtype=np.float64)
+    point, rows = np.zeros((len(sizes), 2)), np.arange(len(sizes))
+    for _ in range(steps):
+        u = rng.random((len(sizes), 1)) * edges[:, -1:]
+        m = maps[rows, np.minimum((u >= edges).sum(axis=1), sizes - 1)].astype(np.float64)
+        point = np.clip((m[..., :2] @ point[..., None])[..., 0] + m[..., 2], -1e9, 1e9)
+        yield point

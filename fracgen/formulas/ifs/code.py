@@ -50,6 +50,19 @@ def _sigma(m):
 
 
 @inner
+def _turn(m, right, w):
+    """Turn a map's left or right singular vectors by a random angle."""
+    s, c = sin_cos(uniform(w[1], _F(-0.5), _F(0.5)))
+    a, b, cc, d = m[A], m[B], m[C], m[D]
+    if right:
+        m[A], m[B] = fma(a, c, b * s), fma(b, c, -(a * s))
+        m[C], m[D] = fma(cc, c, d * s), fma(d, c, -(cc * s))
+    else:
+        m[A], m[B] = fma(c, a, -(s * cc)), fma(c, b, -(s * d))
+        m[C], m[D] = fma(s, a, c * cc), fma(s, b, c * d)
+
+
+@inner
 def _vary(parameters, code, maps, n, w):
     """One try of the recipe's jitter on `maps`, which hold a copy of `code`."""
     if parameters.jitter == Jitter.SCALE:  # all six numbers of one map
@@ -64,14 +77,7 @@ def _vary(parameters, code, maps, n, w):
             m[E] = m[E] + uniform(w[1], _F(-0.5), _F(0.5))
             m[F] = m[F] + uniform(w[2], _F(-0.5), _F(0.5))
         else:
-            s, c = sin_cos(uniform(w[1], _F(-0.5), _F(0.5)))
-            a, b, cc, d = m[A], m[B], m[C], m[D]
-            if which % 3 == 0:
-                m[A], m[B] = fma(c, a, -(s * cc)), fma(c, b, -(s * d))
-                m[C], m[D] = fma(s, a, c * cc), fma(s, b, c * d)
-            else:
-                m[A], m[B] = fma(a, c, b * s), fma(b, c, -(a * s))
-                m[C], m[D] = fma(cc, c, d * s), fma(d, c, -(cc * s))
+            _turn(m, which % 3 == 1, w)
     elif parameters.jitter == Jitter.SVAL:  # one map's singular values, the code's sigma factor staying in range
         k = below(w[0], n)
         total = _F(0.0)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from fracgen.formulas.files import Bank
-from fracgen.formulas.ifs import MAX_MAPS
-from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.ifs.records import CONSTANTS, DENSITIES, ORBITS, SCOUTS
 from fracgen.rendering.cuda.layout import Layout
-from fracgen.rendering.cuda.pipeline import Argument, KernelPipeline, Part
+from fracgen.rendering.cuda.pipeline import KernelPipeline, Part
 
 TABLE_BYTES = 256
 """`Table` in chaos.cuh: eight maps of eight 32-bit numbers."""
@@ -43,16 +38,6 @@ class IfsPipeline(KernelPipeline):
                 "compose_rows": 1 << rows.bit_length() - 1,
             },
             shared={"attractor": nbytes} if nbytes <= budget else {},
-        )  # fmt: skip
-
-    def upload(self, bank: Bank) -> tuple[Argument, ...]:
-        """See `KernelPipeline.upload`."""
-        assert isinstance(bank, CodeBank)
-        upload, own = self.backend.upload, bank.own_probabilities
-        return (
-            upload(bank.maps.reshape(len(bank), MAX_MAPS * 6)), upload(bank.sizes),
-            None if own is None else upload(own),
-            np.uint32(bank.classes), np.uint32(bank.per_class),
         )  # fmt: skip
 
     def scratch_sizes(self) -> dict[str, int]:

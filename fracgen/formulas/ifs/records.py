@@ -37,19 +37,6 @@ CONSTANTS = {
 """What the kernels know by the same names."""
 
 
-class Attractors(NamedTuple):
-    """The attractors of n samples."""
-
-    tables: NDArray[np.float32]
-    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
-    starts: NDArray[np.float32]
-    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
-    windows: NDArray[np.float32]
-    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
-    density: NDArray[np.uint8]
-    """uint8 [n, views, max_objects, canvas^2]."""
-
-
 class Codes(NamedTuple):
     """A bank as the stages read it: K codes; `Bank` in CUDA."""
 

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fracgen.formulas.files import Bank
-from fracgen.formulas.ifs import MAX_MAPS
 from fracgen.formulas.ifs.attractor import attractor_stage
-from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.formulas.ifs.compose import compose_stage
-from fracgen.formulas.ifs.records import ORBITS, TABLE_ROWS, Attractors, Codes
+from fracgen.formulas.ifs.records import ORBITS, TABLE_ROWS
 from fracgen.formulas.ifs.scout import scout_stage
 from fracgen.rendering.cpu.arithmetic import LANES
 from fracgen.rendering.cpu.noise import noise_stage
 from fracgen.rendering.cpu.stages import Space, Stages, Work
-from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import Samples
+
+
+class Attractors(NamedTuple):
+    """The attractors of n samples."""
+
+    tables: NDArray[np.float32]
+    """float32 [n, views, max_objects, TABLE_ROWS, lanes]."""
+    starts: NDArray[np.float32]
+    """float32 [n, views, max_objects, 2, ORBITS]: points on the attractor; drawing uses them up."""
+    windows: NDArray[np.float32]
+    """float32 [n, views, max_objects, 4]: scale and offset to grid cells, x then y."""
+    density: NDArray[np.uint8]
+    """uint8 [n, views, max_objects, canvas^2]."""
 
 
 class IfsStages(Stages):
     """Scout, attractor, noise, compose."""
-
-    def __init__(self, bank: Bank, parameters: Parameters) -> None:
-        super().__init__(bank, parameters)
-        assert isinstance(bank, CodeBank)
-        own = bank.own_probabilities
-        self.codes = Codes(
-            bank.maps.reshape(len(bank), MAX_MAPS, 6), bank.sizes,
-            np.empty((0, MAX_MAPS), np.float32) if own is None else own, bank.classes, bank.per_class,
-        )  # fmt: skip
 
     def space(self, n: int) -> Space:
         """Work space for `n` samples."""

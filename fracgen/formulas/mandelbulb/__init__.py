@@ -87,7 +87,7 @@ FORMULA = Formula(
     name="mandelbulb",
     spec=VariationSpec,
     homes={
-        "bank": "bank.VariationBank", "stages": "stages.MandelbulbStages", "pipeline": "pipeline.MandelbulbPipeline",
+        "bank": "bank.VariationBank", "stages": "surface.MandelbulbStages", "pipeline": "pipeline.MandelbulbPipeline",
         "presets": "bank.PRESETS",
     },
     sampled=False,

@@ -8,9 +8,8 @@ is the sine, whether of theta, whether negative (Chiche et al., CVPR 2024).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,19 @@ MARGIN = 4
 """In 1,024ths: how far beyond the set its surface, a threshold away, may lie, and then some."""
 WIDEST = 2304
 """In 1,024ths: radius for rules that no radius bounds, just short of the camera."""
+
+
+class VariationCodes(NamedTuple):
+    """A bank of K variations as the stages read it."""
+
+    powers: NDArray[np.int32]
+    """int32 [K]."""
+    rules: NDArray[np.int32]
+    """int32 [K]."""
+    radii: NDArray[np.float32]
+    """float32 [K]: of spheres around 0 that hold what can be seen of each."""
+    classes: int
+    per_class: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,10 +93,11 @@ class VariationBank(Bank):
         powers, rules = np.unique(self.powers), np.unique(self.rules)
         return VariationSpec(tuple(map(int, powers)), tuple(map(int, rules)))
 
-    @property
-    def radii(self) -> NDArray[np.float32]:
-        """float32 [codes]: radius of a sphere around 0 that holds what can be seen of each."""
-        return np.array([radius(int(p), int(r)) for p, r in zip(self.powers, self.rules, strict=True)], np.float32)
+    def codes(self) -> VariationCodes:
+        """See `Bank.codes`."""
+        powers, rules = self.powers.astype(np.int32), self.rules.astype(np.int32)
+        radii = np.array(list(map(radius, powers.tolist(), rules.tolist())), np.float32)
+        return VariationCodes(powers, rules, radii, self.classes, self.per_class)
 
     def name(self, code: int) -> str:
         """A code's name, as the published data set has it."""
@@ -93,11 +106,6 @@ class VariationBank(Bank):
     def identity(self) -> object:
         """See `Bank.identity`."""
         return self.formula
-
-    @classmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> VariationBank:
-        """See `Bank.from_file`."""
-        return cls(cast("NDArray[np.uint8]", arrays["powers"]), cast("NDArray[np.uint16]", arrays["rules"]), header)
 
     def describe_code(self, code: int) -> dict[str, JsonValue]:
         """One variation: its power and rule, and what the rule makes of X, Y and Z."""

@@ -260,28 +260,46 @@ def _surface(at: Lanes, found: Lanes, known: Lanes, along: Lanes) -> Lanes:
 
 
 class Way(NamedTuple):
-    """How rays march; see `march`."""
+    """How rays march: float32 numbers, or `Lanes` of them while IR is written."""
 
-    threshold: Lanes
-    spread: Lanes
-    stride: Lanes
-    growth: Lanes
-    reach: Lanes
-    limit: Lanes
-    escape: Lanes
-    steep: Lanes
+    threshold: object
+    """A ray has hit where the distance, less the cone's radius, is at most this."""
+    spread: object
+    """Radius of a cone around the ray, a unit of its length."""
+    stride: object
+    growth: object
+    """The least step of a ray is stride + growth times the place along it."""
+    reach: object
+    """Its longest step in distances."""
+    limit: object
+    """Most steps of a ray."""
+    escape: object
+    steep: object
+    """Orbits end beyond this r^2, or spread so far."""
+    spent_hits: bool
+    """Whether a ray that took `limit` steps has hit where it is."""
+
+
+def _store_orbits(code: Code, row, again: Lanes, place: Lanes, orbit: Orbit, traps):
+    """Store orbits and their traps, or begin those of rays that go on at their new places."""
+    new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
+    for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
+        code.store(again.where(value, old), row(POINT + k))
+    for k, trap in enumerate(traps):
+        code.store(again.where(1e20, trap.get()), row(TRAPS + k))
 
 
 def _march(context, builder, signature, args, sampling: bool):
     """What `march` and `march_sampling` have in common."""
     code = Code(context, builder)
     row = code.rows(signature.args[0], args[0])
-    shape, way = Shape(code, args[1], args[2]), Way(*(code.splat(value) for value in args[3:11]))
+    shape = Shape(code, args[1], args[2])
+    way = Way(*(code.splat(builder.extract_value(args[3], k)) for k in range(8)), spent_hits=False)
     coloured = code.load(row(COLOURED)) > 0.0
     ends = Ends(coloured.where(BAIL_OUT, way.escape) if sampling else way.escape, way.steep, True)
     traps = [code.variable(code.load(row(TRAPS + k))) for k in range(3)] if sampling else []
     start = Orbit(*(code.load(row(POINT + k)) for k in range(STATE)))
-    orbit = _iterate(code, shape, start, ends, args[11], traps)
+    orbit = _iterate(code, shape, start, ends, args[4], traps)
     ended = ~orbit.going(ends)
     at, before, step = (code.load(row(k)) for k in (AT, BEFORE, STEP))
     found = fma(-way.spread, at, v.about(orbit.r2, orbit.spread))
@@ -309,55 +327,38 @@ def _march(context, builder, signature, args, sampling: bool):
     }  # fmt: skip
     for k, value in rows.items():
         code.store(ended.where(value, code.load(row(k))), row(k))
-    again = ended & ~hit & ~spent
-    new = Orbit.begin(*(fma(code.load(row(DX + k)), place, code.load(row(X + k))) for k in range(3)))
-    for k, (value, old) in enumerate(zip(new, orbit, strict=True)):
-        code.store(again.where(value, old), row(POINT + k))
-    for k, trap in enumerate(traps):
-        code.store(again.where(1e20, trap.get()), row(TRAPS + k))
+    _store_orbits(code, row, ended & ~hit & ~spent, place, orbit, traps)
     masks = [builder.zext(mask.bits(), ir.IntType(64)) for mask in (hit, out, spent)]
     return context.make_tuple(builder, signature.return_type, masks)
 
 
-def _march_type(rays):
-    real, whole = types.float32, types.int32
-    return types.UniTuple(types.int64, 3)(rays, whole, whole, *[real] * 8, whole)
+def _march_type(rays, way):
+    return types.UniTuple(types.int64, 3)(rays, types.int32, types.int32, way, types.int32)
 
 
 @intrinsic
-def march(
-    typingctx, rays, power, rule, threshold, spread, stride, growth,
-    reach, limit, escape, steep, most,
-):  # fmt: skip
+def march(typingctx, rays, power, rule, way, most):
     """Advance the orbits of RAYS rays until at most `most` still go, and take a step of the rays of the others.
 
     Args:
         rays: float32 [MARCH_ROWS, RAYS], changed in place; of a ray that hit or is spent, the orbit stays.
         power, rule: int32 of the class.
-        threshold: float32; a ray has hit where the distance, less the cone's radius, is at most this.
-        spread: float32; radius of a cone around the ray, a unit of its length.
-        stride, growth: float32; the least step of a ray is stride + growth times the place along it.
-        reach: float32; its longest step in distances.
-        limit: float32; most steps of a ray.
-        escape, steep: float32; orbits end beyond this r^2, or spread so far.
+        way: `Way`.
         most: int32.
 
     Returns:
         Three int64 of one bit a lane: rays that hit, rays that left the bounding sphere, and rays that have
         taken `limit` steps.
     """
-    return _march_type(rays), lambda *code: _march(*code, sampling=False)
+    return _march_type(rays, way), lambda *code: _march(*code, sampling=False)
 
 
 @intrinsic
-def march_sampling(
-    typingctx, rays, power, rule, threshold, spread, stride, growth,
-    reach, limit, escape, steep, most,
-):  # fmt: skip
+def march_sampling(typingctx, rays, power, rule, way, most):
     """`march` to the surface, which keeps the traps of orbits: of frail powers to where the published distance says,
     else on from a hit to where the distance should be SURFACE. A lane that is COLOURED has an orbit there, until
     BAIL_OUT, and has hit when that has ended."""
-    return _march_type(rays), lambda *code: _march(*code, sampling=True)
+    return _march_type(rays, way), lambda *code: _march(*code, sampling=True)
 
 
 @intrinsic

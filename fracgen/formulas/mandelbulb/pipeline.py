@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fracgen.formulas.files import Bank
-from fracgen.formulas.mandelbulb.bank import VariationBank
 from fracgen.formulas.mandelbulb.constants import CONSTANTS, TILE, VIEW_FIELDS
 from fracgen.rendering.cuda.layout import Layout
-from fracgen.rendering.cuda.pipeline import Argument, Part, TexturePipeline
+from fracgen.rendering.cuda.pipeline import Part, TexturePipeline
 
 VIEW_THREADS = 64
 REGION_WIDTH, REGION_HEIGHT, REGION_LINES = 64, 16, 3072
@@ -30,15 +28,6 @@ class MandelbulbPipeline(TexturePipeline):
             threads={"view": VIEW_THREADS, "surface": 128},
             numbers={"surface_blocks": 6, "region_width": REGION_WIDTH, "region_height": min(REGION_HEIGHT, lines)},
         )
-
-    def upload(self, bank: Bank) -> tuple[Argument, ...]:
-        """See `KernelPipeline.upload`."""
-        assert isinstance(bank, VariationBank)
-        upload = self.backend.upload
-        return (
-            upload(bank.powers.astype(np.int32)), upload(bank.rules.astype(np.int32)), upload(bank.radii),
-            np.uint32(bank.classes), np.uint32(bank.per_class),
-        )  # fmt: skip
 
     def draw(self, part: Part) -> None:
         """See `TexturePipeline.draw`."""

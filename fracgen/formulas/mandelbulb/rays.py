@@ -8,30 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fracgen.formulas.mandelbulb.constants import (
-    BAIL_OUT,
-    CAMERA,
-    CONE_NEAREST,
-    CONE_SLOPE,
-    CONE_STEEP,
-    FRAIL,
-    INVERSE_ROOT,
-    LAMP,
-    MARCH_BAIL_OUT,
-    MARCH_STEPS,
-    NEAR,
-    RAY_STRIDE,
-    REACH,
-    SHADOW_GROWTH,
-    SHADOW_START,
-    SHADOW_STEEP,
-    SHADOW_STEPS,
-    SHADOW_STRIDE,
-    SHADOW_THRESHOLD,
-    STEEP,
-    THRESHOLD,
-    ViewField,
-)
+from fracgen.formulas.mandelbulb import constants as of
+from fracgen.formulas.mandelbulb.constants import ViewField
 from fracgen.formulas.mandelbulb.lanes import RAYS
 from fracgen.formulas.mandelbulb.orbit import (
     AT,
@@ -47,6 +25,7 @@ from fracgen.formulas.mandelbulb.orbit import (
     STEPS,
     STRETCHED,
     TRAPS,
+    Way,
     X,
     march,
     march_sampling,
@@ -59,23 +38,8 @@ _FORWARD, _UP, _SIDE = (int(field) for field in (ViewField.FORWARD, ViewField.UP
 _ONE, _GONE = _Q(1), _F(-1.0)
 _HALF = _F(0.5)
 _RHO2 = POINT + 6
-_LAMP = tuple(_F(v) for v in LAMP)
-_ROOT = tuple(_F(v) for v in INVERSE_ROOT)
-
-
-class Way(NamedTuple):
-    """How rays march; see `orbit.march`."""
-
-    threshold: np.float32
-    spread: np.float32
-    stride: np.float32
-    growth: np.float32
-    reach: np.float32
-    limit: np.float32
-    escape: np.float32
-    steep: np.float32
-    spent_hits: bool
-    """Whether a ray that took `limit` steps has hit where it is."""
+_LAMP = tuple(_F(v) for v in of.LAMP)
+_ROOT = tuple(_F(v) for v in of.INVERSE_ROOT)
 
 
 @inner
@@ -90,26 +54,26 @@ def inverse_root(v):
 def reach_of(power):
     """Longest step of a march, in distances."""
     half = _F(0.5) * _F(power)
-    return half if half < _F(REACH) else _F(REACH)
+    return half if half < _F(of.REACH) else _F(of.REACH)
 
 
 @inner
 def lamp_way(power):
     """How rays to the lamp march."""
     return Way(
-        _F(SHADOW_THRESHOLD), _F(0.0), _F(SHADOW_STRIDE), _F(SHADOW_GROWTH), reach_of(power), _F(SHADOW_STEPS),
-        _F(MARCH_BAIL_OUT), _F(SHADOW_STEEP), False,
+        _F(of.SHADOW_THRESHOLD), _F(0.0), _F(of.SHADOW_STRIDE), _F(of.SHADOW_GROWTH), reach_of(power),
+        _F(of.SHADOW_STEPS), _F(of.MARCH_BAIL_OUT), _F(of.SHADOW_STEEP), False,
     )  # fmt: skip
 
 
 @inner
 def cone_way(spread, reach):
     """How cones march: an orbit spread so far apart is as near as they go."""
-    threshold = _F(NEAR) * spread
-    steep = _F(CONE_SLOPE) / fma(spread, _F(CONE_NEAREST), threshold)
-    least = _F(CONE_STEEP)
+    threshold = _F(of.NEAR) * spread
+    steep = _F(of.CONE_SLOPE) / fma(spread, _F(of.CONE_NEAREST), threshold)
+    least = _F(of.CONE_STEEP)
     return Way(
-        threshold, spread, _F(0.0), _F(0.0), reach, _F(MARCH_STEPS), _F(MARCH_BAIL_OUT),
+        threshold, spread, _F(0.0), _F(0.0), reach, _F(of.MARCH_STEPS), _F(of.MARCH_BAIL_OUT),
         steep if steep > least else least, True,
     )  # fmt: skip
 
@@ -117,9 +81,10 @@ def cone_way(spread, reach):
 @inner
 def ray_way(power):
     """How rays to the surface march."""
-    escape = _F(MARCH_BAIL_OUT) if power > FRAIL else _F(BAIL_OUT)
+    escape = _F(of.MARCH_BAIL_OUT) if power > of.FRAIL else _F(of.BAIL_OUT)
     return Way(
-        _F(THRESHOLD), _F(0.0), _F(RAY_STRIDE), _F(0.0), reach_of(power), _F(MARCH_STEPS), escape, _F(STEEP), True
+        _F(of.THRESHOLD), _F(0.0), _F(of.RAY_STRIDE), _F(0.0), reach_of(power), _F(of.MARCH_STEPS), escape,
+        _F(of.STEEP), True,
     )  # fmt: skip
 
 
@@ -147,7 +112,7 @@ def direct(parameters, view, scale, column, row, rays, at):
     """Put origin and direction of the ray of a column and a row into column `at` of `rays`."""
     u, w = across(parameters, column), -across(parameters, row)
     for k in range(3):
-        rays[k, at] = _F(-CAMERA) * view[_FORWARD + k]
+        rays[k, at] = _F(-of.CAMERA) * view[_FORWARD + k]
         rays[3 + k, at] = fma(view[_SIDE + k], u, fma(view[_UP + k], w, view[_FORWARD + k])) * scale
 
 
@@ -156,8 +121,8 @@ def aim(parameters, view, radius, column, row, rays, at):
     """Put the ray of a column and a row, from its entry into a sphere to its exit, into column `at` of `rays`; False
     where it misses that."""
     scale = scale_of(parameters, column, row)
-    ahead = _F(CAMERA) * scale
-    square = fma(ahead, ahead, fma(radius, radius, _F(-CAMERA * CAMERA)))
+    ahead = _F(of.CAMERA) * scale
+    square = fma(ahead, ahead, fma(radius, radius, _F(-of.CAMERA * of.CAMERA)))
     if not square > _F(0.0):
         return False
     half = square * inverse_root(square)
@@ -185,7 +150,7 @@ def shadow(points, hit, radius, shadows, at):
     shadows[3, at], shadows[4, at], shadows[5, at] = lx, ly, lz
     ahead = -fma(x, lx, fma(y, ly, z * lz))
     square = fma(ahead, ahead, fma(radius, radius, -fma(x, x, fma(y, y, z * z))))
-    shadows[AT, at] = _F(SHADOW_START)
+    shadows[AT, at] = _F(of.SHADOW_START)
     shadows[END, at] = ahead + (square * inverse_root(square) if square > _F(0.0) else _F(0.0))
 
 
@@ -213,8 +178,18 @@ def _idle(rays, lane):
     """Leave a lane with an orbit that has escaped, and a ray that stands there."""
     rays[:, lane] = _F(0.0)
     rays[X, lane] = rays[POINT, lane] = rays[POINT + 3, lane] = _F(8.0)
-    rays[_RHO2, lane] = rays[R2, lane] = _F(4.0 * BAIL_OUT)
+    rays[_RHO2, lane] = rays[R2, lane] = _F(4.0 * of.BAIL_OUT)
     rays[DR, lane] = rays[SPREAD, lane] = _F(1.0)
+
+
+@inner
+def _give(source, ray, there, rays, lane):
+    """Begin a ray of `source` in a lane, or leave that idle where there is none."""
+    if there:
+        rays[:8, lane] = source[:, ray]
+        _start(rays, lane)
+    else:
+        _idle(rays, lane)
 
 
 @inner
@@ -229,21 +204,13 @@ def march_all(source, count, power, rule, way, rays, found):
         found: float32 [>= count], written: the place of the hit, or -1.
     """
     holds = np.empty(RAYS, np.int32)
-    live, busy, following = _Q(0), 0, 0
+    busy = following = min(RAYS, count)
+    live = (_ONE << _Q(busy)) - _ONE
     for lane in range(RAYS):
-        if following < count:
-            rays[:8, lane] = source[:, following]
-            _start(rays, lane)
-            holds[lane], following = following, following + 1
-            live |= _ONE << lane
-            busy += 1
-        else:
-            _idle(rays, lane)
+        _give(source, lane, lane < count, rays, lane)
+        holds[lane] = lane
     while live != 0:
-        hit, out, spent = march(
-            rays, power, rule, way.threshold, way.spread, way.stride, way.growth, way.reach, way.limit, way.escape,
-            way.steep, _I(busy // 2),
-        )  # fmt: skip
+        hit, out, spent = march(rays, power, rule, way, _I(busy // 2))
         ended = (hit | out | spent) & live
         lane = 0
         while ended != 0:
@@ -251,12 +218,10 @@ def march_all(source, count, power, rule, way, rays, found):
                 bit = _ONE << lane
                 surface = (hit & bit) != 0 or (way.spent_hits and (out & bit) == 0)
                 found[holds[lane]] = rays[AT, lane] if surface else _GONE
+                _give(source, following, following < count, rays, lane)
                 if following < count:
-                    rays[:8, lane] = source[:, following]
-                    _start(rays, lane)
                     holds[lane], following = following, following + 1
                 else:
-                    _idle(rays, lane)
                     live &= ~bit
                     busy -= 1
             ended >>= _ONE
@@ -318,6 +283,14 @@ def _take(rays, lane, samples: Samples, slot, row):
 
 
 @inner
+def _next_pixel(found, following, count):
+    """The first pixel from one on whose cone ended at something; `count` where there is none."""
+    while following < count and found[following] < _F(0.0):
+        following += 1
+    return following
+
+
+@inner
 def march_samples(
     parameters, view, source, numbers, found, count, power, rule, rays,
     samples: Samples,
@@ -344,40 +317,29 @@ def march_samples(
     while True:
         lane = 0
         while ended != 0:
-            if ended & _ONE:
-                struck = hit >> lane & _ONE
-                if live >> lane & struck and power > FRAIL and rays[COLOURED, lane] == _F(0.0):
-                    _start(rays, lane)  # an orbit of the place
-                    rays[COLOURED, lane] = _F(1.0)
-                    ended >>= _ONE
-                    lane += 1
-                    continue
-                if live >> lane & _ONE:
-                    if struck:
-                        _take(rays, lane, samples, holds[lane], ray[lane] // parameters.samples)
-                    ray[lane] += _I(1)
-                else:
-                    busy += 1
-                    live |= _ONE << lane
+            going, struck = live >> lane & _ONE, hit >> lane & _ONE
+            if ended & going & struck and power > of.FRAIL and rays[COLOURED, lane] == _F(0.0):
+                _start(rays, lane)  # an orbit of the place
+                rays[COLOURED, lane] = _F(1.0)
+            elif ended & _ONE:
+                if going and struck:
+                    _take(rays, lane, samples, holds[lane], ray[lane] // parameters.samples)
+                ray[lane] += _I(going)
                 if ray[lane] >= each:
-                    while following < count and found[following] < _F(0.0):
-                        following += 1
-                    if following < count:
-                        holds[lane], ray[lane], following = following, 0, following + 1
-                    else:
-                        _idle(rays, lane)
-                        live &= ~(_ONE << lane)
-                        busy -= 1
-                if ray[lane] < each:
-                    slot = holds[lane]
+                    following = _next_pixel(found, following, count)
+                    holds[lane], ray[lane], following = following, 0, following + 1
+                slot = holds[lane]
+                if slot < count:
                     _sample(parameters, view, numbers[slot], ray[lane], source, slot, found[slot], rays, lane)
+                else:
+                    _idle(rays, lane)
+                now = _Q(slot < count)
+                busy += now - going
+                live ^= (now ^ going) << lane
             ended >>= _ONE
             lane += 1
         if live == 0:
             return
-        hit, out, spent = march_sampling(
-            rays, power, rule, way.threshold, way.spread, way.stride, way.growth, way.reach, way.limit, way.escape,
-            way.steep, _I(busy // 2),
-        )  # fmt: skip
+        hit, out, spent = march_sampling(rays, power, rule, way, _I(busy // 2))
         ended = (hit | out | spent) & live
         hit |= spent & ~out

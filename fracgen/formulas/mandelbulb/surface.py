@@ -15,6 +15,7 @@ from fracgen.formulas.mandelbulb.constants import (
     PIXEL_CONE,
     TILE,
     TILE_CONE,
+    VIEW_FIELDS,
     WIDER,
     ViewField,
 )
@@ -34,8 +35,10 @@ from fracgen.formulas.mandelbulb.rays import (
     share,
     to_lamp,
 )  # fmt: skip
+from fracgen.formulas.mandelbulb.view import view_stage
 from fracgen.rendering.cpu.arithmetic import fma
 from fracgen.rendering.cpu.jit import inner, stage
+from fracgen.rendering.cpu.stages import TextureStages
 from fracgen.rendering.records import ObjectField
 
 _F = np.float32
@@ -307,3 +310,16 @@ def surface_stage(parameters, codes, space, first, last):
                         parameters, space.shapes.views[b, view, slot], codes.radii[code], codes.powers[code],
                         codes.rules[code], work, space.shapes.textures[b, view, slot],
                     )  # fmt: skip
+
+
+class MandelbulbStages(TextureStages):
+    """View and surface draw the objects; `rendering.cpu.stages` has the stages that follow."""
+
+    view_fields = VIEW_FIELDS
+
+    def draw(self, samples, space, first, last):
+        """See `TextureStages.draw`."""
+        return {
+            "view": lambda: view_stage(self.parameters, self.codes, samples, space, first, last),
+            "surface": lambda: surface_stage(self.parameters, self.codes, space, first, last),
+        }

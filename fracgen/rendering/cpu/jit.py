@@ -3,9 +3,9 @@
 # mypy: ignore-errors
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 from numba import njit
@@ -32,6 +32,10 @@ def stamp(package: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
+STAGES = {}
+"""The compiled stages by name."""
+
+
 def stage(function):
     """Compile on first call, keep the binary on disk, release the interpreter lock while it runs.
 
@@ -40,10 +44,20 @@ def stage(function):
     """
     compiled = njit(error_model="numpy", nogil=True, cache=True, no_cfunc_wrapper=True)(function)
     index = compiled._cache._cache_file
-    index._source_stamp = stamp()
-    try:
-        index._load_index()
-    except Exception:  # it pickles the types of arguments, and an older fracgen's may be gone
-        with contextlib.suppress(OSError):
-            index.flush()
+    index._source_stamp, index._load_index = stamp(), partial(_load, index._load_index)
+    STAGES[function.__name__.removesuffix("_stage")] = compiled
     return compiled
+
+
+def cold(name: str) -> bool:
+    """Whether a stage has to be compiled."""
+    compiled = STAGES[name]
+    return not compiled.signatures and not compiled._cache._cache_file._load_index()
+
+
+def _load(load):
+    """The binaries that there are. Their list pickles the types of arguments, and an older fracgen's may be gone."""
+    try:
+        return load()
+    except Exception:
+        return {}

@@ -14,6 +14,7 @@ from fracgen.formulas.formula import formula
 from fracgen.order import labels_of, order_keys, permute
 from fracgen.recipes.recipe import Recipe, check_formula
 from fracgen.rendering.base import Rendered, check_positions, checked_epoch, checked_index
+from fracgen.rendering.cpu.compiling import compile_stages
 from fracgen.rendering.normalize import convert, dtype_name, table
 from fracgen.rendering.parameters import Parameters
 from fracgen.rendering.records import ObjectField, Samples
@@ -49,6 +50,7 @@ class CpuRenderer:
         self.bank, self.recipe = bank, recipe
         self.threads = threads or processors()
         self.parameters = Parameters.of(recipe)
+        self._compiled = False
         self._tables: dict[tuple[str, bool], torch.Tensor] = {}
         self.stages = formula(bank.formula).stages(bank, self.parameters)
         drawn = self.parameters.max_objects * (recipe.canvas * recipe.samples) ** 2
@@ -81,6 +83,10 @@ class CpuRenderer:
         chunks = [(first, min(first + self.chunk, batch)) for first in range(0, batch, self.chunk)]
         workers = min(self.threads, len(chunks)) if run_stage is None else 1
         queue = iter(chunks)  # shared: whoever is free takes the next chunk
+
+        if not self._compiled:
+            compile_stages(self.stages, self.threads)
+            self._compiled = True
 
         def work() -> None:
             space = self.stages.space(self.chunk)

@@ -48,11 +48,8 @@ Work: TypeAlias = dict[str, Callable[[], None]]
 class Stages(ABC):
     """A formula's stages on the CPU, for one bank and one recipe."""
 
-    codes: tuple[object, ...]
-    """The bank as the stages read it, a named tuple."""
-
     def __init__(self, bank: Bank, parameters: Parameters) -> None:
-        self.bank, self.parameters = bank, parameters
+        self.bank, self.parameters, self.codes = bank, parameters, bank.codes()
 
     @abstractmethod
     def space(self, n: int) -> Space:

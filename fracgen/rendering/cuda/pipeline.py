@@ -90,7 +90,7 @@ class KernelPipeline(ABC):
     ) -> None:  # fmt: skip
         self.parameters, self.backend = parameters, backend
         self.layout = Layout.of_scenes(parameters) | self.lay_out(shared_memory) | Layout(threads=threads or {})
-        self.codes = self.upload(bank)
+        self.codes = tuple(map(self._upload, bank.codes()))
         self.functions: dict[tuple[str, OutputFormat], Function] = {}
         most = MAX_GRID_Y // parameters.views
         self.chunk = max(1, min(most, scratch_bytes // sum(self.scratch_sizes().values())))
@@ -100,12 +100,14 @@ class KernelPipeline(ABC):
         """The layout of the formula's own kernels."""
 
     @abstractmethod
-    def upload(self, bank: Bank) -> tuple[Argument, ...]:
-        """A bank as the kernels read it."""
-
-    @abstractmethod
     def render_part(self, part: Part) -> None:
         """Launch the kernels for a part of a batch."""
+
+    def _upload(self, part: NDArray[np.generic] | int) -> Argument:
+        """A part of a bank's codes as kernels read it."""
+        if isinstance(part, int):
+            return np.uint32(part)
+        return self.backend.upload(part) if part.size else None
 
     def scratch_sizes(self) -> dict[str, int]:
         """Bytes that pass between kernels, per sample."""

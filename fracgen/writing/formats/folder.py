@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from fracgen.order import labels_of
 from fracgen.support.files import whole_file
-from fracgen.writing.base import Batch, Put, Selection
-from fracgen.writing.description import prepare_folder
+from fracgen.writing.base import Batch, Put, Selection, prepare_folder
 from fracgen.writing.formats.png import encode_png
 
 _LOOK = 4096  # positions whose files are looked for at a time

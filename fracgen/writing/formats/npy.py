@@ -13,90 +13,113 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.files import PART, check_writable, naming, wait_for_disk, whole_file
 from fracgen.support.streams import standard_output
-from fracgen.writing.base import Batch, OneFile, Put, Selection
-from fracgen.writing.description import prepare_folder
+from fracgen.writing.base import Batch, OneFile, Put, Selection, prepare_folder
+
+
+class _Grown:
+    """A .npy file that grows row by row under a name that ends in `.part`, and is renamed when it is whole.
+
+    Args:
+        path: of the whole file.
+        dtype, shape: of the whole array.
+    """
+
+    def __init__(self, path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+        self.path, self.part = path, path.with_name(f".{path.name}{PART}")
+        self.header, self.row_bytes = header(dtype, shape), np.dtype(dtype).itemsize * math.prod(shape[1:])
+
+    def rows(self) -> int:
+        """Number of whole rows that are there."""
+        try:
+            with self.part.open("rb") as file:
+                if file.read(len(self.header)) != self.header:
+                    return 0
+                return (file.seek(0, io.SEEK_END) - len(self.header)) // self.row_bytes
+        except FileNotFoundError:
+            return 0
+
+    @contextmanager
+    def open(self, rows: int) -> Iterator[None]:
+        """Open it to append, cut to its first rows and locked; it is on the disk when the block ends without error."""
+        with naming(self.part), self.part.open("ab") as self.file:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OSError(errno.EBUSY, "another process is writing it", str(self.part)) from None
+            except OSError:  # not every file system has locks
+                pass
+            if not rows:
+                self.file.truncate(0)
+                self.file.write(self.header)
+            self.file.truncate(len(self.header) + rows * self.row_bytes)
+            yield
+            self.file.flush()
+            wait_for_disk(self.file.fileno())
+
+    def append(self, rows: NDArray[np.generic]) -> None:
+        """Append rows, so that a process that ends here keeps them."""
+        with naming(self.part):
+            self.file.write(np.ascontiguousarray(rows).data)
+            self.file.flush()
 
 
 class NpyWriter:
-    """Files in a folder, grown image by image under a name that ends in `.part`, renamed when whole.
-
-    A process that ends early, for whatever reason, leaves them; resuming cuts them to whole images and continues.
-    They are locked while they grow.
-    """
+    """Files in a folder, grown image by image. A process that ends early, for whatever reason, leaves them; resuming
+    cuts them to whole images and continues."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         prepare_folder(self.folder, selection, {"format": "npy"}, resume)
-        (images, images_part), (labels, labels_part) = self._names(selection)
+        images, labels = self._files(selection)
         if not resume:
-            for part in (images_part, labels_part):
-                part.unlink(missing_ok=True)
-        elif labels.exists() and not images.exists():  # ended between the two renamings
-            os.replace(labels, labels_part)
+            for file in (images, labels):
+                file.part.unlink(missing_ok=True)
+        elif labels.path.exists() and not images.path.exists():  # ended between the two renamings
+            os.replace(labels.path, labels.part)
 
     def parts(self, selection: Selection) -> Iterator[tuple[int, int]]:
         first, last = selection.span
-        (images, images_part), (labels, labels_part) = self._names(selection)
-        if images.exists() and labels.exists():
-            return
-        done = min(
-            _rows(images_part, _header(*self._images(selection, last - first)), image_bytes(selection)),
-            _rows(labels_part, _header(*self._labels(selection, last - first)), 8 * _columns(selection)),
-        )
-        yield first + done, last  # empty where only the renaming is left
+        files = self._files(selection)
+        if not all(file.path.exists() for file in files):
+            yield first + min(file.rows() for file in files), last  # empty where only the renaming is left
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        start, _ = selection.span
-        (images, images_part), (labels, labels_part) = self._names(selection)
-        count, done = last - start, first - start
-        images_header = _header(*self._images(selection, count))
-        labels_header = _header(*self._labels(selection, count))
-        with (
-            _grown(images_part, images_header, done * image_bytes(selection)) as pixels,
-            _grown(labels_part, labels_header, done * 8 * _columns(selection)) as answers,
-        ):
+        images, labels = self._files(selection)
+        done = first - selection.span[0]
+        with images.open(done), labels.open(done):
 
             def put(batch: Batch) -> None:
-                with naming(images_part):
-                    _write_images(pixels, batch)
-                with naming(labels_part):
-                    answers.write((batch.classes if selection.multi_label else batch.labels).astype("<i8").tobytes())
-                    answers.flush()  # what is written of both is what a later run keeps
+                images.append(batch.images)
+                labels.append((batch.classes if selection.multi_label else batch.labels).astype("<i8"))
 
             yield put
-            for file in (pixels, answers):
-                file.flush()
-                wait_for_disk(file.fileno())
-            os.replace(labels_part, labels)
-            os.replace(images_part, images)
+        for file in (labels, images):
+            os.replace(file.part, file.path)
 
-    def _names(self, selection: Selection) -> list[tuple[Path, Path]]:
+    def _files(self, selection: Selection) -> tuple[_Grown, _Grown]:
+        """Images and labels."""
         i, n = selection.shard
-        ends = "" if n == 1 else f"-{i}-of-{n}"
-        names = (f"images{ends}.npy", f"labels{ends}.npy")
-        return [(self.folder / name, self.folder / f".{name}{PART}") for name in names]
-
-    @staticmethod
-    def _images(selection: Selection, count: int) -> tuple[str, tuple[int, ...]]:
-        return "|u1", image_shape(selection, count)
-
-    @staticmethod
-    def _labels(selection: Selection, count: int) -> tuple[str, tuple[int, ...]]:
-        return "<i8", (count, _columns(selection)) if selection.multi_label else (count,)
+        first, last = selection.span
+        end = ".npy" if n == 1 else f"-{i}-of-{n}.npy"
+        columns = (selection.recipe.max_objects,) if selection.multi_label else ()
+        return (
+            _Grown(self.folder / f"images{end}", "|u1", image_shape(selection, last - first)),
+            _Grown(self.folder / f"labels{end}", "<i8", (last - first, *columns)),
+        )
 
 
 class NpyPipe(OneFile):
@@ -108,8 +131,8 @@ class NpyPipe(OneFile):
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         file = standard_output()
-        file.write(_header("|u1", image_shape(selection, last - first)))
-        yield lambda batch: _write_images(file, batch)
+        file.write(header("|u1", image_shape(selection, last - first)))
+        yield lambda batch: file.write(np.ascontiguousarray(batch.images).data)
 
 
 class RawWriter(OneFile):
@@ -131,7 +154,7 @@ class RawWriter(OneFile):
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
         with whole_file(self.path) if self.path else nullcontext(standard_output()) as file:
-            yield lambda batch: _write_frames(file, batch)
+            yield lambda batch: file.write(np.ascontiguousarray(batch.images.transpose(0, 1, 3, 4, 2)).data)
 
 
 def image_shape(selection: Selection, count: int) -> tuple[int, ...]:
@@ -140,53 +163,8 @@ def image_shape(selection: Selection, count: int) -> tuple[int, ...]:
     return (count, *pair, 3, selection.recipe.size, selection.recipe.size)
 
 
-def image_bytes(selection: Selection) -> int:
-    """Bytes of a sample's pixels."""
-    return int(np.prod(image_shape(selection, 1)))
-
-
-def _columns(selection: Selection) -> int:
-    return selection.recipe.max_objects if selection.multi_label else 1
-
-
-def _header(descr: str, shape: tuple[int, ...]) -> bytes:
+def header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """The header of a .npy file."""
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(file, {"descr": dtype, "fortran_order": False, "shape": shape})
     return file.getvalue()
-
-
-def _write_images(file: IO[bytes], batch: Batch) -> None:
-    images: NDArray[np.uint8] = np.ascontiguousarray(batch.images)
-    file.write(images.data)
-
-
-def _write_frames(file: IO[bytes], batch: Batch) -> None:
-    file.write(np.ascontiguousarray(batch.images.transpose(0, 1, 3, 4, 2)).data)
-
-
-def _rows(part: Path, header: bytes, row_bytes: int) -> int:
-    """Whole rows in a file that was being written."""
-    try:
-        with part.open("rb") as file:
-            if file.read(len(header)) != header:
-                return 0
-            return (file.seek(0, io.SEEK_END) - len(header)) // row_bytes
-    except FileNotFoundError:
-        return 0
-
-
-@contextmanager
-def _grown(part: Path, header: bytes, kept: int) -> Iterator[IO[bytes]]:
-    """Open a file to append, cut to its header and the first `kept` bytes after it. Nobody else may have it open so."""
-    with naming(part), part.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(errno.EBUSY, "another process is writing it", str(part)) from None
-        except OSError:  # not every file system has locks
-            pass
-        if not kept:
-            file.truncate(0)
-            file.write(header)
-        file.truncate(len(header) + kept)
-        yield file

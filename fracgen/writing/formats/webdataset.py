@@ -15,36 +15,53 @@ import json
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fracgen.support.files import whole_file
 from fracgen.support.streams import standard_output
-from fracgen.writing.base import Batch, OneFile, Put, Selection
-from fracgen.writing.description import prepare_folder
+from fracgen.writing.base import Batch, OneFile, Put, Selection, prepare_folder
 from fracgen.writing.formats.png import encode_png
 
 MEMBERS = ("png", "npy")
 
 
-class WdsWriter:
-    """Tar files shard-000000.tar ... of `Selection.per_file` samples each, in a folder.
+class _Tars:
+    """What both writers share.
 
     Args:
-        folder: where they go.
         member: `png`, or `npy` for arrays uint8 [3, size, size], where encoding PNG would be slowest.
         threads: encode images.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: the member is unknown.
     """
 
+    def __init__(self, member: str = "png", threads: int = 1) -> None:
+        if member not in MEMBERS:
+            raise ValueError(f"unknown member {member!r}: use one of {', '.join(MEMBERS)}")
+        self.member, self.threads = member, threads
+
+    @contextmanager
+    def tar(self, file: IO[bytes]) -> Iterator[Put]:
+        """Take batches into a tar file."""
+        with (
+            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+            ThreadPoolExecutor(self.threads) as pool,
+        ):
+            yield lambda batch: _add(tar, pool, batch, self.member)
+
+
+class WdsWriter(_Tars):
+    """Tar files shard-000000.tar ... of `Selection.per_file` samples each, in a folder."""
+
     def __init__(self, folder: Path, member: str = "png", threads: int = 1) -> None:
-        _check_member(member)
-        self.folder, self.member, self.threads = folder, member, threads
+        super().__init__(member, threads)
+        self.folder = folder
 
     def prepare(self, selection: Selection, resume: bool) -> None:
         options = {"format": "wds", "member": self.member, "per_file": selection.per_file}
@@ -58,36 +75,18 @@ class WdsWriter:
 
     @contextmanager
     def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        with (
-            whole_file(self._path(selection, first)) as file,
-            tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
-            ThreadPoolExecutor(self.threads) as pool,
-        ):
-            yield lambda batch: _add(tar, pool, batch, self.member)
+        with whole_file(self._path(selection, first)) as file, self.tar(file) as put:
+            yield put
 
     def _path(self, selection: Selection, first: int) -> Path:
         return self.folder / f"shard-{first // selection.per_file:06d}.tar"
 
 
-class WdsPipe(OneFile):
-    """One tar of all samples, to standard output. Arguments are those of `WdsWriter`."""
+class WdsPipe(_Tars, OneFile):
+    """One tar of all samples, to standard output."""
 
-    def __init__(self, member: str = "png", threads: int = 1) -> None:
-        _check_member(member)
-        self.member, self.threads = member, threads
-
-    @contextmanager
-    def part(self, selection: Selection, first: int, last: int) -> Iterator[Put]:
-        with (
-            tarfile.open(fileobj=standard_output(), mode="w|", format=tarfile.USTAR_FORMAT) as tar,
-            ThreadPoolExecutor(self.threads) as pool,
-        ):
-            yield lambda batch: _add(tar, pool, batch, self.member)
-
-
-def _check_member(member: str) -> None:
-    if member not in MEMBERS:
-        raise ValueError(f"unknown member {member!r}: use one of {', '.join(MEMBERS)}")
+    def part(self, selection: Selection, first: int, last: int) -> AbstractContextManager[Put]:
+        return self.tar(standard_output())
 
 
 def _add(tar: tarfile.TarFile, pool: ThreadPoolExecutor, batch: Batch, member: str) -> None:

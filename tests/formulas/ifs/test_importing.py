@@ -6,28 +6,30 @@ import collections
 import os
 import pickle
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fracgen import BankError, CodeBank
-from fracgen.formulas.ifs.importing import import_codes
+from fracgen.formulas.ifs.exchange import import_codes
 
 
-def systems(count: int = 12) -> list[np.ndarray[Any, Any]]:
+def systems(count: int = 12) -> list[NDArray[np.float64]]:
     """float64 [N, 2, 3] each, as the ancestor's sampler returns them."""
     bank = CodeBank.sample(count, seed=4)
     return [m[:n].astype(np.float64) for m, n in zip(bank.maps, bank.sizes, strict=True)]
 
 
-def write_pickle(path: Path, data: Any, protocol: int = 4) -> Path:
+def write_pickle(path: Path, data: object, protocol: int = 4) -> Path:
     path.write_bytes(pickle.dumps(data, protocol=protocol))
     return path
 
 
-def as_ifs_py_does(arrays: list[Any]) -> dict[str, Any]:
+def as_ifs_py_does(arrays: Sequence[object]) -> dict[str, Any]:
     hparams = {"num_systems": len(arrays), "n": (2, 9), "bval": 1, "beta": None, "sample_fn": None}
     return {"params": [{"system": array} for array in arrays], "hparams": hparams}
 
@@ -54,10 +56,10 @@ def test_names_of_both_numpy_generations_are_known(tmp_path: Path) -> None:
 class Runs:
     """Pickled as a call that makes a file: harmless, and visible."""
 
-    def __init__(self, function: Any, *arguments: Any) -> None:
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = (function, arguments)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         return self.call
 
 
@@ -96,7 +98,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, protocol: int
     ],
     ids=["eval", "getattr", "run", "load", "bytearray", "OrderedDict", "memmap", "tofile", "fromfile"],
 )
-def test_everything_but_arrays_is_refused(tmp_path: Path, bad: Any) -> None:
+def test_everything_but_arrays_is_refused(tmp_path: Path, bad: object) -> None:
     data = as_ifs_py_does(systems(3))
     data["hparams"] = bad
     with pytest.raises(BankError, match="refused"):
@@ -135,7 +137,7 @@ def test_a_pickle_cannot_change_numpys_functions(tmp_path: Path) -> None:
         (as_ifs_py_does([np.full((2, 2, 3), 1e300)]), "code 0, map 0 holds inf"),
     ],
 )
-def test_a_pickle_of_something_else_is_refused(tmp_path: Path, data: Any, says: str) -> None:
+def test_a_pickle_of_something_else_is_refused(tmp_path: Path, data: object, says: str) -> None:
     with pytest.raises(BankError, match=says):
         import_codes(write_pickle(tmp_path / "ifs.pkl", data))
 

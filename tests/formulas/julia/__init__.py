@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fracgen.formulas.formula import Formula
-from fracgen.recipes.recipe import Spec, check_whole
+from fracgen.recipes.recipe import Spec
+from fracgen.support.options import Within
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,7 @@ class JuliaSpec(Spec):
     """So many constants c, evenly along the edge of the main cardioid, each a class."""
 
     formula = "julia"
-    constants: Annotated[int, "Julia sets: number of constants."] = 100
-
-    def __post_init__(self) -> None:
-        check_whole("constants", self.constants, 1, 10_000, "constants")
+    constants: Annotated[int, "Julia sets: number of constants.", Within(1, 10_000, "constants")] = 100
 
     @property
     def codes(self) -> int:

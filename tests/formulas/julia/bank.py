@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +44,6 @@ class JuliaBank(Bank):
         angle = np.exp(2j * np.pi * (np.arange(spec.codes) + 0.5) / spec.codes)
         c = 1.02 * (angle / 2 - angle**2 / 4)
         return cls(np.stack([c.real, c.imag], 1).astype(np.float32))
-
-    @classmethod
-    def from_file(cls, arrays: Mapping[str, NDArray[np.generic]], header: dict[str, str]) -> JuliaBank:
-        """The bank of a file."""
-        return cls(cast("NDArray[np.float32]", arrays["constants"]), header)
 
 
 PRESETS = (Preset("julia", "Julia sets.", JuliaSpec(), Recipe("julia", formula="julia", size=128, canvas=128)),)

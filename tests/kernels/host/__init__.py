@@ -6,10 +6,11 @@ import ctypes
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.files import Bank
@@ -21,6 +22,9 @@ from fracgen.rendering.base import Rendered, checked_index
 from fracgen.rendering.cuda.pipeline import OutputFormat
 from fracgen.rendering.cuda.sources import kernel_folder, kernels, read_by
 from fracgen.rendering.parameters import Parameters
+
+if TYPE_CHECKING:
+    from fracgen.rendering.base import Index
 
 HERE = Path(__file__).parent
 WITH_KERNELS = [name for name, preset in PRESETS.items() if formula(preset.recipe.formula).has_kernels]
@@ -48,10 +52,10 @@ class HostBackend:
         self.shared: dict[str, int] = {}
         """Dynamic shared memory of each kernel's launches, which is compiled in here."""
 
-    def upload(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def upload(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         return np.ascontiguousarray(array)
 
-    def scratch(self, name: str, nbytes: int) -> np.ndarray[Any, Any]:
+    def scratch(self, name: str, nbytes: int) -> NDArray[np.generic]:
         return np.full(max(16, nbytes), 0xCD, np.uint8)  # rubbish, as on a device
 
     def load(self, kernel: str, header: str) -> ctypes.CDLL:
@@ -92,7 +96,10 @@ class HostBackend:
                 part.replace(output)
         return output
 
-    def launch(self, function: Any, grid: tuple[int, int], threads: int, shared: int, *arguments: Any) -> None:
+    def launch(
+        self, function: object, grid: tuple[int, int], threads: int, shared: int, *arguments: object
+    ) -> None:
+        assert isinstance(function, ctypes.CDLL)
         assert len(arguments) == function.parameters(), "the launch passes another number of arguments"
         boxes = [_box(argument) for argument in arguments]
         pointers = (ctypes.c_void_p * len(boxes))(*[ctypes.addressof(box) for box in boxes])
@@ -100,13 +107,14 @@ class HostBackend:
         assert fault is None, fault.decode()
 
 
-def _box(argument: Any) -> Any:
+def _box(argument: object) -> ctypes.c_void_p | ctypes.c_uint32 | ctypes.c_uint64:
     if argument is None:
         return ctypes.c_void_p(None)
     if isinstance(argument, np.ndarray):
         assert argument.flags.c_contiguous
         return ctypes.c_void_p(argument.ctypes.data)
-    return {np.uint32: ctypes.c_uint32, np.uint64: ctypes.c_uint64}[type(argument)](int(argument))
+    assert isinstance(argument, (np.uint32, np.uint64))
+    return ctypes.c_uint32(int(argument)) if isinstance(argument, np.uint32) else ctypes.c_uint64(int(argument))
 
 
 class HostRenderer:
@@ -121,8 +129,8 @@ class HostRenderer:
         backend.shared = dict(self.pipeline.layout.shared)
 
     def render(
-        self, index: Any, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
-        form: OutputFormat | None = None, values: Any = None,
+        self, index: Index, *, seed: int = 0, epoch: int = 0, stream: int = Stream.TRAIN, masks: bool = False,
+        form: OutputFormat | None = None, values: NDArray[np.generic] | None = None,
     ) -> Rendered:  # fmt: skip
         form = form or OutputFormat()
         indices = checked_index(index)

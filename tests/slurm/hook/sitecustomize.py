@@ -9,12 +9,11 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 _folder, _replace = os.environ.get("FRACGEN_TEST_HOLD"), os.replace
 
 
-def replace(source: Any, target: Any, **options: Any) -> None:
+def replace(source: str | Path, target: str | Path, **options: object) -> None:
     """`os.replace`, which is how a file appears."""
     path, folder = Path(target), Path(str(_folder))
     if path.suffix == ".ckpt" or (path.suffix == ".json" and "cells" in path.parts):
@@ -27,7 +26,7 @@ def replace(source: Any, target: Any, **options: Any) -> None:
                     (folder / f"{name}.told").touch()
         with (folder / "written").open("a") as file:
             file.write(f"{name}\n")
-    _replace(source, target, **options)
+    _replace(source, target, **options)  # type: ignore[arg-type]
 
 
 if _folder is not None:
