@@ -31,6 +31,7 @@ TRANSFORMERS = ("vit_tiny_patch16_224", "vit_small_patch14_dinov2", "vit_small_p
 PAIRS = [
     pytest.param(name, model, marks=[] if model == TRANSFORMERS[0] or name in NAMED_HERE else pytest.mark.study)
     for name in OTHERS
+    if name != "efficient_ad"
     for model in TRANSFORMERS
 ]
 
