@@ -45,7 +45,7 @@ SHAPES = 2
 TILE = 256
 """Side of the tile of normal numbers that noise is cut from, periodic."""
 UNIFORMS = 128
-"""Random numbers of one pair: 123 are used, four come of a counter."""
+"""Random numbers of one pair: 124 are used, four come of a counter."""
 FIRST_OF_GRAINS = 110
 """Those from here on are for grains, so that the others mean what they meant before there were any."""
 TURN = 2 * math.pi

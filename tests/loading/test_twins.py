@@ -36,7 +36,7 @@ def test_a_position_is_not_that_of_a_loader_without_twins() -> None:
 
 
 def test_the_random_numbers_of_a_pair_are_as_many_as_the_page_says() -> None:
-    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 123
+    assert next(n for n in range(UNIFORMS + 1) if not _runs_out(n)) == 124
 
 
 def _runs_out(columns: int) -> bool:
