@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from fracgen_eval.grid.plan import Request, check_names, make_plan
 from fracgen_eval.grid.run import run_plan
 from fracgen_eval.methods import build_method, check_fit, settings_for
 from fracgen_eval.methods.base import Table, normalised
+from fracgen_eval.methods.others import OtherModel
 from fracgen_eval.methods.quiet import quiet
 from fracgen_eval.report import write_report
 from fracgen_eval.weights.backbones import WeightsSpec
+from fracgen_eval.weights.network import Normalisation
 
 from tests.evaluation.grids import Silent, files_of
-from tests.evaluation.methods import SMALL, check_frozen, pictures, random_weights
+from tests.evaluation.methods import SMALL, check_frozen, made, pictures, random_weights
 from tests.malformed import one_line
 
 with quiet():
@@ -119,6 +122,13 @@ def test_a_model_that_does_something_else_with_its_backbone_is_found_out(
     monkeypatch.setattr(anomalib.models.Cfa, when, spoilt)
     with pytest.raises(EvaluationError, match=message):
         build_method("anomalib:cfa", random_weights(), SMALL["anomalib:cfa"]).fit(pictures(4))
+
+
+def test_glass_undoes_the_normalisation_of_the_weights() -> None:
+    weights = dataclasses.replace(random_weights(), normalisation=Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    state = made(OtherModel, "anomalib:glass", weights, {"image_size": 64}).state()
+    assert state["_img_mean"].flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert state["_img_std"].flatten().tolist() == pytest.approx([0.5, 0.6, 0.7])
 
 
 def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights() -> None:

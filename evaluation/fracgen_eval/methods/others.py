@@ -191,7 +191,12 @@ class OtherModel(AnomalibMethod[OtherSettings]):
             given["input_dim"] = channels * (height // pool) * (width // pool)
         tokens = tokens_of(net.name)
         with known_as_small(own.name, tokens) if model and tokens else contextlib.nullcontext():
-            return kind(**given, **common)
+            module = kind(**given, **common)
+        held, usual = dict(module.model.named_buffers(recurse=False)), self.weights.normalisation
+        for name, values in (("_img_mean", usual.mean), ("_img_std", usual.std)):  # GLASS undoes the normalisation
+            if name in held:
+                held[name].copy_(held[name].new_tensor(values).reshape(held[name].shape))
+        return module
 
     def predict(self, images: Tensor, batch: int = PREDICT_BATCH) -> Prediction:
         """Raw scores and maps."""
