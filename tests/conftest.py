@@ -35,8 +35,8 @@ class _ByFile(LoadFileScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """A worker for each processor that this process may use, and one more, as some tests wait for other programs."""
-    return min(MOST_WORKERS, len(os.sched_getaffinity(0)) + 1)
+    """A worker for each processor that this process may use."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
