@@ -6,6 +6,7 @@ distances between patches, which is what memories of patches compare.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -36,7 +37,7 @@ class Teacher:
         return [maps[name] for name in self._names]
 
 
-class Student:
+class Student(ABC):
     """A network that learns."""
 
     reuse: ClassVar[int]
@@ -47,21 +48,21 @@ class Student:
     heads: nn.Module = nn.Identity()
     """What is trained with it and not kept."""
 
+    @abstractmethod
     def __init__(self, pool: Pictures, seed: int) -> None:
         """Start from random weights; of the pool come means and axes of the targets."""
-        raise NotImplementedError
 
     def pictures(self, pool: Pictures, number: int) -> Tensor:
         """A batch: float32 [B, 3, H, W] in -1 to 1. Numbers that are both even or both odd have equal shapes."""
         return pool[number]
 
+    @abstractmethod
     def targets(self, pictures: Tensor) -> list[Tensor]:
         """What is to be learnt of them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def errors(self, pictures: Tensor, targets: list[Tensor]) -> Tensor:
         """Shares of the targets' variance that the student does not give, differentiable: float32 [K]."""
-        raise NotImplementedError
 
 
 def basis(maps: Sequence[Tensor], width: int, *, seed: int | None = None) -> tuple[Tensor, Tensor]:
