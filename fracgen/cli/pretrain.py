@@ -49,8 +49,8 @@ class Pretraining:
     bank: Annotated[Path | None, Option("File of codes.", default="the preset's codes")] = None
     initial_weights: Annotated[
         str | None,
-        Option("Begin with these: an export of the same model, or fractal for the package's. The last layer stays "
-               "random.", default="random weights"),
+        Option("Begin with these: an export of the same model, or fractal (fractal.TAG) for the package's. The last "
+               "layer stays random.", default="random weights"),
     ] = None
     size: Annotated[int | None, Option("Side of the images in pixels.", default="the preset's")] = None
     views: Annotated[int | None, Option("2: pairs of images of the same code.", default="the preset's")] = None
