@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fracgen.cli.options import Cluster, Given, with_options
+from fracgen.cli.options import Cluster, Given, say_version, with_options
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
 from fracgen.support.options import Option
@@ -165,6 +165,10 @@ def read_files(asked: Pretraining) -> Read:
         model = str(changes.get("model", base.model))
         initial, changes["initial"] = first_weights(asked.initial_weights, model, own)
     config = base.changed(changes)
+    if own is not None:  # whose pictures stay those of its version
+        version = own.recipe.render_version
+        config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, render_version=version))
+        say_version(str(folder.path), own.recipe)
     if own is not None and (differences := own.differences(config)):
         raise ValueError(
             f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "
