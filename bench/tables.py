@@ -31,7 +31,8 @@ LITE0, VIT = "lite0-patchcore-xeon-2026-11-29", "vit-tiny-patchcore-epyc-2026-11
 GRID = "--weights fractal.{} --weights random" + "".join(f" --weights random-{n}" for n in range(1, 5))
 ANEW = {
     EIGHT: f"fracgen eval run --method all --model resnet18 {GRID.format('twins_1')} --dataset surfaces "
-    "--settings bench/study/eight.toml, then elpv with eight-elpv.toml; random networks with a seed each, fractal with 0,1,2",
+    "--settings bench/study/eight.toml, then elpv with eight-elpv.toml; random networks have a seed each, "
+    "fractal has 0,1,2",
     PATCHCORE: f"fracgen eval run --method patchcore --model resnet18 {GRID.format('twins_1')} --seeds 0,1,2 "
     "--dataset surfaces, with image_size = 128",
     LITE0: f"fracgen eval run --method patchcore --model tf_efficientnet_lite0 {GRID.format('distilled_1')} "

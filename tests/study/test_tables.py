@@ -26,13 +26,13 @@ def test_a_changed_table_is_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_every_table_of_numbers_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """Those with a cell that begins with a decimal number."""
     assert tables.main(["--list"]) == 0
-    listed, unlisted = capsys.readouterr().out, []
+    listed, unlisted = set(capsys.readouterr().out.splitlines()), []
     assert all((tables.ROOT / tables.SCORES / f"{file}.json").is_file() for file in tables.ANEW)
     for page in PAGES:
         name, text = page.relative_to(tables.ROOT).as_posix(), page.read_text()
         text = re.sub(r"<!-- table .*?<!-- end of table -->", "", text, flags=re.DOTALL)
         for part in re.split(r"\n#+ ", text):
-            where = f"{name}#{part.partition(chr(10))[0]}"
-            if re.search(r"^\|.*\| [*+-]*\d+\.\d+(?![\d%])", part, re.MULTILINE) and not {name, where} & set(listed.splitlines()):
-                unlisted.append(where)
+            places = {name, f"{name}#{part.partition(chr(10))[0]}"}
+            if re.search(r"^\|.*\| [*+-]*\d+\.\d+(?![\d%])", part, re.MULTILINE) and not places & listed:
+                unlisted.append(max(places))
     assert not unlisted, "say in bench/tables.py where their numbers come from"
