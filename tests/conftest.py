@@ -106,6 +106,12 @@ def surfaces(shared_folder: Path) -> Path:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the files of a report's charts empty, as matplotlib takes most of a small report's time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+
+
+@pytest.fixture
 def few_surfaces(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Let the demo dataset be two categories of so few pictures of each kind, where it is written."""
 

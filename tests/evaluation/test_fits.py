@@ -221,6 +221,7 @@ def test_scores_that_rank_nothing_are_a_failed_cell(
     assert message in result["error"]["message"]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("scores", [[0.0, 0.0, 0.0], [1.5, 1.5]])
 def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores: list[float], tmp_path: Path) -> None:
     """As versions before this one wrote them."""
