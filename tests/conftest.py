@@ -62,6 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
 
 
+def pytest_unconfigure() -> None:
+    """What `frozen_imports` froze ends in order: libraries report what is left at the end of a process."""
+    gc.unfreeze()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
     """With the default `--dist loadfile`, group by file and folder."""
     return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
