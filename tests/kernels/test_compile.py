@@ -22,7 +22,7 @@ from tests.kernels.host import WITH_KERNELS
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 ALWAYS = (75, 120)
-"""The oldest, with the least shared memory, and the newest; 90, with the most, has sizes and outputs. All are a study."""
+"""The oldest, with the least shared memory, and the newest; 90, with the most, has sizes and outputs. All: a study."""
 REGISTERS = 65_536  # of a multiprocessor, on all of them
 
 

@@ -41,8 +41,8 @@ def test_a_grid_outlives_its_jobs_and_its_controller(
 ) -> None:
     """Of four jobs one is killed, one is cancelled, one runs past its time limit and one goes well."""
     hold, folder = Hold(tmp_path / "hold", monkeypatch), SlurmFolder(Path("out"))
-    command = [*grid, "-o", "out", "--executor", "slurm", "--time", "10"]
-    first = fracgen(*command, "--job-minutes", TWO_A_JOB, "--detach")
+    command = [*grid, "-o", "out", "--executor", "slurm", "--job-minutes", TWO_A_JOB, "--time", "10"]
+    first = fracgen(*command, "--detach")
     assert (first.code, first.out) == (0, "out\n")
     assert "submitted 8 cells as 4 jobs" in first.err
     (submission,) = folder.submissions()
@@ -69,7 +69,7 @@ def test_a_grid_outlives_its_jobs_and_its_controller(
     slurm.tell("scontrol", "update", f"JobId={late}", "EndTime=now")  # its limit is now
     second = fracgen(*command)
     assert second.code == 3
-    assert "submitted 2 cells as 1 job" in second.err
+    assert "submitted 2 cells as 2 jobs" in second.err
     assert "attached to" in second.err
     (line,) = [line for line in second.err.splitlines() if "log: " in line]
     assert f"job {late} ran past its time limit at work on it; log: {folder.log(late)}" in line
