@@ -145,10 +145,14 @@ def list_(
     out: Annotated[Path | None, typer.Argument(help="A result folder: lists its cells.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List methods with their settings and datasets with their categories; or the cells of a result folder."""
+    """List methods with their settings, datasets with their categories and the package's weights; or the cells of a
+    result folder.
+    """
     from fracgen_eval.datasets import DATASETS
     from fracgen_eval.datasets.counts import published_counts
     from fracgen_eval.methods.settings import DEFAULTS
+
+    from fracgen.training import built_in
 
     if out is not None:
         if not out.is_dir():
@@ -161,13 +165,14 @@ def list_(
         for name, d in DATASETS.items()
     }
     if as_json:
-        print(json.dumps({"methods": DEFAULTS, "datasets": names}, indent=1))
+        print(json.dumps({"methods": DEFAULTS, "datasets": names, "fractal": built_in.names()}, indent=1))
         return
     for name, values in DEFAULTS.items():
         print(f"{name:13}" + " ".join(f"{k}={','.join(v) if isinstance(v, list) else v}" for k, v in values.items()))
     print("anomalib:NAME any model of Anomalib that takes a backbone, such as anomalib:cfa or anomalib:dfm")
     for name, categories in names.items():
         print(f"{name:13}{' '.join(categories) or 'any folder in MVTec layout'}")
+    print(f"{'fractal':13}{' '.join(built_in.names())}")
 
 
 def _list_cells(out: Path, as_json: bool) -> None:
@@ -179,15 +184,19 @@ def _list_cells(out: Path, as_json: bool) -> None:
         say(problem)
     for cell in cells.itertuples():
         metrics = {name: cell.result.metrics[name] for name in METRICS if name in cell.result.metrics}
+        outcome = cell.result.outcome
+        tag = None if isinstance(outcome, Failure) else outcome.training.weights.get("tag")
         if as_json:
             about = cell.result.cell.to_json() | {"digest": cell.result.cell.digest}
             wall = cell.result.cost.wall_s
-            row = {"path": cell.path, "status": cell.status, "metrics": metrics, "cell": about, "wall_s": wall}
+            row = {"path": cell.path, "status": cell.status, "metrics": metrics, "cell": about, "wall_s": wall,
+                   "tag": tag}  # fmt: skip
             print(json.dumps(row))
-        elif isinstance(cell.result.outcome, Failure):
-            print(f"{cell.status:7}{cell.path}  error: {cell.result.outcome.message}")
+        elif isinstance(outcome, Failure):
+            print(f"{cell.status:7}{cell.path}  error: {outcome.message}")
         else:
-            print(f"{cell.status:7}{cell.path}  " + "  ".join(f"{name} {n:.4f}" for name, n in metrics.items()))
+            shown = [f"{name} {n:.4f}" for name, n in metrics.items()] + ([f"tag {tag}"] if tag else [])
+            print(f"{cell.status:7}{cell.path}  " + "  ".join(shown))
 
 
 @app.command()

@@ -16,9 +16,10 @@ from fracgen.slurm.options import SlurmOptions
 from fracgen.support.decode import read_json
 from fracgen.support.options import Option
 from fracgen.support.provenance import need
+from fracgen.support.terminal import say
 
 if TYPE_CHECKING:
-    from fracgen.recipes.recipe import Preset
+    from fracgen.recipes.recipe import Preset, Recipe
 
 T = TypeVar("T")
 
@@ -206,8 +207,20 @@ def read_preset(name: str) -> Preset:
         raise ValueError(f"{error}: give a recipe as Recipe.to_json makes it") from None
     try:
         if "recipe" in data:
-            return Preset.from_json(data)
-        recipe = Recipe.from_json(data)
-        return Preset(recipe.name, "", formula(recipe.formula).presets[0].bank, recipe)
+            given = Preset.from_json(data)
+        else:
+            recipe = Recipe.from_json(data)
+            given = Preset(recipe.name, "", formula(recipe.formula).presets[0].bank, recipe)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    say_version(name, given.recipe)
+    return given
+
+
+def say_version(where: str, recipe: Recipe) -> None:
+    """Say where a recipe is of the version that promised nothing, which another release may have drawn otherwise."""
+    from fracgen.recipes.recipe import RENDER_VERSION, UNPROMISED
+
+    if recipe.render_version == UNPROMISED:
+        say(f"{where}: render_version {UNPROMISED} promised nothing: it is drawn as version {RENDER_VERSION}, and the "
+            "release that wrote this may have drawn other pictures")  # fmt: skip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fracgen.cli.options import Cluster, Given, with_options
+from fracgen.cli.options import Cluster, Given, say_version, with_options
 from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import SlurmFolder, Task, as_jobs
 from fracgen.support.options import Option
@@ -49,8 +49,8 @@ class Pretraining:
     bank: Annotated[Path | None, Option("File of codes.", default="the preset's codes")] = None
     initial_weights: Annotated[
         str | None,
-        Option("Begin with these: an export of the same model, or fractal for the package's. The last layer stays "
-               "random.", default="random weights"),
+        Option("Begin with these: an export of the same model, or fractal (fractal.TAG) for the package's. The last "
+               "layer stays random.", default="random weights"),
     ] = None
     size: Annotated[int | None, Option("Side of the images in pixels.", default="the preset's")] = None
     views: Annotated[int | None, Option("2: pairs of images of the same code.", default="the preset's")] = None
@@ -165,6 +165,10 @@ def read_files(asked: Pretraining) -> Read:
         model = str(changes.get("model", base.model))
         initial, changes["initial"] = first_weights(asked.initial_weights, model, own)
     config = base.changed(changes)
+    if own is not None:  # whose pictures stay those of its version
+        version = own.recipe.render_version
+        config = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, render_version=version))
+        say_version(str(folder.path), own.recipe)
     if own is not None and (differences := own.differences(config)):
         raise ValueError(
             f"the run in {folder.path} was begun with another configuration (its value, the value asked for): "

@@ -19,9 +19,11 @@ from fracgen.support.decode import KEY, JsonValue, Table
 from fracgen.support.errors import renamed_fields
 from fracgen.support.options import Within, check_number
 
-RENDER_VERSION = 0
-"""Bytes are promised within a version. 0 promises nothing yet: it lasts until the kernels have
-been tuned on a real card."""
+RENDER_VERSION = 1
+"""Pictures of a version have the same bytes in every release since it came."""
+UNPROMISED = 0
+"""The version before, which promised nothing: recipes of files and runs that name it are drawn as the version above,
+and go on naming it."""
 
 MIN_SIZE, MAX_SIZE = 8, 1024
 MAX_SCENE = 4 * MAX_SIZE
@@ -123,7 +125,7 @@ least as large
         super().__post_init__()
         if self.formula not in FORMULAS:
             raise ValueError(f"formula {self.formula!r} is unknown: use one of {', '.join(FORMULAS)}")
-        if self.render_version != RENDER_VERSION:
+        if self.render_version not in (UNPROMISED, RENDER_VERSION):
             raise ValueError(
                 f"recipe {self.name!r} asks for render_version {self.render_version}, this fracgen renders "
                 f"version {RENDER_VERSION}: install the release that made it, or drop the field"

@@ -3,8 +3,8 @@
     python -m fracgen.rendering.golden            # compare with golden.json; exit code 1 where they differ
     python -m fracgen.rendering.golden --write    # regenerate it, after a change of bytes that was meant
 
-Within a `render_version` the images never change; while it is 0 they may, with a reason in the
-changelog. `fracgen doctor`, the tests and the GPU's acceptance script share these functions.
+Within a `render_version` the images never change: other hashes are another version. `fracgen doctor`, the tests and the
+GPU's acceptance script share these functions.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
 """Weights to begin with: those that come with the package, or an export.
 
-The package's are in `fracgen/weights/MODEL/`, each an export in half precision with its card.
+The package's are in `fracgen/weights/MODEL.TAG/`, each an export in half precision with its card. A tag is a word for
+how they were made and a number, such as `twins_1`; the highest number of a model is the newest. What a tag names never
+changes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,31 +19,61 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS = PACKAGE / "weights"
+TAG = r"[a-z]+_\d+"
+
+
+def names() -> list[str]:
+    """MODEL.TAG of all weights in the package: by model, the newest last."""
+    found = (re.fullmatch(rf"(\w+)\.({TAG})", path.parent.name) for path in WEIGHTS.glob("*/model.safetensors"))
+    return [one[0] for one in sorted(filter(None, found), key=lambda one: (one[1], int(one[2].partition("_")[2])))]
 
 
 def models() -> list[str]:
     """The models of which there are weights."""
-    return sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
+    return sorted({name.partition(".")[0] for name in names()})
 
 
-def weights_file(model: str) -> Path:
-    """The safetensors file of a model's weights; `config.json` and the card lie beside it.
+def weights_file(name: str) -> Path:
+    """The safetensors file of weights; `config.json` and the card lie beside it.
+
+    Args:
+        name: MODEL.TAG, or a model, of which the newest are taken.
 
     Raises:
-        ValueError: there are none of this model.
+        ValueError: there are none of this model, or of this tag.
     """
-    known = models()
-    if model not in known:
-        there = f"there are those of {', '.join(known)}" if known else "this release has none"
+    model, dot, _ = name.partition(".")
+    of_model = [known for known in names() if known.partition(".")[0] == model]
+    if dot and of_model and name not in of_model:
+        raise ValueError(f"fracgen brings no fractal weights {name!r}: of {model} it has {', '.join(of_model)}")
+    if not of_model:
+        there = f"there are those of {', '.join(models())}" if models() else "this release has none"
         raise ValueError(f"fracgen brings no fractal weights of {model!r} ({there}): make some with fracgen pretrain")
-    return WEIGHTS / model / "model.safetensors"
+    return WEIGHTS / (name if dot else of_model[-1]) / "model.safetensors"
+
+
+def is_fractal(name: str) -> bool:
+    """Whether a name on the command line stands for weights of the package: `fractal` or `fractal.TAG`."""
+    return re.fullmatch(rf"fractal(\.{TAG})?", name) is not None
+
+
+def tag_of(path: Path) -> str | None:
+    """The tag of a weights file of the package, or its folder; None for any other."""
+    path = path.resolve()
+    folder = path if path.is_dir() else path.parent
+    return folder.name.partition(".")[2] if folder.parent == WEIGHTS.resolve() and folder.name in names() else None
+
+
+def name_of(sha256: str) -> str | None:
+    """MODEL.TAG of the package's file of a SHA-256; None where it has none."""
+    return next((name for name in names() if digest(weights_file(name)) == sha256), None)
 
 
 def pretrained(model: str = "resnet18") -> torch.nn.Module:
     """A network with weights that were trained on fractals only, without a classifier, in eval mode.
 
     Args:
-        model: its name.
+        model: its name, for the newest weights, or MODEL.TAG, such as `resnet18.twins_1`.
 
     Returns:
         torchvision's network where it has one of that name, else timm's: images [B, 3, H, W], normalised with
@@ -48,7 +81,7 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
         gives maps [B, 384, h, w].
 
     Raises:
-        ValueError: there are no weights of this model, or the installed ones are damaged.
+        ValueError: there are no weights of this model or tag, or the installed ones are damaged.
 
     >>> import fracgen, torch
     >>> network = fracgen.pretrained("resnet18")
@@ -60,6 +93,7 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
     from fracgen.networks import TEACHER, create, patch_description
 
     file = read_weights(weights_file(model))
+    model = model.partition(".")[0]
     about = file.config["pretrained_cfg"]
     with torch.random.fork_rng(devices=[]):
         size, options = about["input_size"][1], file.config.get("model_args", {})
@@ -73,14 +107,14 @@ def pretrained(model: str = "resnet18") -> torch.nn.Module:
 
 
 def initial_file(name: str, model: str) -> Path:
-    """The weights file that a name stands for: `fractal` for the package's weights of a model, else a path.
+    """The weights file that a name stands for: `fractal` or `fractal.TAG` for the package's of a model, else a path.
 
     Raises:
-        ValueError: the package has none of this model, or the file is of another kind.
+        ValueError: the package has none of this model or tag, or the file is of another kind.
         FileNotFoundError: there is no such file.
     """
-    if name == "fractal":
-        return weights_file(model)
+    if is_fractal(name):
+        return weights_file(model + name.removeprefix("fractal"))
     try:
         return weights_path(Path(name))
     except FileNotFoundError:

@@ -273,7 +273,7 @@ CONFIGS: dict[str, Config] = {
         augmentation=AUGMENTATIONS["full"], schedule="cosine", validation_size=10_000,
     ),
     "twins": Config(
-        "twins", SCENES_RECIPE, BankSpec(10_000, 1000), model="resnet18", objective="damage", epochs=6,
+        "twins", SCENES_RECIPE, BankSpec(10_000, 1000), model="resnet18", objective="damage", grains=0.2, epochs=12,
         epoch_size=16_000, batch_size=32, validation_size=512, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05,
         schedule="trapezoid", warm_up=0.01, ema=0.998,
     ),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ import fracgen
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.networks import create, features_into, first_convolution, last_layer, library_of
 from fracgen.support.files import whole_file
+from fracgen.training.built_in import name_of
 from fracgen.training.config import Config
 from fracgen.training.folder import RunFolder, write_json
 from fracgen.training.losses import Objective, objective_of
@@ -114,6 +116,11 @@ class Trained:
     def _tag(self) -> str:
         return f"fracgen_{self.config.recipe.name.replace('-', '_')}"
 
+    @cached_property
+    def _initial(self) -> str | None:
+        """The name of the first weights, where they are the package's."""
+        return name_of(self.config.initial) if self.config.initial else None
+
     @property
     def _images_seen(self) -> int:
         epochs, steps = divmod(self.step, self.config.steps_per_epoch)
@@ -139,6 +146,7 @@ class Trained:
                 "validation": self.validation, "config": c.to_json(), "recipe_digest": recipe.digest,
                 "bank_sha256": self.bank_sha256, "weights_sha256": sha256, "objective": self.objective.name,
                 "accuracy_measure": self.objective.measure, "images_seen": self._images_seen,
+                **({"initial": self._initial} if self._initial else {}),
             },
         }  # fmt: skip
 
@@ -193,7 +201,8 @@ Images of {recipe.size} px were shown; convolutional networks take other sizes a
             "Optimisation": _optimisation(c),
             "Objective": self.objective.name,
             "Seed": f"{c.seed} (bank: {c.bank_seed})",
-            "First weights": f"those of SHA-256 `{c.initial}`, but for the last layer" if c.initial else "random",
+            "First weights": f"{self._initial or 'those'} of SHA-256 `{c.initial}`, but for the last layer"
+            if c.initial else "random",
             "Validation": f"{v['accuracy']:.2%} of {v['images']:,.0f} images ({self.objective.measure}), "
             f"after step {v['step']:,.0f}" if v else "not measured",
             "Input": f"RGB / 255, mean {recipe.mean}, standard deviation {recipe.std}",

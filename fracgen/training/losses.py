@@ -31,6 +31,8 @@ TEMPERATURE = 0.5
 """Of differences of logarithms of squared distances."""
 FLOOR = 0.05
 """Added to squared distances, as a share of a pair's mean over sound cells."""
+HARD = 2
+"""Power of its squared distance by which a sound cell counts."""
 SOUND, DAMAGED = 0.02, 0.15
 """A cell is sound below the first share of damage, and damaged above the second; between them it does not count."""
 MOST_CELLS = 16
@@ -142,13 +144,18 @@ def distances(maps: Tensor) -> Tensor:
 
 
 def order_loss(distance: Tensor, damage: Tensor) -> Tensor:
-    """Mean of softplus((log sound - log damaged) / T) over a pair's cells, then over pairs, of distances [B, h, w]."""
+    """Mean of softplus((log sound - log damaged) / T) over a pair's cells, then over pairs, of distances [B, h, w].
+
+    Sound cells count by HARD, as what is furthest from the memory decides on a picture.
+    """
     sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
     distance = distance.flatten(1)
     usual = (distance * sound).sum(1, keepdim=True) / sound.sum(1, keepdim=True).clamp_min(1)
     score = torch.log(distance + FLOOR * usual + torch.finfo(torch.float32).tiny)
     wrong = F.softplus((score[:, :, None] - score[:, None, :]) / TEMPERATURE)
-    return _weighted(wrong, sound, damaged).mean()
+    hard = sound * distance.detach() ** HARD
+    hard = hard / hard.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return _weighted(wrong, hard, damaged).mean()
 
 
 def sound_and_damaged(damage: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
-from fracgen.recipes.recipe import Recipe
+from fracgen.recipes.recipe import UNPROMISED, Recipe
 from fracgen.support.decode import read_json
 from fracgen.support.files import PART, remove_parts, whole_file
 from fracgen.support.options import Within, check_fields
@@ -179,6 +179,9 @@ def _difference(path: Path, own: dict[str, object]) -> str | None:
         other = read_json(path)
     except ValueError:
         return f"{path.name} is not readable"
+    release, its = (str(dict(made.get("made_with") or {}).get("fracgen")) for made in (own, other))
+    if own["render_version"] == UNPROMISED and release != its:
+        return f"of render_version {UNPROMISED} and release {its}, from which {release} may differ"
     for key, ours in own.items():
         theirs = other.get(key)
         if key in ("shard", "made_with") or ours == theirs:

@@ -51,6 +51,7 @@ def test_the_render_version_is_part_of_the_identity() -> None:
     assert Recipe("paper").to_json()["render_version"] == RENDER_VERSION
     with pytest.raises(ValueError, match="asks for render_version"):
         Recipe("paper", render_version=RENDER_VERSION + 1)
+    assert Recipe("paper", render_version=0).digest != Recipe("paper").digest
 
 
 def test_size_keeps_the_canvas_in_proportion() -> None:

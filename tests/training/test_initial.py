@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from fracgen.cli.pretrain import first_weights
 from fracgen.networks import create, last_layer
-from fracgen.training import checkpoint
+from fracgen.support.decode import read_json
+from fracgen.training import built_in, checkpoint
 from fracgen.training.built_in import digest, initial_file
 from fracgen.training.config import Machine
+from fracgen.training.export import export
 from fracgen.training.folder import RunFolder
 from fracgen.training.run import prepare
 
@@ -48,7 +51,9 @@ def test_all_but_the_last_layer_is_as_given(weights: Path, tmp_path: Path) -> No
         assert torch.equal(run.average.model.state_dict()[name], tensor)
 
 
-def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sha256 = digest(weights)
     whole = begun(sha256, tmp_path / "whole", path=weights)
     begun(sha256, tmp_path / "parts", path=weights, max_steps=1)
@@ -56,6 +61,10 @@ def test_a_run_that_is_resumed_needs_no_file_and_ends_with_the_same_bits(weights
     one, two = (checkpoint.newest(run.checkpoints)[0]["model"] for run in (whole, parts))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert f"those of SHA-256 `{sha256}`, but for the last layer" in (whole.export / "README.md").read_text()
+    shutil.copytree(weights.parent, tmp_path / "resnet18.twins_3")
+    monkeypatch.setattr(built_in, "WEIGHTS", tmp_path)
+    assert f"resnet18.twins_3 of SHA-256 `{sha256}`" in (export(whole) / "README.md").read_text()
+    assert read_json(whole.export / "config.json")["fracgen"]["initial"] == "resnet18.twins_3"
 
 
 def test_the_same_command_goes_on_when_the_file_is_gone(weights: Path, tmp_path: Path) -> None:
@@ -74,7 +83,7 @@ def test_a_file_stands_for_itself_its_folder_or_the_packages(weights: Path, tmp_
     page = tmp_path / "page.safetensors"
     page.write_text("<html>")
     assert initial_file(str(weights), TINY.model) == initial_file(str(weights.parent), TINY.model) == weights
-    assert initial_file("fractal", "resnet18").parent.name == "resnet18"
+    assert initial_file("fractal", "resnet18").parent.name.startswith("resnet18.")
     with pytest.raises(FileNotFoundError, match="no initial weights at nowhere"):
         initial_file("nowhere", "resnet18")
     with pytest.raises(ValueError, match="is an HTML page and no weights file"):

@@ -22,7 +22,7 @@ from fracgen.cli.pretrain import Pretraining, read_files
 from fracgen.formulas.formula import make_bank
 from fracgen.training import checkpoint
 from fracgen.training.arithmetic import Arithmetic
-from fracgen.training.config import Machine, named_config
+from fracgen.training.config import CONFIGS, Machine, named_config
 from fracgen.training.folder import RunFolder
 from fracgen.training.loop import Run
 from fracgen.training.run import prepare
@@ -69,6 +69,18 @@ def test_a_finished_run_that_is_resumed_takes_no_step(run: RunFolder, capsys: py
     assert run.metrics.read_text() == before
     assert (run.export / "model.safetensors").is_file()
     assert "going on from step 3 of 3" in capsys.readouterr().err
+
+
+def test_a_run_of_a_version_that_promised_nothing_goes_on_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONFIGS, "tiny", TINY)
+    old = dataclasses.replace(TINY, recipe=dataclasses.replace(TINY.recipe, render_version=0))
+    run = train(old, tmp_path / "run", max_steps=1)
+    assert resume(run).config == old
+    resume(run, name="tiny").train()
+    assert f"{run.path}: render_version 0 promised nothing: it is drawn as version 1" in capsys.readouterr().err
+    assert "render version 0" in (run.export / "README.md").read_text()
 
 
 def test_a_run_that_stops_early_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

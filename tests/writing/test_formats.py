@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from fracgen.recipes.recipe import RENDER_VERSION
 from fracgen.writing import make_writer
 from fracgen.writing.base import Selection
 from fracgen.writing.formats.png import encode_png
@@ -211,7 +212,8 @@ def test_the_record_says_what_the_folder_is(tmp_path: Path, format: str) -> None
     assert record["bank"]["sha256"] == bank().sha256
     said = {key: record[key] for key in ("format", "count", "seed", "epoch", "stream", "render_version", "shard")}
     assert said == {
-        "format": format, "count": 6, "seed": 3, "epoch": 1, "stream": 0, "render_version": 0, "shard": "0/1",
+        "format": format, "count": 6, "seed": 3, "epoch": 1, "stream": 0, "render_version": RENDER_VERSION,
+        "shard": "0/1",
     }  # fmt: skip
     assert {"fracgen", "python", "numpy"} <= set(record["made_with"])
 

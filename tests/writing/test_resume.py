@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from fracgen import __version__
 from fracgen.support.files import whole_file
 from fracgen.writing import make_writer, write
 from fracgen.writing.base import Batch, Selection, Writer
@@ -128,6 +130,18 @@ def test_another_selection_may_not_carry_on(tmp_path: Path, format: str, other: 
     with pytest.raises(ValueError, match=r"holds another dataset .*format"):
         export(selection(), writer("npy" if format == "wds" else "wds", tmp_path / "out"), resume=True)
     assert contents(tmp_path / "out") == before
+
+
+def test_pictures_that_no_version_promises_are_resumed_by_the_release_that_made_them(tmp_path: Path) -> None:
+    task = Selection(bank(), dataclasses.replace(recipe(), render_version=0), 4)
+    export(task, writer("folder", tmp_path))
+    export(task, writer("folder", tmp_path), resume=True)
+    record = tmp_path / "dataset.json"
+    record.write_text(record.read_text().replace(f'"fracgen": "{__version__}"', '"fracgen": "0.1.0"'))
+    with pytest.raises(ValueError, match=r"another dataset \(of render_version 0 and release 0\.1\.0, from which"):
+        export(task, writer("folder", tmp_path), resume=True)
+    with pytest.raises(ValueError, match=r"another dataset \(recipe\.render_version 0 there, 1 asked for\)"):
+        export(Selection(bank(), recipe(), 4), writer("folder", tmp_path), resume=True)
 
 
 def test_many_threads_leave_file_modes_alone(tmp_path: Path) -> None:

@@ -29,7 +29,10 @@ SMALL_CATEGORIES = 2
 """`--limit small` takes this many categories where none are named."""
 
 
-WEIGHTS_HELP = "fractal, imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; may be repeated."
+WEIGHTS_HELP = (
+    "fractal (fractal.TAG: not the newest), imagenet, imagenet-v2, random (random-1 and so on: others), or name=FILE; "
+    "may be repeated."
+)
 METHOD_HELP = (
     "A method, several with commas, or all for the eight; efficient_ad is another; anomalib:NAME is a model of "
     "Anomalib, such as anomalib:cfa; may be repeated."

@@ -44,6 +44,7 @@ class WeightsNote:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     norm: str
+    tag: str | None = None
     digest: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
 

@@ -79,9 +79,10 @@ def _decided(fitted: FittedModel, judged: Judged, paths: Sequence[Path], rate: f
         Row(str(path), float(score), float(its) if number else None, bool(flag) if number else None)
         for path, score, its, flag in zip(paths, judged.scores, p, flags, strict=True)
     ]
-    fit = fitted.fit
+    fit, weights = fitted.fit, fitted.fit.weights
     about = (
-        f"{fit.method} on {fit.weights.model} ({fit.weights.name}), fitted on {len(fitted.own.digests)} normal pictures"
+        f"{fit.method} on {weights.model} ({weights.name}{f': {weights.tag}' if weights.tag else ''}, digest "
+        f"{weights.digest}), fitted on {len(fitted.own.digests)} normal pictures"
         f"{', in tiles at full resolution' if fit.tiled else ''}"
     )
     return Verdict(

@@ -1,9 +1,9 @@
 """Backbone weights by name, loaded strictly into whatever network a method builds.
 
-`fractal` is what comes with fracgen. `imagenet` is what `weights.imagenet` finds on this machine,
-`imagenet-v2` torchvision's second checkpoint of a ResNet. `random` is a fresh initialisation, drawn
-with a fixed seed. `name=FILE` is any file `weights.files` reads. A tensor that is missing, extra or
-of another shape is an error before anything runs: there is no partly random backbone.
+`fractal` is what comes with fracgen, the newest, and `fractal.TAG` what a tag names. `imagenet` is what
+`weights.imagenet` finds on this machine, `imagenet-v2` torchvision's second checkpoint of a ResNet. `random` is a fresh
+initialisation, drawn with a fixed seed. `name=FILE` is any file `weights.files` reads. A tensor that is missing, extra
+or of another shape is an error before anything runs: there is no partly random backbone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fracgen.support.decode import decode, parse_json
+from fracgen.training.built_in import is_fractal, tag_of, weights_file
 from fracgen.weights import differences
 from fracgen_eval.errors import EvaluationError, one_of
 from fracgen_eval.weights.files import check_there, read_weights_file
@@ -40,7 +41,7 @@ class WeightsSpec:
 
     @classmethod
     def parse(cls, text: str) -> WeightsSpec:
-        """`fractal`, `imagenet`, `imagenet-v2`, `random`, `random-N` or `name=FILE`.
+        """`fractal`, `fractal.TAG`, `imagenet`, `imagenet-v2`, `random`, `random-N` or `name=FILE`.
 
         Raises:
             EvaluationError: it is anything else, or the file is not there or cannot hold weights.
@@ -50,9 +51,9 @@ class WeightsSpec:
         """
         name, equals, path = text.partition("=")
         if not equals:
-            if name in NAMED or random_seed(name) is not None:
+            if name in NAMED or is_fractal(name) or random_seed(name) is not None:
                 return cls(name)
-            raise EvaluationError(f"unknown weights {text!r}: use {', '.join(NAMED)} or name=FILE")
+            raise EvaluationError(f"unknown weights {text!r}: use {', '.join(NAMED)}, fractal.TAG or name=FILE")
         if random_seed(name):
             raise EvaluationError(f"bad weights {text!r}: {name} is a random network, give the file another name")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or not path:
@@ -89,6 +90,8 @@ class Weights:
     """Where the normalisation comes from: `file`; `network`, timm's for this architecture; or `imagenet`."""
     source: str
     """What exactly they are: a torchvision tag, a seed, a file's name, and the key under which they lay in it."""
+    tag: str | None = None
+    """Of the package's."""
     licence: str | None = None
     """As the source states it."""
     path: Path | None = None
@@ -109,7 +112,7 @@ class Weights:
     def describe(self) -> dict[str, object]:
         """What a result records about the weights."""
         return {
-            "name": self.name, "source": self.source, "model": self.model, "digest": self.digest,
+            "name": self.name, "source": self.source, "model": self.model, "tag": self.tag, "digest": self.digest,
             "mean": list(self.normalisation.mean), "std": list(self.normalisation.std), "norm": self.norm,
             "licence": self.licence, "metadata": self.metadata,
         }  # fmt: skip
@@ -150,11 +153,14 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     one_of(input_norm, ("checkpoint", "imagenet"), "input norm")
     net = network(model)
     metadata: dict[str, object] = {}
-    path, licence = _built_in(net) if spec.name == "fractal" and spec.path is None else spec.path, None
+    path, licence, tag = spec.path, None, None
+    if path is None and is_fractal(spec.name):
+        path = _built_in(net.name + spec.name.removeprefix("fractal"))
     if path is not None:
+        tag = tag_of(path)
         tensors, metadata, net = read_weights_file(path, net)
         tensors, part = _matched(tensors, net, str(path)), metadata.get("part")
-        source = f"{part} of {path.name}" if part else path.name
+        source = f"fracgen's {net.name}.{tag}" if tag else f"{part} of {path.name}" if part else path.name
     elif spec.random_seed is not None:
         tensors, source = _random_tensors(net, spec.random_seed)
     else:
@@ -166,16 +172,14 @@ def load_weights(spec: WeightsSpec, model: str, input_norm: InputNorm = "checkpo
     backbone = {k: v for k, v in tensors.items() if k not in head}
     return Weights(
         spec.name, net.name, backbone, head or None, normalisation=normalisation, norm=norm, source=source,
-        licence=licence, path=path,
+        tag=tag, licence=licence, path=path,
         metadata={k: v for k, v in metadata.items() if isinstance(v, (str, int, float))},
     )  # fmt: skip
 
 
-def _built_in(net: Network) -> Path:
-    from fracgen.training.built_in import weights_file
-
+def _built_in(name: str) -> Path:
     try:
-        return weights_file(net.name)
+        return weights_file(name)
     except ValueError as error:
         raise EvaluationError(str(error)) from None
 
