@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("bytecode"))
 
 
+def pytest_unconfigure() -> None:
+    """What `frozen_imports` froze ends in order: libraries report what is left at the end of a process."""
+    gc.unfreeze()
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
     """With the default `--dist loadfile`, group by file and folder."""
     return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
@@ -94,6 +100,14 @@ def compiled_stages(shared_folder: Path) -> None:
                 make_renderer(make_bank(preset(name).bank.few(2)), recipe, "cpu").render([0])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_imports() -> None:
+    """Garbage is looked for, as before every cell of a grid, in what a file of tests made: not in all that is imported,
+    which takes a third of a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def surfaces(shared_folder: Path) -> Path:
     """The demo dataset, as the command line writes it."""
@@ -103,6 +117,12 @@ def surfaces(shared_folder: Path) -> Path:
     with FileLock(shared_folder / "surfaces.lock"):
         assert run(["eval", "data", "surfaces", "-o", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the files of a report's charts empty, as matplotlib takes most of a small report's time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ WEIGHTS = ("random", *(["fractal"] if "resnet18" in models() else []), "fractal-
 TINY = ("demo", "--images", 128, "--category", "brick", "--method", "padim,panda", "--device", "cpu")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_demo_runs_from_codes_to_report_and_a_second_skips_it(
     fracgen: Command, few_surfaces: Callable[[int], None]
 ) -> None:

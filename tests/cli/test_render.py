@@ -210,7 +210,7 @@ def test_a_terminal_is_not_filled_with_bytes(tiny: list[str], tmp_path: Path) ->
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tiny: list[str], tmp_path: Path) -> None:
-    """All formats in one process: first few images of each, then ten times as many. What came before the few, such as
+    """All formats in one process: first few images of each, then seven times as many. What came before the few, such as
     compiling the stages, does not count: Linux forgets its peak where 5 is written to `clear_refs`."""
     code = f"""
 from pathlib import Path
@@ -222,13 +222,13 @@ def render(n):
         assert run(["render", *tiny, "-n", str(n), "--format", format, "-o", f"{{format}}-{{n}}"]) == 0
     (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
     print(int(peak) * 1024)
-for n in (16, 512, 5120):
+for n in (16, 512, 3584):
     render(n)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     _, few, many = (int(line) for line in done.stdout.split())
-    more = (5120 - 512) * 3 * 64 * 64  # bytes that holding the images would take
+    more = (3584 - 512) * 3 * 64 * 64  # bytes that holding the images would take
     print(few, many, more)
     assert many - few < 0.2 * more
 

@@ -10,18 +10,12 @@ from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.plan import Request, make_plan
 from fracgen_eval.grid.result import CellResult
 from fracgen_eval.grid.run import run_plan
-from fracgen_eval.methods.base import Table
 from fracgen_eval.weights.backbones import WeightsSpec
 
+from tests.evaluation.methods import SMALL
 from tests.fields import Fields
 
-QUICK: dict[str, Table] = {
-    "panda": {"resize": 64, "crop": 64},
-    "cutpaste": {"image_size": 64, "steps": 2, "frozen_steps": 1, "batch": 4},
-    "patchcore": {"image_size": 64},
-    "padim": {"image_size": 64, "features": 20},
-    "stfpm": {"image_size": 64, "epochs": 2},
-}
+QUICK = SMALL
 
 
 def request(out: Path, surfaces: Path, **changes: object) -> Request:

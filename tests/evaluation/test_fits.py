@@ -33,19 +33,10 @@ from PIL import Image
 
 from tests.evaluation.grids import Silent, files_of, request
 from tests.evaluation.methods import made, pictures, random_weights
+from tests.evaluation.support_table import small
 from tests.fields import Fields
 from tests.malformed import one_line
 from tests.report.cells import add
-
-SHORT: dict[str, Table] = {
-    "fastflow": {"epochs": 1, "flow_steps": 1}, "cflow": {"epochs": 1, "blocks": 1, "fiber_batch": 512},
-    "rd": {"epochs": 1}, "stfpm": {"epochs": 1}, "cutpaste": {"steps": 1, "frozen_steps": 0, "batch": 2},
-}  # fmt: skip
-
-
-def small(method: str, side: int = 64, **changes: object) -> Table:
-    sides: Table = {"resize": side, "crop": side} if method == "panda" else {"image_size": side}
-    return SHORT.get(method, {}) | sides | changes
 
 
 def scores_of(method: str, settings: Table, images: int) -> NDArray[np.float32]:
@@ -221,6 +212,7 @@ def test_scores_that_rank_nothing_are_a_failed_cell(
     assert message in result["error"]["message"]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("scores", [[0.0, 0.0, 0.0], [1.5, 1.5]])
 def test_a_file_whose_scores_are_all_equal_is_run_again_and_not_reported(scores: list[float], tmp_path: Path) -> None:
     """As versions before this one wrote them."""

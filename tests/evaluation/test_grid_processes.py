@@ -84,7 +84,7 @@ def test_processes_end_with_a_grid_that_is_stopped(monkeypatch: pytest.MonkeyPat
             raise AssertionError("no cell is finished")
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(grid, "run_locked", time.sleep)
+    monkeypatch.setattr(grid, "run_cell", time.sleep)
     monkeypatch.setattr(grid, "_begin", int)
     work = SimpleNamespace(plan=SimpleNamespace(pending=["first", "second"]), elsewhere=lambda cell: (600,))
     started: list[BaseProcess] = []

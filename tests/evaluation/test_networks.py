@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,19 @@ from tests.evaluation.support_table import NETWORKS, OTHERS, cell, written
 from tests.fields import Fields
 from tests.malformed import one_line
 
-FOREIGN = (
-    "tf_efficientnet_lite0", "convnext_atto", "mobilenetv3_small_050",
-    pytest.param("regnety_002", marks=pytest.mark.study),
+FOREIGN = ("tf_efficientnet_lite0", "convnext_atto", "mobilenetv3_small_050", "regnety_002")
+SLOW = (
+    "mobilenetv3_small_050", "regnety_002", "swin_tiny_patch4_window7_224", "vit_small_patch14_dinov2",
+    "vit_small_patch16_dinov3", "mobileone_s0",
 )  # fmt: skip
 SETTINGS = SMALL | {"panda": SMALL["panda"] | {"variant": "early", "max_steps": 1}}
 
 
-@pytest.fixture(scope="module", params=FOREIGN)
+def slow_marked(models: Sequence[str]) -> list[object]:
+    return [pytest.param(name, marks=[pytest.mark.study] * (name in SLOW)) for name in models]
+
+
+@pytest.fixture(scope="module", params=slow_marked(FOREIGN))
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """Another network's file as a user brings it, no two of its tensors alike."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
@@ -70,7 +76,7 @@ def test_features_are_those_of_the_whole_network(weights: Weights) -> None:
     assert net.stage("layer2") is net.stage(net.stage("layer2").module)
 
 
-@pytest.mark.parametrize("model", ["coat_tiny", "coat_mini", "coat_lite_tiny", "resnet18"])
+@pytest.mark.parametrize("model", ["coat_tiny", "coat_lite_tiny", "resnet18"])
 def test_stages_that_share_a_module_are_told_apart(model: str) -> None:
     """A CoaT's `parallel_blocks` gives the features of three strides; extractors take each by its number."""
     net = network(model)
@@ -109,7 +115,7 @@ def test_layers_of_a_network_of_one_stride_end_the_quarters_of_its_depth(model: 
 
 TRANSFORMERS = {
     "vit_tiny_patch16_224": ("fastflow", "cflow", "patchcore", "padim", "stfpm", "panda", "cutpaste"),
-    "swin_tiny_patch4_window7_224": ("patchcore", "stfpm"), "efficientvit_b0": ("patchcore", "rd"),
+    "swin_tiny_patch4_window7_224": ("stfpm",), "efficientvit_b0": ("patchcore", "rd"),
     "fastvit_t8": ("padim",), "tiny_vit_5m_224": ("patchcore",), "mixer_s16_224": ("patchcore",),
 }  # fmt: skip
 
@@ -201,7 +207,7 @@ def test_torchvisions_network_of_the_same_name_is_told_apart(tmp_path: Path) -> 
         load_weights(WeightsSpec("mine", tmp_path / "model.safetensors"), "efficientnet_b0")
 
 
-@pytest.mark.parametrize("model", ["repvgg_a0", "mobileone_s0", "fastvit_t8"])
+@pytest.mark.parametrize("model", slow_marked(["repvgg_a0", "mobileone_s0", "fastvit_t8"]))
 def test_a_fused_file_is_loaded_to_the_last_bit_and_computes_the_same(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain = timm.create_model(model, num_classes=0).eval()
@@ -217,7 +223,7 @@ def test_a_fused_file_is_loaded_to_the_last_bit_and_computes_the_same(model: str
     check_frozen(build_method("patchcore", weights, {"image_size": 64}), weights, 3)
 
 
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", slow_marked(NETWORKS))
 def test_the_documents_table_says_what_runs_and_what_refuses(model: str) -> None:
     """Each pair is built, and the backbone's tensors are compared with the weights; the script writes what is found."""
     row = written()[model]

@@ -147,6 +147,7 @@ def test_the_scores_are_those_of_anomalibs_own_with_the_same_weights() -> None:
     assert torch.allclose(torch.from_numpy(method.predict(pictures(8)[:3]).scores), theirs, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_grid_with_one_of_them_and_its_report(surfaces: Path, tmp_path: Path) -> None:
     request = Request(
         out=tmp_path, methods=("anomalib:dfm", "panda"), dataset="surfaces", root=surfaces, categories=("coins",),

@@ -41,16 +41,16 @@ def test_the_backbone_holds_exactly_the_files_tensors_before_and_after_fitting(n
     weights, side = random_weights(model), side_of(model)
     if (name, model) == ("anomalib:general_ad", "vit_small_patch16_dinov3"):
         with one_line(r"leaves out one token before the grid .*dinov3 has 5: use another", EvaluationError):
-            build_method(name, weights, small(name, model))
+            build_method(name, weights, small(name, side))
         return
-    method = build_method(name, weights, small(name, model), seed=3)
+    method = build_method(name, weights, small(name, side), seed=3)
     assert method.frozen().keys() == weights.tensors.keys()
     facts = check_frozen(method, weights, 4, side)
     assert facts["proven_tensors"] in (len(weights.tensors), 2 * len(weights.tensors))  # SuperADD's has two names
     images = pictures(5, 1, side)
     judged, single = method.predict(images), method.predict(images[3:4])
     assert single.scores[0] == pytest.approx(judged.scores[3], rel=1e-3)
-    other = build_method(name, weights, small(name, model), seed=9)
+    other = build_method(name, weights, small(name, side), seed=9)
     other.restore(method.state())
     assert other.predict(images).scores.tolist() == judged.scores.tolist()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fracgen_eval.datasets import write_surfaces
 from fracgen_eval.methods import METHODS
 from fracgen_eval.report import Report, write_report
 from fracgen_eval.report.published import write_cells
@@ -30,17 +29,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(surfaces: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """A report with everything in it: published numbers, charts, filters, galleries, gaps."""
     folder = tmp_path_factory.mktemp("eval")
-    pictures = write_surfaces(folder / "data" / "surfaces")
     rng = np.random.default_rng(0)
-    (folder / "maps").mkdir()
-    (folder / "filters").mkdir()
+    for name in ("data", "maps", "filters"):
+        (folder / name).mkdir()
+    (folder / "data/surfaces").symlink_to(surfaces)
     filters = rng.normal(size=(64, 3, 7, 7)).astype(np.float32)
     save_file({"conv1.weight": filters}, folder / "filters/fractal.safetensors", {"name": "fractal"})
     for n, category in enumerate(("brick", "gravel")):
-        image = sorted((pictures / category / "test/stain").iterdir())[0].relative_to(pictures / category)
+        image = sorted((surfaces / category / "test/stain").iterdir())[0].relative_to(surfaces / category)
         images = [{"path": image.as_posix(), "defect": "stain", "score": 1.0}]
         for weights in ("random", "fractal"):
             name = f"maps/{category}-{weights}.npz"

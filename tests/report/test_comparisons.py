@@ -20,6 +20,8 @@ from fracgen_eval.report.text import number
 from tests.fields import Fields
 from tests.report.cells import add
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_seeds_give_mean_spread_and_a_paired_test(tmp_path: Path) -> None:
     for n in range(8):

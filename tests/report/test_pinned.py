@@ -147,6 +147,13 @@ def test_the_numbers_of_a_report_are_those_of_before(tmp_path: Path) -> None:
     assert not list(differences(json.loads(PINNED.read_text()), found))
 
 
+def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
+    add(tmp_path / "e")
+    add(tmp_path / "e", "padim")
+    one, two = (write_report(tmp_path / "e", tmp_path / name) for name in ("one", "two"))
+    assert [p.read_bytes() for p in one.files] == [p.read_bytes() for p in two.files]
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         made = numbers(grid(Path(folder) / "eval"), Path(folder) / "report")

@@ -19,6 +19,8 @@ from fracgen_eval.report.tables import GROUPS, Table, make_tables
 from tests.fields import Fields
 from tests.report.cells import add
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TABLES = Path(__file__).parents[2] / "evaluation/fracgen_eval/data/paper_tables.csv"
 ROWS = list(csv.DictReader(TABLES.read_text().splitlines()))
 

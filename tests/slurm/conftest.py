@@ -28,6 +28,7 @@ def slurm(running_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The cluster, for commands that start here in an empty folder; no job is left of another test."""
     for name, value in running_cluster.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("fracgen.slurm.queue.ASK_S", (0.5, 1.0))  # on a busy cluster half a minute would be polite
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums may not be split differently in a job
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

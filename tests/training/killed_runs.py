@@ -50,12 +50,12 @@ CONFIGS = {
         ema=0.9,
     ),
     "mandelbulb": config.Config(
-        "mandelbulb", preset("mandelbulb").recipe.at_size(64), VariationSpec((3, 8), (42, 168)), model="resnet18",
-        epochs=3, epoch_size=20, batch_size=8, validation_size=8, learning_rate=0.02,
+        "mandelbulb", preset("mandelbulb").recipe.at_size(32), VariationSpec((3, 8), (42, 168)),
+        model="mobilenet_v3_small", epochs=3, epoch_size=20, batch_size=8, validation_size=8, learning_rate=0.02,
     ),
     "twins": replace(
-        config.CONFIGS["twins"], recipe=config.SCENES_RECIPE.at_size(32), bank=BankSpec(4, 2), epochs=3, epoch_size=20,
-        batch_size=8, validation_size=8, ema=0.9,
+        config.CONFIGS["twins"], recipe=config.SCENES_RECIPE.at_size(32), bank=BankSpec(4, 2),
+        model="mobilenet_v3_small", epochs=3, epoch_size=20, batch_size=8, validation_size=8, ema=0.9,
     ),
 }  # fmt: skip
 """Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures. `ifs`: a

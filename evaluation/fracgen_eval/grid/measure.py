@@ -25,6 +25,7 @@ from fracgen_eval.datasets.base import THRESHOLD_QUANTILE, split
 from fracgen_eval.errors import EvaluationError
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.result import (
+    DONE,
     CellResult,
     Cost,
     Failure,
@@ -35,7 +36,7 @@ from fracgen_eval.grid.result import (
     Threshold,
     Training,
 )
-from fracgen_eval.grid.results import maps_path, write_result
+from fracgen_eval.grid.results import found_result, lock, maps_path, write_result
 from fracgen_eval.grid.scoring import Thresholds, score
 from fracgen_eval.images import load_images
 from fracgen_eval.methods import Prediction, Watch, build_method
@@ -63,31 +64,40 @@ class Options:
     """Run finished cells again."""
 
 
-def run_cell(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> CellResult:
-    """Run a cell and write its result; a failure is written too, with its traceback.
+def run_cell(cell: Cell, category: Category, weights: Callable[[], Weights], options: Options) -> CellResult | None:
+    """Run a cell, unless another process has finished it, and write its result; a failure's, too, with its traceback.
 
     Args:
         cell: what to do.
         category: its images.
         weights: loads its weights.
         options: how.
+
+    Returns:
+        What came of it; None where another process is working on it.
     """
-    start = time.perf_counter()
-    _reset_peak(options.device)
-    seconds: dict[str, float] = {}
-    outcome: Measurement | Failure
-    try:
-        outcome = _measured(cell, category, weights(), options, seconds)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:
-        message = str(error).strip().splitlines()
-        name, seconds = type(error).__name__, {}
-        outcome = Failure(name, message[0] if message else name, traceback.format_exc())
-    seconds["wall_s"] = round(time.perf_counter() - start, 3)
-    result = CellResult(cell, outcome, _cost(seconds, options.device), origin(options.device))
-    write_result(options.out, result)
-    return result
+    with lock(options.out, cell) as mine:
+        if not mine:
+            return None
+        # Another process may have finished the cell since the plan was made; so may this job, before it was preempted.
+        before, job = found_result(options.out, cell), job_here()
+        if before is not None and before.status == DONE and (not options.rerun or before.origin.job == job is not None):
+            return before
+        start, seconds = time.perf_counter(), dict[str, float]()
+        _reset_peak(options.device)
+        outcome: Measurement | Failure
+        try:
+            outcome = _measured(cell, category, weights(), options, seconds)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            message, name = str(error).strip().splitlines(), type(error).__name__
+            seconds.clear()
+            outcome = Failure(name, message[0] if message else name, traceback.format_exc())
+        seconds["wall_s"] = round(time.perf_counter() - start, 3)
+        result = CellResult(cell, outcome, _cost(seconds, options.device), origin(options.device))
+        write_result(options.out, result)
+        return result
 
 
 def origin(device: str) -> Origin:

@@ -16,7 +16,6 @@ from functools import lru_cache, partial
 from multiprocessing import active_children, get_context, parent_process
 from typing import Protocol
 
-from fracgen.slurm.queue import job_here
 from fracgen.support.files import whole_file
 from fracgen.support.provenance import processors
 from fracgen.support.streams import open_streams
@@ -24,8 +23,8 @@ from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
 from fracgen_eval.grid.measure import Options, origin, run_cell
 from fracgen_eval.grid.plan import Plan
-from fracgen_eval.grid.result import DONE, FAILED, CellResult, Failure
-from fracgen_eval.grid.results import FILTERS, clean, found_result, lock, write_result
+from fracgen_eval.grid.result import FAILED, CellResult, Failure
+from fracgen_eval.grid.results import FILTERS, clean, write_result
 from fracgen_eval.weights.backbones import InputNorm, Weights, WeightsSpec, load_weights
 
 
@@ -77,7 +76,7 @@ def keep_filters(plan: Plan) -> None:
 
 
 class Work:
-    """A plan's arguments of `run_locked`, in a form that a process can be sent."""
+    """A plan's arguments of `run_cell`, in a form that a process can be sent."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
@@ -96,7 +95,7 @@ class Work:
 def _in_turn(work: Work, reporter: Reporter) -> Iterator[tuple[Cell, CellResult | None]]:
     for cell in work.plan.pending:
         reporter.started(cell)
-        yield cell, run_locked(*work.here(cell))
+        yield cell, run_cell(*work.here(cell))
 
 
 def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[Cell, CellResult | None]]:
@@ -114,7 +113,7 @@ def _side_by_side(work: Work, reporter: Reporter, jobs: int) -> Iterator[tuple[C
                 while queue and len(running) < (1 if alone else jobs):
                     cell = queue.pop()
                     reporter.started(cell)
-                    running[pool.submit(run_locked, *work.elsewhere(cell))] = cell
+                    running[pool.submit(run_cell, *work.elsewhere(cell))] = cell
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     cell = running[future]
                     result = future.result()
@@ -152,20 +151,6 @@ def _died(work: Work, cell: Cell) -> CellResult:
     result = CellResult(cell, Failure("ProcessDied", message), origin=origin(work.options.device))
     write_result(work.options.out, result)
     return result
-
-
-def run_locked(
-    cell: Cell, category: Category, weights: Callable[[], Weights], options: Options
-) -> CellResult | None:
-    """Run a cell unless another process has finished it; what came of it, None where another is working on it."""
-    with lock(options.out, cell) as mine:
-        if not mine:
-            return None
-        # Another process may have finished the cell since the plan was made; so may this job, before it was preempted.
-        before, job = found_result(options.out, cell), job_here()
-        if before is not None and before.status == DONE and (not options.rerun or before.origin.job == job is not None):
-            return before
-        return run_cell(cell, category, weights, options)
 
 
 @lru_cache(maxsize=2)

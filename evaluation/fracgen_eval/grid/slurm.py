@@ -19,11 +19,11 @@ from fracgen.slurm.queue import LOOK_S, Watch, end_of
 from fracgen.slurm.submission import Attached, SlurmFolder, Submission, Task
 from fracgen_eval.datasets import Category
 from fracgen_eval.grid.cell import Cell
-from fracgen_eval.grid.measure import Options
+from fracgen_eval.grid.measure import Options, run_cell
 from fracgen_eval.grid.plan import Plan
 from fracgen_eval.grid.result import DONE, FAILED, CellResult
 from fracgen_eval.grid.results import begun_by, clean, found_result, result_path
-from fracgen_eval.grid.run import Reporter, Work, keep_filters, run_locked
+from fracgen_eval.grid.run import Reporter, Work, keep_filters
 from fracgen_eval.weights.backbones import Weights
 
 UNKNOWN_S = 60.0
@@ -33,7 +33,7 @@ MOST_JOBS = 1000
 """Of an array: SLURM's own default limit is 1,001."""
 
 Unit = tuple[Cell, Category, Callable[[], Weights], Options]
-"""The arguments of `run_locked`."""
+"""The arguments of `run_cell`."""
 
 
 class Watcher(Reporter, Protocol):
@@ -128,7 +128,7 @@ def run_cells(work: Sequence[Unit]) -> None:
         use_gpu("cuda", "evaluating", torch_fault)
     for number, (cell, category, weights, options) in enumerate(work, 1):
         print(f"fracgen: cell {number} of {len(work)}: {cell.title}, {result_path(options.out, cell)}", flush=True)
-        result = run_locked(cell, category, weights, options)
+        result = run_cell(cell, category, weights, options)
         print(f"fracgen: {'another process is working on it' if result is None else result.status}", flush=True)
 
 

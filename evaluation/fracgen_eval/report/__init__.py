@@ -92,7 +92,7 @@ def write_report(
 def _files(content: Content) -> dict[str, Callable[[], str | bytes]]:
     """What makes each file beside the page, by name."""
     from fracgen_eval.report import by_defect, references, text
-    from fracgen_eval.report.drawing import chart_png, chart_svg, picture
+    from fracgen_eval.report.drawing import picture
     from fracgen_eval.report.gallery import sheet
     from fracgen_eval.report.gather import slug_of
 
@@ -105,8 +105,8 @@ def _files(content: Content) -> dict[str, Callable[[], str | bytes]]:
     if content.compared:
         made["tables/calibration.csv"] = partial(references.to_csv, content.compared)
     for chart in content.charts:
-        made[f"figures/{chart.slug}.svg"] = partial(chart_svg, chart)
-        made[f"figures/{chart.slug}.png"] = partial(chart_png, chart)
+        made[f"figures/{chart.slug}.svg"] = partial(getattr, chart, "svg")
+        made[f"figures/{chart.slug}.png"] = chart.png
     for n, (_, filters) in enumerate(content.sheets):
         made[f"figures/filters-{n + 1}.png"] = partial(bytes, filters)
     for gallery in content.galleries:

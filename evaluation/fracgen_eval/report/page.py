@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from fracgen_eval.grid.result import PAPER_METRICS
 from fracgen_eval.report.by_defect import DefectTable
-from fracgen_eval.report.drawing import Chart, chart_svg, picture
+from fracgen_eval.report.drawing import Chart, picture
 from fracgen_eval.report.gallery import Gallery
 from fracgen_eval.report.gather import Results
 from fracgen_eval.report.references import SOURCES, Compared, calibration_line
@@ -42,7 +42,7 @@ def render(results: Results, content: Content, files_made: list[str], show_publi
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
         number=number, caption=caption, column_title=column_title, signed=_signed, average=average, share=_share,
-        width=_width, ends=ends, beside_average=_beside_average, uri=_uri, picture=picture, svg=chart_svg,
+        width=_width, ends=ends, beside_average=_beside_average, uri=_uri, picture=picture,
     )  # fmt: skip
     here, cells = files("fracgen_eval") / "report", results.cells
     template = environment.from_string((here / "page.html.j2").read_text())
