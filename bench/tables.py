@@ -78,12 +78,10 @@ def row(file: str, dataset: str, method: str, weights: str) -> Row | None:
     ), None)  # fmt: skip
 
 
-def mean(of: Row | None) -> str:
+def mean(of: Row) -> str:
     """The mean, with the worst and the best of several random networks."""
-    drawn = list((of or {}).get("by_network", {}).values())
-    return "" if of is None else f"{of['mean']:.1f}" + (
-        f" ({min(drawn):.1f} to {max(drawn):.1f})" if len(drawn) > 1 else ""
-    )
+    drawn = of.get("by_network", {}).values()
+    return f"{of['mean']:.1f}" + (f" ({min(drawn):.1f} to {max(drawn):.1f})" if len(drawn) > 1 else "")
 
 
 def gain(of: Row) -> str:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fracgen import __version__
 from fracgen.draws import Stream, seed_key
 from fracgen.formulas.files import Bank
 from fracgen.order import MAX_INDEX, order_keys, permute
@@ -179,9 +180,10 @@ def _difference(path: Path, own: dict[str, object]) -> str | None:
         other = read_json(path)
     except ValueError:
         return f"{path.name} is not readable"
-    release, its = (str(dict(made.get("made_with") or {}).get("fracgen")) for made in (own, other))
-    if own["render_version"] == UNPROMISED and release != its:
-        return f"of render_version {UNPROMISED} and release {its}, from which {release} may differ"
+    made_with = other.get("made_with")
+    release = made_with.get("fracgen") if isinstance(made_with, dict) else None
+    if own["render_version"] == UNPROMISED and release != __version__:
+        return f"of render_version {UNPROMISED} and release {release}, from which {__version__} may differ"
     for key, ours in own.items():
         theirs = other.get(key)
         if key in ("shard", "made_with") or ours == theirs:
