@@ -45,13 +45,13 @@ ELSEWHERE = {
     "docs/what-works.md": "bench/study/results: python -m bench.study.page; anew: python -m bench.study.run",
     "docs/evaluation.md#Networks": "no results: python -m tests.evaluation.support_table builds every pair anew",
     "docs/recipes.md": "no results: python docs/make_pictures.py",
+    "bench/README.md#Beside other programs": "by hand, of bench/results/peers-*.json; python -m bench.peers",
 }
-"""Tables that other commands write; by document, or document#heading."""
+"""Tables that others write; by document, or document#heading."""
 UNSTORED = {
     "docs/own-pictures.md#What is promised": "python -m bench.study.promises",
     "bench/README.md#Cells beside plain Anomalib": "python -m bench.cells",
     "bench/README.md#Beside plain Anomalib": "python -m bench.study.plain_anomalib",
-    "bench/README.md#Beside other programs": "python -m bench.peers",
     "docs/evaluation.md#Models of plain transformers": "python -m tests.evaluation.support_table --fit, without times",
     "docs/evaluation.md#Is this harness right?": "limits, chosen; `fracgen report` compares with them",
     "docs/reproducing-the-paper.md#0. Measure first": "limits, chosen; fracgen bench measures what is held to them",

@@ -55,6 +55,22 @@ def test_nothing_is_gained_by_the_scale_of_features() -> None:
     )
 
 
+def test_the_sound_cell_that_is_furthest_counts_most() -> None:
+    """One of squared distance 9 counts 81 times, the 47 others, of 1, once."""
+    _, damage = planted(1.0)
+    distance = torch.ones(1, 8, 8)
+    distance[:, :4, :4] = 3
+    even = order_loss(distance, damage).item()
+    distance[:, 7, 7] = 9
+    usual, weight = (47 + 9) / 48, 81 / (47 + 81)
+    sound, off = (torch.tensor([9.0, 1.0, 3.0]) + 0.05 * usual).log().split([2, 1])
+    expected = torch.nn.functional.softplus((sound - off) / 0.5)
+    assert order_loss(distance, damage).item() == pytest.approx(
+        (weight * expected[0] + (1 - weight) * expected[1]).item(), rel=1e-4
+    )
+    assert even < expected[0]
+
+
 def test_a_pair_without_damage_has_no_loss_and_a_finite_gradient() -> None:
     maps = torch.randn(2, 3, 8, 8, requires_grad=True)
     loss = order_loss(distances(maps), torch.zeros(1, 32, 32))

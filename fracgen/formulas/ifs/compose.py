@@ -38,19 +38,18 @@ def paint(
         noise_palette(scene, noise, size, palette)
     object_palette(parameters, obj, palette[PALETTE:])
     palette[PALETTE] = _U(0xFFFFFF if parameters.white else 0)  # where no point fell and there is no noise
-    entries[:] = PALETTE
     for r in range(size):
         shown = mask[r]
-        if parameters.noise:
-            values = noise[r]
-            for c in range(size):
-                entries[c] = values[c] >> _H(2)
         first = (r + scene[SceneField.CROP_TOP]) * parameters.canvas + scene[SceneField.CROP_LEFT]
         dense = density[first : first + size]
         for c in range(size):
-            d = _H(dense[c])
-            entries[c] = _H(_H(PALETTE) + d) if d > 0 or not parameters.noise else entries[c]
+            entries[c] = _H(_H(PALETTE) + _H(dense[c]))
             shown[c] = _B(dense[c] > 0)
+        if parameters.noise:
+            values = noise[r]
+            for c in range(size):  # both are read before one is chosen: a branch would be taken for every pixel
+                drawn, behind = entries[c], _H(values[c] >> _H(2))
+                entries[c] = drawn if drawn > _H(PALETTE) else behind
         paint_row(palette, entries, row, image[0, r], image[1, r], image[2, r])
 
 

@@ -71,11 +71,12 @@ def scout(maps, n, table, words, slot, view, sample, x, y):
         for i in range(0, SCOUTS, LANES):
             advance(table, words[(step & 7) >> 1], np.int32((step & 1) << 4), px, py, i)
         if step >= SCOUT_BURN_IN:
-            for i in range(SCOUTS):
-                low_x[i] = px[i] if px[i] < low_x[i] else low_x[i]
-                high_x[i] = px[i] if px[i] > high_x[i] else high_x[i]
-                low_y[i] = py[i] if py[i] < low_y[i] else low_y[i]
-                high_y[i] = py[i] if py[i] > high_y[i] else high_y[i]
+            for i in range(SCOUTS):  # all are read before any is chosen: a read that depends on a choice is no vector's
+                now_x, left, right, now_y, under, above = px[i], low_x[i], high_x[i], py[i], low_y[i], high_y[i]
+                low_x[i] = now_x if now_x < left else left
+                high_x[i] = now_x if now_x > right else right
+                low_y[i] = now_y if now_y < under else under
+                high_y[i] = now_y if now_y > above else above
             save, phase = divmod(step - SCOUT_BURN_IN, SCOUT_STRIDE)
             if phase == SCOUT_STRIDE - 1:
                 for i in range(SCOUTS):
