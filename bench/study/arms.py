@@ -1,17 +1,17 @@
-"""What is compared: recipe x augmentation x objective, at equal samples, and random weights beside them; and the files
-of results."""
+"""What is compared: recipes and objectives, at equal shots, random weights beside them, and the files of results."""
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field, replace
-from itertools import product
 from pathlib import Path
 
 from fracgen.support.decode import from_json, read_json
 
 SCHEMA = "fracgen-study/2"
-RECIPES = ("paper", "multi-formula", "fractaldb")
-AUGMENTATIONS = ("none", "crop", "full")
+BESIDE = "class-codes"
+"""The objective class with codes beside it, as a term."""
+SHOTS = 4
+"""Of a picture of twins: with so many times fewer pictures they are as many shots as the others' pictures."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,26 @@ class Arm:
 
     def training(self) -> list[str]:
         """Options of `fracgen pretrain`: a short recipe that is the same for every arm."""
+        shots = SHOTS if self.recipe == "twins" else 1
+        objective = ["class", "--code-weight", "1"] if self.objective == BESIDE else [self.objective]
         return [
             "--preset", self.recipe, "--model", self.model, "--size", str(self.size), "--epochs", "1",
-            "--epoch-size", str(self.samples), "--batch-size", "64", "--validation-size", "1000",
-            "--augment", self.augmentation, "--objective", self.objective, "--optimizer", "adamw",
+            "--epoch-size", str(self.samples // shots), "--batch-size", str(64 // shots), "--validation-size", "512",
+            *(["--shots", str(shots)] if shots > 1 else []), "--augment", self.augmentation,
+            "--objective", *objective, "--optimizer", "adamw",
             "--learning-rate", "0.001", "--weight-decay", "0.05", "--schedule", "cosine", "--warm-up", "0.1",
         ]  # fmt: skip
 
 
-def comparison(samples: int, model: str, size: int, classes: int) -> list[Arm]:
-    """Every recipe with every augmentation; several labels are `multi-instance`'s own, and Mandelbulb variations come
-    in all their classes, one code each."""
-    ways = [*product(RECIPES, AUGMENTATIONS, ("class",)), *product(("multi-instance",), AUGMENTATIONS, ("several",))]
-    trained = Arm("", samples=samples, classes=classes, model=model, size=size)
-    arms = [replace(trained, recipe=recipe, augmentation=a, objective=objective) for recipe, a, objective in ways]
-    arms.append(replace(trained, recipe="mandelbulb", classes=1037, codes=1037))
-    arms.append(replace(trained, recipe="twins", objective="damage"))
-    return [Arm("random", model=model), Arm("built-in", model=model), *arms]
+def comparison(samples: int, model: str, size: int) -> list[Arm]:
+    """Few arms, each of a thousand codes in as many classes: the class, the codes, both; other fractals; and twins."""
+    trained = Arm("paper", samples=samples, classes=1000, codes=1000, model=model, size=size)
+    return [
+        Arm("random", model=model), Arm("built-in", model=model), trained, replace(trained, objective="codes"),
+        replace(trained, objective=BESIDE), replace(trained, recipe="multi-formula"),
+        replace(trained, recipe="mandelbulb", classes=1037, codes=1037),
+        replace(trained, recipe="twins", objective="damage"),
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

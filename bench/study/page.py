@@ -103,7 +103,7 @@ def page(results: Sequence[Result]) -> str:
     if not results:
         parts.append("\nNothing has been measured yet.")
     there = {(r.arm.recipe, r.arm.augmentation, r.arm.objective) for r in results}  # with any number of images
-    asked = [(arm.recipe, arm.augmentation, arm.objective) for arm in comparison(1, "", 1, 1)]
+    asked = [(arm.recipe, arm.augmentation, arm.objective) for arm in comparison(1, "", 1)]
     if missing := "; ".join(", ".join(way) for way in asked if way not in there):
         parts.append(f"\n## Not measured\n\nOf the comparison's arms, as recipe, augmentation, objective: {missing}.")
     parts.append("\n## How and where\n")

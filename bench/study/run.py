@@ -1,7 +1,7 @@
 """Make each arm's weights and measure them: one command, which goes on where it was stopped.
 
-    python -m bench.study.run -o STUDY [--samples 20000] [--seeds 0,1,2] [--datasets surfaces,elpv]
-                              [--methods patchcore,cflow] [--only NAME ...]
+    python -m bench.study.run -o STUDY [--samples 64000] [--seeds 0,1,2] [--datasets surfaces,elpv]
+                              [--methods patchcore,stfpm] [--only NAME ...]
 
 Each arm and seed is one file in bench/study/results/ when it is finished. What lies in STUDY (runs, weights,
 cells of the evaluation) lets a stopped one go on: `fracgen pretrain --resume auto` and the grid of
@@ -139,18 +139,17 @@ def main() -> None:
     """All arms, seed by seed, so that a study that is stopped has compared all arms on fewer seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=20_000)
+    parser.add_argument("--samples", type=int, default=64_000)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--datasets", default="surfaces,elpv")
-    parser.add_argument("--methods", default="patchcore,cflow")
+    parser.add_argument("--methods", default="patchcore,stfpm")
     parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--only", nargs="*", help="arms by name, without their number of samples")
     parser.add_argument("--limit", help="of `fracgen eval run`: images a category")
     parser.add_argument("--settings", type=Path, help="of `fracgen eval run`: settings of methods")
     options = parser.parse_args()
-    arms = comparison(options.samples, options.model, options.size, options.classes)
+    arms = comparison(options.samples, options.model, options.size)
     named = {arm.line: arm for arm in arms}
     if unknown := [name for name in options.only or () if name not in named]:
         parser.error(f"unknown arm {unknown[0]!r}: use one of {', '.join(named)}")

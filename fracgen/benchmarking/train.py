@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fracgen.benchmarking.images import wait
 from fracgen.benchmarking.record import Record, Results, Summary, interleaved
+from fracgen.formulas.files import Bank
 from fracgen.formulas.formula import make_bank
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
@@ -55,7 +56,7 @@ def bench_train(
         bank, config.recipe, config.batch_size, device=where, seed=config.seed, dtype=dtype, channels_last=gpu,
         prefetch=prefetch, epoch_size=config.batch_size * (steps * (rounds + 1) + prefetch + 1),
     )  # fmt: skip
-    step = training_step(config, bank.classes, where, dtype)
+    step = training_step(config, bank, where, dtype)
     batches = iter(loader)
     ready = next(batches)
     step(*ready)
@@ -108,9 +109,9 @@ def live(loader: FractalLoader, batches: Batches, step: Step, steps: int) -> Cal
     return block
 
 
-def training_step(config: Config, classes: int, where: torch.device, dtype: torch.dtype) -> Step:
+def training_step(config: Config, bank: Bank, where: torch.device, dtype: torch.dtype) -> Step:
     """One optimizer step, as `fracgen pretrain` takes it."""
-    objective = objective_of(config, classes)
+    objective = objective_of(config, bank)
     model = create(config.model, objective.outputs, config.recipe.size, config.seed).to(where)
     if where.type == "cuda":
         model = model.to(memory_format=torch.channels_last)

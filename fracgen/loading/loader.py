@@ -25,6 +25,7 @@ from fracgen.loading.dataset import FractalDataset, classes_present
 from fracgen.loading.prefetch import Meter, in_thread, on_side_stream
 from fracgen.loading.share import IMAGES_PER_CODE, Share
 from fracgen.loading.twin_pictures import TwinMaker
+from fracgen.loading.twins import MOST_SHOTS
 from fracgen.order import MAX_INDEX, labels_of, order_keys, permute
 from fracgen.recipes.presets import preset
 from fracgen.rendering import make_renderer
@@ -75,9 +76,10 @@ class FractalLoader:
         masks: yield (images, labels, masks).
         augment: an `Augmentation`, or the name of one; images are then altered and mixed on the device, by
             random numbers of their own for every position of every epoch.
-        twins: show every picture twice, as two cameras see it, damaged the second time (`fracgen.loading.twins`);
-            yield (images, labels, damage).
-        grains: share of the twins whose ground is grains, as of crystals, others in the second shot; 0 to 1.
+        twins: show every picture in several shots, as cameras see it, each damaged elsewhere
+            (`fracgen.loading.twins`); yield (images, labels, damage).
+        shots: how many of them, 2 to 64.
+        grains: share of the twins whose ground is grains, as of crystals, others in every shot; 0 to 1.
         class_maps: yield (images, labels, maps).
         pictures: show only so many different pictures, those of epoch 0; default: every one is new.
         stream: `Stream.VALIDATION` has the same classes and codes in pictures that training never
@@ -92,8 +94,8 @@ class FractalLoader:
             float32 [B, classes], each class by its weight.
         masks: uint8 [B, size, size] (or [B, 2, size, size]), 1 where an attractor shows.
         maps: int64 [B, size, size]: 0 where no attractor shows, else 1 + the class of the one that does.
-        damage: float32 [B, size, size]: its opacity, 0 to 1, in the second shots. Images are then
-            [B, 2, 3, size, size].
+        damage: float32 [B, shots, size, size]: how visible it is, 0 to 1. Images are then
+            [B, shots, 3, size, size].
 
     Raises:
         ValueError: an argument is out of range, `world_size` does not divide every batch, augmentation, twins
@@ -134,6 +136,7 @@ class FractalLoader:
         masks: bool = False,
         augment: Augmentation | str | None = None,
         twins: bool = False,
+        shots: int = 2,
         grains: float = 0.0,
         class_maps: bool = False,
         pictures: int | None = None,
@@ -150,7 +153,8 @@ class FractalLoader:
         order_keys(seed, 0)  # refuses a bad seed now rather than at the first batch
         self._form: _Form = {"dtype": dtype_name(dtype), "normalize": normalize, "channels_last": channels_last}
         self.augmentation = augmentation(augment) if isinstance(augment, str) else augment
-        self.twins, self.grains, self.class_maps, self.pictures = twins, grains, class_maps, pictures
+        self.twins, self.shots, self.grains = twins, shots, grains
+        self.class_maps, self.pictures = class_maps, pictures
         self._augmenter = self._make_augmenter()
         self._masked = masks or class_maps or (self._augmenter is not None and self._augmenter.blends)
         self._renderer = make_renderer(bank, self.recipe, device, threads=threads)
@@ -266,7 +270,7 @@ class FractalLoader:
             "stream": int(self.stream), "recipe": self.recipe.digest, "bank": self._bank_sha256,
             **({} if self.pictures is None else {"pictures": self.pictures}),
             **({} if self.augmentation is None else {"augmentation": self.augmentation.digest}),
-            **({"twins": True} if self.twins else {}), **({"grains": self.grains} if self.grains else {}),
+            **({"twins": self.shots} if self.twins else {}), **({"grains": self.grains} if self.grains else {}),
         }  # fmt: skip
 
     def _make(self, epoch: int, batches: range) -> list[tuple[torch.Tensor, ...]]:
@@ -341,12 +345,14 @@ class FractalLoader:
         form = self._form | {"dtype": getattr(torch, str(self._form["dtype"]))}
         if not 0 <= self.grains <= (1 if self.twins else 0):
             raise ValueError(f"grains {self.grains:g} is out of range: use 0 to 1 with twins, else 0")
+        if not 2 <= self.shots <= MOST_SHOTS:
+            raise ValueError(f"shots {self.shots} is out of range: use 2 to {MOST_SHOTS}")
         if self.twins:
             if self.masks or self.class_maps or self.augmentation is not None:
                 raise ValueError(
                     "twins have a damage of their own in place of masks, maps and augmentation: drop those"
                 )
-            return TwinMaker(self.recipe, self.seed, self.stream, grains=self.grains, **form)
+            return TwinMaker(self.recipe, self.seed, self.stream, shots=self.shots, grains=self.grains, **form)
         if self.augmentation is None:
             return None
         if self.masks:

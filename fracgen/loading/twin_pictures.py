@@ -1,7 +1,7 @@
-"""The device part of twins: two shots of every picture, as the random numbers of `fracgen.loading.twins` describe them.
+"""The device part of twins: shots of every picture, as the random numbers of `fracgen.loading.twins` describe them.
 
 As in `fracgen.loading.augment_pictures`, every operation works picture by picture, so that on a CPU a
-pair's bits do not depend on the others in its batch.
+ground's bits do not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fracgen.loading.augment import Partners, on_device
@@ -46,7 +47,7 @@ VISIBLE = 0.02
 class TwinMaker(Maker):
     """Makes twins of the batches of one stream of pictures.
 
-    Args: see `Maker`; `grains` is the share of grounds that are grains.
+    Args: see `Maker`; `grains` is the share of grounds that are grains, `shots` how many there are of each.
 
     Raises:
         ValueError: the dtype is uint8, or the recipe has two views already.
@@ -56,12 +57,12 @@ class TwinMaker(Maker):
 
     def __init__(
         self, recipe: Recipe, seed: int, stream: int, *, dtype: torch.dtype, normalize: bool = True,
-        channels_last: bool = False, grains: float = 0.0,
+        channels_last: bool = False, grains: float = 0.0, shots: int = 2,
     ) -> None:  # fmt: skip
         super().__init__("twins", recipe, seed, stream, dtype=dtype, normalize=normalize, channels_last=channels_last)
         if recipe.views == 2:
             raise ValueError(f"recipe {recipe.name!r} has 2 views, and twins are two shots of one: use --views 1")
-        self.tile, self.grains = torch.from_numpy(normal_tile()), grains
+        self.tile, self.grains, self.shots = torch.from_numpy(normal_tile()), grains, shots
 
     def __call__(
         self, pictures: Tensor, masks: Tensor | None, labels: Tensor, who: Partners, epoch: int, *, maps: bool = False
@@ -69,19 +70,20 @@ class TwinMaker(Maker):
         """See `Augmenter`; `maps` is False, as a twin shows parts of several pictures.
 
         Returns:
-            images: [B, 2, 3, H, W], sound ones first.
+            images: [B, shots, 3, H, W].
             labels: of the own pictures, as given.
-            damage: float32 [B, H, W], its opacity in the second shots.
+            damage: float32 [B, shots, H, W]: how visible it is, 0 to 1.
         """
         assert masks is not None and not maps  # noqa: PT018
         device, count, size = pictures.device, len(who.own), pictures.shape[-2:]
         self.mean, self.std, self.tile = (x.to(device) for x in (self.mean, self.std, self.tile))
         mean, std = self.mean[:, None, None], self.std[:, None, None]
         own, partner, third = (torch.from_numpy(rows).to(device) for rows in (who.own, who.partner, who.third))
-        draws = twin_draws(uniforms(who.needed[who.own], self.seed, epoch, self.stream), self.grains)
-        images = torch.empty(2 * count, 3, *size, dtype=self.dtype, device=device, memory_format=self.layout)
-        images = images.view(count, 2, 3, *size)
-        damaged = torch.empty(count, *size, device=device)
+        numbers = uniforms(who.needed[who.own], self.seed, epoch, self.stream, self.shots)
+        draws = twin_draws(numbers, self.grains)
+        images = torch.empty(count * self.shots, 3, *size, dtype=self.dtype, device=device, memory_format=self.layout)
+        images = images.view(count, self.shots, 3, *size)
+        damaged = torch.empty(count, self.shots, *size, device=device)
         for part in parts_of(own):
             ground, other = (pictures[rows[part]].float().div_(255) for rows in (own, partner))
             mask, dust = ((masks[rows[part]] > 0).float() for rows in (third, partner))
@@ -93,17 +95,17 @@ class TwinMaker(Maker):
 def shoot(
     own: Tensor, partner: Tensor, mask: Tensor, dust: Tensor, p: TwinDraws, *, part: slice, tile: Tensor
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """A part of a batch of pairs.
+    """A part of a batch of grounds.
 
     Args:
         own, partner: float32 [b, 3, S, S] in [0, 1].
         mask, dust: float32 [b, S, S]: masks of the third and of the partner's picture.
         p: the parameters of the whole batch.
-        part: which of its pairs these are.
+        part: which of its grounds these are.
         tile: `normal_tile` on the device.
 
     Returns:
-        Shots float32 [b, 2, 3, S, S] in [0, 1], and float32 [b, S, S] in [0, 1]: how visible the damage is.
+        Shots, [b, shots, 3, S, S], and how visible their damage is, [b, shots, S, S]: float32 in [0, 1].
     """
     device = own.device
     blended, paints, colour = (value[part] for value in on_device([p.blended, p.paints, p.colour], device))
@@ -114,25 +116,24 @@ def shoot(
         painted = torch.lerp(two[:, :, None, None], one[:, :, None, None], shown)
         ground[rows] = torch.lerp(painted, ground[rows], 0.1)
     grounds = grained(scattered(ground, p.scatter, part, tile), p.grains, part, tile)
-    first, second = (
-        resample(own, on_device([shot.affine], device)[0][part]) for own, shot in zip(grounds, p.shots, strict=True)
-    )
-    damaged, opacity = damage(second, grounds[1], partner, dust, p.damage, part=part, tile=tile)
-    first, second, damaged = (recolour(surface.clamp_(0, 1), colour) for surface in (first, second, damaged))
-    change = F.avg_pool2d((damaged - second).abs().amax(1, keepdim=True), 5, 1, 2)[:, 0]
-    shots = [
-        camera(surface, shot, part, tile) for surface, shot in zip((first, damaged), p.shots, strict=True)
-    ]  # fmt: skip
-    return torch.stack(shots, 1), opacity * (change / VISIBLE).clamp_(max=1)
+    shots, visible = [], []
+    for own, shot, its in zip(grounds, p.shots, p.damage, strict=True):
+        view = resample(own, on_device([shot.affine], device)[0][part])
+        damaged, opacity = damage(view, own, partner, dust, its, part=part, tile=tile)
+        sound, damaged = (recolour(surface.clamp_(0, 1), colour) for surface in (view, damaged))
+        change = F.avg_pool2d((damaged - sound).abs().amax(1, keepdim=True), 5, 1, 2)[:, 0]
+        shots.append(camera(damaged, shot, part, tile))
+        visible.append(opacity * (change / VISIBLE).clamp_(max=1))
+    return torch.stack(shots, 1), torch.stack(visible, 1)
 
 
-def scattered(ground: Tensor, p: Scatter, part: slice, tile: Tensor) -> tuple[Tensor, Tensor]:
-    """Grounds [b, 3, S, S] of the two shots: the same one, or two pieces of a texture of its spots."""
+def scattered(ground: Tensor, p: Scatter, part: slice, tile: Tensor) -> list[Tensor]:
+    """Grounds [b, 3, S, S] of the shots: the same one, or pieces of a texture of its spots."""
     size = ground.shape[-1]
     radius, centre = (value[part] for value in on_device([p.radius, p.centre], ground.device))
     density = np.minimum(p.cover[part] / (math.pi * (p.radius[part] * size / 2) ** 2), 0.5)  # spots a pixel
     above = [NormalDist().inv_cdf(1 - share) for share in density]  # a normal number is, with that probability
-    pair = [ground, ground.clone() if bool(p.chosen[part].any()) else ground]
+    grounds = _of_its_own([ground] * len(p.fields), p.chosen[part])
     for row in np.flatnonzero(p.chosen[part]).tolist():
         along, across = _axes(centre[row : row + 1], radius.new_zeros(1, 1, 1), size)
         window = torch.exp(-2 * (along.square() + across.square()) / radius[row] ** 2)
@@ -143,21 +144,18 @@ def scattered(ground: Tensor, p: Scatter, part: slice, tile: Tensor) -> tuple[Te
         # The sum of independent spots has this variance, whatever it happens to be in one picture.
         power = float(density[row]) * spot.square().sum((1, 2)).mean()
         gain = deviation / power.sqrt().clamp_min(1e-4)
-        for shot, corner in enumerate(p.fields):
+        for own, corner in zip(grounds, p.fields, strict=True):
             field = _cut(torch.from_numpy(corner[part][row : row + 1]).to(ground.device), size, tile[:1])
             places = (field[0, 0] > above[row]).float()
             texture = torch.fft.irfft2(waves * torch.fft.rfft2(places), s=(size, size))
-            pair[shot][row] = (mean[0] + gain * texture).clamp_(0, 1)
-    return pair[0], pair[1]
+            own[row] = (mean[0] + gain * texture).clamp_(0, 1)
+    return grounds
 
 
-def grained(grounds: tuple[Tensor, Tensor], p: Grains, part: slice, tile: Tensor) -> tuple[Tensor, Tensor]:
-    """Grounds [b, 3, S, S] of the two shots, some as crystals: a piece of the ground in each, lighter or darker."""
-    if not bool(p.chosen[part].any()):
-        return grounds
-    first, second = grounds
-    pair = (first, second.clone() if second is first else second)
-    size, device = first.shape[-1], first.device
+def grained(grounds: list[Tensor], p: Grains, part: slice, tile: Tensor) -> list[Tensor]:
+    """Grounds [b, 3, S, S] of the shots, some as crystals: a piece of the ground in each, lighter or darker."""
+    grounds = _of_its_own(grounds, p.chosen[part])
+    size, device = grounds[0].shape[-1], grounds[0].device
     at = (torch.arange(size, device=device) * 2 + 1) / size - 1
     place = torch.stack(torch.broadcast_tensors(at, at[:, None]), -1)  # across, down
     axes, irregular, wavy, contrast, shown, border = (
@@ -165,7 +163,7 @@ def grained(grounds: tuple[Tensor, Tensor], p: Grains, part: slice, tile: Tensor
     )
     around = torch.tensor([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)], device=device)
     for row in np.flatnonzero(p.chosen[part]).tolist():
-        for ground, corner in zip(pair, p.fields, strict=True):
+        for ground, corner in zip(grounds, p.fields, strict=True):
             start = torch.from_numpy(corner[part][row]).to(device)
             waves = torch.stack([_uneven((start + shift)[None], 8, size, tile)[0] for shift in (40, 90)], -1)
             cell = place @ axes[row].T + wavy[row] * waves
@@ -182,7 +180,14 @@ def grained(grounds: tuple[Tensor, Tensor], p: Grains, part: slice, tile: Tensor
             depth, width = border[row]
             edge = 1 - depth * torch.exp(-((far[..., 1] - far[..., 0]) / width).square())
             ground[row] = (torch.lerp(mean, piece, shown[row]) * light * edge).clamp_(0, 1)
-    return pair
+    return grounds
+
+
+def _of_its_own(grounds: list[Tensor], changed: NDArray[np.bool_]) -> list[Tensor]:
+    """A tensor for each shot, where some rows are to change."""
+    if not changed.any() or len({id(ground) for ground in grounds}) == len(grounds):
+        return grounds
+    return [ground.clone() for ground in grounds]
 
 
 def _at(tile: Tensor, cell: Tensor, corner: Tensor) -> Tensor:

@@ -1,21 +1,21 @@
-"""Twins: two shots of every picture, the second one damaged; a pure function of (seed, epoch, position).
+"""Twins: several shots of every picture, each damaged elsewhere; a pure function of (seed, epoch, position).
 
 What a method of anomaly detection does with features is to compare a patch with patches of sound
-pictures. So the two shots show one ground, by two cameras that differ a little in place, light,
-tint, sharpness and noise, and between them the second ground is damaged somewhere. Features are
-good where the twins are alike except there (`fracgen.training.losses`). No photograph is needed:
+pictures. So the shots show one ground, by cameras that differ a little in place, light, tint, sharpness
+and noise, and in each of them the ground is damaged somewhere. Features are good where the shots are
+alike except there (`fracgen.training.losses`). No photograph is needed:
 
 1. the ground is a rendered picture, in half of the cases blended with its partner by the mask of a
    third picture, or, sometimes, two colours where an attractor does or does not show. In a third of
    the cases it is a texture: a spot of that picture, scattered over the plane at random, and
-   scattered anew for the second shot, so that the two share a look and no place. A share of the grounds are grains
-   (cells of seeds on an uneven grid, as in crystals): each shows another piece of the picture, lighter or darker, and
-   the second shot has other grains;
-2. a window of it is looked up, turned and zoomed as the pair has it;
-3. the second shot is damaged: a piece of another picture of the same mean and contrast, lines, a
+   scattered anew for every shot, so that they share a look and no place. A share of the grounds are grains (cells
+   of seeds on an uneven grid, as in crystals): each shows another piece of the picture, lighter or darker, and every
+   shot has other grains;
+2. a window of it is looked up, turned and zoomed as the ground has it;
+3. the shot is damaged: a piece of another picture of the same mean and contrast, lines, a
    spot lighter or darker, a tint, a piece of the ground itself turned and shifted, or the dust of an
    attractor, light or foreign; each as strong as the contrast of what it lies on, times a factor;
-4. both get the pair's colours: channels exchanged, saturation, contrast, inversion;
+4. all get the ground's colours: channels exchanged, saturation, contrast, inversion;
 5. each shot gets its own light, gamma, tint, blur and noise.
 
 Partner and third are those of `fracgen.loading.augment`, so any number of processes sees the same twins.
@@ -28,6 +28,7 @@ Textures are spot noise (van Wijk, SIGGRAPH 1991), grains are cellular noise (Wo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -44,16 +45,16 @@ SHAPES = 2
 """Spots, or lines, of one damage: one or two."""
 TILE = 256
 """Side of the tile of normal numbers that noise is cut from, periodic."""
-UNIFORMS = 128
-"""Random numbers of one pair: 124 are used, four come of a counter."""
-FIRST_OF_GRAINS = 110
-"""Those from here on are for grains, so that the others mean what they meant before there were any."""
+MOST_SHOTS = 64
+"""Of one ground."""
+COMMON, EACH = 40, 60
+"""Random numbers of a ground, and of each of its shots; four come of a counter."""
 TURN = 2 * math.pi
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """What one camera does, for each pair of a batch [B]."""
+    """What one camera does, for each ground of a batch [B]."""
 
     affine: Floats
     """[B, 2, 3]: where a pixel comes from, in coordinates of the ground that are -1 and 1 at its edges."""
@@ -72,7 +73,7 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Where spots or lines lie, for each pair [B]; lengths are halves of the picture's side."""
+    """Where spots or lines lie, for each ground [B]; lengths are halves of the picture's side."""
 
     centre: Floats
     """[B, 2]: across, down."""
@@ -91,7 +92,7 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """What happens to the second ground of each pair [B]."""
+    """What happens to one shot of each ground [B]."""
 
     kind: NDArray[np.int64]
     shapes: tuple[Shape, ...]
@@ -115,7 +116,7 @@ class Damage:
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """How grounds become textures, for each pair [B]."""
+    """How grounds become textures, for each [B]."""
 
     chosen: NDArray[np.bool_]
     """Whether they do."""
@@ -125,13 +126,13 @@ class Scatter:
     """Of a spot, in halves of the picture's side."""
     centre: Floats
     """[B, 2]: where on the picture it is cut out, across and down."""
-    fields: tuple[NDArray[np.int64], NDArray[np.int64]]
+    fields: tuple[NDArray[np.int64], ...]
     """[B, 2] for each shot: corner in the tile of the numbers that say where its spots lie."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grains:
-    """How grounds become crystals, for each pair [B]: other ones in each shot, of one kind."""
+    """How grounds become crystals, for each [B]: other ones in each shot, of one kind."""
 
     chosen: NDArray[np.bool_]
     """Whether they do."""
@@ -147,13 +148,13 @@ class Grains:
     """How much of the ground is seen in a grain, from 0 to 1."""
     border: Floats
     """[B, 2]: how much darker borders are, and how wide, in cells."""
-    fields: tuple[NDArray[np.int64], NDArray[np.int64]]
+    fields: tuple[NDArray[np.int64], ...]
     """[B, 2] for each shot: corner in the tile of the numbers that say where seeds lie and what grains show."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwinDraws:
-    """Everything random about the pairs of a batch."""
+    """Everything random about the grounds of a batch and their shots."""
 
     blended: Floats
     """[B]: 1 where the ground is blended with the partner, else 0."""
@@ -164,14 +165,15 @@ class TwinDraws:
     scatter: Scatter
     grains: Grains
     colour: Floats
-    """[B, 3, 4]: the pair's colour matrix and its offset."""
-    shots: tuple[Shot, Shot]
-    damage: Damage
+    """[B, 3, 4]: the ground's colour matrix and its offset."""
+    shots: tuple[Shot, ...]
+    damage: tuple[Damage, ...]
+    """Of each shot."""
 
 
-def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int) -> Floats:
-    """Random numbers in [0, 1) of the pairs at these positions of an epoch: [B, UNIFORMS]."""
-    return drawn(UNIFORMS, Purpose.TWINS | int(stream) << 24, positions, seed, epoch)
+def uniforms(positions: NDArray[np.int64], seed: int, epoch: int, stream: int, shots: int) -> Floats:
+    """Random numbers in [0, 1) of the grounds at these positions of an epoch, and of their shots: [B, numbers]."""
+    return drawn(COMMON + shots * EACH, Purpose.TWINS | int(stream) << 24, positions, seed, epoch)
 
 
 @cache
@@ -191,57 +193,57 @@ def _corner(c: Columns) -> NDArray[np.int64]:
 
 
 def twin_draws(u: Floats, share: float = 0.0) -> TwinDraws:
-    """What the random numbers u [B, UNIFORMS] mean; a share of the grounds are grains."""
-    c = Columns(u)
+    """What the random numbers u [B, numbers] mean; a share of the grounds are grains."""
+    c = Columns(u[:, :COMMON])
+    each = [Columns(u[:, first : first + EACH]) for first in range(COMMON, u.shape[1], EACH)]
     blended, flat = c.one_in(0.5), c.one_in(0.15)
     paints = np.stack([c.several(3), c.several(3)], 1)
-    scatter = _scatter(c)
-    kind = c.whole(len(KINDS))
+    scatter, grains = _scatter(c, each), _grains(c, each, share)
+    kinds = [shot.whole(len(KINDS)) for shot in each]
     # A texture turned and shifted is the same texture.
-    grains = _grains(Columns(u[:, FIRST_OF_GRAINS:]), share)
-    kind = np.where((scatter.chosen | grains.chosen) & (kind == WARP), FOREIGN, kind)
-    colour = _pair_colour(c, kind == TINT)
+    repeats = scatter.chosen | grains.chosen
+    kinds = [np.where(repeats & (kind == WARP), FOREIGN, kind) for kind in kinds]
+    colour = _colour(c, np.any([kind == TINT for kind in kinds], 0))
     angle, zoom, stretch = c.between(0, TURN), c.spread(0.5, 1.7), c.spread(0.75, 1.35)
     centre = c.several(2, -1, 1)
-    # Most twins are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
+    # Most shots are nearly aligned: they teach what a camera changes. Those further apart teach what repeats.
     apart, nuisance = c.between(0, 1) ** 2, c.between(0.3, 1.3)
     sharpness, grain = c.between(0.2, 1), c.spread(0.002, 0.016)
     shots = []
-    for _ in range(2):
-        at = centre + 0.15 * (apart * zoom)[:, None] * c.several(2, -1, 1)
-        turned = angle + 0.15 * apart * c.between(-1, 1)
-        zoomed = zoom * np.exp(0.1 * apart * c.between(-1, 1))
-        slope, direction = 0.25 * nuisance * c.between(0, 1), c.between(0, TURN)
-        light = [0.15 * nuisance * c.between(-1, 1), slope * np.cos(direction), slope * np.sin(direction)]
+    for one in each:
+        at = centre + 0.15 * (apart * zoom)[:, None] * one.several(2, -1, 1)
+        turned = angle + 0.15 * apart * one.between(-1, 1)
+        zoomed = zoom * np.exp(0.1 * apart * one.between(-1, 1))
+        slope, direction = 0.25 * nuisance * one.between(0, 1), one.between(0, TURN)
+        light = [0.15 * nuisance * one.between(-1, 1), slope * np.cos(direction), slope * np.sin(direction)]
         shots.append(Shot(
             affine=affine(turned, zoomed * stretch, zoomed / stretch, at),
-            gamma=np.exp(0.15 * nuisance * c.between(-1, 1)), light=np.stack(light, 1),
-            tint=np.exp(0.04 * nuisance[:, None] * c.several(3, -1, 1)),
-            blur=taps(sharpness * c.between(0, 1)), noise=grain * c.between(0.5, 1), grain=_corner(c),
+            gamma=np.exp(0.15 * nuisance * one.between(-1, 1)), light=np.stack(light, 1),
+            tint=np.exp(0.04 * nuisance[:, None] * one.several(3, -1, 1)),
+            blur=taps(sharpness * one.between(0, 1)), noise=grain * one.between(0.5, 1), grain=_corner(one),
         ))  # fmt: skip
-    first, second = shots
+    damage = [_damage(one, kind, angle=angle, zoom=zoom, centre=centre) for one, kind in zip(each, kinds, strict=True)]
     return TwinDraws(
         blended=blended.astype(np.float64), flat=flat, paints=paints, scatter=scatter, grains=grains, colour=colour,
-        shots=(first, second), damage=_damage(c, kind, angle=angle, zoom=zoom, centre=centre),
+        shots=tuple(shots), damage=tuple(damage),
     )  # fmt: skip
 
 
-def _scatter(c: Columns) -> Scatter:
+def _scatter(c: Columns, each: Sequence[Columns]) -> Scatter:
     chosen, radius = c.one_in(1 / 3), c.spread(0.06, 0.5)
     centre = (1 - radius)[:, None] * c.several(2, -1, 1)
-    return Scatter(
-        chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=(_corner(c), _corner(c))
-    )  # fmt: skip
+    fields = tuple(_corner(one) for one in each)
+    return Scatter(chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=fields)
 
 
-def _grains(c: Columns, share: float) -> Grains:
+def _grains(c: Columns, each: Sequence[Columns], share: float) -> Grains:
     chosen = c.one_in(share)
     angle, cells, stretch = c.between(0, TURN), c.spread(3, 20), c.spread(0.6, 1.7)
     axes = affine(angle, cells / 2 * stretch, cells / 2 / stretch, np.zeros((len(angle), 2)))[:, :, :2]
     return Grains(
         chosen=chosen, axes=axes, irregular=c.between(0.1, 0.4), wavy=c.between(0, 0.5), contrast=c.spread(0.05, 0.6),
         shown=c.between(0.05, 1), border=np.stack([c.between(-0.2, 0.6), c.spread(0.03, 0.2)], 1),
-        fields=(_corner(c), _corner(c)),
+        fields=tuple(_corner(one) for one in each),
     )  # fmt: skip
 
 
@@ -272,7 +274,7 @@ def _damage(c: Columns, kind: NDArray[np.int64], *, angle: Floats, zoom: Floats,
     )  # fmt: skip
 
 
-def _pair_colour(c: Columns, tinted: NDArray[np.bool_]) -> Floats:
+def _colour(c: Columns, tinted: NDArray[np.bool_]) -> Floats:
     """One matrix: channels exchanged, saturation, then contrast above a random black, perhaps inverted.
 
     Where the damage is a tint, colours are kept: in grey it could not be told from light.

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from fracgen.draws import seed_key
 from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS, Augmentation
+from fracgen.loading.twins import MOST_SHOTS
 from fracgen.recipes.presets import PRESETS as RECIPES
 from fracgen.recipes.recipe import Recipe, Spec, check_formula
 from fracgen.support.decode import JsonValue, Table
@@ -22,7 +23,7 @@ from fracgen.support.options import Option, Within, check_fields, check_number
 
 Optimizer = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Objective = Literal["auto", "class", "several", "pairs", "damage"]
+Objective = Literal["auto", "class", "several", "pairs", "damage", "codes"]
 Schedule = Literal["one-cycle", "cosine", "trapezoid"]
 LOGGERS = ("tensorboard", "wandb")
 FIRST = 1 / 25
@@ -73,11 +74,16 @@ class Config(Table):
     """What is done to training images on their device; validation sees them as they were rendered."""
     objective: Annotated[
         Objective,
-        Option("What the network predicts: the class of an image, several classes, which two images are a pair, or "
-               "where the second of two shots is damaged; auto: by the recipe's labels.", default="the preset's"),
+        Option("What the network predicts: the class of an image, several classes, which two images are a pair, where "
+               "each of several shots is damaged, or how far codes lie apart; auto: by the recipe's labels.",
+               default="the preset's"),
     ] = "auto"
+    shots: Annotated[int, "Number of shots of a picture that are compared; for damage only.", Within(2, MOST_SHOTS)] = 2
     grains: Annotated[
         float, "Share of the pictures whose ground is grains, as of crystals; for damage only.", Within(0.0, 1.0)
+    ] = 0.0
+    code_weight: Annotated[
+        float, "Weight of the objective codes beside class; for class only.", Within(0.0, 1e3)
     ] = 0.0
     label_smoothing: Annotated[
         float, "Share of the target that is spread over all classes; for class only.", Within(0.0, 0.99)
@@ -127,6 +133,12 @@ class Config(Table):
                              f"{'several' if recipe.source == 'bank' else 'class'}, or damage")  # fmt: skip
         if self.grains and task != "damage":
             raise ValueError(f"grains {self.grains:g} has no meaning for objective {task}: use 0")
+        if self.shots != 2 and task != "damage":
+            raise ValueError(f"shots {self.shots} has no meaning for objective {task}: use 2")
+        if self.code_weight and task != "class":
+            raise ValueError(f"code_weight {self.code_weight:g} has no meaning for objective {task}: use 0")
+        if (self.code_weight or task == "codes") and self.augmentation is not None and self.augmentation.mixes:
+            raise ValueError("a mixed picture has no code: use --augment unmixed, crop or none")
         if self.label_smoothing and task != "class":
             raise ValueError(f"label_smoothing {self.label_smoothing:g} has no meaning for objective {task}: use 0")
         if recipe.views == 2 and self.augmentation is not None and self.augmentation.mixes:

@@ -58,7 +58,7 @@ def export(
     config, sha256 = folder.read_config()
     bank = folder.read_bank(sha256)
     state = folder.read_checkpoint(checkpoint, config, bank)[0]
-    objective = objective_of(config, bank.classes)
+    objective = objective_of(config, bank)
     model = create(config.model, objective.outputs, config.recipe.size, config.seed)
     model.load_state_dict(state["average"] or state["model"])
     trained = Trained(config, sha256, objective, model, step=state["step"], validation=state["validation"])

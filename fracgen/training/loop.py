@@ -238,7 +238,7 @@ class Run:
             self.bank, c.recipe, min(c.batch_size, size), device=self.fabric.device, seed=c.seed,
             epoch_size=size, rank=self.fabric.global_rank, world_size=self.fabric.world_size, dtype=self.how.dtype,
             channels_last=self.how.channels_last, prefetch=self.machine.prefetch, twins=c.task == "damage",
-            grains=c.grains, stream=stream, augment=c.augmentation if trained else None,
+            shots=c.shots, grains=c.grains, stream=stream, augment=c.augmentation if trained else None,
             pictures=c.pictures if trained else None,
         )  # fmt: skip
 

@@ -1,10 +1,14 @@
 """Objectives: the loss and the score of a network's outputs and feature maps.
 
-`damage` is PatchCore (Roth et al., CVPR 2022) with one picture in its memory, and a gradient: a damaged shot's patches
-must be far from all patches of a sound one, where it is damaged. A patch is the features of the two middle maps
-together, each averaged over its neighbours, and its score is the distance to the nearest patch of the sound shot. Each
-map must do it alone as well, for methods that look at others. Only the order of a pair's scores counts: nothing is
-gained by scale.
+`damage` is PatchCore (Roth et al., CVPR 2022) with a gradient. Each shot of a ground is judged in turn, and the
+sound patches of the others are the memory: where the shot is damaged its patches must be far from all of these. A
+patch is the features of the two middle maps together, each averaged over its neighbours, and its score is the distance
+to the nearest one in the memory. Each map must do it alone as well, for methods that look at others. Only the order of
+a shot's scores counts: nothing is gained by scale.
+
+`codes` knows the fractals: how far two pictures' features lie apart is to follow how far their codes do, as in
+parameter-aware triplet losses (FDSML, arXiv 2610.39423). Of three pictures the one with the nearer code must lie
+nearer, the more so the more the codes differ.
 """
 
 from __future__ import annotations
@@ -12,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fracgen.formulas.files import Bank
+from fracgen.formulas.ifs.bank import CodeBank
 from fracgen.training.config import Config
 
 PAIR_OUTPUTS = 128
@@ -40,9 +48,12 @@ MOST_CELLS = 16
 COVERED = 3.0
 """A cell counts as wholly damaged when a third of it is: a scratch never covers more."""
 
+MARGIN = 0.5
+"""By which features must lie further apart for each unit of codes, whose mean distance is 1."""
+
 Judge = Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]
-"""A function of outputs [N, outputs], feature maps [N, C, h, w] and a target; for pairs and twins N is 2 B, first
-views first."""
+"""A function of outputs [N, outputs], feature maps [N, C, h, w] and a target; for pairs N is 2 B, first views first;
+for twins B times the shots, all first ones first."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +73,21 @@ class Objective:
     target: int = 1
     """Which of a batch's tensors is the target: its labels, or (2) where its pictures are damaged."""
     strides: tuple[int, ...] = ()
-    """Of the feature maps that loss and score look at in place of the outputs, in pixels a cell."""
+    """Of the feature maps that loss and score look at, in pixels a cell."""
+    reads_outputs: bool = True
+    """Whether they look at the outputs as well."""
 
 
-def objective_of(config: Config, classes: int) -> Objective:
-    """The objective of a configuration, for a bank of so many classes."""
+def objective_of(config: Config, bank: Bank) -> Objective:
+    """The objective of a configuration, for its bank."""
+    classes = bank.classes
+    if config.task == "codes" or config.code_weight:
+        return _of_codes(config, torch.from_numpy(coordinates(bank)))
     if config.task == "damage":
         return Objective(
             "damage", PAIR_OUTPUTS, damage_loss, damage_score,
-            "how often a damaged place differs more between two shots than a sound one", target=2, strides=STRIDES,
+            "how often a damaged place differs more from the other shots than a sound one", target=2, strides=STRIDES,
+            reads_outputs=False,
         )  # fmt: skip
     if config.task == "pairs":
         return Objective("pairs", PAIR_OUTPUTS, pair_loss, pair_score, "nearest neighbour in the batch is the pair")
@@ -87,9 +104,78 @@ def objective_of(config: Config, classes: int) -> Objective:
     )  # fmt: skip
 
 
+def _of_codes(config: Config, codes: Tensor) -> Objective:
+    """The objective `codes`, or the class with it beside."""
+    weight = config.code_weight
+
+    def loss(logits: Tensor, maps: Sequence[Tensor], labels: Tensor) -> Tensor:
+        apart = code_loss(pooled(maps), codes.to(labels.device)[labels])
+        if not weight:
+            return apart
+        return F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing) + weight * apart
+
+    if weight:
+        return Objective("one class, and codes", len(codes), loss, lambda logits, _, labels: logits.argmax(1) == labels,
+                         "top-1", strides=STRIDES[-1:])  # fmt: skip
+    return Objective(
+        "codes", len(codes), loss, lambda _, maps, labels: code_score(pooled(maps), codes.to(labels.device)[labels]),
+        "how often the nearer of two codes has the nearer features", strides=STRIDES[-1:], reads_outputs=False,
+    )  # fmt: skip
+
+
+def coordinates(bank: Bank) -> NDArray[np.float32]:
+    """Where codes lie, float32 [codes, 48]: a code's maps, the likeliest first and zero beyond the last, scaled so that
+    two codes are 1 apart in the mean.
+
+    Raises:
+        ValueError: the bank's codes are not IFS codes, or a class has several.
+    """
+    if not isinstance(bank, CodeBank) or bank.per_class > 1:
+        raise ValueError(f"objective codes needs IFS codes, one a class, and got {len(bank)} {bank.formula} codes in "
+                         f"{bank.classes} classes: use as many classes as codes, --recipe paper, say")  # fmt: skip
+    order = np.argsort(-bank.probabilities, 1, kind="stable")
+    at = np.take_along_axis(bank.maps, order[:, :, None, None], 1).reshape(len(bank), -1)
+    some = torch.from_numpy(at[:: max(1, len(at) // 1000)])
+    scaled: NDArray[np.float32] = at / float(torch.pdist(some).mean()) if len(some) > 1 else at
+    return scaled
+
+
+def pooled(maps: Sequence[Tensor]) -> Tensor:
+    """The last map's mean over its cells: [N, C]."""
+    return maps[-1].float().mean((2, 3))
+
+
+def code_loss(features: Tensor, codes: Tensor) -> Tensor:
+    """Mean over triplets that are in the wrong order, or too near it, of by how much: features [N, C], codes [N, D]."""
+    far, apart = _triplets(features, codes)
+    wrong = F.relu(far + MARGIN * apart) * (apart > 0)
+    return wrong.sum() / (wrong > 0).sum().clamp_min(1)
+
+
+def code_score(features: Tensor, codes: Tensor) -> Tensor:
+    """For each picture, the share of pairs of others of which the one with the nearer code is nearer: float32 [N]."""
+    far, apart = _triplets(features, codes)
+    return ((far < 0) & (apart > 0)).float().sum((1, 2)) / (apart > 0).float().sum((1, 2)).clamp_min(1)
+
+
+def _triplets(features: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """For pictures (i, j, k) how much further j lies from i than k does, and how much further k's code than j's."""
+    near, code = _apart(F.normalize(features.float(), dim=1)), _apart(codes)
+    far, apart = near[:, :, None] - near[:, None], code[:, None] - code[:, :, None]
+    apart.diagonal(dim1=0, dim2=1).zero_()  # every picture is near itself
+    return far, apart
+
+
+def _apart(x: Tensor) -> Tensor:
+    """Distances [N, N] of rows, with a finite gradient where they are equal."""
+    squares = x.square().sum(1)
+    apart: Tensor = (squares[:, None] + squares - 2 * x @ x.T).clamp_min(1e-6).sqrt()
+    return apart
+
+
 def images_of_pairs(images: Tensor) -> Tensor:
-    """Pairs [B, 2, 3, H, W] as images [2 B, 3, H, W], first views first; anything else as it is."""
-    return images if images.dim() == 4 else torch.cat((images[:, 0], images[:, 1]))
+    """Pairs or shots [B, S, 3, H, W] as images [S B, 3, H, W], all first ones first; anything else as it is."""
+    return images if images.dim() == 4 else torch.cat(images.unbind(1))
 
 
 def pair_loss(embedding: Tensor, maps: Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -106,22 +192,22 @@ def pair_score(embedding: Tensor, maps: Sequence[Tensor], labels: Tensor) -> Ten
 
 
 def damage_loss(outputs: Tensor, maps: Sequence[Tensor], damage: Tensor) -> Tensor:
-    """Loss of feature maps of STRIDES, for damage float32 [B, H, W] in the second shots. Outputs do not count."""
+    """Loss of feature maps of STRIDES, for damage float32 [B, S, H, W] of S shots. Outputs do not count."""
     maps = [x.float() for x in maps]
-    together, *alone = (order_loss(distances(x), damage) for x in (_middle(maps), *maps))
+    together, *alone = (order_loss(distances(x, damage), damage) for x in (_middle(maps), *maps))
     return together + ALONE * torch.stack(alone).sum()
 
 
 def damage_score(outputs: Tensor, maps: Sequence[Tensor], damage: Tensor) -> Tensor:
-    """Share of a pair's (sound, damaged) cells in the right order, by the middle maps together: float32 [B].
+    """Share of a ground's (sound, damaged) cells in the right order, by the middle maps together: float32 [B].
 
-    It is 0 for a pair whose damage cannot be seen.
+    It is 0 for one whose damage cannot be seen.
     """
-    distance = distances(_middle([x.float() for x in maps]))
-    sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
-    distance = distance.flatten(1)
-    right = (distance[:, :, None] < distance[:, None, :]).float()
-    return _weighted(right, sound, damaged)
+    distance = distances(_middle([x.float() for x in maps]), damage)
+    sound, damaged = sound_and_damaged(damage, *distance.shape[2:])
+    distance = distance.flatten(2)
+    right = (distance[..., :, None] < distance[..., None, :]).float()
+    return _weighted(right, sound, damaged).mean(1)
 
 
 def neighbourhoods(maps: Sequence[Tensor]) -> Tensor:
@@ -131,36 +217,47 @@ def neighbourhoods(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat([smooth[0], *(F.interpolate(x, size=shape, mode="bilinear") for x in smooth[1:])], 1)
 
 
-def distances(maps: Tensor) -> Tensor:
-    """Squared distance [B, h, w] of every cell of the second shots to the nearest cell of the first.
+def distances(maps: Tensor, damage: Tensor) -> Tensor:
+    """Squared distance [B, S, h, w] of every cell of every shot to the nearest sound cell of the others.
 
     Args:
-        maps: [2 B, C, H, W], first shots first; averaged until at most MOST_CELLS are left along a side.
+        maps: [S B, C, H, W], all first shots first; averaged until at most MOST_CELLS are left along a side.
+        damage: [B, S, H, W].
     """
+    shots = damage.shape[1]
     maps = F.avg_pool2d(maps, -(-maps.shape[-1] // MOST_CELLS))
-    first, second = maps.flatten(2).transpose(1, 2).chunk(2)
-    squared = second.square().sum(2)[:, :, None] + first.square().sum(2)[:, None] - 2 * second @ first.transpose(1, 2)
-    return squared.amin(2).clamp_min(0).reshape(-1, *maps.shape[2:])
+    grid = maps.shape[2:]
+    cells = maps.flatten(2).transpose(1, 2).unflatten(0, (shots, -1)).transpose(0, 1).flatten(1, 2)  # [B, S h w, C]
+    with torch.no_grad():
+        length = cells.square().sum(2)
+        squared = length[:, :, None] + length[:, None] - 2 * cells @ cells.transpose(1, 2)
+        sound = sound_and_damaged(damage, *grid)[0].flatten(1)
+        shot = torch.arange(shots, device=maps.device).repeat_interleave(grid.numel())
+        squared.masked_fill_((sound[:, None] == 0) | (shot[:, None] == shot), torch.inf)
+        nearest = squared.argmin(2)
+    memory = cells.gather(1, nearest[:, :, None].expand_as(cells))
+    nearby: Tensor = (cells - memory).square().sum(2).reshape(-1, shots, *grid)
+    return nearby
 
 
 def order_loss(distance: Tensor, damage: Tensor) -> Tensor:
-    """Mean of softplus((log sound - log damaged) / T) over a pair's cells, then over pairs, of distances [B, h, w].
+    """Mean of softplus((log sound - log damaged) / T) over a shot's cells, then over shots, of distances [B, S, h, w].
 
     Sound cells count by HARD, as what is furthest from the memory decides on a picture.
     """
-    sound, damaged = sound_and_damaged(damage, *distance.shape[1:])
-    distance = distance.flatten(1)
-    usual = (distance * sound).sum(1, keepdim=True) / sound.sum(1, keepdim=True).clamp_min(1)
+    sound, damaged = sound_and_damaged(damage, *distance.shape[2:])
+    distance = distance.flatten(2)
+    usual = (distance * sound).sum(2, keepdim=True) / sound.sum(2, keepdim=True).clamp_min(1)
     score = torch.log(distance + FLOOR * usual + torch.finfo(torch.float32).tiny)
-    wrong = F.softplus((score[:, :, None] - score[:, None, :]) / TEMPERATURE)
+    wrong = F.softplus((score[..., :, None] - score[..., None, :]) / TEMPERATURE)
     hard = sound * distance.detach() ** HARD
-    hard = hard / hard.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    hard = hard / hard.mean(2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     return _weighted(wrong, hard, damaged).mean()
 
 
 def sound_and_damaged(damage: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Weights [B, height width] of the sound and of the damaged cells of a grid, for damage [B, H, W]."""
-    share = F.adaptive_avg_pool2d(damage[:, None], (height, width)).flatten(1)
+    """Weights [B, S, height width] of the sound and of the damaged cells of a grid, for damage [B, S, H, W]."""
+    share = F.adaptive_avg_pool2d(damage, (height, width)).flatten(2)
     covered = (COVERED * share).clamp(max=1)
     return (covered < SOUND).float(), covered * (covered > DAMAGED)
 
@@ -178,6 +275,6 @@ def _similarity(embedding: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weighted(values: Tensor, sound: Tensor, damaged: Tensor) -> Tensor:
-    """Means [B] of values [B, n, n] (sound, damaged); 0 where a pair has none."""
-    weight = sound[:, :, None] * damaged[:, None, :]
-    return (values * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-3)
+    """Means [B, S] of values [B, S, n, n] (sound, damaged); 0 where a shot has none."""
+    weight = sound[..., :, None] * damaged[..., None, :]
+    return (values * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-3)

@@ -61,7 +61,7 @@ def prepare(
             Share(size, min(config.batch_size, size), fabric.global_rank, fabric.world_size)
     resuming = folder.resumes(resume)
     bank = _bank(config, folder, bank, resuming)
-    objective = objective_of(config, bank.classes)
+    objective = objective_of(config, bank)
     model = create(config.model, objective.outputs, config.recipe.size, config.seed)
     if not resuming:
         _load_initial(config, model, initial, objective.outputs)
@@ -71,7 +71,7 @@ def prepare(
         model.to(memory_format=torch.channels_last)
     chosen = stages(model, config.recipe.size, objective.strides)
     network = FeatureNetwork(model, chosen, autocast=how.precision == "bfloat16")
-    if objective.strides:
+    if not objective.reads_outputs:
         network.freeze_behind_stages(config.recipe.size)  # processes wait for the gradient of all others
     compiled = how.device == "cuda" and config.steps >= COMPILE_STEPS if machine.compile is None else machine.compile
     start = None

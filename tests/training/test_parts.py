@@ -13,6 +13,7 @@ import torch
 
 from fracgen.draws import Stream
 from fracgen.formulas.formula import make_bank
+from fracgen.formulas.ifs import BankSpec
 from fracgen.loading.augment import AUGMENTATIONS
 from fracgen.loading.loader import FractalLoader
 from fracgen.networks import create
@@ -64,7 +65,8 @@ def test_pairs_are_laid_out_first_views_first() -> None:
 
 
 def test_several_classes_count_where_the_top_one_is_present() -> None:
-    objective = objective_of(dataclasses.replace(TINY, recipe=recipe_preset("multi-instance").recipe), 3)
+    config = dataclasses.replace(TINY, recipe=recipe_preset("multi-instance").recipe)
+    objective = objective_of(config, make_bank(BankSpec(3, 3)))
     logits, present = torch.tensor([[2.0, 1, 0], [0, 1, 2]]), torch.tensor([[1.0, 0, 1], [1, 1, 0]])
     assert objective.score(logits, [], present).tolist() == [True, False]
     assert objective.loss(logits, [], present) > objective.loss(10 * (present - 0.5), [], present)
@@ -92,7 +94,7 @@ def test_other_objectives_train(objective: str, tmp_path: Path) -> None:
 
 def assert_trained(config: Config, state: checkpoint.State) -> None:
     """Every weight that the loss depends on has moved from where it began."""
-    fresh = create(config.model, objective_of(config, config.bank.classes).outputs, 32, config.seed)
+    fresh = create(config.model, objective_of(config, make_bank(config.bank, 0)).outputs, 32, config.seed)
     still = [name for name, value in fresh.named_parameters() if torch.equal(value, state["model"][name])]
     assert not still
 
@@ -102,7 +104,7 @@ def accuracy(run: RunFolder, config: Config, state: checkpoint.State) -> float:
     told = run.read_arithmetic()
     assert told is not None
     dtype = torch.bfloat16 if told.precision == "bfloat16" else torch.float32
-    objective = objective_of(config, config.bank.classes)
+    objective = objective_of(config, make_bank(config.bank, 0))
     model = create(config.model, objective.outputs, 32, 0)
     model.load_state_dict(state["average"] or state["model"])
     if told.channels_last:
