@@ -285,9 +285,9 @@ CONFIGS: dict[str, Config] = {
         augmentation=AUGMENTATIONS["full"], schedule="cosine", validation_size=10_000,
     ),
     "twins": Config(
-        "twins", SCENES_RECIPE, BankSpec(10_000, 1000), model="resnet18", objective="damage", grains=0.2, epochs=12,
-        epoch_size=16_000, batch_size=32, validation_size=512, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05,
-        schedule="trapezoid", warm_up=0.01, ema=0.998,
+        "twins", SCENES_RECIPE, BankSpec(10_000, 1000), model="resnet18", objective="damage", shots=8, grains=0.2,
+        epochs=18, epoch_size=4000, batch_size=8, validation_size=128, optimizer="adamw", learning_rate=1e-3,
+        weight_decay=0.05, schedule="trapezoid", warm_up=0.01, ema=0.998,
     ),
 }  # fmt: skip
 """Pre-trainings by name. `quick` is for a laptop: 20 classes of 2 codes at 64 px on a ResNet-18, the attractors

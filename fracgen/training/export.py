@@ -192,7 +192,7 @@ Images of {recipe.size} px were shown; convolutional networks take other sizes a
     def _facts(self) -> str:
         """What was trained on what, as rows of the card's table."""
         c, recipe, v = self.config, self.config.recipe, self.validation
-        seen = f"{self._images_seen:,}{', two shots of each' if c.task == 'damage' else ''}"
+        seen = f"{self._images_seen:,}{f', {c.shots} shots of each' if c.task == 'damage' else ''}"
         rows = {
             "Recipe": f"`{recipe.name}`, {recipe.size} px, digest `{recipe.digest}`, "
             f"render version {recipe.render_version}",

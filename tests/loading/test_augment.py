@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -58,7 +59,9 @@ def extreme(x: torch.Tensor, end: float, **changes: object) -> torch.Tensor:
     return alter(x, p, torch.zeros(3), torch.ones(3))
 
 
-@pytest.mark.parametrize(("drawn", "purpose"), [(uniforms, Purpose.AUGMENT), (twins.uniforms, Purpose.TWINS)])
+@pytest.mark.parametrize(
+    ("drawn", "purpose"), [(uniforms, Purpose.AUGMENT), (partial(twins.uniforms, shots=3), Purpose.TWINS)]
+)
 @given(*[st.integers(0, 2**32 - 1)] * 2, st.sampled_from(Stream), st.lists(st.integers(0, 2**32 - 1), min_size=1))
 @settings(max_examples=25)
 def test_random_numbers_are_those_of_their_purpose_and_place(
