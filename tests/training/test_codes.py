@@ -67,7 +67,7 @@ def test_the_order_of_a_codes_maps_does_not_matter_and_codes_are_1_apart() -> No
 
 def test_training_learns_which_codes_are_near(tmp_path: Path) -> None:
     config = dataclasses.replace(
-        CODES, recipe=CODES.recipe.at_size(32), epochs=1, epoch_size=640, batch_size=32, validation_size=64
+        CODES, recipe=CODES.recipe.at_size(32), epochs=2, epoch_size=640, batch_size=32, validation_size=64
     )
     run = train(config, tmp_path / "run")
     validation = checkpoint.newest(run.checkpoints)[0]["validation"]
