@@ -55,12 +55,12 @@ CONFIGS = {
     ),
     "twins": replace(
         config.CONFIGS["twins"], recipe=config.SCENES_RECIPE.at_size(32), bank=BankSpec(4, 2),
-        model="mobilenet_v3_small", epochs=3, epoch_size=20, batch_size=8, validation_size=8, ema=0.9,
+        shots=3, model="mobilenet_v3_small", epochs=3, epoch_size=20, batch_size=8, validation_size=8, ema=0.9,
     ),
 }  # fmt: skip
 """Three steps an epoch, the last with a smaller batch, two of whose processes need each other's pictures. `ifs`: a
 model with dropout and batch normalisation, and a moving average. `mandelbulb`: the
-other formula as its preset has it, but small. `twins`: two shots of every picture, judged by a network's middle."""
+other formula as its preset has it, but small. `twins`: three shots of every picture, judged by a network's middle."""
 CASES = [("ifs", name) for name in KILLS] + [("mandelbulb", "in a step"), ("mandelbulb", "in a checkpoint")]
 CASES += [("twins", "in a step"), ("twins", "between epochs, in validation")]
 """Which run is killed where."""

@@ -41,8 +41,8 @@ def small(name: str) -> Recipe:
 
 BASE = dataclasses.replace(TINY, epochs=2)
 TWINS = dataclasses.replace(
-    CONFIGS["twins"], recipe=CONFIGS["twins"].recipe.at_size(32), bank=BankSpec(4, 2), epochs=2, epoch_size=20,
-    batch_size=8, validation_size=8, ema=0.9,
+    CONFIGS["twins"], recipe=CONFIGS["twins"].recipe.at_size(32), bank=BankSpec(4, 2), shots=3, epochs=2,
+    epoch_size=20, batch_size=8, validation_size=8, ema=0.9,
 )  # fmt: skip
 CASES: dict[str, tuple[Config, Fields]] = {
     "class": (
