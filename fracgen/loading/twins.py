@@ -233,7 +233,7 @@ def _scatter(c: Columns, each: Sequence[Columns]) -> Scatter:
     chosen, radius = c.one_in(1 / 3), c.spread(0.06, 0.5)
     centre = (1 - radius)[:, None] * c.several(2, -1, 1)
     fields = tuple(_corner(one) for one in each)
-    return Scatter(chosen=chosen, cover=c.spread(1.0, 30.0), radius=radius, centre=centre, fields=fields)
+    return Scatter(chosen=chosen, cover=c.spread(0.1, 30.0), radius=radius, centre=centre, fields=fields)
 
 
 def _grains(c: Columns, each: Sequence[Columns], share: float) -> Grains:
