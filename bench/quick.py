@@ -4,7 +4,8 @@
 
 A patch is as in `fracgen.training.losses`: layer2 and layer3, averaged over 3 x 3 cells. The memory is 3,000 random
 patches of at most 60 training pictures, a picture's score the distance of its furthest patch; at most 150 sound and 150
-defective test pictures of a category count. The rows of docs/history.md that say "quick measure" are made by it.
+defective test pictures of a category count. It makes the rows of docs/history.md from 2026-12-01 on; earlier
+ones took other pictures.
 """
 
 from __future__ import annotations

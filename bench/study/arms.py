@@ -10,7 +10,7 @@ from fracgen.support.decode import from_json, read_json
 SCHEMA = "fracgen-study/2"
 BESIDE = "class-codes"
 """The objective class with codes beside it, as a term."""
-SHOTS = 4
+SHOTS = 8
 """Of a picture of twins: with so many times fewer pictures they are as many shots as the others' pictures."""
 
 

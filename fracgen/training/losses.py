@@ -132,7 +132,7 @@ def coordinates(bank: Bank) -> NDArray[np.float32]:
     """
     if not isinstance(bank, CodeBank) or bank.per_class > 1:
         raise ValueError(f"objective codes needs IFS codes, one a class, and got {len(bank)} {bank.formula} codes in "
-                         f"{bank.classes} classes: use as many classes as codes, --recipe paper, say")  # fmt: skip
+                         f"{bank.classes} classes: use fracgen sample, as many classes as codes")  # fmt: skip
     order = np.argsort(-bank.probabilities, 1, kind="stable")
     at = np.take_along_axis(bank.maps, order[:, :, None, None], 1).reshape(len(bank), -1)
     some = torch.from_numpy(at[:: max(1, len(at) // 1000)])
